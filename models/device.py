@@ -1,0 +1,62 @@
+"""Which ONNX Runtime execution provider to use: found by looking for a device, not by asking what was compiled in."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import sys
+
+import onnxruntime as ort
+
+from models.errors import DeviceError
+
+
+def cuda_device_count() -> int:
+    """CUDA devices the driver reports; 0 without a driver.
+
+    ``onnxruntime.get_available_providers()`` lists CUDA on machines that have no GPU, so the driver itself is asked.
+    """
+    library = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(library)
+    except OSError:
+        return 0
+    count = ctypes.c_int(0)
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    """Execution providers for ``auto``, ``cpu``, ``cuda`` or ``cuda:1``, first choice first.
+
+    Raises:
+        DeviceError: the text is none of these, or CUDA was demanded and is absent.
+    """
+    match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
+    if match is None:
+        raise DeviceError(f"a device is auto, cpu, cuda or cuda:N, however: {device!r}")
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    index = int(match.group(1) or 0)
+    compiled_in = "CUDAExecutionProvider" in ort.get_available_providers()
+    found = cuda_device_count()
+    if compiled_in and index < found:
+        return [("CUDAExecutionProvider", {"device_id": str(index)}), "CPUExecutionProvider"]
+    if device == "auto":
+        return ["CPUExecutionProvider"]
+    why = "this ONNX Runtime was built without CUDA" if not compiled_in else f"the driver reports {found} CUDA devices"
+    raise DeviceError(f"{device} was demanded, but {why}; use cpu or auto to run without")
+
+
+def check_providers(device: str, wanted: list[str | tuple[str, dict[str, str]]], got: list[str]) -> None:
+    """Make sure a session runs where it was told to: ONNX Runtime falls back to the CPU without a word.
+
+    Raises:
+        DeviceError: CUDA was demanded (not merely allowed by ``auto``) and the session does without.
+    """
+    if isinstance(wanted[0], tuple) and device != "auto" and wanted[0][0] not in got:
+        raise DeviceError(
+            f"{device} was demanded, but ONNX Runtime could not start its CUDA provider "
+            "(are the CUDA and cuDNN libraries installed?); use cpu or auto to run without"
+        )

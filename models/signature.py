@@ -1,0 +1,127 @@
+"""What a model takes and gives: the one object every other name in Rowcast comes from.
+
+The signature travels inside the ONNX file (metadata key :data:`METADATA_KEY`) and beside it in ``model.json``. The
+graph's inputs, the JSON keys of a request, the OpenAPI schema and the load test's payloads are all read from here.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, TypeAlias
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.errors import ModelError
+
+Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
+Task: TypeAlias = Literal["regression", "binary", "multiclass"]
+JsonValue: TypeAlias = float | int | bool | str | None
+
+METADATA_KEY = "rowcast.signature"
+MISSING_TIMESTAMP = np.iinfo(np.int64).min
+"""Epoch microseconds that stand for a missing timestamp."""
+MISSING_STRING = ""
+"""The string that stands for a missing category."""
+RESERVED_NAMES = frozenset({"label", "probabilities", "prediction", "lower", "upper"})
+"""Names of graph outputs, which no column may bear."""
+PUBLIC_LEVEL_ROWS = 10
+"""A level seen in fewer training rows than this could point at a person: the service does not list it."""
+
+_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class Column(_Frozen):
+    """One input of the graph, and what training saw of it."""
+
+    name: str = Field(min_length=1)
+    kind: Kind
+    nullable: bool
+    """Whether a training row lacked it. A served row may hold null in any column, and may leave out a nullable one."""
+    minimum: float | str | None = None
+    maximum: float | str | None = None
+    median: float | str | None = None
+    """Numbers for number, integer and boolean; ISO 8601 strings for timestamp; None for category."""
+    levels: dict[str, int] | None = None
+    """Category only: each level the graph knows and its training rows, commonest first."""
+    whole_levels: bool = False
+    """Category only: every level is a whole number, so a JSON whole number is taken as well as its string."""
+    example: JsonValue = None
+    """A typical JSON value made from medians and commonest levels; no row of the training table."""
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Element type of the graph input, whose shape is ``[rows, 1]``."""
+        if self.kind == "category":
+            return np.dtype(object)
+        return np.dtype(np.int64 if self.kind == "timestamp" else np.float64)
+
+    @property
+    def missing(self) -> float | int | str:
+        """The element that stands for null in the graph input."""
+        if self.kind == "category":
+            return MISSING_STRING
+        return MISSING_TIMESTAMP if self.kind == "timestamp" else float("nan")
+
+    def public(self) -> Column:
+        """This column as the service shows it: without levels so rare that they could point at a person."""
+        if self.levels is None:
+            return self
+        return self.model_copy(
+            update={"levels": {level: n for level, n in self.levels.items() if n >= PUBLIC_LEVEL_ROWS}}
+        )
+
+
+class Signature(_Frozen):
+    """What the model takes and gives. ``columns`` are the graph's inputs, in the graph's order."""
+
+    task: Task
+    target: str
+    classes: tuple[str, ...] = ()
+    """Class labels in the order of the ``probabilities`` output; empty for regression."""
+    intervals: bool = False
+    """Whether the graph also gives ``lower`` and ``upper``."""
+    columns: tuple[Column, ...] = Field(min_length=1)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Input names in graph order."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Output names in graph order."""
+        if self.task != "regression":
+            return ("label", "probabilities")
+        return ("prediction", "lower", "upper") if self.intervals else ("prediction",)
+
+    def example_row(self) -> dict[str, JsonValue]:
+        """One synthetic row as a client would send it."""
+        return {column.name: column.example for column in self.columns}
+
+    def public(self) -> Signature:
+        """This signature as the service shows it."""
+        return self.model_copy(update={"columns": tuple(column.public() for column in self.columns)})
+
+
+def check_model_name(name: str) -> str:
+    """Return ``name`` if a model may bear it.
+
+    Raises:
+        ModelError: it is not 1 to 64 of ``a-z 0-9 _ -``.
+    """
+    if not _NAME.fullmatch(name):
+        raise ModelError(
+            f"a model's name is 1 to 64 of a-z, 0-9, '_' and '-', however: {name!r}; choose one with --name"
+        )
+    return name
+
+
+def model_name_from(text: str) -> str:
+    """Make a valid model name of any text: ``My Table (v2)`` becomes ``my-table-v2``."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:64]
+    return name or "model"
