@@ -11,6 +11,9 @@ from datetime import UTC, datetime, timedelta
 EXACT_WHOLE = 2**53
 """Whole numbers up to this size are exact as a double."""
 
+FIRST_MOMENT, LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""Epoch microseconds of 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -42,8 +45,10 @@ def parse_timestamp(text: str) -> int:
         )
     except ValueError as error:
         raise ValueError(f"is not a date that exists: {error}") from None
-    micros = (moment - _EPOCH) // _MICROSECOND + int(((fraction or "") + "000000")[:6])
-    return micros - _zone_offset(zone)
+    micros = (moment - _EPOCH) // _MICROSECOND + int(((fraction or "") + "000000")[:6]) - _zone_offset(zone)
+    if not FIRST_MOMENT <= micros <= LAST_MOMENT:
+        raise ValueError("lies outside the years 0001 to 9999 in UTC")
+    return micros
 
 
 def _zone_offset(zone: str | None) -> int:

@@ -1,0 +1,52 @@
+# Rowcast. `make help` lists the targets. Needs Python 3.11 or newer and make.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+MADE   := $(VENV)/.made
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check lint types format lock clean bench-accuracy
+
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(MADE)  ## Make .venv with exactly the locked versions, all extras
+
+demo: $(MADE)  ## Train on a year of real flights, publish the model and serve it; Ctrl-C stops
+	@$(BIN)/rowcast demo
+
+test: $(MADE)  ## Run the test suite
+	$(BIN)/python -m pytest
+
+check: lint types test  ## Lint, types and tests
+
+lint: $(MADE)  ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(MADE)  ## Check types
+	$(BIN)/mypy
+
+format: $(MADE)  ## Put the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock:  ## Resolve the newest versions that pyproject.toml admits, and lock them
+	tools=$$(mktemp -d) && $(PYTHON) -m venv $$tools \
+	  && $$tools/bin/pip install --quiet 'torch==2.13.0' '.[dev]' 'hatchling' \
+	  && { sed -n '/^#/p' requirements.lock; $$tools/bin/pip freeze --exclude rowcast | sed 's/+cpu//'; } > requirements.new \
+	  && mv requirements.new requirements.lock; status=$$?; rm -rf $$tools requirements.new; exit $$status
+
+bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
+	$(BIN)/python -m tests.benchmarks.flights_auc
+
+clean:  ## Remove the environment and what tools leave behind
+	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(MADE): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Rowcast needs Python 3.11 or newer; point make at one: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,79 @@
+"""Rows like those the model was trained on, made from its public signature alone."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import orjson
+
+from models.signature import Column, JsonValue, Signature
+from models.values import format_timestamp, parse_timestamp
+
+NULL_SHARE = 0.05
+"""Share of nulls in a column of which training saw nulls."""
+UNSEEN_SHARE = 0.01
+"""Share of levels that training did not see: the world grows new ones, and they must not be a slow path."""
+UNSEEN_LEVEL = "a level never seen in training"
+
+
+class Payloads:
+    """Request bodies for a model, reproducible from a seed.
+
+    Numbers and timestamps are uniform between the training minimum and maximum, levels come as often as in training,
+    and where the signature knows nothing of a column its example stands.
+
+    Args:
+        signature: of the model, as the service shows it.
+        rows: rows in a body, at least 1.
+        seed: the same seed gives the same bodies.
+
+    Raises:
+        ValueError: ``rows`` is below 1.
+    """
+
+    def __init__(self, signature: Signature, *, rows: int = 1, seed: int = 0) -> None:
+        if rows < 1:
+            raise ValueError(f"`rows` must be at least 1, however: rows={rows}")
+        self.signature = signature
+        self.rows = rows
+        self._random = random.Random(seed)
+
+    def row(self) -> dict[str, JsonValue]:
+        """One random row, as a client would send it."""
+        return {column.name: self._value(column) for column in self.signature.columns}
+
+    def body(self) -> bytes:
+        """One request body with :attr:`rows` random rows."""
+        return orjson.dumps({"rows": [self.row() for _ in range(self.rows)]})
+
+    def _value(self, column: Column) -> JsonValue:
+        if column.nullable and self._random.random() < NULL_SHARE:
+            return None
+        if column.kind == "category":
+            return self._level(column)
+        if column.kind == "boolean":
+            return self._random.random() < 0.5
+        if column.minimum is None or column.maximum is None:
+            return column.example
+        if column.kind == "timestamp":
+            low, high = parse_timestamp(str(column.minimum)), parse_timestamp(str(column.maximum))
+            return format_timestamp(self._random.randint(low, high))
+        lowest, highest = float(column.minimum), float(column.maximum)
+        if column.kind == "integer":
+            return self._random.randint(math.ceil(lowest), math.floor(highest))
+        share = self._random.random()
+        # A weighted mean and not `uniform`: the distance between the two ends may be more than a double holds.
+        return min(max(lowest * (1 - share) + highest * share, lowest), highest)
+
+    def _level(self, column: Column) -> JsonValue:
+        if self._random.random() < UNSEEN_SHARE:
+            return UNSEEN_LEVEL
+        if not column.levels:
+            return column.example
+        return self._random.choices(list(column.levels), weights=list(column.levels.values()))[0]
+
+
+def probe_body(signature: Signature) -> bytes:
+    """The body that asks for the signature's example row, always the same."""
+    return orjson.dumps({"rows": [signature.example_row()]})

@@ -1,0 +1,134 @@
+"""What the service says it serves, and what a right answer to it looks like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from pydantic import ValidationError
+
+from models.errors import RowcastError
+from models.signature import Signature
+
+SAME = 1e-6
+"""How far two answers to one row may lie apart: on a probability, and relative to a prediction above 1."""
+
+
+class NotServed(RowcastError):
+    """The service is not there, is no Rowcast service, or does not serve the model that was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model as ``GET /models/{name}`` describes it."""
+
+    name: str
+    version: int
+    sha256: str
+    signature: Signature
+
+    @classmethod
+    def of(cls, description: object) -> ServedModel:
+        """Read the parsed answer of ``GET /models/{name}``.
+
+        Raises:
+            NotServed: a part is missing or is not what the contract says.
+        """
+        if not isinstance(description, Mapping):
+            raise NotServed("a service describes its model as a JSON object; is this the address of a Rowcast service?")
+        try:
+            return cls(
+                name=str(description["name"]),
+                version=int(description["version"]),
+                sha256=str(description["sha256"]),
+                signature=Signature.model_validate(description["signature"]),
+            )
+        except KeyError as error:
+            raise NotServed(f"a service describes its model with {error}, which this answer lacks") from None
+        except (TypeError, ValueError, ValidationError) as error:
+            raise NotServed(f"this description of a model cannot be read: {error}") from None
+
+    @property
+    def predict_path(self) -> str:
+        """The route that predicts with this model."""
+        return f"{model_path(self.name)}/predict"
+
+    def fault(self, body: bytes, rows: int) -> str | None:
+        """What is wrong with the body of a 200 answer to ``rows`` rows; None when it is in the model's shape."""
+        try:
+            answer = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            return "the answer is not JSON"
+        if not isinstance(answer, dict) or not isinstance(answer.get("predictions"), list):
+            return "the answer holds no list of predictions"
+        if answer.get("model") != self.name or answer.get("version") != self.version:
+            came = f"{answer.get('model')}:{answer.get('version')}"
+            return f"the answer comes from {came}, while the check began with {self.name}:{self.version}"
+        predictions = answer["predictions"]
+        if len(predictions) != rows:
+            return f"{rows} rows were sent and {len(predictions)} predictions came back"
+        for prediction in predictions:
+            if fault := self._prediction_fault(prediction):
+                return fault
+        return None
+
+    def difference(self, first: bytes, second: bytes) -> str | None:
+        """How two right answers to the same single row differ by more than :data:`SAME`; None when they agree."""
+        one, other = (orjson.loads(body)["predictions"][0] for body in (first, second))
+        if self.signature.task == "regression":
+            one, other = ({name: p[name] for name in self.signature.outputs} for p in (one, other))
+        else:
+            one, other = one["probabilities"], other["probabilities"]
+        for name, value in one.items():
+            scale = max(1.0, abs(value)) if self.signature.task == "regression" else 1.0
+            if abs(value - other[name]) > SAME * scale:
+                return f"the same row was answered with {name} = {value!r} and later with {other[name]!r}"
+        return None
+
+    def _prediction_fault(self, prediction: object) -> str | None:
+        if not isinstance(prediction, dict):
+            return "a prediction is not a JSON object"
+        if self.signature.task == "regression":
+            for name in self.signature.outputs:
+                if not _is_number(prediction.get(name)):
+                    return f"a prediction has no finite number {name!r}"
+            return None
+        classes = self.signature.classes
+        probabilities = prediction.get("probabilities")
+        if prediction.get("label") not in classes:
+            return f"a prediction's label is {prediction.get('label')!r}, which is none of the model's classes"
+        if not isinstance(probabilities, dict) or probabilities.keys() != set(classes):
+            return "a prediction's probabilities do not name the model's classes"
+        if not all(_is_number(p) and -SAME <= p <= 1 + SAME for p in probabilities.values()):
+            return "a prediction's probabilities are not all between 0 and 1"
+        return None
+
+
+def model_path(name: str) -> str:
+    """The route that describes a model."""
+    return f"/models/{quote(name, safe='')}"
+
+
+def only_name(listing: object) -> str:
+    """The name of the one model that ``GET /models`` lists.
+
+    Raises:
+        NotServed: there is none, or more than one.
+    """
+    entries: Any = listing.get("models") if isinstance(listing, Mapping) else listing
+    if not isinstance(entries, list | Mapping):
+        raise NotServed("a service lists its models at /models; is this the address of a Rowcast service?")
+    names = [str(entry["name"] if isinstance(entry, Mapping) and "name" in entry else entry) for entry in entries]
+    if not names:
+        raise NotServed("the service serves no model: train one with `rowcast train` and start it again")
+    if len(names) > 1:
+        raise NotServed(f"the service serves {', '.join(names)}: choose one with --model")
+    return names[0]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

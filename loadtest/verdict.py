@@ -1,0 +1,107 @@
+"""The outcome of a promise check, for a person and for a program."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from loadtest.openloop import Result
+
+Outcome = Literal["kept", "broken", "void"]
+EXIT_CODES: dict[Outcome, int] = {"kept": 0, "broken": 1, "void": 3}
+ACHIEVED_SHARE = 0.99
+"""Share of the offered rate that has to come back as good answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a model, known by its hash, answers within ``p99_ms`` at ``rate`` requests a second."""
+
+    outcome: Outcome
+    reason: str
+    """One sentence; for a void run, what made it so."""
+    url: str
+    rate: float
+    p99_ms: float
+    """The promise."""
+    duration_s: float
+    seed: int
+    connections: int
+    model: str | None = None
+    """With ``version`` and ``sha256`` what the figures were measured on; None when the service could not be asked."""
+    version: int | None = None
+    sha256: str | None = None
+    result: Result | None = None
+    """What was measured; None when nothing was."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 kept, 1 broken, 3 void."""
+        return EXIT_CODES[self.outcome]
+
+    def to_json(self) -> str:
+        """One line with one JSON object: every field, and ``exit_code``."""
+        return orjson.dumps({**asdict(self), "exit_code": self.exit_code}).decode()
+
+    def line(self) -> str:
+        """The verdict in one line."""
+        model = self.url if self.model is None else f"{self.model}:{self.version} (sha256 {(self.sha256 or '')[:12]})"
+        return f"{self.outcome.upper()} {model}: {self.reason}"
+
+    def show(self, console: Console | None = None) -> None:
+        """Print a table of the figures, if there are any, and the verdict's line."""
+        console = console or Console()
+        if self.result is not None:
+            console.print(_table(self, self.result))
+        colour = {"kept": "green", "broken": "red", "void": "yellow"}[self.outcome]
+        console.print(self.line(), style=colour, markup=False, highlight=False, soft_wrap=True)
+
+
+def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> tuple[Outcome, str]:
+    """Outcome and reason of a run.
+
+    Kept is decided before saturation: a request is timed from when it was due, so whatever the client lost counted
+    against the service already, and figures that hold in spite of that hold.
+
+    Args:
+        result: of the run.
+        p99_ms: the promise.
+        disagreement: how answers to one row differed, or how the model changed meanwhile.
+    """
+    wrong = result.wrong or disagreement
+    if wrong is not None:
+        return "void", f"wrong answers: {wrong}"
+    broken = []
+    if result.p99_ms > p99_ms:
+        broken.append(f"p99 is {result.p99_ms:.2f} ms, promised were {p99_ms:g} ms")
+    if result.errors:
+        kinds = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(result.errors.items()))
+        broken.append(f"{sum(result.errors.values()):,} of {result.offered:,} requests failed ({kinds})")
+    if result.achieved_rate < ACHIEVED_SHARE * result.offered_rate:
+        broken.append(f"{result.achieved_rate:,.1f} good answers/s came of {result.offered_rate:,.1f} requests/s")
+    if not broken:
+        return "kept", f"p99 is {result.p99_ms:.2f} ms of {p99_ms:g} ms at {result.offered_rate:,.1f} requests/s"
+    return ("void", result.void) if result.void is not None else ("broken", "; ".join(broken))
+
+
+def _table(verdict: Verdict, result: Result) -> Table:
+    table = Table(title=f"{result.offered:,} requests in {verdict.duration_s:g} s, seed {verdict.seed}")
+    table.add_column("")
+    table.add_column("measured", justify="right")
+    table.add_column("promised", justify="right")
+    for name, latency_ms in (("p50", result.p50_ms), ("p90", result.p90_ms), ("p99", result.p99_ms)):
+        table.add_row(f"{name} latency", f"{latency_ms:,.2f} ms", f"{verdict.p99_ms:g} ms" if name == "p99" else "")
+    table.add_row("p99.9 latency", f"{result.p999_ms:,.2f} ms", "")
+    table.add_row("longest", f"{result.max_ms:,.2f} ms", "")
+    least = ACHIEVED_SHARE * result.offered_rate
+    table.add_row("good answers", f"{result.achieved_rate:,.1f}/s", f"{least:,.1f}/s")
+    table.add_row("failed", f"{sum(result.errors.values()):,}", "0")
+    for kind, n in sorted(result.errors.items()):
+        table.add_row(f"  {kind}", f"{n:,}", "")
+    table.add_row("client: late by (p99)", f"{result.client_lag_p99_ms:,.2f} ms", "")
+    table.add_row("client: of one core", f"{result.client_cpu:.0%}", "")
+    return table

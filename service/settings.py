@@ -1,0 +1,93 @@
+"""What the environment (or a ``.env`` file) says about the service: every setting, its default and its range."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from pathlib import Path
+
+from pydantic import ByteSize, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from models.errors import ConfigError
+
+DEFAULT_REPOSITORY = Path("models/repository")
+
+_CHOICE = re.compile(r"([a-z0-9_-]{1,64})(?::([1-9][0-9]{0,8}))?")
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_RULES = {
+    "repository": "a folder",
+    "models": "names of models, each with or without a version, such as flights,other:3",
+    "workers": "a whole number from 1 to 256",
+    "device": "auto, cpu, cuda or cuda:N",
+    "max_rows": "a whole number from 1 to 1,000,000",
+    "max_body": "a size of at least 1 KiB, such as 16MiB",
+    "grace": "a number of seconds from 0 to 3,600",
+    "front": "on or off",
+}
+
+
+def usable_cores() -> int:
+    """Cores this process may use, at least 1: its affinity, and the quota of its container."""
+    try:
+        cores = len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux knows affinities
+        cores = os.cpu_count() or 1
+    try:
+        quota, period = _CPU_QUOTA.read_text().split()
+        cores = min(cores, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError):  # no container, or no quota ("max")
+        pass
+    return max(1, cores)
+
+
+class Settings(BaseSettings):
+    """Settings of the service. Each is read from ``ROWCAST_<NAME>``, in the environment or in ``.env``."""
+
+    model_config = SettingsConfigDict(env_prefix="ROWCAST_", env_file=".env", extra="ignore", frozen=True)
+
+    repository: Path = DEFAULT_REPOSITORY
+    """Where models live."""
+    models: str = ""
+    """What is served: ``flights,other:3``. Empty: the latest version of every model."""
+    workers: int = Field(default_factory=usable_cores, ge=1, le=256)
+    """Worker processes. One run at a time in each, so a worker per usable core."""
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
+    max_rows: int = Field(4096, ge=1, le=1_000_000)
+    """Rows a request may hold."""
+    max_body: ByteSize = Field(ByteSize(16 * 2**20), ge=1024)
+    """Bytes a request's body may hold: ``16MiB`` or a plain number."""
+    grace: float = Field(5.0, ge=0, le=3600, allow_inf_nan=False)
+    """Seconds the service goes on answering after SIGTERM, while ``/readyz`` already says no."""
+    front: bool = True
+    """``off`` lets BentoML's typed API answer the predict routes."""
+
+    @field_validator("models")
+    @classmethod
+    def _names_and_versions(cls, text: str) -> str:
+        for choice in filter(None, text.split(",")):
+            if not _CHOICE.fullmatch(choice.strip()):
+                raise ValueError(f"{choice!r} is not a name with or without a version")
+        return text
+
+    @classmethod
+    def load(cls) -> Settings:
+        """Read the environment and ``.env``.
+
+        Raises:
+            ConfigError: a value breaks its rule; names the variable.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            variable = f"ROWCAST_{str(first['loc'][0]).upper()}"
+            raise ConfigError(f"{variable} is {_RULES[str(first['loc'][0])]}, however: {first['input']!r}") from None
+
+    @property
+    def choices(self) -> list[tuple[str, int | None]]:
+        """Names and versions to serve, None for the latest version; empty to serve the latest of every model."""
+        matches = (_CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
+        return [(match[1], int(match[2]) if match[2] else None) for match in matches if match]

@@ -1,0 +1,129 @@
+"""A real ``bentoml serve`` in a process of its own, stopped with all its workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from models.repository import Repository
+from tests import handmade
+
+ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+
+
+def publish_flights(repository: Path, versions: int = 1) -> None:
+    for _ in range(versions):
+        Repository(repository).publish("flights", handmade.manifest(), {"model.onnx": handmade.graph()})
+
+
+def publish_delay(repository: Path) -> None:
+    graph = handmade.graph(handmade.REGRESSION)
+    Repository(repository).publish("delay", handmade.manifest(handmade.REGRESSION), {"model.onnx": graph})
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(port: int) -> list[str]:
+    return [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--host", "127.0.0.1", "--port", str(port)]
+
+
+def environment(home: Path, **settings: str) -> dict[str, str]:
+    """An environment in which BentoML writes under ``home`` only, and sends nothing home."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "BENTOML_"))}
+    home.mkdir(parents=True, exist_ok=True)
+    own = {"BENTOML_HOME": str(home), "TMPDIR": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    return kept | own | {f"ROWCAST_{name.upper()}": value for name, value in settings.items()}
+
+
+class Server:
+    """A running service."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.process = process
+        self.port = port
+        self.log = log
+        self.url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30)
+
+    def post(self, path: str, body: bytes, content_type: str = "application/json", **headers: str) -> httpx.Response:
+        sent = {"content-type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return httpx.post(self.url + path, content=body, headers=sent, timeout=30)
+
+    def predict(self, path: str, *rows: dict[str, Any]) -> list[dict[str, Any]]:
+        """The predictions of some rows."""
+        answer = self.post(path, json.dumps({"rows": rows}).encode())
+        assert answer.status_code == 200, answer.text
+        return list(answer.json()["predictions"])
+
+    def talk(self, sent: bytes) -> bytes:
+        """What a plain socket gets back for ``sent``, until the service closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+            connection.sendall(sent)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return answer
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                if self.get("/readyz").status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            time.sleep(0.05)
+        raise AssertionError(f"not ready in {START_SECONDS} s:\n{self.log.read_text()}")
+
+
+@contextmanager
+def serving(repository: Path, home: Path, **settings: str) -> Iterator[Server]:
+    """A service of ``repository`` on a free port of the loopback."""
+    settings = {"repository": str(repository), "workers": "1", "grace": "0", **settings}
+    port = free_port()
+    env = environment(home, **settings)
+    log = home / "log.txt"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            command(port), cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    server = Server(process, port, log)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        stop(process)
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the supervisor and every worker; none is left, however they take it."""
+    if process.poll() is not None:
+        return
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(30)
+    for member in psutil.wait_procs(family, timeout=10)[1]:
+        member.kill()

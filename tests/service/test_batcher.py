@@ -1,0 +1,224 @@
+"""Requests share runs, and nobody pays for a neighbour."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+
+import pytest
+
+from service.batcher import Batcher, RunReport, run_apart
+
+LONG = 1.0
+"""Seconds a row that send every run to the thread."""
+
+
+class Doubler:
+    """Doubles rows, remembers every run, and can be held up; -1 is a row it cannot do."""
+
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []
+        self.threads: list[str] = []
+        self.started = threading.Semaphore(0)
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def __call__(self, rows: list[int]) -> list[int]:
+        self.runs.append(list(rows))
+        self.threads.append(threading.current_thread().name)
+        self.started.release()
+        assert self.gate.wait(30)
+        if -1 in rows:
+            raise ArithmeticError("-1 cannot be doubled")
+        return [2 * row for row in rows]
+
+
+@asynccontextmanager
+async def batching(
+    run: Callable[[list[int]], list[int]],
+    max_rows: int = 256,
+    seconds_per_row: float = LONG,
+    report: Callable[[RunReport], None] | None = None,
+) -> AsyncIterator[Batcher]:
+    with ThreadPoolExecutor(1, thread_name_prefix="run") as thread:
+        yield Batcher(run, thread, max_rows=max_rows, seconds_per_row=seconds_per_row, report=report)
+
+
+async def started(double: Doubler) -> None:
+    await asyncio.to_thread(double.started.acquire)
+
+
+def test_an_idle_batcher_runs_a_request_at_once_and_alone() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double) as batcher:
+            assert await batcher.submit([1, 2]) == [2, 4]
+            assert await batcher.submit([3]) == [6]
+        assert double.runs == [[1, 2], [3]]
+
+    asyncio.run(scenario())
+
+
+def test_requests_gather_while_a_run_is_on_and_are_the_next_batch() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        async with batching(double) as batcher:
+            first = batcher.submit([0])
+            await started(double)
+            assert batcher.busy
+            gathered = [batcher.submit([n, n + 100]) for n in range(1, 6)]
+            double.gate.set()
+            assert await asyncio.gather(first, *gathered) == [[0], *([2 * n, 2 * n + 200] for n in range(1, 6))]
+            assert not batcher.busy
+        assert double.runs == [[0], [1, 101, 2, 102, 3, 103, 4, 104, 5, 105]]
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_arrive_together_share_the_first_run() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double) as batcher:
+            assert await asyncio.gather(*(batcher.submit([n]) for n in range(4))) == [[0], [2], [4], [6]]
+        assert double.runs == [[0, 1, 2, 3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_run_is_filled_up_to_the_cap_and_a_larger_request_is_a_run_of_its_own() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, max_rows=4) as batcher:
+            requests = [[1, 1], [2], [3, 3], [4] * 7, [5], [6, 6, 6], [7]]
+            answers = await asyncio.gather(*map(batcher.submit, requests))
+        assert answers == [[2 * row for row in rows] for rows in requests]
+        assert double.runs == [[1, 1, 2], [3, 3], [4] * 7, [5, 6, 6, 6], [7]]
+
+    asyncio.run(scenario())
+
+
+def test_order_is_kept_among_a_thousand_requests_of_mixed_sizes() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        requests = [list(range(n, n + 1 + n % 7)) for n in range(1000)]
+        async with batching(double, max_rows=64) as batcher:
+            answers = await asyncio.gather(*map(batcher.submit, requests))
+        assert answers == [[2 * row for row in rows] for rows in requests]
+        assert max(map(len, double.runs)) <= 64
+        assert [row for run in double.runs for row in run] == [row for rows in requests for row in rows]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("seconds_per_row", [0.0, LONG], ids=["in place", "in the thread"])
+def test_among_a_thousand_requests_only_the_culprits_fail(seconds_per_row: float) -> None:
+    culprits = {0, 17, 500, 501, 999}
+
+    async def scenario() -> None:
+        double = Doubler()
+        requests = [[n, -1] if n in culprits else [n, n] for n in range(1000)]
+        async with batching(double, seconds_per_row=seconds_per_row) as batcher:
+            answers = await asyncio.gather(*map(batcher.submit, requests), return_exceptions=True)
+        assert {n for n, answer in enumerate(answers) if isinstance(answer, ArithmeticError)} == culprits
+        assert all(answers[n] == [2 * n, 2 * n] for n in range(1000) if n not in culprits)
+        assert len(double.runs) < 100
+
+    asyncio.run(scenario())
+
+
+def test_halving_runs_a_good_request_no_more_often_than_the_batch_can_be_halved() -> None:
+    double = Doubler()
+    outcomes = run_apart(double, [[n] if n != 5 else [-1] for n in range(16)])
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, ArithmeticError)] == [5]
+    assert [len(run) for run in double.runs] == [16, 8, 4, 4, 2, 1, 1, 2, 8]
+
+
+@pytest.mark.parametrize("give_up", [lambda future: future.cancel(), lambda future: future.set_exception(OSError())])
+def test_rows_nobody_waits_for_any_more_are_not_computed(
+    give_up: Callable[[asyncio.Future[list[int]]], object],
+) -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        async with batching(double) as batcher:
+            first = batcher.submit([0])
+            await started(double)
+            waiting = [batcher.submit([n]) for n in (1, 2, 3)]
+            give_up(waiting[1])
+            double.gate.set()
+            answers = await asyncio.gather(first, *waiting, return_exceptions=True)
+        assert [answer for answer in answers if isinstance(answer, list)] == [[0], [2], [6]]
+        assert double.runs == [[0], [1, 3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_of_which_everybody_has_left_is_cleared_without_a_run() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        async with batching(double) as batcher:
+            first = batcher.submit([0])
+            await started(double)
+            batcher.submit([1]).cancel()
+            double.gate.set()
+            await first
+            await asyncio.sleep(0)
+            assert await batcher.submit([2]) == [4]
+        assert double.runs == [[0], [2]]
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_who_leaves_during_the_run_harms_nobody() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        double.gate.clear()
+        async with batching(double) as batcher:
+            leaving, staying = batcher.submit([1]), batcher.submit([2])
+            await started(double)
+            leaving.cancel()
+            double.gate.set()
+            assert await staying == [4]
+        assert double.runs == [[1, 2]]
+
+    asyncio.run(scenario())
+
+
+def test_short_runs_stay_on_the_loop_and_long_ones_go_to_the_thread() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, seconds_per_row=0.0) as batcher:
+            await batcher.submit([1])
+        async with batching(double, seconds_per_row=LONG) as batcher:
+            await batcher.submit([1])
+        assert double.threads == [threading.current_thread().name, "run_0"]
+
+    asyncio.run(scenario())
+
+
+def test_what_counts_as_short_is_learned_from_the_runs() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, seconds_per_row=LONG) as batcher:
+            for _ in range(200):
+                await batcher.submit([1])
+        assert double.threads[0] == "run_0"
+        assert double.threads[-1] == threading.current_thread().name
+
+    asyncio.run(scenario())
+
+
+def test_every_run_is_reported_once_with_the_wait_of_each_request() -> None:
+    async def scenario() -> None:
+        reports: list[RunReport] = []
+        async with batching(Doubler(), max_rows=3, report=reports.append) as batcher:
+            await asyncio.gather(*map(batcher.submit, ([1], [2, 2], [3, 3])))
+        assert [(report.rows, len(report.waits)) for report in reports] == [(3, 2), (2, 1)]
+        assert all(report.seconds > 0 and min(report.waits) >= 0 for report in reports)
+
+    asyncio.run(scenario())

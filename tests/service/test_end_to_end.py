@@ -1,0 +1,272 @@
+"""A real ``bentoml serve`` of handmade models, from outside."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests import handmade
+from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows
+from tests.service.servers import ROOT, Server, command, environment, free_port, publish_flights, serving
+
+ROWS = [
+    ROW,
+    {**ROW, "carrier": "AA", "night": True},
+    {**ROW, "distance": None, "departs": None, "stops": 3.0},
+    {"distance": 80, "stops": 0, "carrier": "never seen"},
+    {**ROW, "departs": "2013-01-02 03:04:05.678+05:45"},
+]
+
+
+def test_predictions_are_those_of_the_graph(server: Server) -> None:
+    for path in ("/predict", "/models/flights/predict", "/models/flights/versions/1/predict"):
+        predictions = server.predict(path, *ROWS)
+        late = [prediction["probabilities"]["late"] for prediction in predictions]
+        assert late == pytest.approx([handmade.late(row) for row in ROWS], abs=1e-6)
+        assert [p["label"] for p in predictions] == ["late" if x > 0.5 else "on time" for x in late]
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.name)
+def test_a_hostile_payload_gets_its_code_and_leaves_no_trace(server: Server, payload: Payload) -> None:
+    before = server.post("/predict", GOOD).content
+    answer = server.post("/predict", payload.body)
+    assert answer.status_code == (413 if len(payload.body) > 2 * 2**20 else payload.status)
+    content = answer.json()
+    assert set(content) <= {"error", "errors"}
+    assert isinstance(content["error"], str)
+    for leak in ("Traceback", "pydantic", "bentoml", ".py", str(ROOT)):
+        assert leak not in answer.text
+    assert server.post("/predict", GOOD).content == before
+
+
+@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
+def test_an_unusual_payload_is_answered_with_finite_numbers(server: Server, body: bytes) -> None:
+    answer = server.post("/predict", body)
+    assert answer.status_code == 200
+    predictions = answer.json()["predictions"]
+    assert len(predictions) == len(json.loads(body)["rows"])
+    assert all(math.isfinite(p) for prediction in predictions for p in prediction["probabilities"].values())
+
+
+def test_bodies_and_rows_beyond_the_limit_are_refused(server: Server) -> None:
+    declared = server.post("/predict", b" " * (2 * 2**20 + 1))
+    chunked = httpx.post(
+        server.url + "/predict",
+        content=(b" " * 65536 for _ in range(100)),
+        headers={"content-type": "application/json"},
+        timeout=30,
+    )
+    many = server.post("/predict", rows(*[{"distance": 1, "stops": 1, "carrier": ""}] * 4097))
+    assert [answer.status_code for answer in (declared, chunked, many)] == [413, 413, 413]
+    assert declared.json() == chunked.json()
+    assert many.json()["error"].startswith("a request holds at most 4,096 rows, however: 4,097")
+
+
+def test_only_plain_json_is_taken(server: Server) -> None:
+    assert server.post("/predict", GOOD, "application/json; charset=utf-8").status_code == 200
+    for content_type in (
+        "text/plain",
+        "text/json",
+        "application/json; charset=latin-1",
+        "application/vnd.bentoml+pickle",
+        "Application/VND.BentoML+Pickle",
+        "multipart/form-data; boundary=x",
+    ):
+        answer = server.post("/predict", GOOD, content_type)
+        assert (answer.status_code, list(answer.json())) == (415, ["error"])
+    assert server.post("/predict", GOOD, content_encoding="gzip").status_code == 415
+
+
+def test_unknown_models_and_wrong_methods(server: Server) -> None:
+    for path in (
+        "/models/other/predict",
+        "/models/flights/versions/9/predict",
+        "/models/%2e%2e%2f%2e%2e%2fetc%2fpasswd/predict",
+        "/models/flights%00/predict",
+        f"/models/{'a' * 256}/predict",
+        "/nowhere",
+    ):
+        answer = server.post(path, GOOD)
+        assert (answer.status_code, list(answer.json())) == (404, ["error"])
+    answer = server.get("/predict")
+    assert (answer.status_code, answer.headers["allow"], list(answer.json())) == (405, "POST", ["error"])
+
+
+def test_a_path_with_dots_reads_nothing(server: Server) -> None:
+    sent = b"GET /models/../../../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+    answer = server.talk(sent)
+    assert answer.startswith(b"HTTP/1.1 404 ")
+    assert b"root:" not in answer
+
+
+def test_a_caller_who_hangs_up_halfway_harms_nobody(server: Server) -> None:
+    before = server.post("/predict", GOOD).content
+    for _ in range(20):
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n"
+            connection.sendall(head + GOOD[:50])
+    assert server.post("/predict", GOOD).content == before
+
+
+def test_a_million_bytes_in_tiny_chunks_are_one_body(server: Server) -> None:
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in b" " * 100_000 + GOOD)
+    answer = server.talk(head + b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_pages_of_the_service(server: Server) -> None:
+    assert server.get("/livez").json() == {"live": True}
+    assert server.get("/readyz").json() == {"ready": True}
+    assert [model["name"] for model in server.get("/models").json()["models"]] == ["flights"]
+    example = server.get("/models/flights").json()["example"]
+    assert server.post("/predict", json.dumps(example).encode()).status_code == 200
+
+
+def test_metrics_show_histograms_and_counters_with_bounded_labels(server: Server) -> None:
+    server.predict("/predict", {**ROW, "carrier": "unseen by any"})
+    server.post("/models/made-up/predict", GOOD)
+    metrics = server.get("/metrics").text
+    for name in ("request_seconds", "queue_seconds", "compute_seconds", "batch_rows"):
+        assert f'rowcast_{name}_bucket{{le="+Inf",model="flights"}}' in metrics
+    assert 'rowcast_requests_total{code="2xx",model="flights"}' in metrics
+    assert 'rowcast_requests_total{code="4xx",model=""}' in metrics
+    assert 'rowcast_unseen_levels_total{column="carrier",model="flights"}' in metrics
+    assert "made-up" not in metrics
+    assert "unseen by any" not in metrics
+
+
+def test_the_docs_describe_the_columns_with_an_example(server: Server) -> None:
+    docs = server.get("/docs.json").json()
+    for path in ("/predict", "/models/flights/predict"):
+        schema = docs["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        columns = schema["properties"]["rows"]["items"]["properties"]
+        assert list(columns) == [column.name for column in handmade.COLUMNS]
+        assert columns["distance"] == {"type": "number", "nullable": True, "description": "number", "example": 872.0}
+        assert schema["properties"]["rows"]["example"] == [ROW]
+        assert schema["properties"]["rows"]["items"]["required"] == ["distance", "stops", "carrier"]
+
+
+def test_bentomls_own_client_predicts(server: Server, tmp_path: Path) -> None:
+    code = (
+        "import bentoml, json\n"
+        f"with bentoml.SyncHTTPClient({server.url!r}) as client:\n"
+        f"    print(json.dumps([client.predict(rows=[{ROW!r}]), client.predict_flights(rows=[{ROW!r}])]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == [server.post("/predict", GOOD).json()] * 2
+
+
+def test_the_log_holds_no_payload(server: Server) -> None:
+    server.predict("/predict", {**ROW, "carrier": "a secret carrier"})
+    server.post("/predict", rows({**ROW, "distance": "a secret distance"}))
+    assert "secret" not in server.log.read_text()
+
+
+def test_the_typed_api_gives_the_same_bytes_as_the_front(server: Server, typed_server: Server) -> None:
+    body = rows(*ROWS)
+    typed = typed_server.post("/models/flights/predict", body)
+    assert typed.headers["server"] == "BentoML Service/Rowcast"
+    assert typed.content == server.post("/predict", body).content.replace(b'"version":1', b'"version":2')
+    front = typed_server.post("/models/flights/versions/1/predict", body)
+    assert front.content == server.post("/predict", body).content
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.name)
+def test_the_typed_api_refuses_in_the_same_words(server: Server, typed_server: Server, payload: Payload) -> None:
+    if len(payload.body) > 2 * 2**20:  # beyond the limit of the one server only
+        assert typed_server.post("/models/flights/predict", payload.body).status_code == payload.status
+        return
+    typed, front = typed_server.post("/models/flights/predict", payload.body), server.post("/predict", payload.body)
+    assert (typed.status_code, typed.content) == (front.status_code, front.content)
+
+
+def test_the_typed_api_takes_only_plain_json_and_post(typed_server: Server) -> None:
+    assert typed_server.post("/models/flights/predict", GOOD, "text/plain").status_code == 415
+    answer = typed_server.get("/models/flights/predict")
+    assert (answer.status_code, list(answer.json())) == (405, ["error"])
+
+
+def test_a_regression_answers_with_its_interval(typed_server: Server) -> None:
+    for row, prediction in zip(ROWS, typed_server.predict("/models/delay/predict", *ROWS), strict=True):
+        score = handmade.score(row)
+        assert prediction == pytest.approx({"prediction": score, "lower": score - 1, "upper": score + 1}, abs=1e-6)
+
+
+def test_several_models_have_no_route_without_a_name(typed_server: Server) -> None:
+    answer = typed_server.post("/predict", GOOD)
+    assert answer.status_code == 404
+    assert answer.json()["error"].endswith("rows are sent to /models/delay/predict, /models/flights/predict")
+
+
+def test_sigterm_flips_readiness_first_and_fails_no_request(one_model: Path, tmp_path: Path) -> None:
+    codes: list[int] = []
+    readiness: list[int] = []
+    with serving(one_model, tmp_path, grace="3") as server:
+        server.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + 1
+        while time.monotonic() < deadline:
+            codes.append(server.post("/predict", GOOD).status_code)
+            readiness.append(server.get("/readyz").status_code)
+        assert server.process.wait(20) == 0
+    assert set(codes) == {200}
+    assert readiness[-1] == 503
+    assert readiness == sorted(readiness)  # it never comes back
+
+
+def test_stopping_leaves_no_process(one_model: Path, tmp_path: Path) -> None:
+    with serving(one_model, tmp_path, workers="2") as server:
+        family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+        assert len(family) >= 3
+    assert [member for member in family if member.is_running()] == []
+
+
+def refused(tmp_path: Path, repository: Path, **settings: str) -> str:
+    """What ``bentoml serve`` says when it does not start."""
+    env = environment(tmp_path, repository=str(repository), **settings)
+    done = subprocess.run(
+        command(free_port()), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done.stderr
+
+
+def test_an_empty_repository_refuses_to_start_and_names_the_way_out(tmp_path: Path) -> None:
+    assert f"there is no model in {tmp_path / 'none'}: make one with rowcast train TABLE --target COLUMN" in refused(
+        tmp_path, tmp_path / "none"
+    )
+
+
+def test_a_changed_model_refuses_to_start(tmp_path: Path) -> None:
+    publish_flights(tmp_path / "repository")
+    graph = tmp_path / "repository/flights/1/model.onnx"
+    content = bytearray(graph.read_bytes())
+    content[len(content) // 2] ^= 1
+    graph.write_bytes(content)
+    assert "is not the file that was published: its SHA-256 differs" in refused(tmp_path, tmp_path / "repository")
+
+
+@pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU")
+def test_cuda_that_is_demanded_and_absent_refuses_to_start(one_model: Path, tmp_path: Path) -> None:
+    assert "cuda was demanded, but " in refused(tmp_path, one_model, device="cuda")
+
+
+def test_a_model_or_setting_that_does_not_exist_refuses_to_start(one_model: Path, tmp_path: Path) -> None:
+    assert "no model 'other'" in refused(tmp_path, one_model, models="other")
+    assert "model 'flights' has no version 7; versions: 1" in refused(tmp_path, one_model, models="flights:7")
+    assert "ROWCAST_FRONT is on or off, however: 'maybe'" in refused(tmp_path, one_model, front="maybe")

@@ -1,0 +1,76 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import ConfigError
+from service.settings import Settings, usable_cores
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"ROWCAST_{name.upper()}", raising=False)
+
+
+def test_defaults() -> None:
+    assert Settings.load().model_dump() == {
+        "repository": Path("models/repository"),
+        "models": "",
+        "workers": usable_cores(),
+        "device": "auto",
+        "max_rows": 4096,
+        "max_body": 16 * 2**20,
+        "grace": 5.0,
+        "front": True,
+    }
+
+
+def test_the_environment_goes_before_the_env_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_text("ROWCAST_MAX_ROWS=10\nROWCAST_FRONT=off\nSOMETHING_ELSE=1\nROWCAST_OF_ANOTHER_PART=1\n")
+    monkeypatch.setenv("ROWCAST_MAX_ROWS", "20")
+    settings = Settings.load()
+    assert (settings.max_rows, settings.front) == (20, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "choices"),
+    [
+        ("", []),
+        ("flights", [("flights", None)]),
+        ("flights, other:3", [("flights", None), ("other", 3)]),
+        ("a:1,a:2,", [("a", 1), ("a", 2)]),
+    ],
+)
+def test_models_are_named_with_or_without_a_version(
+    monkeypatch: pytest.MonkeyPatch, text: str, choices: list[tuple[str, int | None]]
+) -> None:
+    monkeypatch.setenv("ROWCAST_MODELS", text)
+    assert Settings.load().choices == choices
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "rule"),
+    [
+        ("ROWCAST_MAX_ROWS", "0", "a whole number from 1 to 1,000,000"),
+        ("ROWCAST_MAX_ROWS", "many", "a whole number from 1 to 1,000,000"),
+        ("ROWCAST_MAX_BODY", "10", "a size of at least 1 KiB, such as 16MiB"),
+        ("ROWCAST_WORKERS", "0", "a whole number from 1 to 256"),
+        ("ROWCAST_DEVICE", "tpu", "auto, cpu, cuda or cuda:N"),
+        ("ROWCAST_GRACE", "-1", "a number of seconds from 0 to 3,600"),
+        ("ROWCAST_FRONT", "maybe", "on or off"),
+        ("ROWCAST_MODELS", "../x", "names of models, each with or without a version, such as flights,other:3"),
+        ("ROWCAST_MODELS", "x:0", "names of models, each with or without a version, such as flights,other:3"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ConfigError) as caught:
+        Settings.load()
+    assert str(caught.value) == f"{variable} is {rule}, however: {value!r}"

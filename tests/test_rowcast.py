@@ -1,0 +1,184 @@
+"""The command line: what it prints, what it returns, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+import rowcast
+from models.errors import ConfigError
+from tests import tables
+
+COMMANDS = (
+    *("init", "train", "evaluate", "predict", "serve", "demo"),
+    *("models list", "models show", "models verify", "models remove", "loadtest check"),
+)
+FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
+
+
+def run(capfd, *arguments):
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as ended:
+        rowcast.main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    return int(ended.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("home")
+    tables.every_kind().drop("class").write_csv(folder / "My Table.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def summary(home):
+    """What `train --json` says of a model trained once for this module."""
+    table, repository = home / "My Table.csv", home / "repository"
+    command = [sys.executable, "-m", "rowcast", "train", table, "--target", "amount", "--repository", repository]
+    done = subprocess.run([*command, *FAST, "--json"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_train_prints_the_summary_as_the_last_line_of_stdout(summary, home):
+    assert list(summary) == [
+        *("name", "version", "path", "task", "rows", "metrics", "parity", "decisions", "seconds", "epochs"),
+    ]
+    assert (summary["name"], summary["version"], summary["task"]) == ("my-table", 1, "regression")
+    assert summary["path"] == str(home / "repository" / "my-table" / "1")
+    assert summary["rows"] == {"train": 256, "validation": 64, "test": 80}
+    assert summary["epochs"] == 2
+    assert all(isinstance(value, float) for value in summary["metrics"]["test"].values())
+
+
+def test_evaluate_measures_the_model_on_a_table(summary, home, capfd):
+    code, out, _ = run(
+        capfd, "evaluate", "my-table", home / "My Table.csv", "--repository", home / "repository", "--json"
+    )
+    result = json.loads(out.splitlines()[-1])
+    assert code == 0
+    assert result["rows"] == 400
+    assert set(result["metrics"]) == {"rmse", "mae", "r2"}
+
+
+@pytest.mark.parametrize("extension", ["csv", "parquet"])
+def test_predict_writes_rows_in_order_with_kept_columns(summary, home, tmp_path, capfd, extension):
+    out = tmp_path / f"answers.{extension}"
+    code, _, err = run(
+        capfd,
+        *("predict", "my-table:1", home / "My Table.csv", "--out", out, "--keep", "count,amount"),
+        *("--repository", home / "repository"),
+    )
+    frame = pl.read_csv(out) if extension == "csv" else pl.read_parquet(out)
+    assert code == 0, err
+    assert frame.columns == ["count", "amount", "prediction", "lower", "upper"]
+    assert frame["count"].cast(pl.Int64).to_list() == tables.every_kind()["count"].to_list()
+    assert [entry.name for entry in tmp_path.iterdir()] == [out.name]
+
+
+def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, capfd):
+    repository = tmp_path / "copy"
+    frame = tables.every_kind(100)
+    for _ in range(2):
+        rowcast.fit(frame, target="class", name="m", repository=repository, **tables.QUICK)
+    code, out, _ = run(capfd, "models", "list", "--repository", repository, "--json")
+    assert (code, json.loads(out)["models"]) == (0, [{"name": "m", "versions": [1, 2]}])
+    code, out, _ = run(capfd, "models", "show", "m:1", "--repository", repository, "--json")
+    assert (code, json.loads(out.splitlines()[-1])["version"]) == (0, 1)
+    code, _, err = run(capfd, "models", "verify", "m", "--repository", repository)
+    assert (code, "m:2 is what was published" in err) == (0, True)
+    code, _, err = run(capfd, "models", "remove", "m:1", "--repository", repository)
+    assert (code, "removed m:1" in err) == (0, True)
+    code, _, err = run(capfd, "models", "remove", "m", "--repository", repository)
+    assert (code, "say which version" in err) == (2, True)
+    (repository / "m" / "2" / "model.onnx").write_bytes(b"changed")
+    code, _, err = run(capfd, "models", "verify", "m", "--repository", repository)
+    assert (code, "SHA-256 differs" in err) == (1, True)
+
+
+def test_init_prints_a_config_that_train_takes(home, tmp_path, capfd):
+    code, out, _ = run(capfd, "init", home / "My Table.csv", "--target", "amount")
+    assert code == 0
+    assert "'amount' makes this a regression task" in out
+    (tmp_path / "c.toml").write_text(out)
+    code, out, err = run(
+        capfd,
+        *("train", home / "My Table.csv", "--config", tmp_path / "c.toml", *FAST),
+        *("--repository", tmp_path / "r", "--name", "from-toml", "--json"),
+    )
+    assert code == 0, err
+    assert json.loads(out.splitlines()[-1])["name"] == "from-toml"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_helps_with_an_example(command, capfd):
+    code, out, _ = run(capfd, *command.split(), "--help")
+    assert code == 0
+    assert f"Example: rowcast {command}" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "fragments"),
+    [
+        (["train", "TABLE"], 2, ["--target"]),
+        (["train", "TABLE", "--target", "amonut"], 1, ["amonut", "did you mean 'amount'"]),
+        (["train", "absent.csv", "--target", "y"], 1, ["absent.csv"]),
+        (["train", "TABLE", "--target", "amount", "--preset", "huge"], 2, ["preset", '"quick"']),
+        (["train", "TABLE", "--target", "amount", "--budget", "soon"], 2, ["60s or 30m", "'soon'"]),
+        (["train", "TABLE", "--target", "amount", "--set", "network.members=999"], 2, ["network.members", "at most 64"]),
+        (["train", "TABLE", "--target", "amount", "--drop", "nope"], 1, ["--drop", "'nope'"]),
+        (["train", "TABLE", "--target", "amount", "--rename", "x"], 2, ["old=new"]),
+        (["train", "TABLE", "--target", "amount", "--name", "No!"], 1, ["a-z, 0-9", "--name"]),
+        (["train", "TABLE", "--target", "amount", "--device", "cuda:99"], 1, ["cuda:99 was demanded"]),
+        (["train", "TABLE", "--target", "amount", "--epochs", "0"], 2, ["fit.epochs", "at least 1"]),
+        (["train", "TABLE", "--nonsense"], 2, ["--nonsense"]),
+        (["predict", "my-table", "TABLE", "--out", "answers.xlsx"], 2, [".csv or .parquet"]),
+        (["predict", "nobody", "TABLE", "--out", "answers.csv"], 1, ["no model 'nobody'", "my-table"]),
+        (["evaluate", "my-table:x", "TABLE"], 1, ["NAME:VERSION"]),
+        (["serve", "--repository", "empty"], 1, ["rowcast train TABLE"]),
+        (["frobnicate"], 2, ["frobnicate"]),
+    ],
+)
+def test_a_wrong_call_says_so_in_a_line_or_two_and_names_the_way_out(
+    summary, home, tmp_path, monkeypatch, capfd, arguments, code, fragments
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ROWCAST_REPOSITORY", str(home / "repository"))
+    given = [str(home / "My Table.csv") if argument == "TABLE" else argument for argument in arguments]
+    ended, _, err = run(capfd, *given)
+    assert ended == code, err
+    assert "Traceback" not in err
+    for fragment in fragments:
+        assert fragment in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_trace(tmp_path, capfd):
+    code, _, err = run(capfd, "train", tmp_path / "absent.csv", "--target", "y", "--debug")
+    assert code == 1
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("1.5s", 1.5), ("30m", 1800), ("2h", 7200)])
+def test_durations(text, seconds):
+    assert rowcast.seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "60x", "1m30s", "inf"])
+def test_what_is_no_duration_is_refused(text):
+    with pytest.raises(ConfigError, match="60s or 30m"):
+        rowcast.seconds(text)
+
+
+def test_the_python_api_fits_predicts_evaluates_and_loads(tmp_path):
+    frame = tables.every_kind(200)
+    model = rowcast.fit(frame, target="class", repository=tmp_path, **tables.QUICK)
+    answers = model.predict(frame, keep=["count"])
+    assert answers.columns == ["count", "label", "probability_large", "probability_small"]
+    assert rowcast.load("model", repository=tmp_path).predict(frame)["label"].to_list() == answers["label"].to_list()
+    assert model.evaluate(frame)["accuracy"] > 0.4
+    assert repr(model) == "<rowcast.Model model:1 binary>"

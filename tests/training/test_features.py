@@ -1,0 +1,151 @@
+"""The fitted front: exact calendars, bounded encodings, and no look at any row but a training row."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.signature import MISSING_TIMESTAMP
+from training.columns import ColumnRule
+from training.features import UNKNOWN_CODE, FeaturesConfig, calendar_part, fit_front
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)).map(
+    lambda moment: moment.replace(tzinfo=UTC)
+)
+
+
+def micros(moment: datetime) -> torch.Tensor:
+    return torch.tensor([(moment - EPOCH) // timedelta(microseconds=1)])
+
+
+@given(MOMENTS)
+def test_the_calendar_is_exact_for_every_microsecond_of_ten_thousand_years(moment):
+    time_of_day = moment - moment.replace(hour=0, minute=0, second=0, microsecond=0)
+    assert calendar_part(micros(moment), "time_of_day").item() == time_of_day // timedelta(microseconds=1)
+    assert calendar_part(micros(moment), "weekday").item() == moment.weekday()
+    assert calendar_part(micros(moment), "day_of_month").item() == moment.day
+    assert calendar_part(micros(moment), "trend").item() == micros(moment).item()
+
+
+@given(MOMENTS)
+def test_the_season_is_within_two_days_of_the_day_of_the_year(moment):
+    days = calendar_part(micros(moment), "season").item() / 400
+    since_new_year = moment.timetuple().tm_yday - 1
+    apart = abs(days - since_new_year)
+    assert min(apart, 365.2425 - apart) <= 2
+
+
+def front_of(values, **config):
+    columns = {"x": np.asarray(values, np.float64)}
+    return fit_front(columns, [ColumnRule("x", "number", False, frozenset())], FeaturesConfig(**config))
+
+
+def encode(front, *values):
+    return front.encode(torch.tensor([[v] for v in values], dtype=torch.float64))
+
+
+def test_a_number_is_written_as_how_far_it_has_come_through_its_bins():
+    front = front_of([0.0, 1.0, 3.0, 7.0])
+    through = encode(front, 0.0, 0.5, 3.0, 5.0, 7.0)[:, 0, :3]
+    assert through.tolist() == [[0, 0, 0], [0.5, 0, 0], [1, 1, 0], [1, 1, 0.5], [1, 1, 1]]
+
+
+def test_beyond_the_training_range_a_number_answers_like_the_end_of_the_range():
+    front = front_of(np.linspace(-3, 3, 1000))
+    ends = encode(front, -3.0, 3.0)
+    beyond = encode(front, -1e38, 1e38)
+    assert torch.equal(beyond, ends)
+    assert torch.equal(encode(front, float("-inf"), float("inf")), ends)
+
+
+def test_a_minute_is_told_from_the_next_at_the_scale_of_an_epoch():
+    minutes = 1_700_000_000 + 60 * np.arange(40)
+    front = front_of(minutes)
+    encoded = encode(front, *minutes)
+    assert len(torch.unique(encoded, dim=0)) == 40
+
+
+def test_missing_is_a_value_of_its_own_where_training_saw_it_and_the_median_where_not():
+    seen = front_of([1.0, 2.0, 3.0, np.nan])
+    missing = encode(seen, float("nan"))[0, 0]
+    assert missing[-1] == 1
+    assert missing[:-1].abs().max() == 0
+    unseen = front_of([1.0, 2.0, 3.0])
+    assert torch.equal(encode(unseen, float("nan")), encode(unseen, 2.0))
+
+
+@given(st.lists(st.floats(-1e308, 1e308), min_size=2, max_size=60), st.floats(allow_nan=True))
+def test_an_encoding_is_always_finite_and_bounded(training, served):
+    front = front_of(training)
+    encoded = encode(front, served)
+    assert torch.isfinite(encoded).all()
+    assert encoded[..., :-2].min() >= 0
+    assert encoded[..., :-2].max() <= 1
+
+
+def category_front(levels, **config):
+    columns = {"c": np.array(levels, dtype=object)}
+    return fit_front(columns, [ColumnRule("c", "category", True, frozenset())], FeaturesConfig(**config))
+
+
+def test_levels_are_coded_by_frequency_and_rare_ones_pooled():
+    front = category_front(["b"] * 5 + ["a"] * 5 + ["rare"] * 2 + [""] * 4)
+    assert front.vocabularies["c"] == {"a": 5, "b": 5}
+    codes = front.raw({"c": np.array(["", "a", "b", "rare", "never"], dtype=object)})[2]
+    assert codes[:, 0].tolist() == [0, 2, 3, UNKNOWN_CODE, UNKNOWN_CODE]
+
+
+def test_a_huge_vocabulary_is_capped_at_the_commonest():
+    front = category_front([f"l{i}" for i in range(50) for _ in range(i + 3)], max_levels=10)
+    assert list(front.vocabularies["c"]) == [f"l{i}" for i in range(49, 39, -1)]
+
+
+def test_a_table_of_thousands_of_numbers_gets_fewer_bins_for_each():
+    rng = np.random.default_rng(0)
+    columns = {f"x{i}": rng.normal(size=30) for i in range(1500)}
+    rules = [ColumnRule(name, "number", False, frozenset()) for name in columns]
+    assert fit_front(columns, rules, FeaturesConfig()).d_encoded == 2 + 2
+
+
+DAY = 86_400_000_000
+
+
+def calendar_of(moments, **kwargs):
+    columns = {"t": np.asarray(moments, np.int64)}
+    rules = [ColumnRule("t", "timestamp", False, frozenset())]
+    return fit_front(columns, rules, FeaturesConfig(), **kwargs).calendar["t"]
+
+
+def test_a_cycle_is_read_only_where_training_went_through_it_twice():
+    hours = np.arange(24 * 10) * DAY // 24
+    assert calendar_of(hours) == ("time_of_day", "trend")
+    assert calendar_of(np.arange(800) * DAY) == ("weekday", "season", "trend")
+    assert calendar_of(np.arange(800) * DAY, trend=False) == ("weekday", "season")
+    assert calendar_of([0, MISSING_TIMESTAMP]) == ()
+
+
+def test_a_missing_moment_is_missing_in_every_part():
+    columns = {"t": np.append(np.arange(800) * DAY, MISSING_TIMESTAMP)}
+    front = fit_front(columns, [ColumnRule("t", "timestamp", True, frozenset())], FeaturesConfig())
+    numbers, moments, _ = front.raw(columns)
+    derived = front.derive(numbers, moments)
+    assert torch.isnan(derived[-1]).all()
+    assert not torch.isnan(derived[:-1]).any()
+
+
+def test_the_fingerprint_tells_fronts_apart():
+    one, same, other = front_of([1.0, 2.0, 4.0]), front_of([4.0, 1.0, 2.0]), front_of([1.0, 2.0, 5.0])
+    assert one.fingerprint() == same.fingerprint()
+    assert one.fingerprint() != other.fingerprint()
+
+
+@pytest.mark.parametrize("field", ["bins", "min_level_rows", "max_levels"])
+def test_a_config_field_below_its_range_is_refused(field):
+    with pytest.raises(ValueError, match=field):
+        FeaturesConfig(**{field: 0})

@@ -1,0 +1,103 @@
+"""The network: shapes, members, and no tensor off its device."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from training.columns import ColumnRule
+from training.config import Config
+from training.features import FeaturesConfig, fit_front
+from training.fit import Batch, FitConfig
+from training.network import ACTIVATIONS, Dropout, EnsembleLinear, Network, NetworkConfig
+from training.objective import Objective, ObjectiveConfig
+from training.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from training.target import Target
+
+
+@pytest.mark.parametrize(("features", "levels"), [(3, (4, 5)), (3, ()), (0, (4, 5))])
+@pytest.mark.parametrize("members", [1, 4])
+def test_a_network_takes_any_mix_of_columns(features, levels, members):
+    network = Network(NetworkConfig(members=members, layers=(16, 8)), features, 6, levels, 3)
+    outputs = network(torch.rand(7, features, 6), torch.ones(7, len(levels), dtype=torch.int64))
+    assert outputs.shape == (members, 7, 3)
+
+
+def test_members_differ_from_the_start_and_share_their_weights():
+    torch.manual_seed(0)
+    many, one = (Network(NetworkConfig(members=m), 5, 10, (), 1) for m in (8, 1))
+    outputs = many(torch.rand(3, 5, 10), torch.zeros(3, 0, dtype=torch.int64))
+    assert len(torch.unique(outputs[:, 0, 0])) == 8
+    count = [sum(p.numel() for p in network.parameters()) for network in (many, one)]
+    assert count[0] < 1.25 * count[1]
+
+
+def test_one_member_is_a_plain_linear_layer():
+    layer = EnsembleLinear(4, 3, members=1)
+    x = torch.rand(1, 5, 4)
+    assert torch.equal(layer(x), x @ layer.weight + layer.bias)
+    assert {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_trains(activation):
+    network = Network(NetworkConfig(activation=activation, layers=(8,)), 2, 4, (), 1)
+    network(torch.rand(6, 2, 4), torch.zeros(6, 0, dtype=torch.int64)).sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+def test_dropout_silences_the_same_nodes_for_every_member_and_none_in_evaluation():
+    torch.manual_seed(0)
+    dropout = Dropout(0.5)
+    out = dropout(torch.ones(4, 100, 10))
+    assert torch.equal(out[0], out[3])
+    assert 0.4 < (out == 0).float().mean() < 0.6
+    assert dropout.eval()(torch.ones(2, 3, 4)).sum() == 24
+
+
+def test_an_unseen_level_settles_at_the_mean_of_the_levels():
+    network = Network(NetworkConfig(d_category=2), 0, 4, (4,), 1)
+    assert network.categories is not None
+    with torch.no_grad():
+        network.categories.weight.copy_(torch.tensor([[9.0, 9], [9, 9], [0, 1], [4, 5]]))
+    network.categories.settle([torch.tensor([3, 0, 30, 10])])
+    assert network.categories.weight.tolist() == [[9, 9], [1, 2], [0, 1], [4, 5]]
+
+
+@pytest.mark.parametrize("task", ["regression", "binary"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
+def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optimizer):
+    """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""
+    rng = np.random.default_rng(0)
+    columns = {
+        "x": rng.normal(size=40),
+        "t": np.arange(40) * 86_400_000_000,
+        "c": np.array(["a", "b"] * 20, dtype=object),
+    }
+    kinds = {"x": "number", "t": "timestamp", "c": "category"}
+    rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
+    front = fit_front(columns, rules, FeaturesConfig())
+    values = rng.normal(size=40) if task == "regression" else np.array(["no", "yes"] * 20, dtype=object)
+    objective = Objective(Target("y", task, values, () if task == "regression" else ("no", "yes")), ObjectiveConfig())
+    config = OptimizerConfig(name=optimizer)
+    network = Network(NetworkConfig(), front.n_features, front.d_encoded, front.level_counts, objective.n_outputs)
+
+    numbers, moments, codes = (tensor.to("meta") for tensor in front.raw(columns))
+    front, network = front.to("meta"), network.to("meta")
+    objective.head.to("meta")
+    batch = Batch(front.derive(numbers, moments), codes, objective.encode(values).to("meta"))
+    stepper, average = make_optimizer(network, config), WeightAverage(network, config.average)
+    loss = objective.loss(network(front.encode(batch.features), batch.codes), batch.target)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), FitConfig().clip)
+    stepper.step()
+    average.update()
+    outputs = average.network(front.encode(batch.features), batch.codes)
+    assert loss.device.type == "meta"
+    assert objective.head(outputs).device.type == "meta"
+    assert objective.score(outputs, batch.target).device.type == "meta"
+
+
+def test_the_default_config_is_valid():
+    assert Config().network.members == 8

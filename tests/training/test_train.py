@@ -1,0 +1,249 @@
+"""A table in, a published model out; and nothing learned from a row that was held out."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from models import Repository, Session, TableError, TrainingError
+from models.errors import ConfigError, DeviceError
+from tests import bare, tables
+from training.config import make_config
+from training.predict import evaluate_table, predict_table
+from training.train import prepare, train
+
+TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
+
+
+def config_for(target, **data):
+    return make_config(overrides={**tables.QUICK, "data": {"target": target, **data}})
+
+
+@pytest.fixture(scope="module")
+def table():
+    return tables.every_kind()
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    """One model a task, trained on the same table without its nulls in the target."""
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    return {
+        task: train(table.drop_nulls(target), config_for(target), name=task, repository=repository)
+        for task, target in TASKS.items()
+    }
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_published_model_is_what_the_contract_says(trained, task):
+    model = trained[task].model
+    graph = onnx.load_from_string(model.graph)
+    assert {(o.domain, o.version) for o in graph.opset_import} == {("", 20), ("ai.onnx.ml", 4)}
+    signature = model.manifest.signature
+    assert [i.name for i in graph.graph.input] == list(signature.names)
+    assert [o.name for o in graph.graph.output] == list(signature.outputs)
+    types = {"category": onnx.TensorProto.STRING, "timestamp": onnx.TensorProto.INT64}
+    for value, column in zip(graph.graph.input, signature.columns, strict=True):
+        assert value.type.tensor_type.elem_type == types.get(column.kind, onnx.TensorProto.DOUBLE)
+        assert [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] == ["rows", 1]
+    for value in graph.graph.output:
+        width = len(signature.classes) if value.name == "probabilities" else 1
+        assert [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim] == ["rows", width]
+    assert {p.key for p in graph.metadata_props} == {"rowcast.signature"}
+    manifest = json.loads((model.path / "model.json").read_text())
+    assert list(manifest)[:12] == [
+        *("format", "name", "version", "created", "signature", "metrics", "parity", "decisions"),
+        *("config", "data", "versions", "files"),
+    ]
+    assert json.loads(graph.metadata_props[0].value) == manifest["signature"]
+    assert set(manifest["files"]) == {"model.onnx", "weights.safetensors", "config.toml"}
+    assert manifest["parity"]["max_difference"] <= 1e-5
+    assert manifest["parity"]["labels_equal"] is True
+
+
+def test_the_graph_tells_nothing_of_the_machine_that_trained(trained):
+    text = trained["binary"].model.graph
+    for trace in (b"site-packages", b".py", b"torch.nn", b"/home", b"/tmp"):
+        assert trace not in text
+
+
+def test_kinds_are_read_off_the_table(trained):
+    kinds = {c.name: (c.kind, c.nullable) for c in trained["regression"].model.manifest.signature.columns}
+    assert kinds == {
+        "size": ("number", True),
+        "count": ("integer", False),
+        "member": ("boolean", True),
+        "city": ("category", True),
+        "when": ("timestamp", True),
+        "class": ("category", False),
+    }
+
+
+def test_every_part_is_counted(trained):
+    assert trained["regression"].rows == {"train": 256, "validation": 64, "test": 80}
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_bare_runtime_predicts_and_a_table_command_agree(trained, table, task, tmp_path):
+    model = trained[task].model
+    rows = table.drop_nulls(TASKS[task])
+    rows.write_csv(tmp_path / "rows.csv")
+    answers = bare.answer(str(model.path / "model.onnx"), str(tmp_path / "rows.csv"))
+    frame = predict_table(model, tmp_path / "rows.csv")
+    if task == "regression":
+        for name in ("prediction", "lower", "upper"):
+            assert np.array_equal(answers[name][:, 0], frame[name].to_numpy())
+    else:
+        assert answers["label"][:, 0].tolist() == frame["label"].to_list()
+        for i, label in enumerate(model.manifest.signature.classes):
+            assert np.abs(answers["probabilities"][:, i] - frame[f"probability_{label}"].to_numpy()).max() <= 1e-6
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_row_alone_and_in_any_batch_gets_the_same_answer(trained, table, task):
+    model = trained[task].model
+    frame = table.drop_nulls(TASKS[task]).head(200)
+    whole = predict_table(model, frame).drop("label", strict=False).to_numpy()
+    scale = np.maximum(1.0, np.abs(whole)) if task == "regression" else 1.0
+    for size in (1, 7, 64):
+        parts = [
+            predict_table(model, frame[start : start + size]).drop("label", strict=False)
+            for start in range(0, 200 if size > 1 else 40, size)
+        ]
+        got = pl.concat(parts).to_numpy()
+        assert (np.abs(got - whole[: len(got)]) <= 1e-6 * (scale[: len(got)] if task == "regression" else 1)).all()
+
+
+def test_in_one_shape_a_row_is_bit_identical_whatever_its_neighbours(trained):
+    session = Session.of(trained["regression"].model)
+    rng = np.random.default_rng(0)
+    first = session.missing_rows(16)
+    second = session.missing_rows(16)
+    for columns in (first, second):
+        columns["size"][1:] = rng.normal(100, 1e6, (15, 1))
+        columns["city"][1:] = rng.choice(["Rome", "?", ""], (15, 1)).astype(object)
+    assert session.run(first).prediction[0] == session.run(second).prediction[0]
+
+
+def test_metrics_are_those_of_evaluating_the_model_again(table, tmp_path):
+    unseen = tables.every_kind(150, seed=1)
+    stored = train(table, config_for("class"), name="again", repository=Repository(tmp_path), test=unseen).model
+    published = stored.manifest.metrics["test"]
+    assert set(published) == {"accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "ece"}
+    assert evaluate_table(stored, unseen) == {"rows": 150, "metrics": pytest.approx(published, abs=1e-6)}
+
+
+def test_regression_is_learned_and_its_intervals_are_wide_enough(trained):
+    metrics = trained["regression"].model.manifest.metrics
+    assert set(metrics["test"]) == {"rmse", "mae", "r2"}
+    assert metrics["interval_coverage"]["validation"] >= 0.9
+
+
+# ─── no leakage ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+ANYTHING = st.fixed_dictionaries(
+    {
+        "size": st.none() | st.floats(-1e300, 1e300),
+        "count": st.integers(-(2**53), 2**53),
+        "member": st.none() | st.booleans(),
+        "city": st.none() | st.text(max_size=8),
+        "amount": st.floats(-1e6, 1e6),
+        "class": st.sampled_from(["large", "small"]),
+    }
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(ANYTHING, min_size=30, max_size=30), target=st.sampled_from(["class", "amount"]))
+def test_whatever_the_held_out_rows_hold_the_fitted_front_is_the_same_to_the_byte(rows, target):
+    table = tables.every_kind(60).drop_nulls("when").sort("when")
+    config = config_for(target, split_by_time="when")
+    honest = prepare(table, config)
+    held_out = len(honest.validation) + len(honest.test)
+    keep = len(table) - held_out
+    changed = [table.row(keep + i, named=True) | rows[i % len(rows)] for i in range(held_out)]
+    poisoned = prepare(pl.concat([table[:keep], pl.DataFrame(changed, schema=table.schema)]), config)
+    assert poisoned.front.fingerprint() == honest.front.fingerprint()
+    assert save(poisoned.front.state_dict()) == save(honest.front.state_dict())
+    assert poisoned.rules == honest.rules
+    assert poisoned.decisions == honest.decisions
+    assert poisoned.target.classes == honest.target.classes
+
+
+def test_changed_training_rows_do_change_the_front():
+    table = tables.every_kind(60)
+    config = config_for("amount")
+    changed = table.with_columns(pl.col("size") * 2)
+    assert prepare(changed, config).front.fingerprint() != prepare(table, config).front.fingerprint()
+
+
+# ─── parts and errors ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_tables_of_their_own_for_validation_and_test(table, tmp_path):
+    prepared = prepare(table, config_for("amount"), test=tables.every_kind(50, seed=1))
+    assert (len(prepared.train), len(prepared.validation), len(prepared.test)) == (320, 80, 50)
+    both = prepare(table, config_for("amount"), validation=tables.every_kind(30, seed=2), test=table.head(40))
+    assert (len(both.train), len(both.validation), len(both.test)) == (400, 30, 40)
+
+
+def test_a_split_by_time_holds_out_the_latest_rows(table):
+    dated = table.drop_nulls("when")
+    prepared = prepare(dated, config_for("amount", split_by_time="when"))
+    assert prepared.train.columns["when"].max() <= prepared.validation.columns["when"].min()
+    assert prepared.validation.columns["when"].max() <= prepared.test.columns["when"].min()
+    assert "trend" not in prepared.front.calendar["when"]
+
+
+def test_a_split_needs_a_moment_in_every_row(table):
+    with pytest.raises(TableError, match="--split-by-time when: row .* holds no value"):
+        prepare(table, config_for("amount", split_by_time="when"))
+    with pytest.raises(TableError, match="needs a timestamp or number column, however: 'city' is a category"):
+        prepare(table, config_for("amount", split_by_time="city"))
+
+
+def test_a_column_named_like_an_output_is_refused_with_the_way_out(table):
+    clash = table.rename({"size": "prediction"})
+    with pytest.raises(TableError, match=r"prediction.*--drop.*--rename"):
+        prepare(clash, config_for("amount"))
+    renamed = prepare(clash, config_for("amount", rename={"prediction": "size"}))
+    assert "size" in {rule.name for rule in renamed.rules}
+    dropped = prepare(clash, config_for("amount", drop=["prediction"]))
+    assert "prediction" not in {rule.name for rule in dropped.rules}
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice_and_publishes_nothing(table, tmp_path):
+    repository = Repository(tmp_path)
+    wild = make_config(
+        overrides={"data": {"target": "amount"}, "optimizer": {"name": "sgd", "lr": 10.0}, "fit": {"clip": 1e30}}
+    )
+    with pytest.raises(TrainingError, match=r"--set optimizer\.lr=1"):
+        train(table, wild, name="wild", repository=repository)
+    assert repository.names() == []
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_table_is_read(tmp_path):
+    config = make_config(overrides={"data": {"target": "y"}, "device": "cuda:63"})
+    with pytest.raises(DeviceError, match="cuda:63 was demanded"):
+        train(tmp_path / "absent.csv", config, name="x", repository=Repository(tmp_path))
+
+
+def test_a_loss_of_another_task_is_refused(table, tmp_path):
+    config = make_config(overrides={"data": {"target": "class"}, "objective": {"loss": "mse"}})
+    with pytest.raises(ConfigError, match=r"objective\.loss.*cross_entropy.*binary"):
+        train(table, config, name="x", repository=Repository(tmp_path))
+
+
+def test_the_same_seed_gives_the_same_graph_to_the_byte(table, tmp_path):
+    graphs = [
+        train(table.head(200), config_for("amount"), name="same", repository=Repository(tmp_path)).model.graph
+        for _ in range(2)
+    ]
+    assert graphs[0] == graphs[1]

@@ -1,0 +1,228 @@
+"""The training loop, readable top to bottom."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from models.errors import TrainingError
+from training.features import Front
+from training.network import Network
+from training.objective import Objective
+from training.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from training.settings import ComponentConfig
+
+EVALUATION_ROWS = 2048
+"""Rows of one evaluation pass: what the members make of them still fits the cache."""
+CHECK_EVERY = 50
+"""Steps between checks that the loss is finite: on a GPU each check waits for the device."""
+LOOK_ROWS = 65_536
+"""Training rows between looks at the validation rows, at most: an epoch of a large table is long."""
+
+
+Stop = Literal["epochs", "patience", "budget"]
+
+
+class FitConfig(ComponentConfig):
+    """How long and in what steps to train."""
+
+    epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Passes over the training rows at most. auto: as many as row_visits allow, but 3 to 100."""
+    row_visits: int = Field(4_000_000, ge=1_000)
+    """Rows to train on in all, counting repeats, when epochs is auto: a large table needs fewer passes."""
+    patience: int = Field(16, ge=1)
+    """Looks at the validation rows without a better score after which training stops; 16 as in TabM.
+    There is one look an epoch, and more in the long epochs of a large table."""
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    """Rows of a step. auto: 256, and more for large tables, up to 1,024 from 100,000 rows."""
+    clip: float = Field(1.0, gt=0.0)
+    """Norm to which gradients are clipped; 1 as in TabM."""
+    budget_s: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
+    """Seconds of wall clock the fit may take. The schedule bends to it, so that the rate still falls to 0 in time."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows ready for the network, resident on the device: no loader, a permutation indexes them.
+
+    Shapes: ``features [rows, n_features]`` float64, ``codes [rows, n_categories]`` int64, ``target [rows]``.
+    """
+
+    features: Tensor
+    codes: Tensor
+    target: Tensor
+
+    def __len__(self) -> int:
+        return int(self.target.shape[0])
+
+    def __getitem__(self, rows: Tensor | slice) -> Batch:
+        return Batch(self.features[rows], self.codes[rows], self.target[rows])
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a fit stands after a look at the validation rows."""
+
+    epoch: int
+    epochs: int
+    done: float
+    """Share of the fit that is over, 0 to 1."""
+    train_loss: float
+    validation_loss: float
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a fit went."""
+
+    epochs: int
+    best_epoch: int
+    validation_loss: float
+    seconds: float
+    stopped: Stop
+
+
+def fit(
+    network: Network,
+    front: Front,
+    objective: Objective,
+    train: Batch,
+    validation: Batch,
+    config: FitConfig,
+    optimizer_config: OptimizerConfig,
+    *,
+    generator: torch.Generator,
+    report: Callable[[Progress], None] = lambda _: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Fit:
+    """Train ``network`` in place; at the end it holds the weights that did best on validation rows.
+
+    Args:
+        network: on the device the batches are on.
+        front: the fitted front, on that device too.
+        objective: loss and score.
+        train: training rows.
+        validation: rows that choose when to stop, and nothing else.
+        config: epochs, patience, batches.
+        optimizer_config: optimizer, schedule, averaging.
+        generator: CPU generator of the permutations.
+        report: called after each look at the validation rows.
+        clock: monotonic seconds.
+
+    Raises:
+        TrainingError: the loss is no longer finite.
+    """
+    started = clock()
+    batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
+    epochs = auto_epochs(len(train), config.row_visits) if config.epochs == "auto" else config.epochs
+    steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
+    looks = look_steps(steps_per_epoch, batch_size)
+
+    optimizer = make_optimizer(network, optimizer_config)
+    average = WeightAverage(network, optimizer_config.average)
+    best = Best(network, evaluate(network, front, objective, validation))
+    # The look that follows the last step is paid from the budget too.
+    budget = float("inf") if config.budget_s == "none" else config.budget_s - 1.5 * (clock() - started)
+
+    for epoch in range(1, epochs + 1):
+        order = torch.randperm(len(train), generator=generator).to(train.target.device)
+        total_loss, steps = torch.zeros((), device=train.target.device), 0
+
+        for step, rows in enumerate(order[: steps_per_epoch * batch_size].split(batch_size)):
+            network.train()
+            done = max((epoch - 1 + step / steps_per_epoch) / epochs, (clock() - started) / budget)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(done, optimizer_config)
+
+            batch = train[rows]
+            outputs = network(front.encode(batch.features), batch.codes)
+            loss = objective.loss(outputs, batch.target)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            optimizer.step()
+            average.update()
+
+            total_loss, steps = total_loss + loss.detach(), steps + 1
+            if steps % CHECK_EVERY == 0:
+                _check_finite(total_loss, epoch, optimizer_config.lr)
+
+            done = max((epoch - 1 + (step + 1) / steps_per_epoch) / epochs, (clock() - started) / budget)
+            if step in looks or done >= 1.0:
+                _check_finite(total_loss, epoch, optimizer_config.lr)
+                best.look(average.network, evaluate(average.network, front, objective, validation), epoch)
+                report(Progress(epoch, epochs, min(done, 1.0), float(total_loss) / steps, best.last_score, best.epoch))
+                if best.looks_since >= config.patience or done >= 1.0:
+                    stopped: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
+                    network.load_state_dict(best.weights)
+                    network.eval()
+                    return Fit(epoch, best.epoch, best.score, clock() - started, stopped)
+
+    raise AssertionError("the last step of the last epoch ends the fit")  # pragma: no cover
+
+
+class Best:
+    """The weights that did best on validation rows so far."""
+
+    def __init__(self, network: Network, score: float) -> None:
+        self.score, self.last_score = score, score
+        self.epoch, self.looks_since = 0, 0
+        self.weights = copy.deepcopy(network.state_dict())
+
+    def look(self, network: Network, score: float, epoch: int) -> None:
+        """Take in the score of a network after some more steps."""
+        self.last_score = score
+        self.looks_since += 1
+        if score < self.score:
+            self.score, self.epoch, self.looks_since = score, epoch, 0
+            self.weights = copy.deepcopy(network.state_dict())
+
+
+def auto_batch_size(rows: int) -> int:
+    """Rows of a step when none are asked for."""
+    size = 256 if rows < 50_000 else 512 if rows < 100_000 else 1024
+    return min(size, max(8, rows // 4))
+
+
+def auto_epochs(rows: int, row_visits: int) -> int:
+    """Epochs when none are asked for."""
+    return max(3, min(100, row_visits // rows))
+
+
+def look_steps(steps_per_epoch: int, batch_size: int) -> frozenset[int]:
+    """The steps of an epoch after which to look at the validation rows: the last, and evenly spaced ones before it."""
+    looks = math.ceil(steps_per_epoch * batch_size / LOOK_ROWS)
+    return frozenset(round(steps_per_epoch * (i + 1) / looks) - 1 for i in range(looks))
+
+
+@torch.no_grad()
+def outputs_of(network: Network, front: Front, rows: Batch) -> Tensor:
+    """Member outputs ``[members, rows, n_outputs]`` of a network in evaluation mode, in bounded memory."""
+    network.eval()
+    parts = []
+    for start in range(0, len(rows), EVALUATION_ROWS):
+        part = rows[slice(start, start + EVALUATION_ROWS)]
+        parts.append(network(front.encode(part.features), part.codes))
+    return torch.cat(parts, dim=1)
+
+
+def evaluate(network: Network, front: Front, objective: Objective, rows: Batch) -> float:
+    """The score of ``network`` on ``rows``; lower is better."""
+    return float(objective.score(outputs_of(network, front, rows), rows.target))
+
+
+def _check_finite(total_loss: Tensor, epoch: int, lr: float) -> None:
+    if not bool(torch.isfinite(total_loss)):
+        raise TrainingError(
+            f"the loss is no longer a finite number in epoch {epoch}: lower the learning rate, "
+            f"for example --set optimizer.lr={lr / 10:g}, or look for extreme values in the target"
+        )

@@ -1,0 +1,150 @@
+"""A stored model on a whole table: predictions and metrics, from the same graph that is served."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.errors import TableError
+from models.repository import Manifest, StoredModel
+from models.session import Predictions, Session
+from models.signature import Column
+from training.columns import ColumnRule, read_column
+from training.evaluate import class_metrics, regression_metrics
+from training.table import Table, read_table
+from training.target import Target, read_target_like
+
+CHUNK_ROWS = 8192
+"""Rows of one run: enough to keep every core busy, little enough to bound memory."""
+NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
+"""Texts that mean null among numbers and dates."""
+
+
+def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Predictions:
+    """Predict rows in bounded memory.
+
+    Args:
+        session: of the model.
+        columns: name to array ``[rows]``; names the model does not know are ignored.
+    """
+    names = session.signature.names
+    rows = len(columns[names[0]])
+    parts = [
+        session.run({name: columns[name][start : start + CHUNK_ROWS].reshape(-1, 1) for name in names})
+        for start in range(0, max(rows, 1), CHUNK_ROWS)
+    ]
+    return Predictions(
+        labels=None if parts[0].labels is None else [label for part in parts for label in part.labels or ()],
+        probabilities=_joined([part.probabilities for part in parts]),
+        prediction=_joined([part.prediction for part in parts]),
+        lower=_joined([part.lower for part in parts]),
+        upper=_joined([part.upper for part in parts]),
+    )
+
+
+def metrics_of(predictions: Predictions, actual: NDArray[Any], classes: Sequence[str]) -> dict[str, float]:
+    """The metrics of the task: see :mod:`training.evaluate`."""
+    if predictions.probabilities is not None:
+        return class_metrics(actual, predictions.probabilities, classes)
+    assert predictions.prediction is not None
+    return regression_metrics(actual, predictions.prediction)
+
+
+def columns_for(table: Table, manifest: Manifest) -> dict[str, NDArray[Any]]:
+    """The model's columns of a table, ``[rows]`` each, read by the rules of its training.
+
+    A column in which training saw nulls may be absent, as it may be in a request.
+
+    Raises:
+        TableError: a column is absent, or holds a value that does not fit.
+    """
+    nulls = frozenset(manifest.config.get("data", {}).get("null", ()))
+    absent = [c.name for c in manifest.signature.columns if c.name not in table.names and not c.nullable]
+    if absent:
+        raise TableError(
+            f"{table.source} lacks {', '.join(map(repr, absent))}, which model {manifest.name!r} needs; "
+            f"its columns: {', '.join(table.names)}"
+        )
+    return {
+        column.name: read_column(table, _rule(column, nulls))
+        if column.name in table.names
+        else np.full(len(table), column.missing, column.dtype)
+        for column in manifest.signature.columns
+    }
+
+
+def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None) -> Table:
+    """Read a table for a model; columns that were renamed for training are renamed again."""
+    data = manifest.config.get("data", {})
+    table = read_table(source, encoding=encoding or data.get("encoding", "utf-8"))
+    rename = {old: new for old, new in data.get("rename", {}).items() if old in table.names}
+    return table.rename(rename) if rename else table
+
+
+def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = None) -> dict[str, Any]:
+    """Metrics of a stored model on a table that holds the target.
+
+    Raises:
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    table = open_table(source, model.manifest, encoding=encoding)
+    signature = model.manifest.signature
+    like = Target(signature.target, signature.task, np.zeros(0), signature.classes)
+    nulls = tuple(model.manifest.config.get("data", {}).get("null", ()))
+    actual = read_target_like(table, like, null=nulls)
+    predictions = predict_columns(bulk_session(model), columns_for(table, model.manifest))
+    return {"rows": len(table), "metrics": metrics_of(predictions, actual, signature.classes)}
+
+
+def predict_table(
+    model: StoredModel, source: Any, *, keep: Sequence[str] = (), encoding: str | None = None
+) -> pl.DataFrame:
+    """Predictions for a table, rows in order.
+
+    Classes give ``label`` and one column ``probability_CLASS`` a class; regression gives the graph's outputs.
+
+    Args:
+        model: see :meth:`models.repository.Repository.open`.
+        source: a file or a data frame.
+        keep: columns of the table to carry along, before the predictions.
+        encoding: of a text file; the one of the training table when not given.
+
+    Raises:
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    table = open_table(source, model.manifest, encoding=encoding)
+    unknown = [name for name in keep if name not in table.names]
+    if unknown:
+        raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
+    predictions = predict_columns(bulk_session(model), columns_for(table, model.manifest))
+    answers: dict[str, Any] = {}
+    if predictions.probabilities is not None:
+        answers["label"] = predictions.labels
+        for i, label in enumerate(model.manifest.signature.classes):
+            answers[f"probability_{label}"] = predictions.probabilities[:, i]
+    else:
+        answers = {name: getattr(predictions, name) for name in model.manifest.signature.outputs}
+    both = [name for name in keep if name in answers]
+    if both:
+        raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
+    return pl.DataFrame([*(table.frame[name] for name in keep), *(pl.Series(k, v) for k, v in answers.items())])
+
+
+def bulk_session(model: StoredModel) -> Session:
+    """A session for whole tables, on all cores."""
+    return Session.of(model, threads=os.cpu_count() or 1)
+
+
+def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:
+    spellings = NULL_SPELLINGS if column.kind in ("number", "integer", "timestamp") else frozenset()
+    return ColumnRule(column.name, column.kind, column.nullable, nulls | spellings, column.whole_levels)
+
+
+def _joined(parts: Sequence[NDArray[Any] | None]) -> Any:
+    present = [part for part in parts if part is not None]
+    return np.concatenate(present) if present else None

@@ -1,0 +1,210 @@
+"""How a column is read once it is known what it is: the same rules for training rows and for any later table.
+
+A table that was text and a data frame with native types read alike, so a model trained on the one takes the other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.errors import TableError
+from models.signature import MISSING_STRING, Kind
+from models.values import EXACT_WHOLE, format_timestamp
+from training.moments import parse_moments, typed_moments
+from training.table import Table
+
+NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
+"""Texts that mean null in a column whose every other value is a number or a date."""
+BLANKS = " \t"
+"""What may stand around a number, a boolean or a date."""
+NOT_FINITE = r"(?i)^[+-]?(?:inf|infinity|nan)$"
+"""Texts that some tools write for what is no finite number."""
+
+_NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
+_WHOLE = r"^[+-]?[0-9]+$"
+_EXPECTED = {
+    "number": "a number",
+    "integer": "a number",
+    "boolean": "true or false",
+    "timestamp": "an ISO 8601 date or date-time",
+}
+
+
+@dataclass(frozen=True)
+class ColumnRule:
+    """How a column is read, decided on training rows alone."""
+
+    name: str
+    kind: Kind
+    nullable: bool
+    """A training row lacked it."""
+    nulls: frozenset[str]
+    """Texts that mean null in this column, besides the empty one."""
+    whole_levels: bool = False
+    """Category whose every level is a whole number."""
+    reason: str = ""
+    """Why it is a category, where its values would have said otherwise."""
+
+
+def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
+    """Read a column by its rule.
+
+    Returns:
+        ``[rows]``: float64 with NaN where missing for number, integer and boolean (1/0); an object array of str with
+        ``""`` where missing for category; int64 epoch microseconds with INT64_MIN where missing for timestamp.
+
+    Raises:
+        TableError: the table lacks the column, or a value does not fit; names column, value, row and the way out.
+    """
+    table.require(rule.name, "the model takes")
+    column = table.frame[rule.name]
+    if rule.kind == "category":
+        texts = without_nulls(level_texts(table, column), rule.nulls)
+        return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
+    if column.dtype == pl.String:
+        column = without_nulls(column.str.strip_chars(BLANKS), {"", *rule.nulls})
+    present = column.is_not_null().to_numpy()
+    values: NDArray[Any]
+    if rule.kind == "timestamp":
+        values, fits = _moments(column)
+    elif rule.kind == "boolean":
+        values, fits = _booleans(column)
+    else:
+        values, fits = _numbers(column, rule.nulls)
+        present &= ~np.isnan(values) | ~fits
+        if rule.kind == "integer":
+            fits = fits & (np.abs(values) <= EXACT_WHOLE)
+    if not np.all(fits | ~present):
+        raise misfit(table, rule.name, int(np.argmax(present & ~fits)), _EXPECTED[rule.kind])
+    return values
+
+
+def without_nulls(texts: pl.Series, nulls: Collection[str]) -> pl.Series:
+    """The texts, null where they are one of ``nulls``."""
+    return texts.set(texts.is_in(list(nulls)).fill_null(False), None) if nulls else texts
+
+
+def parse_numbers(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Numbers of a column of texts: a sign, digits with one decimal point, an exponent; blanks around are tolerated.
+
+    Returns:
+        the numbers ``[rows]``, NaN where the text is null or none; and where it is one that a double can hold.
+    """
+    texts = texts.str.strip_chars(BLANKS)
+    written = texts.str.contains(_NUMBER).fill_null(False)
+    values = texts.set(~written, None).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    return values, written.to_numpy() & np.isfinite(values)
+
+
+def is_whole_text(texts: pl.Series) -> NDArray[np.bool_]:
+    """Where a text is a whole number without decimal point or exponent, ``[rows]``."""
+    return texts.str.strip_chars(BLANKS).str.contains(_WHOLE).fill_null(False).to_numpy()
+
+
+def level_texts(table: Table, column: pl.Series) -> pl.Series:
+    """A column of any type as texts: as in the file, or 1 for 1.0, true for True, ISO 8601 for a date.
+
+    Raises:
+        TableError: the type has no such text (a list, say).
+    """
+    dtype = column.dtype
+    if dtype == pl.String:
+        return column
+    if dtype in (pl.Boolean, pl.Null) or dtype.is_integer():
+        return column.cast(pl.String)
+    if dtype.is_float() or isinstance(dtype, pl.Decimal):
+        return _replace_each(
+            column.cast(pl.Float64), lambda value: str(int(value)) if value.is_integer() else f"{value}"
+        )
+    if dtype == pl.Date:
+        return column.dt.to_string("%Y-%m-%d")
+    if isinstance(dtype, pl.Datetime):
+        moments, ok = typed_moments(column)
+        if not np.all(ok | column.is_null().to_numpy()):
+            raise misfit(
+                table, column.name, int(np.argmax(~ok & column.is_not_null().to_numpy())), _EXPECTED["timestamp"]
+            )
+        return _replace_each(pl.Series(column.name, moments).set(pl.Series(~ok), None), format_timestamp)
+    raise unusable(table, column)
+
+
+def unusable(table: Table, column: pl.Series) -> TableError:
+    """The refusal of a column whose type no model takes."""
+    return TableError(
+        f"{table.source}: a column holds text, numbers, booleans or dates, however: {column.name!r} holds "
+        f"{column.dtype}; convert it, or leave it out with --drop {column.name}"
+    )
+
+
+def misfit(table: Table, name: str, index: int, expected: str, way_out: str = "") -> TableError:
+    """The refusal of the value in the row at 0-based position ``index``, which is not what was expected.
+
+    ``way_out`` is what else to do than correct it; by default, what an input column allows.
+    """
+    value = table.frame[name][index]
+    shown = repr(value) if isinstance(value, str) else str(value)
+    shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
+    null = "" if "," in str(value) else f" or --null {shown}"
+    way_out = way_out or f"leave it empty, or train with --category {name}{null}"
+    return TableError(
+        f"{table.source}: column {name!r} holds {shown} in {table.where(index)}, which is not {expected}"
+        f"{_hint(value, expected)}: correct it, {way_out}"
+    )
+
+
+def _hint(value: Any, expected: str) -> str:
+    if expected != "a number":
+        return ""
+    if isinstance(value, float):
+        return " that is finite"
+    if isinstance(value, int):
+        return " that a double can hold"
+    number, _ = parse_numbers(pl.Series([str(value)]))
+    if not np.isnan(number[0]):
+        return " that a double can hold"
+    if re.search(NOT_FINITE, str(value).strip(BLANKS)):
+        return " that is finite"
+    if "," in str(value):
+        return " (write 1,234 as 1234, and 3,14 as 3.14)"
+    return ""
+
+
+def _replace_each(column: pl.Series, text: Any) -> pl.Series:
+    """``text`` of each distinct value."""
+    distinct = column.drop_nulls().unique()
+    return column.replace_strict(distinct, [text(value) for value in distinct], default=None, return_dtype=pl.String)
+
+
+def _numbers(column: pl.Series, nulls: frozenset[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    if column.dtype == pl.String:
+        return parse_numbers(column)
+    if not column.dtype.is_numeric() and column.dtype != pl.Null:
+        return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+    values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+    numeric_nulls = pl.Series(list(nulls), dtype=pl.String).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
+    values = np.where(np.isin(values, numeric_nulls), np.nan, values)
+    return values, ~np.isinf(values)
+
+
+def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    if column.dtype == pl.String:
+        lower = column.str.to_lowercase()
+        column = lower.replace_strict(["true", "false"], [True, False], default=None, return_dtype=pl.Boolean)
+    if column.dtype not in (pl.Boolean, pl.Null):
+        return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+    return column.cast(pl.Float64).fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
+
+
+def _moments(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    if column.dtype == pl.String:
+        return parse_moments(column)
+    if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
+        return typed_moments(column)
+    return parse_moments(pl.Series([None] * len(column), dtype=pl.String))

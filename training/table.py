@@ -1,0 +1,138 @@
+"""A table: columns as they were read, and where in its source each row stands, so that every error can say so."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from models.errors import TableError
+from training.delimited import read_delimited
+from training.frames import plain, to_frame
+
+SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t", ".tab": "\t"}
+"""Extensions read as text, and what stands between two fields there."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length, none of them interpreted yet.
+
+    ``frame`` holds strings where the source was text, native types otherwise; null is null in both. ``rows`` are the
+    1-based numbers of the rows in their source, ``[rows]``, and survive :meth:`take`. ``lines`` are the physical lines
+    the rows begin on, ``[rows]``, of a text source; None otherwise.
+    """
+
+    frame: pl.DataFrame
+    source: str
+    rows: NDArray[np.int64]
+    lines: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return self.frame.height
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order."""
+        return tuple(self.frame.columns)
+
+    def where(self, index: int) -> str:
+        """Where the row at the 0-based position ``index`` stands in the source: ``row 5 (line 6)``, or ``row 5``."""
+        row = f"row {self.rows[index]}"
+        return row if self.lines is None else f"{row} (line {self.lines[index]})"
+
+    def take(self, indices: NDArray[np.int64] | Sequence[int]) -> Table:
+        """The rows at these 0-based positions, in this order."""
+        positions = np.asarray(indices, np.int64)
+        lines = None if self.lines is None else self.lines[positions]
+        return replace(self, frame=self.frame[positions], rows=self.rows[positions], lines=lines)
+
+    def drop(self, names: Collection[str]) -> Table:
+        """Without these columns.
+
+        Raises:
+            TableError: there is no such column.
+        """
+        for name in names:
+            self.require(name, "--drop names")
+        return replace(self, frame=self.frame.drop(list(names)))
+
+    def rename(self, mapping: Mapping[str, str]) -> Table:
+        """With columns renamed, old name to new.
+
+        Raises:
+            TableError: there is no such column, or the new name is empty or taken.
+        """
+        for old, new in mapping.items():
+            self.require(old, "--rename names")
+            if not new.strip():
+                raise TableError(f"--rename {old}= needs a new name after the equals sign")
+        names = [mapping.get(name, name) for name in self.names]
+        for name in mapping.values():
+            if names.count(name) > 1:
+                raise TableError(f"{self.source}: --rename would give two columns the name {name!r}; choose another")
+        return replace(self, frame=self.frame.rename(dict(mapping)))
+
+    def require(self, name: str, who: str) -> None:
+        """Make sure there is a column ``name``; ``who`` asks for it: ``--drop names``, say.
+
+        Raises:
+            TableError: there is none; names the closest, and what there is.
+        """
+        if name in self.names:
+            return
+        close = difflib.get_close_matches(name, self.names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        shown = ", ".join(self.names[:20]) + (f" and {len(self.names) - 20} more" if len(self.names) > 20 else "")
+        raise TableError(f"{self.source} has no column {name!r}, which {who}: {hint}its columns are {shown}")
+
+
+def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8") -> Table:
+    """Read a table from a file (by its extension: .csv, .txt, .tsv, .tab, .parquet) or from memory.
+
+    Args:
+        source: a path, a polars or pandas data frame, or a dict of columns.
+        encoding: of a text file.
+
+    Raises:
+        TableError: it cannot be read as a table, or breaks a rule; names row, line, column and the way out.
+    """
+    if not isinstance(source, str | os.PathLike):
+        return _from_frame(to_frame(source), "data frame")
+    path = Path(source)
+    extension = path.suffix.lower()
+    if extension not in SEPARATORS and extension != ".parquet":
+        known = ", ".join([*SEPARATORS, ".parquet"])
+        raise TableError(f"a table's file name ends in {known}, however: {path.name!r}; convert it to one of these")
+    if path.is_dir():
+        raise TableError(f"{path} is a folder: name a file in it")
+    try:
+        if extension in SEPARATORS:
+            frame, lines = read_delimited(path.read_bytes(), SEPARATORS[extension], encoding, path.name)
+            return Table(frame, path.name, np.arange(1, frame.height + 1), lines)
+        with path.open("rb") as stream:
+            return _from_frame(pl.read_parquet(stream), path.name)
+    except FileNotFoundError:
+        raise TableError(f"there is no file {path}: check the path") from None
+    except OSError as error:
+        raise TableError(f"{path} cannot be read: {error.strerror or error}") from None
+    except pl.exceptions.PolarsError as error:
+        first_line = str(error).partition("\n")[0]
+        raise TableError(f"{path.name} cannot be read as Parquet ({first_line}): write it anew, or use CSV") from None
+
+
+def _from_frame(frame: pl.DataFrame, source: str) -> Table:
+    if not frame.columns:
+        raise TableError(f"{source} is empty: a table needs at least one column")
+    if not all(name.strip() for name in frame.columns):
+        raise TableError(f"{source}: every column needs a name, however: one of them has none; name it first")
+    if frame.height == 0:
+        raise TableError(f"{source} has columns but no rows: a table needs at least one row")
+    return Table(plain(frame), source, np.arange(1, frame.height + 1))
