@@ -186,10 +186,9 @@ def init(
     encoding: EncodingOption = None,
 ) -> None:
     """Print a commented TOML with every default, to edit and give to `train --config`."""
-    from training.target import read_target
-
     from training.config import make_config, to_toml
     from training.table import read_table
+    from training.target import read_target
 
     data = {"target": target} | ({"encoding": encoding} if encoding else {})
     config = make_config(overrides={"preset": preset, "data": data})
@@ -317,13 +316,14 @@ def predict(
 def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False) -> None:
     """Name every model and its versions."""
     home = Repository(repository)
-    found = [{"name": name, "versions": home.versions(name)} for name in home.names()]
-    for entry in found:
-        progress_console.print(f"{entry['name']}  versions {', '.join(map(str, entry['versions']))}")  # type: ignore[call-overload]
+    found = {name: home.versions(name) for name in home.names()}
+    for name, versions in found.items():
+        progress_console.print(f"{name}  versions {', '.join(map(str, versions))}")
     if not found:
         progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")
     if as_json:
-        print(json.dumps({"repository": str(repository.absolute()), "models": found}))
+        listed = [{"name": name, "versions": versions} for name, versions in found.items()]
+        print(json.dumps({"repository": str(repository.absolute()), "models": listed}))
 
 
 @models_app.command(epilog="Example: rowcast models show flights:3")
@@ -506,18 +506,14 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TextColumn("left"))
-    with Bar(*columns, TimeRemainingColumn(), console=progress_console) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(12), TimeElapsedColumn(), TimeRemainingColumn())
+    with Bar(*columns, TextColumn("left"), console=progress_console) as bar:
         task = bar.add_task("reading the table", total=None)
 
         def report(progress: Progress) -> None:
-            bar.update(
-                task,
-                total=1.0,
-                completed=progress.done,
-                description=f"epoch {progress.epoch} loss {progress.train_loss:.4f} "
-                f"validation {progress.validation_loss:.4f} (best in epoch {progress.best_epoch})",
-            )
+            losses = f"loss {progress.train_loss:.4f}, validation {progress.validation_loss:.4f}"
+            description = f"epoch {progress.epoch}/{progress.epochs}: {losses}"
+            bar.update(task, total=1.0, completed=progress.done, description=description)
 
         yield report
 

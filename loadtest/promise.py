@@ -42,7 +42,7 @@ def check(
     The promise is kept if p99 is at most ``p99_ms``, no request failed, and good answers came at 99% of the offered
     rate or more. The verdict is void, whatever the figures, if answers were wrong: not in the model's shape, or
     different for the same row asked before, during and after. It is void too if the service cannot be reached, or if
-    the figures do not hold and the client was saturated (see :func:`loadtest.openloop.run`).
+    the figures do not hold because the client was, or may have been, saturated (:func:`loadtest.verdict.judge`).
 
     Args:
         url: of the service: ``http://127.0.0.1:3000``.
@@ -98,7 +98,7 @@ async def _check(endpoint: Endpoint, model: str | None, blank: Verdict) -> Verdi
     probe = _Probe(endpoint, served)
     await probe.ask()
     await _load(endpoint, served, verdict, min(WARM_UP_S, verdict.duration_s), seed=verdict.seed + 1)
-    asking = asyncio.create_task(probe.ask_now_and_then())
+    asking = asyncio.create_task(probe.ask_now_and_then(min(PROBE_EVERY_S, verdict.duration_s / 4)))
     try:
         result = await _load(endpoint, served, verdict, verdict.duration_s, seed=verdict.seed)
     finally:
@@ -193,8 +193,8 @@ class _Probe:
             self.first = body
         self.disagreement = self.disagreement or wrong
 
-    async def ask_now_and_then(self) -> None:
-        """Ask every :data:`PROBE_EVERY_S`, until cancelled."""
+    async def ask_now_and_then(self, every_s: float) -> None:
+        """Ask every ``every_s``, until cancelled."""
         while True:
-            await asyncio.sleep(PROBE_EVERY_S)
+            await asyncio.sleep(every_s)
             await self.ask()

@@ -15,6 +15,8 @@ Outcome = Literal["kept", "broken", "void"]
 EXIT_CODES: dict[Outcome, int] = {"kept": 0, "broken": 1, "void": 3}
 ACHIEVED_SHARE = 0.99
 """Share of the offered rate that has to come back as good answers."""
+CLIENT_MAY_CAUSE = {"timeout", "unsent"}
+"""Failures that may come of a client too busy to send and to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +66,9 @@ class Verdict:
 def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> tuple[Outcome, str]:
     """Outcome and reason of a run.
 
-    Kept is decided before saturation: a request is timed from when it was due, so whatever the client lost counted
-    against the service already, and figures that hold in spite of that hold.
+    A saturated client makes a run void only where its lateness may have decided. Kept stands: a request is timed from
+    when it was due, so whatever the client lost counted against the service already. Broken stands if the service
+    failed requests by itself, or would have been too slow for a client that is on time.
 
     Args:
         result: of the run.
@@ -85,7 +88,10 @@ def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> 
         broken.append(f"{result.achieved_rate:,.1f} good answers/s came of {result.offered_rate:,.1f} requests/s")
     if not broken:
         return "kept", f"p99 is {result.p99_ms:.2f} ms of {p99_ms:g} ms at {result.offered_rate:,.1f} requests/s"
-    return ("void", result.void) if result.void is not None else ("broken", "; ".join(broken))
+    by_itself = result.errors.keys() - CLIENT_MAY_CAUSE or result.least_p99_ms > p99_ms
+    if result.void is not None and not by_itself:
+        return "void", result.void
+    return "broken", "; ".join(broken)
 
 
 def _table(verdict: Verdict, result: Result) -> Table:

@@ -138,12 +138,8 @@ def predict_routes(serving: Serving) -> dict[str, ServedModel]:
 
 
 def _pages(serving: Serving) -> dict[str, bytes]:
-    summaries = [
-        {key: served.description[key] for key in ("name", "version", "versions", "sha256")}
-        | {"task": served.signature.task, "target": served.signature.target}
-        for served in serving.models.values()
-    ]
-    pages = {"/models": orjson.dumps({"models": summaries})}
+    everything = [served.description for served in serving.models.values()]
+    pages = {"/models": orjson.dumps({"models": everything})}
     for (name, version), served in serving.versions.items():
         pages[f"/models/{name}/versions/{version}"] = orjson.dumps(served.description)
     for name, served in serving.models.items():

@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 from types import FrameType
@@ -59,7 +58,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
 
     before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
     try:
-        url = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"
+        url = _address(host, port)
         if _wait_until_ready(service, url):
             print(_greeting(url), flush=True)
         code = service.wait()
@@ -70,6 +69,12 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
         for number, handler in before.items():
             signal.signal(number, handler)
     return 0 if told_to_stop else code or 1
+
+
+def _address(host: str, port: int) -> str:
+    """The URL under which this machine reaches a service that listens on ``host``."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - listens nowhere
+    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
 def _check_port(host: str, port: int) -> None:
@@ -87,20 +92,25 @@ def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> bool:
     give_up = time.monotonic() + READY_WITHIN_SECONDS
     while service.poll() is None and time.monotonic() < give_up:
         try:
-            with urllib.request.urlopen(f"{url}/readyz", timeout=5):  # noqa: S310 - the address is our own
-                return True
-        except (urllib.error.URLError, OSError):
+            _get(f"{url}/readyz")
+        except OSError:  # nobody listens yet, or not ready
             time.sleep(_POLL_SECONDS)
+        else:
+            return True
     return False
 
 
 def _greeting(url: str) -> str:
     """Where the service is, and a command for each model that works as pasted."""
-    with urllib.request.urlopen(f"{url}/models", timeout=5) as answer:  # noqa: S310 - the address is our own
-        names = [model["name"] for model in json.load(answer)["models"]]
-    lines = [f"\nRowcast serves {', '.join(names)} on {url} (Ctrl-C stops). Try:\n"]
-    for name in names:
-        with urllib.request.urlopen(f"{url}/models/{name}", timeout=5) as answer:  # noqa: S310 - the address is our own
-            body = json.dumps(json.load(answer)["example"], ensure_ascii=False)
-        lines.append(f"curl {url}/models/{name}/predict -H 'content-type: application/json' -d {shlex.quote(body)}\n")
+    models = json.loads(_get(f"{url}/models"))["models"]
+    lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {url} (Ctrl-C stops). Try:\n"]
+    for model in models:
+        body = json.dumps(model["example"], ensure_ascii=False)
+        ask = f"curl {url}/models/{model['name']}/predict -H 'content-type: application/json'"
+        lines.append(f"{ask} -d {shlex.quote(body)}\n")
     return "\n".join(lines)
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the address is our own
+        return bytes(answer.read())

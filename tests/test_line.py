@@ -130,6 +130,7 @@ def test_a_port_that_is_taken_is_named_with_the_way_out(line, tmp_path):
         capture_output=True,
         text=True,
         cwd=tmp_path,
+        check=False,
     )
     assert done.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in done.stderr

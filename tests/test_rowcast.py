@@ -129,7 +129,7 @@ def test_every_command_helps_with_an_example(command, capfd):
         (["train", "absent.csv", "--target", "y"], 1, ["absent.csv"]),
         (["train", "TABLE", "--target", "amount", "--preset", "huge"], 2, ["preset", '"quick"']),
         (["train", "TABLE", "--target", "amount", "--budget", "soon"], 2, ["60s or 30m", "'soon'"]),
-        (["train", "TABLE", "--target", "amount", "--set", "network.members=999"], 2, ["network.members", "at most 64"]),
+        (["train", "TABLE", "--target", "amount", "--set", "network.members=99"], 2, ["network.members", "at most 64"]),
         (["train", "TABLE", "--target", "amount", "--drop", "nope"], 1, ["--drop", "'nope'"]),
         (["train", "TABLE", "--target", "amount", "--rename", "x"], 2, ["old=new"]),
         (["train", "TABLE", "--target", "amount", "--name", "No!"], 1, ["a-z, 0-9", "--name"]),

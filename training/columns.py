@@ -177,8 +177,8 @@ def _beyond_exact(column: pl.Series) -> bool:
 
 
 def _levels(texts: pl.Series) -> _Levels:
-    counted = texts.drop_nulls().value_counts(name="n")
-    return _Levels(counted.to_series(0), counted["n"].to_numpy().astype(np.int64))
+    counted = texts.drop_nulls().alias("text").value_counts(name="rows")
+    return _Levels(counted["text"], counted["rows"].to_numpy().astype(np.int64))
 
 
 def _measured(train: Table, rule: ColumnRule, remark: str = "") -> _Inferred:

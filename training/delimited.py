@@ -102,7 +102,7 @@ def _scan(data: bytes, separator: str) -> _Scan | None:
     """Find the rows of any text, or None where a quote or a carriage return stands where none may."""
     bytes_ = np.frombuffer(data, np.uint8)
     ends, n_separators, lines, pending = [], [], [], 0
-    inside_before, line = 0, 1
+    inside_before, line = 0, 0
     for start in range(0, len(data), CHUNK):
         chunk = bytes_[start : start + CHUNK]
         inside = np.bitwise_xor.accumulate((chunk == _QUOTE).view(np.uint8)) ^ np.uint8(inside_before)

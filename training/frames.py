@@ -70,7 +70,7 @@ def _from_columns(columns: Iterable[tuple[str, pl.Series]]) -> pl.DataFrame:
                 f"and {name!r} holds {len(values)}; make them equal"
             )
         named[name] = values.alias(name)
-    return pl.DataFrame(list(named.values()))
+    return pl.DataFrame(named)
 
 
 def _is_pandas(source: Any) -> bool:
@@ -141,6 +141,8 @@ def _from_objects(name: str, values: list[Any]) -> pl.Series:
     family = next(iter(kinds), "text")
     if family == "text":
         return pl.Series(name, values, pl.String)
+    if family == "a date" and not any(isinstance(value, dt.datetime) for value in values):
+        return pl.Series(name, values, pl.Date)
     if family == "a date":
         return pl.Series(name, [_utc(value) for value in values], pl.Datetime("us"))
     try:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
+from training.network import Network
 from training.settings import ComponentConfig
 
 
@@ -32,7 +33,8 @@ class OptimizerConfig(ComponentConfig):
 
 def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.Optimizer:
     """The optimizer, with weight decay on matrices of the layers only."""
-    decayed, free = [], []
+    decayed: list[nn.Parameter] = []
+    free: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         (decayed if name.startswith("layers.") and name.endswith(".weight") else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -61,7 +63,7 @@ class WeightAverage:
         decay: weight of the past; 0 makes :attr:`network` the network itself.
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
+    def __init__(self, network: Network, decay: float) -> None:
         self.network = copy.deepcopy(network).eval() if decay else network
         self._source = network
         self._decay = decay
@@ -74,5 +76,6 @@ class WeightAverage:
             return
         self._steps += 1
         decay = min(self._decay, self._steps / (self._steps + 10))
-        mean, now = list(self.network.parameters()), list(self._source.parameters())
+        mean: list[Tensor] = list(self.network.parameters())
+        now: list[Tensor] = list(self._source.parameters())
         torch._foreach_lerp_(mean, now, 1.0 - decay)

@@ -14,15 +14,13 @@ from models.errors import TableError
 from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column
-from training.columns import ColumnRule, read_column
+from training.columns import NULL_SPELLINGS, ColumnRule, read_column
 from training.evaluate import class_metrics, regression_metrics
 from training.table import Table, read_table
 from training.target import Target, read_target_like
 
 CHUNK_ROWS = 8192
 """Rows of one run: enough to keep every core busy, little enough to bound memory."""
-NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
-"""Texts that mean null among numbers and dates."""
 
 
 def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Predictions:

@@ -79,8 +79,8 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     else:
         values, fits = _numbers(column, rule.nulls)
         present &= ~np.isnan(values) | ~fits
-        if rule.kind == "integer":
-            fits = fits & (np.abs(values) <= EXACT_WHOLE)
+        if rule.kind == "integer":  # 1e38 says how exact it is; 39 digits that a double would round do not
+            fits = fits & ~((np.abs(values) > EXACT_WHOLE) & _written_out(column))
     if not np.all(fits | ~present):
         raise misfit(table, rule.name, int(np.argmax(present & ~fits)), _EXPECTED[rule.kind])
     return values
@@ -148,7 +148,7 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
 
     ``way_out`` is what else to do than correct it; by default, what an input column allows.
     """
-    value = table.frame[name][index]
+    value = _value(table.frame[name], index)
     shown = repr(value) if isinstance(value, str) else str(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     null = "" if "," in str(value) else f" or --null {shown}"
@@ -157,6 +157,14 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
         f"{table.source}: column {name!r} holds {shown} in {table.where(index)}, which is not {expected}"
         f"{_hint(value, expected)}: correct it, {way_out}"
     )
+
+
+def _value(column: pl.Series, index: int) -> Any:
+    if isinstance(column.dtype, pl.Datetime):  # which may lie beyond the years of a Python date
+        moments, ok = typed_moments(column.slice(index, 1))
+        beyond = f"{column.to_physical()[index]} {column.dtype.time_unit} since 1970"
+        return format_timestamp(int(moments[0])) if ok[0] else beyond
+    return column[index]
 
 
 def _hint(value: Any, expected: str) -> str:
@@ -180,6 +188,11 @@ def _replace_each(column: pl.Series, text: Any) -> pl.Series:
     """``text`` of each distinct value."""
     distinct = column.drop_nulls().unique()
     return column.replace_strict(distinct, [text(value) for value in distinct], default=None, return_dtype=pl.String)
+
+
+def _written_out(column: pl.Series) -> NDArray[np.bool_]:
+    """Where a number is given digit by digit, ``[rows]``."""
+    return is_whole_text(column) if column.dtype == pl.String else np.full(len(column), column.dtype.is_integer())
 
 
 def _numbers(column: pl.Series, nulls: frozenset[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

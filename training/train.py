@@ -206,7 +206,7 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
             rows = table.take(positions)
             return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted_target, target, positions, table))
         own = _open(other, config)
-        return Part(read_columns(own, rules), read_target_like(own, fitted_target))
+        return Part(read_columns(own, rules), read_target_like(own, fitted_target, null=data.null))
 
     return Prepared(
         target=fitted_target,
@@ -265,6 +265,8 @@ def calibrate(objective: Objective, network: Network, front: Front, validation: 
     if isinstance(head, ClassHead):
         temperature = fit_temperature(head.log_mean(outputs).cpu().numpy(), validation.target.cpu().numpy())
         head.temperature.fill_(temperature)
+        if temperature == 1.0:
+            return ["probabilities are left as they are: no temperature gave the validation rows a better log-loss"]
         return [f"probabilities are calibrated at temperature {temperature:.3f}, chosen on validation rows"]
     residuals = outputs.to(torch.float64).mean(dim=0).squeeze(-1) - validation.target
     width = interval_half_width((residuals * head.scale).cpu().numpy())

@@ -142,10 +142,21 @@ def serving(
     *,
     signature: Signature = BINARY,
     names: tuple[str, ...] = ("flights",),
+    leave_after: int | None = None,
 ) -> Iterator[Stub]:
-    """A server on a free port of the loopback, in a thread of its own, until the block ends."""
+    """A server on a free port of the loopback, in a thread of its own, until the block ends.
+
+    With ``leave_after`` it ends by itself at that prediction request.
+    """
     stub = Stub(signature, names, misbehave)
     ready, stop = threading.Event(), asyncio.Event()
+
+    def misbehave_and_leave(n: int, reply: Reply) -> None:
+        misbehave(n, reply)
+        if n == leave_after:
+            stop.set()
+
+    stub.misbehave = misbehave_and_leave
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def serve() -> None:
@@ -157,6 +168,8 @@ def serving(
             handlers.add(task)
             try:
                 await stub.handle(reader, writer, standstill)
+            except asyncio.CancelledError:
+                pass  # the server ends
             finally:
                 handlers.discard(task)
 
@@ -176,5 +189,6 @@ def serving(
     try:
         yield stub
     finally:
-        loops[0].call_soon_threadsafe(stop.set)
+        if thread.is_alive():
+            loops[0].call_soon_threadsafe(stop.set)
         thread.join()

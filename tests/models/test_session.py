@@ -56,7 +56,7 @@ def test_a_graph_without_a_signature_is_refused():
 
     graph = onnx.load_from_string(handmade.graph())
     del graph.metadata_props[:]
-    with pytest.raises(ModelRefused, match="carries no 'rowcast.signature'"):
+    with pytest.raises(ModelRefused, match=r"carries no 'rowcast\.signature'"):
         Session(graph.SerializeToString())
 
 

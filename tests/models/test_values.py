@@ -61,11 +61,11 @@ def test_iso_8601_is_read_to_the_microsecond(text, micros):
     ],
 )
 def test_anything_else_is_refused(text):
-    with pytest.raises(ValueError, match="is not|has a zone"):
+    with pytest.raises(ValueError, match=r"is not|has a zone"):
         parse_timestamp(text)
 
 
-@given(st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999)))
+@given(st.datetimes())
 def test_what_is_written_is_read_back(moment):
     micros = (moment.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
     assert parse_timestamp(format_timestamp(micros)) == micros

@@ -219,7 +219,7 @@ def test_faults_are_listed_with_their_paths(one_model: Path) -> None:
 def test_the_pages_tell_what_is_served(two_models: Path) -> None:
     async def scenario(app: Front, models: Serving) -> None:
         _, _, answer = await Caller("GET", "/models").answer(app)
-        assert [(m["name"], m["version"], m["versions"], m["task"]) for m in answer["models"]] == [
+        assert [(m["name"], m["version"], m["versions"], m["signature"]["task"]) for m in answer["models"]] == [
             ("delay", 1, [1], "regression"),
             ("flights", 2, [1, 2], "binary"),
         ]

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.loadtest.stub import Misbehave, Reply, serving
+
+CLONE = Path(__file__).parents[2]
+
+
+def locust(url: str, *arguments: str) -> tuple[int, dict[str, dict], str]:
+    """Run Locust headless for 3 seconds: its exit code, its figures by request name, and its log."""
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", url, "--headless", "--json"]
+    done = subprocess.run(
+        [*command, "-u", "2", "-r", "2", "-t", "3s", *arguments],
+        cwd=CLONE,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, {entry["name"]: entry for entry in json.loads(done.stdout or "[]")}, done.stderr
+
+
+def run(misbehave: Misbehave, *arguments: str) -> tuple[int, dict[str, dict], list]:
+    with serving(misbehave, names=("flights", "trains")) as stub:
+        code, figures, _ = locust(stub.url, "--model", "trains", *arguments)
+    return code, figures, stub.asked
+
+
+def test_two_users_ask_the_named_model_without_a_failure():
+    code, figures, asked = run(lambda n, reply: None, "--rows", "3")
+    assert code == 0
+    assert set(figures) == {"/models/trains", "/models/trains/predict"}
+    assert figures["/models/trains/predict"]["num_requests"] > 0
+    assert sum(entry["num_failures"] for entry in figures.values()) == 0
+    assert {len(rows) for rows in asked} == {3}
+    assert len({json.dumps(rows) for rows in asked}) > len(asked) / 2, "rows are random"
+
+
+def test_the_only_model_is_found_without_being_named():
+    with serving() as stub:
+        code, figures, _ = locust(stub.url)
+    assert code == 0
+    assert figures["/models/flights/predict"]["num_requests"] > 0
+
+
+def test_a_wrong_answer_is_a_failure_and_the_exit_code_says_so():
+    def too_many(n: int, reply: Reply) -> None:
+        reply.predictions = reply.predictions * 2
+
+    code, figures, _ = run(too_many)
+    assert code == 1
+    entry = figures["/models/trains/predict"]
+    assert entry["num_failures"] == entry["num_requests"] > 0
+
+
+def test_a_model_that_is_not_served_is_a_failure():
+    with serving() as stub:
+        code, figures, _ = locust(stub.url, "--model", "ships")
+    assert code == 1
+    assert figures["/models/ships"]["num_failures"] == 2

@@ -1,0 +1,164 @@
+"""Every row stands in one part, the parts have their shares, and the same seed gives the same parts."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.errors import ConfigError, TableError
+from training.split import Split, k_folds, split_by_time, split_random
+
+SHARES = st.sampled_from([(0.2, 0.16), (0.0, 0.2), (0.2, 0.0), (0.0, 0.0), (0.5, 0.4), (0.01, 0.01)])
+
+
+def assert_each_row_once(split: Split, n_rows: int) -> None:
+    parts = [split.train, split.validation, split.test]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(n_rows))
+    assert all(np.all(np.diff(part) > 0) for part in parts)
+    assert all(part.dtype == np.int64 for part in parts)
+
+
+@given(n_rows=st.integers(10, 500), seed=st.integers(0, 9), shares=SHARES)
+def test_a_random_split_holds_each_row_once_in_parts_of_the_shares(n_rows, seed, shares):
+    test, validation = shares
+    split = split_random(n_rows, seed=seed, test=test, validation=validation)
+    assert_each_row_once(split, n_rows)
+    assert len(split.test) == (max(1, round(n_rows * test)) if test else 0)
+    assert len(split.validation) == (max(1, round(n_rows * validation)) if validation else 0)
+
+
+def test_the_default_is_64_16_20():
+    split = split_random(1000, seed=0)
+    assert (len(split.train), len(split.validation), len(split.test)) == (640, 160, 200)
+
+
+LABELS = st.lists(st.integers(3, 60), min_size=2, max_size=6).flatmap(
+    lambda counts: st.permutations([f"class {i}" for i, n in enumerate(counts) for _ in range(n)])
+)
+
+
+@given(labels=LABELS.filter(lambda labels: len(labels) >= 10), seed=st.integers(0, 9), shares=SHARES)
+def test_a_stratified_split_gives_every_class_its_share_and_a_row_in_every_part(labels, seed, shares):
+    test, validation = shares
+    labels = np.array(labels, dtype=object)
+    split = split_random(len(labels), seed=seed, labels=labels, test=test, validation=validation)
+    assert_each_row_once(split, len(labels))
+    classes = set(labels)
+    assert set(labels[split.train]) == classes
+    for part, share in ((split.test, test), (split.validation, validation)):
+        assert set(labels[part]) == (classes if share else set())
+        # One row of each class may be more than its share, and a share of 0.9 may leave a class no more to give.
+        assert abs(len(part) - len(labels) * share) <= len(classes)
+        for name in classes:
+            assert abs(np.sum(labels[part] == name) - np.sum(labels == name) * share) <= 1
+
+
+def test_a_stratified_split_of_common_classes_has_parts_of_the_exact_shares():
+    labels = np.array(["a"] * 333 + ["b"] * 333 + ["c"] * 334, dtype=object)
+    split = split_random(1000, seed=0, labels=labels)
+    assert (len(split.train), len(split.validation), len(split.test)) == (640, 160, 200)
+
+
+def test_the_same_seed_gives_the_same_parts_and_another_seed_others():
+    labels = np.array(["a", "b"] * 50, dtype=object)
+    for options in ({}, {"labels": labels}):
+        first, again, other = (split_random(100, seed=seed, **options).test for seed in (1, 1, 2))
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("n_rare", "options", "fragments"),
+    [
+        (1, {}, ("every class needs 3 rows", "class 'rare' has 1 row;", "take it out")),
+        (2, {}, ("class 'rare' has 2 rows",)),
+        (1, {"test": 0}, ("every class needs 2 rows", "class 'rare' has 1 row;")),
+    ],
+)
+def test_a_class_too_small_to_split_is_refused(n_rare, options, fragments):
+    labels = np.array(["common"] * 20 + ["rare"] * n_rare, dtype=object)
+    with pytest.raises(TableError) as refusal:
+        split_random(len(labels), seed=0, labels=labels, **options)
+    for fragment in fragments:
+        assert fragment in str(refusal.value)
+
+
+def test_a_table_too_small_to_split_is_refused():
+    with pytest.raises(TableError, match="needs 10 rows at least to be split, however: it holds 9"):
+        split_random(9, seed=0)
+    with pytest.raises(TableError, match="needs 10 rows"):
+        split_by_time(np.arange(9))
+
+
+@pytest.mark.parametrize(("test", "validation"), [(0.6, 0.4), (-0.1, 0.2), (1.0, 0.0), (float("nan"), 0.1)])
+def test_shares_that_leave_nothing_to_train_on_are_refused(test, validation):
+    with pytest.raises(ConfigError, match="together less than 1"):
+        split_random(100, seed=0, test=test, validation=validation)
+    with pytest.raises(ConfigError, match="together less than 1"):
+        split_by_time(np.arange(100), test=test, validation=validation)
+
+
+@given(moments=st.lists(st.integers(-50, 50), min_size=10, max_size=200), shares=SHARES)
+def test_a_split_by_time_trains_on_the_past(moments, shares):
+    test, validation = shares
+    moments = np.array(moments)
+    n_parts = 1 + (test > 0) + (validation > 0)
+    if len(np.unique(moments)) < n_parts:
+        with pytest.raises(TableError, match=f"needs {n_parts} different moments"):
+            split_by_time(moments, test=test, validation=validation)
+        return
+    split = split_by_time(moments, test=test, validation=validation)
+    assert_each_row_once(split, len(moments))
+    assert (len(split.test) > 0, len(split.validation) > 0, len(split.train) > 0) == (test > 0, validation > 0, True)
+    parts = [moments[part] for part in (split.train, split.validation, split.test) if len(part)]
+    assert all(earlier.max() < later.min() for earlier, later in pairwise(parts))
+
+
+def test_a_split_by_time_of_distinct_moments_has_the_exact_shares():
+    moments = np.random.default_rng(0).permutation(1000) / 8
+    split = split_by_time(moments)
+    assert (len(split.train), len(split.validation), len(split.test)) == (640, 160, 200)
+    assert moments[split.test].min() == 800 / 8
+
+
+def test_rows_of_one_moment_stay_together():
+    split = split_by_time(np.repeat([3, 1, 2], [4, 12, 4]))
+    assert (split.test.tolist(), split.validation.tolist()) == ([0, 1, 2, 3], [16, 17, 18, 19])
+
+
+def test_a_split_by_one_moment_is_refused():
+    with pytest.raises(TableError, match="needs 3 different moments, one for each part, however: the column holds 1"):
+        split_by_time(np.full(100, 7))
+
+
+@given(n_rows=st.integers(10, 200), k=st.integers(2, 10), seed=st.integers(0, 9))
+def test_each_row_is_validated_in_one_fold(n_rows, k, seed):
+    folds = k_folds(n_rows, k=k, seed=seed)
+    assert len(folds) == k
+    for fold in folds:
+        assert_each_row_once(fold, n_rows)
+        assert len(fold.validation) in (n_rows // k, -(-n_rows // k))
+        assert len(fold.test) == 0
+    assert np.array_equal(np.sort(np.concatenate([fold.validation for fold in folds])), np.arange(n_rows))
+
+
+@given(labels=LABELS, seed=st.integers(0, 9))
+def test_folds_hold_every_class_evenly(labels, seed):
+    labels = np.array(labels, dtype=object)
+    for fold in k_folds(len(labels), k=3, seed=seed, labels=labels):
+        for name in set(labels):
+            n = int(np.sum(labels == name))
+            assert np.sum(labels[fold.validation] == name) in (n // 3, -(-n // 3))
+
+
+def test_folds_that_cannot_be_are_refused():
+    with pytest.raises(ConfigError, match="at least 2, however: k=1"):
+        k_folds(10, k=1, seed=0)
+    with pytest.raises(TableError, match="11 folds need 11 rows"):
+        k_folds(10, k=11, seed=0)
+    with pytest.raises(TableError, match="class 'b' has 2 rows"):
+        k_folds(22, k=3, seed=0, labels=np.array(["a"] * 20 + ["b"] * 2, dtype=object))
