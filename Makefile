@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock clean bench-accuracy
+.PHONY: help install demo test check lint types format lock clean bench-accuracy proof-raw-rows
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lock:  ## Resolve the newest versions that pyproject.toml admits, and lock them
 
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
 	$(BIN)/python -m tests.benchmarks.flights_auc
+
+proof-raw-rows: $(MADE)  ## Compare 10,000 raw flights over HTTP with bare ONNX Runtime (after make demo)
+	$(BIN)/python -m tests.benchmarks.raw_rows
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

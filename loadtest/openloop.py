@@ -132,9 +132,11 @@ async def run(
     load = _Load(endpoint, fault, connections, timeout_s)
     try:
         # As many as the load uses within about a second, so that neither a burst nor an idle limit opens them midway.
-        await load.open(min(connections, math.ceil(len(due) / duration_s)))
-    except OSError as error:
-        load.unreachable = f"nobody answers at {endpoint.authority}: {error.strerror or error}"
+        async with asyncio.timeout(timeout_s):
+            await load.open(min(connections, math.ceil(len(due) / duration_s)))
+    except OSError as error:  # TimeoutError, which has no text, among them
+        await load.close()
+        load.unreachable = f"nobody answers at {endpoint.authority}: {error.strerror or type(error).__name__}"
         return load.result(len(due), duration_s, 0.0, lag_limit_ms)
     cpu_s, wall_s = time.thread_time(), time.monotonic()
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import sys
 from dataclasses import dataclass, replace
 
 import orjson
@@ -36,8 +35,9 @@ def check(
     duration_s: float,
     seed: int = 0,
     connections: int = 64,
+    console: Console | None = None,
 ) -> Verdict:
-    """Check that a served model answers one-row requests within ``p99_ms`` at ``rate``.
+    """Check that a served model answers one-row requests within ``p99_ms`` at ``rate``, and print the verdict.
 
     The promise is kept if p99 is at most ``p99_ms``, no request failed, and good answers came at 99% of the offered
     rate or more. The verdict is void, whatever the figures, if answers were wrong: not in the model's shape, or
@@ -52,6 +52,7 @@ def check(
         duration_s: length of the measurement; a warm-up of at most 2 s comes first.
         seed: of the schedule and the rows.
         connections: at most so many at a time.
+        console: where the table and the verdict's line go; stdout unless given. Progress goes to stderr.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -64,29 +65,9 @@ def check(
     if not len(openloop.schedule(rate, duration_s, seed)):
         raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections)
-    return run_precisely(_check(Endpoint.of(url), model, blank))
-
-
-def run_check(
-    url: str,
-    model: str | None = None,
-    *,
-    rate: float,
-    p99_ms: float,
-    duration_s: float,
-    seed: int = 0,
-    connections: int = 64,
-    as_json: bool = False,
-) -> int:
-    """:func:`check`, shown on the terminal; returns the exit code.
-
-    With ``as_json`` the table goes to stderr and the only line of stdout is one JSON object.
-    """
-    verdict = check(url, model, rate=rate, p99_ms=p99_ms, duration_s=duration_s, seed=seed, connections=connections)
-    verdict.show(Console(stderr=as_json))
-    if as_json:
-        sys.stdout.write(verdict.to_json() + "\n")
-    return verdict.exit_code
+    verdict = run_precisely(_check(Endpoint.of(url), model, blank))
+    verdict.show(console)
+    return verdict
 
 
 async def _check(endpoint: Endpoint, model: str | None, blank: Verdict) -> Verdict:
@@ -95,9 +76,15 @@ async def _check(endpoint: Endpoint, model: str | None, blank: Verdict) -> Verdi
     except NotServed as error:
         return replace(blank, reason=str(error))
     verdict = replace(blank, model=served.name, version=served.version, sha256=served.sha256)
+    warm_up_s = min(WARM_UP_S, verdict.duration_s)
+    Console(stderr=True).print(
+        f"{served.name}:{served.version}: {verdict.rate:g} requests/s for {verdict.duration_s:g} s, "
+        f"after {warm_up_s:g} s of the same to warm up",
+        highlight=False,
+    )
     probe = _Probe(endpoint, served)
     await probe.ask()
-    await _load(endpoint, served, verdict, min(WARM_UP_S, verdict.duration_s), seed=verdict.seed + 1)
+    await _load(endpoint, served, verdict, warm_up_s, seed=verdict.seed + 1)
     asking = asyncio.create_task(probe.ask_now_and_then(min(PROBE_EVERY_S, verdict.duration_s / 4)))
     try:
         result = await _load(endpoint, served, verdict, verdict.duration_s, seed=verdict.seed)

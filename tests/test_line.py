@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
-import socket
 import subprocess
 import sys
-import threading
 import urllib.error
-import urllib.request
 
 import numpy as np
 import polars as pl
@@ -19,6 +14,7 @@ import pytest
 
 import rowcast
 from tests import bare, tables
+from tests.serving import ask, served
 
 NASTY = {
     "size": [None, 1e38, -1e38, 0, 5e-324],
@@ -31,48 +27,13 @@ NASTY = {
 
 @pytest.fixture(scope="module")
 def line(tmp_path_factory):
-    """A model of a year's table and the address of the service that `rowcast serve` runs for it."""
+    """A model of a table with every kind of column, the address of its service, and what `rowcast serve` printed."""
     home = tmp_path_factory.mktemp("line")
     model = rowcast.fit(
         tables.every_kind(600).drop("amount"), target="class", name="line", repository=home / "r", **tables.QUICK
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "BENTOML_HOME": str(home / "bentoml"), "ROWCAST_WORKERS": "1", "ROWCAST_GRACE": "0"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(home / "r")],
-        env=environment,
-        cwd=home,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    greeting: list[str] = []
-    assert process.stdout is not None
-    for text in process.stdout:
-        greeting.append(text)
-        if text.startswith("curl "):
-            break
-    drain = threading.Thread(target=process.stdout.read, daemon=True)
-    drain.start()
-    yield model, f"http://127.0.0.1:{port}", "".join(greeting)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 0
-    drain.join(5)
-    process.stdout.close()
-    with socket.socket() as probe:
-        assert probe.connect_ex(("127.0.0.1", port)) != 0
-
-
-def post(url, rows):
-    request = urllib.request.Request(
-        f"{url}/models/line/predict",
-        json.dumps({"rows": rows}).encode(),
-        {"content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["predictions"]
+    with served(home / "r", home) as (url, greeting):
+        yield model, url, greeting
 
 
 def nasty_rows(typical):
@@ -97,8 +58,8 @@ def test_raw_rows_get_the_same_answer_from_the_table_command_the_bare_runtime_an
 
     outputs = bare.answer(str(model.path / "model.onnx"), str(file))
     table = model.predict(file)
-    served = [answer for start in range(0, len(rows), 500) for answer in post(url, rows[start : start + 500])]
-    alone = [post(url, [row])[0] for row in rows[-40:]]
+    served = [answer for start in range(0, len(rows), 500) for answer in ask(url, rows[start : start + 500])]
+    alone = [ask(url, [row])[0] for row in rows[-40:]]
 
     assert len(served) == len(rows) == len(table)
     assert [answer["label"] for answer in served] == outputs["label"][:, 0].tolist() == table["label"].to_list()
@@ -111,7 +72,7 @@ def test_raw_rows_get_the_same_answer_from_the_table_command_the_bare_runtime_an
 
 def test_the_service_names_the_column_that_is_wrong(line):
     with pytest.raises(urllib.error.HTTPError) as refused:
-        post(line[1], [{"size": "big", "count": 1, "member": True, "city": "Rome", "when": None, "class": "large"}])
+        ask(line[1], [{"size": "big", "count": 1, "member": True, "city": "Rome", "when": None, "class": "large"}])
     with refused.value as error:
         body = json.load(error)
     assert error.code == 400

@@ -78,7 +78,6 @@ def test_the_public_names_are_these():
         "ServedModel",
         "Verdict",
         "check",
-        "run_check",
         "schedule",
     ]
     assert all(hasattr(loadtest, name) for name in loadtest.__all__)
