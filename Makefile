@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock clean bench-accuracy proof-raw-rows
+.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-start proof-raw-rows proof-bento
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,17 +32,32 @@ format: $(MADE)  ## Put the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock:  ## Resolve the newest versions that pyproject.toml admits, and lock them
-	tools=$$(mktemp -d) && $(PYTHON) -m venv $$tools \
-	  && $$tools/bin/pip install --quiet 'torch==2.13.0' '.[dev]' 'hatchling' \
-	  && { sed -n '/^#/p' requirements.lock; $$tools/bin/pip freeze --exclude rowcast | sed 's/+cpu//'; } > requirements.new \
-	  && mv requirements.new requirements.lock; status=$$?; rm -rf $$tools requirements.new; exit $$status
+lock:  ## Lock the newest versions that pyproject.toml admits: all of them, and with hashes what serving needs
+	tools=$$(mktemp -d) && trap 'rm -rf $$tools' EXIT && $(PYTHON) -m venv $$tools \
+	  && $$tools/bin/pip install --quiet 'torch==2.13.0' '.[dev]' hatchling \
+	  && { sed -n '/^#/p' requirements.lock; $$tools/bin/pip freeze --exclude rowcast | sed 's/+cpu//'; } > $$tools/lock \
+	  && mv $$tools/lock requirements.lock
+	$(MAKE) lock-serving
+
+lock-serving:
+	tools=$$(mktemp -d) && trap 'rm -rf $$tools' EXIT && $(PYTHON) -m venv $$tools \
+	  && $$tools/bin/pip install --quiet uv \
+	  && $$tools/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header --no-annotate \
+	       --constraint requirements.lock pyproject.toml --output-file $$tools/lock \
+	  && { echo '# What serving needs, exact and with hashes, for every platform. Written by `make lock`.'; cat $$tools/lock; } \
+	       > requirements-serving.lock
 
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
 	$(BIN)/python -m tests.benchmarks.flights_auc
 
+bench-start: $(MADE)  ## Measure cold start and memory of a worker (after make demo)
+	$(BIN)/python -m tests.benchmarks.start
+
 proof-raw-rows: $(MADE)  ## Compare 10,000 raw flights over HTTP with bare ONNX Runtime (after make demo)
-	$(BIN)/python -m tests.benchmarks.raw_rows
+	$(BIN)/python -m tests.proofs.raw_rows
+
+proof-bento: $(MADE)  ## Build a bento, install just its requirements, and serve from there
+	$(BIN)/python -m tests.proofs.bento
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -404,6 +404,7 @@ def check(
         duration_s=seconds(duration),
         seed=seed,
         connections=connections,
+        console=progress_console if as_json else None,
     )
     if as_json:
         print(verdict.to_json())

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -58,6 +59,24 @@ def served(repository: Path, home: Path, *, workers: int = 1) -> Iterator[tuple[
     assert code == 0
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Return once ``/readyz`` says yes.
+
+    Raises:
+        AssertionError: the process ended, or it takes longer than ``seconds``.
+    """
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up:
+        assert process.poll() is None, f"the service ended with code {process.returncode}"
+        try:
+            urllib.request.urlopen(f"{url}/readyz", timeout=5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"the service was not ready within {seconds} seconds")
 
 
 def ask(url: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
