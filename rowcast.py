@@ -85,7 +85,7 @@ def fit(
     """Train a model on a file or data frame, and publish it.
 
     Args:
-        table: a CSV, TSV or Parquet file, a polars or pandas data frame, or a dict of columns.
+        table: a CSV, TSV, JSON Lines, Parquet or Arrow file, a polars or pandas data frame, or a dict of columns.
         target: the column to predict.
         name: of the model.
         repository: where models live.
@@ -142,7 +142,7 @@ RepositoryOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")]
-TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV or Parquet file.")]
+TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV, JSON Lines, Parquet or Arrow file.")]
 
 
 @app.callback()
@@ -210,6 +210,7 @@ def train(
     validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,
     test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,
     split_by_time: Annotated[str | None, typer.Option(help="Column along which to split.", metavar="COL")] = None,
+    group: Annotated[str | None, typer.Option(help="Column to keep together in the split.", metavar="COL")] = None,
     drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out: A,B.", metavar="A,B")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Columns to take as categories.", metavar="A,B")] = None,
     null: Annotated[list[str] | None, typer.Option(help="Further texts that mean null.", metavar="V,W")] = None,
@@ -225,11 +226,14 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a table, and publish it."""
-    model_name = check_model_name(name) if name is not None else model_name_from(table.stem)
+    model_name = (
+        check_model_name(name) if name is not None else model_name_from(Path(table.name.removesuffix(".gz")).stem)
+    )
     data = {
         "target": target,
         "task": task,
         "split_by_time": split_by_time,
+        "group": group,
         "drop": _names(drop),
         "category": _names(category),
         "null": _names(null),

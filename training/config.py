@@ -43,6 +43,8 @@ class DataConfig(ComponentConfig):
     split_by_time: str = ""
     """Timestamp or number column: the latest rows are the test, those before them the validation rows.
     Empty: at random, with every class in its share."""
+    group: str = ""
+    """Column whose equal values stay on one side of the split, such as a customer; it is no input. Empty: none."""
     validation_share: float = Field(0.16, gt=0.0, lt=1.0)
     """Share of the table for validation rows."""
     test_share: float = Field(0.20, gt=0.0, lt=1.0)

@@ -1,4 +1,4 @@
-"""Rows to train on, rows to validate on, rows to test on: at random, in equal shares of every class, or by time."""
+"""Rows to train on, to validate on and to test on: at random, in equal shares of every class, by time or by group."""
 
 from __future__ import annotations
 
@@ -88,6 +88,31 @@ def split_by_time(
         np.flatnonzero((when >= from_validation) & (when < from_test)),
         np.flatnonzero(when >= from_test),
     )
+
+
+def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, validation: float = 0.16) -> Split:
+    """Split at random, but keep the rows of a group together: no customer is both learned from and tested on.
+
+    Args:
+        groups: the group of each row, ``[rows]``.
+        seed: of the shuffle.
+        test: share of the whole table, as near as the groups allow; 0 for no test rows.
+        validation: likewise.
+
+    Raises:
+        TableError: there are too few rows, or too few groups for every part to hold one.
+        ConfigError: the shares leave nothing to train on.
+    """
+    _check(len(groups), test, validation)
+    distinct, codes = np.unique(groups.astype(str), return_inverse=True)
+    n_parts = 1 + (test > 0) + (validation > 0)
+    if len(distinct) < n_parts:
+        raise TableError(
+            f"a split by group needs {n_parts} groups, one for each part, however: the column holds {len(distinct)}; "
+            "name another with --group, or split at random without it"
+        )
+    place = np.random.default_rng(seed).permutation(len(distinct))  # time does the same along places in a queue
+    return split_by_time(place[codes], test=test, validation=validation)
 
 
 def k_folds(n_rows: int, *, k: int, seed: int, labels: NDArray[Any] | None = None) -> list[Split]:

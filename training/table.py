@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import gzip
 import os
-from collections.abc import Collection, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import polars as pl
@@ -16,9 +18,17 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from training.delimited import read_delimited
 from training.frames import plain, to_frame
+from training.json_lines import read_json_lines
 
 SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t", ".tab": "\t"}
 """Extensions read as text, and what stands between two fields there."""
+JSON_LINES = (".jsonl", ".ndjson")
+BINARY: dict[str, Callable[[BinaryIO], pl.DataFrame]] = {
+    ".parquet": pl.read_parquet,
+    ".arrow": pl.read_ipc,
+    ".feather": pl.read_ipc,
+}
+EXTENSIONS = (*SEPARATORS, *JSON_LINES, *BINARY)
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,7 @@ class Table:
 
 
 def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8") -> Table:
-    """Read a table from a file (by its extension: .csv, .txt, .tsv, .tab, .parquet) or from memory.
+    """Read a table from a file (by its extension, see :data:`EXTENSIONS`) or from memory.
 
     Args:
         source: a path, a polars or pandas data frame, or a dict of columns.
@@ -107,25 +117,33 @@ def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8")
     if not isinstance(source, str | os.PathLike):
         return _from_frame(to_frame(source), "data frame")
     path = Path(source)
-    extension = path.suffix.lower()
-    if extension not in SEPARATORS and extension != ".parquet":
-        known = ", ".join([*SEPARATORS, ".parquet"])
+    packed = path.suffix.lower() == ".gz"
+    extension = Path(path.stem if packed else path.name).suffix.lower()
+    if extension not in EXTENSIONS or (packed and extension in BINARY):
+        known = f"{', '.join(EXTENSIONS)}, text also with .gz behind it"
         raise TableError(f"a table's file name ends in {known}, however: {path.name!r}; convert it to one of these")
     if path.is_dir():
         raise TableError(f"{path} is a folder: name a file in it")
     try:
-        if extension in SEPARATORS:
-            frame, lines = read_delimited(path.read_bytes(), SEPARATORS[extension], encoding, path.name)
-            return Table(frame, path.name, np.arange(1, frame.height + 1), lines)
-        with path.open("rb") as stream:
-            return _from_frame(pl.read_parquet(stream), path.name)
+        if extension in BINARY:
+            with path.open("rb") as stream:
+                return _from_frame(BINARY[extension](stream), path.name)
+        data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
     except FileNotFoundError:
         raise TableError(f"there is no file {path}: check the path") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise TableError(f"{path.name} cannot be unpacked ({error}): pack it anew, or unpack it first") from None
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror or error}") from None
     except pl.exceptions.PolarsError as error:
         first_line = str(error).partition("\n")[0]
-        raise TableError(f"{path.name} cannot be read as Parquet ({first_line}): write it anew, or use CSV") from None
+        kind = "Parquet" if extension == ".parquet" else "Arrow"
+        raise TableError(f"{path.name} cannot be read as {kind} ({first_line}): write it anew, or use CSV") from None
+    if extension in JSON_LINES:
+        frame, lines = read_json_lines(data, encoding, path.name)
+        return replace(_from_frame(frame, path.name), lines=lines)
+    frame, lines = read_delimited(data, SEPARATORS[extension], encoding, path.name)
+    return Table(frame, path.name, np.arange(1, frame.height + 1), lines)
 
 
 def _from_frame(frame: pl.DataFrame, source: str) -> Table:

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from models.errors import DeviceError, TableError
+from models.errors import ConfigError, DeviceError, TableError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature
@@ -27,10 +27,12 @@ from training.evaluate import COVERAGE, fit_temperature, interval_half_width
 from training.export import Core, check_parity, export
 from training.features import Front, describe_columns, fit_front
 from training.fit import Batch, Fit, Progress, fit, outputs_of
+from training.leakage import suspected_leaks
 from training.network import Network
 from training.objective import ClassHead, Objective
 from training.predict import metrics_of, predict_columns
-from training.split import Split, split_by_time, split_random
+from training.reading import level_texts
+from training.split import Split, split_by_group, split_by_time, split_random
 from training.table import Table, read_table
 from training.target import Target, read_target, read_target_like
 
@@ -189,7 +191,8 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
 
     train_table = table.take(split.train)
     check_names(train_table, data.target, ())
-    rules, decisions = infer_columns(train_table, exclude=(data.target,), category=data.category, null=data.null)
+    exclude = (data.target, data.group) if data.group else (data.target,)
+    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
     if not rules:
         raise TableError(
             f"no column of {table.source} is left to learn from: "
@@ -198,8 +201,11 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
     train_columns = {rule.name: read_column(train_table, rule) for rule in rules}
     if data.split_by_time:
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
+    if data.group:
+        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
     front = fit_front(train_columns, rules, config.features, trend=not data.split_by_time)
     fitted_target = _target_of(target, split.train, table)
+    decisions += suspected_leaks(train_columns, rules, fitted_target)
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:
@@ -286,11 +292,17 @@ def _split(table: Table, target: Target, config: Config, *, own_validation: bool
     test_share = 0.0 if own_test else data.test_share
     # With a test table of its own, the table is split 80/20 as it would be without its test rows.
     validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
+    if data.split_by_time and data.group:
+        raise ConfigError("a table is split by time or by group, however: both --split-by-time and --group are given")
     if own_validation and own_test:
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
     if data.split_by_time:
         return split_by_time(_moments(table, data.split_by_time), test=test_share, validation=validation_share)
+    if data.group:
+        table.require(data.group, "--group names")
+        texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
+        return split_by_group(texts, seed=config.seed, test=test_share, validation=validation_share)
     labels = None if target.task == "regression" else target.values
     return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
 

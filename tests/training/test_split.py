@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError, TableError
-from training.split import Split, k_folds, split_by_time, split_random
+from training.split import Split, k_folds, split_by_group, split_by_time, split_random
 
 SHARES = st.sampled_from([(0.2, 0.16), (0.0, 0.2), (0.2, 0.0), (0.0, 0.0), (0.5, 0.4), (0.01, 0.01)])
 
@@ -162,3 +162,21 @@ def test_folds_that_cannot_be_are_refused():
         k_folds(10, k=11, seed=0)
     with pytest.raises(TableError, match="class 'b' has 2 rows"):
         k_folds(22, k=3, seed=0, labels=np.array(["a"] * 20 + ["b"] * 2, dtype=object))
+
+
+@given(st.lists(st.integers(0, 30), min_size=10, max_size=300), st.integers(0, 5))
+def test_a_split_by_group_keeps_every_group_on_one_side(groups, seed):
+    names = np.array([f"customer {g}" for g in groups], dtype=object)
+    assume(len(set(groups)) >= 3)
+    split = split_by_group(names, seed=seed)
+    parts = [set(names[part]) for part in (split.train, split.validation, split.test)]
+    assert all(parts)
+    assert sum(map(len, parts)) == len(set(names))
+    assert sorted(np.concatenate([split.train, split.validation, split.test])) == list(range(len(groups)))
+    again = split_by_group(names, seed=seed)
+    assert np.array_equal(split.test, again.test)
+
+
+def test_too_few_groups_to_split_are_refused():
+    with pytest.raises(TableError, match=r"needs 3 groups, .* holds 2.*--group"):
+        split_by_group(np.array(["a", "b"] * 10, dtype=object), seed=0)

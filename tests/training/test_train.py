@@ -209,6 +209,25 @@ def test_a_split_needs_a_moment_in_every_row(table):
         prepare(table, config_for("amount", split_by_time="city"))
 
 
+def test_a_split_by_group_keeps_groups_together_and_out_of_the_inputs(table):
+    grouped = table.with_columns(pl.Series("customer", [f"c{i % 40}" for i in range(len(table))]))
+    prepared = prepare(grouped, config_for("amount", group="customer"))
+    assert "customer" not in {rule.name for rule in prepared.rules}
+    assert any("rows of one 'customer' stay on one side" in decision for decision in prepared.decisions)
+    assert len(prepared.train) % 10 == len(prepared.validation) % 10 == len(prepared.test) % 10 == 0
+    with pytest.raises(TableError, match="'customre', which --group names: did you mean 'customer'"):
+        prepare(grouped, config_for("amount", group="customre"))
+    with pytest.raises(ConfigError, match="both --split-by-time and --group"):
+        prepare(grouped, config_for("amount", group="customer", split_by_time="when"))
+
+
+def test_a_column_that_gives_the_target_away_is_warned_about(table):
+    leaky = table.with_columns((pl.col("amount") * 3).alias("invoice"))
+    (warning,) = [d for d in prepare(leaky, config_for("amount")).decisions if "alone tells" in d]
+    assert warning.startswith("'invoice'")
+    assert "--drop invoice" in warning
+
+
 def test_a_column_named_like_an_output_is_refused_with_the_way_out(table):
     clash = table.rename({"size": "prediction"})
     with pytest.raises(TableError, match=r"prediction.*--drop.*--rename"):

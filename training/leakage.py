@@ -1,0 +1,103 @@
+"""A warning where a single column tells the target by itself: most often it was written down after the fact."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.signature import MISSING_TIMESTAMP
+from training.columns import ColumnRule
+from training.target import Target
+
+SUSPICIOUS = 0.95
+"""Share of the target's variance that a column explains alone, on rows it was not fitted on, from which to warn."""
+N_BINS = 32
+MIN_ROWS = 50
+"""Fewer training rows prove nothing."""
+
+
+def suspected_leaks(columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule], target: Target) -> list[str]:
+    """Sentences that name each column which all but gives the target away.
+
+    Args:
+        columns: name to array ``[training rows]``.
+        rules: of the columns to look at.
+        target: of the same rows.
+    """
+    if len(target.values) < MIN_ROWS:
+        return []
+    return [
+        f"{rule.name!r} alone tells {share:.1%} of {target.name!r}: if it is only known once the outcome is, "
+        f"leave it out with --drop {rule.name}"
+        for rule in rules
+        if (share := share_explained(_cells(columns[rule.name], rule), target)) >= SUSPICIOUS
+    ]
+
+
+def share_explained(cells: NDArray[np.int64], target: Target) -> float:
+    """Share of the target's variance that its mean in each cell explains, fitted on odd rows and measured on even ones.
+
+    For classes the target is its one-hot vector, and the share is the Brier skill score.
+
+    Args:
+        cells: ``[rows]`` which cell of a partition each row is in.
+        target: of the same rows.
+    """
+    fitted, measured = slice(1, None, 2), slice(0, None, 2)
+    n_cells = int(cells.max()) + 1
+    if target.task == "regression":
+        return _regression_share(
+            cells[fitted], target.values[fitted], cells[measured], target.values[measured], n_cells
+        )
+    labels = np.unique(target.values.astype(str), return_inverse=True)[1]
+    return _class_share(cells[fitted], labels[fitted], cells[measured], labels[measured], n_cells)
+
+
+def _regression_share(
+    cells: NDArray[np.int64],
+    values: NDArray[np.float64],
+    new_cells: NDArray[np.int64],
+    new_values: NDArray[np.float64],
+    n_cells: int,
+) -> float:
+    overall = values.mean()
+    rows = np.bincount(cells, minlength=n_cells)
+    sums = np.bincount(cells, weights=values - overall, minlength=n_cells)
+    means = overall + sums / np.maximum(rows, 1)
+    variance = np.mean((new_values - overall) ** 2)
+    return float(1.0 - np.mean((new_values - means[new_cells]) ** 2) / variance) if variance > 0 else 0.0
+
+
+def _class_share(
+    cells: NDArray[np.int64],
+    labels: NDArray[np.int64],
+    new_cells: NDArray[np.int64],
+    new_labels: NDArray[np.int64],
+    n_cells: int,
+) -> float:
+    n_classes = int(max(labels.max(), new_labels.max())) + 1
+    overall = np.bincount(labels, minlength=n_classes) / len(labels)
+    counts = np.bincount(cells * n_classes + labels, minlength=n_cells * n_classes).reshape(n_cells, n_classes)
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = np.where(rows > 0, counts / np.maximum(rows, 1), overall)
+
+    def brier(p: NDArray[np.float64], of_label: NDArray[np.float64]) -> float:
+        return float(np.mean((p**2).sum(axis=-1) - 2 * of_label + 1))
+
+    base = brier(overall, overall[new_labels])
+    return 1.0 - brier(shares[new_cells], shares[new_cells, new_labels]) / base if base > 0 else 0.0
+
+
+def _cells(values: NDArray[Any], rule: ColumnRule) -> NDArray[np.int64]:
+    """A partition of the rows by a column: its levels, or quantile bins; missing values are a cell of their own."""
+    if rule.kind == "category":
+        return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
+    missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
+    present = values[~missing].astype(np.float64)
+    distinct = np.unique(present)
+    inner = distinct if len(distinct) <= N_BINS else np.unique(np.quantile(present, np.linspace(0, 1, N_BINS + 1)))
+    cells = np.searchsorted(inner, np.where(missing, 0, values).astype(np.float64), side="right")
+    return np.where(missing, len(inner) + 1, cells).astype(np.int64)
