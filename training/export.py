@@ -43,6 +43,8 @@ TOLERANCE = 1e-5
 """Largest difference between PyTorch and ONNX Runtime, on probabilities and on predictions over the target's scale."""
 GATE_ROWS = 2000
 """Held-out rows the gate looks at, at least (all of them when there are fewer)."""
+NASTY_ROWS = 2000
+"""Nasty rows with one hostile value each, at most; beyond that, a row holds several."""
 GATE_BATCHES = (1, 7, 256)
 
 UNSEEN_LEVEL = "\x7fno such level\x7f"
@@ -93,13 +95,14 @@ def export(core: Core, signature: Signature) -> bytes:
     model = program.model
     model.ir_version = IR_VERSION
     model.opset_imports["ai.onnx.ml"] = OPSET_ML
+    inside = _inside(signature)
     for node in model.graph:  # PyTorch names values "cat" or "add", which may be names of columns
         for value in node.outputs:
-            value.name = f"core.{value.name}"
+            value.name = f"{inside}core.{value.name}"
     for value in list(model.graph.initializers.values()):
-        value.name = f"core.{value.name}"
-    _put_front(model.graph, front, signature)
-    _put_outputs(model.graph, signature)
+        value.name = f"{inside}core.{value.name}"
+    _put_front(model.graph, front, signature, f"{inside}front.")
+    _put_outputs(model.graph, signature, f"{inside}head.")
     model.graph.name = "rowcast"
     model.metadata_props.clear()
     model.metadata_props[METADATA_KEY] = signature.model_dump_json()
@@ -132,8 +135,16 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
-def _put_front(graph: ir.Graph, front: Front, signature: Signature) -> None:
-    """Replace the core's three inputs by named columns."""
+def _inside(signature: Signature) -> str:
+    """What the names of the graph's own values begin with: nothing, or as many ``_`` as no column begins with."""
+    inside = ""
+    while any(name.startswith(f"{inside}{part}.") for name in signature.names for part in ("front", "core", "head")):
+        inside += "_"
+    return inside
+
+
+def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str) -> None:
+    """Replace the core's three inputs by named columns; ``prefix`` begins the names of what is put between."""
     kinds = {"category": ir.DataType.STRING, "timestamp": ir.DataType.INT64}
     inputs = {
         column.name: ir.val(column.name, kinds.get(column.kind, ir.DataType.DOUBLE), ["rows", 1])
@@ -146,12 +157,12 @@ def _put_front(graph: ir.Graph, front: Front, signature: Signature) -> None:
         op: str, values: Sequence[ir.Value], name: str, attributes: Mapping[str, Any] | None = None, domain: str = ""
     ) -> ir.Value:
         made = ir.node(op, list(values), dict(attributes or {}), domain=domain)
-        made.outputs[0].name = f"front.{name}"
+        made.outputs[0].name = f"{prefix}{name}"
         nodes.append(made)
         return made.outputs[0]
 
     def constant(name: str, array: NDArray[Any]) -> ir.Value:
-        value = ir.val(f"front.{name}", const_value=ir.tensor(array, name=f"front.{name}"))
+        value = ir.val(f"{prefix}{name}", const_value=ir.tensor(array, name=f"{prefix}{name}"))
         graph.register_initializer(value)
         return value
 
@@ -216,12 +227,12 @@ def _codes_of_ids(union: Sequence[str], vocabularies: Sequence[Mapping[str, int]
     return table.reshape(-1)
 
 
-def _put_outputs(graph: ir.Graph, signature: Signature) -> None:
+def _put_outputs(graph: ir.Graph, signature: Signature, prefix: str) -> None:
     """Name the outputs: label and probabilities, or prediction, lower and upper."""
     answers = graph.outputs[0]
     graph.outputs.clear()
     if signature.task == "regression":
-        sizes = ir.val("head.sizes", const_value=ir.tensor(np.ones(3, np.int64), name="head.sizes"))
+        sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(np.ones(3, np.int64), name=f"{prefix}sizes"))
         graph.register_initializer(sizes)
         split = ir.node("Split", [answers, sizes], {"axis": 1}, num_outputs=3)
         graph.append(split)
@@ -231,16 +242,16 @@ def _put_outputs(graph: ir.Graph, signature: Signature) -> None:
         graph.outputs.extend(split.outputs[: len(signature.outputs)])
         return
     classes = ir.val(
-        "head.classes",
+        f"{prefix}classes",
         const_value=ir.StringTensor(
             [label.encode() for label in signature.classes],
             shape=ir.Shape([len(signature.classes)]),
-            name="head.classes",
+            name=f"{prefix}classes",
         ),
     )
     graph.register_initializer(classes)
     best = ir.node("ArgMax", [answers], {"axis": 1, "keepdims": 1})
-    best.outputs[0].name = "head.best"
+    best.outputs[0].name = f"{prefix}best"
     label = ir.node("Gather", [classes, best.outputs[0]], {"axis": 0})
     graph.extend([best, label])
     out = label.outputs[0]
@@ -328,18 +339,24 @@ def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
             253_402_300_799_999_999,  # the last microsecond of 9999
         ],
     }
-    values = {
+    options = {
         column.name: hostile.get(column.kind, hostile["number"]) + _levels_and_bounds(column.levels)
         for column in signature.columns
     }
-    typical = {column.name: column.missing for column in signature.columns}
-    typical |= {column.name: column.median for column in signature.columns if isinstance(column.median, float)}
-    rows = [dict(typical)]
-    for name, options in values.items():
-        rows += [typical | {name: option} for option in options]
-    longest = max(len(options) for options in values.values())
-    rows += [{name: options[i % len(options)] for name, options in values.items()} for i in range(longest)]
-    return {column.name: np.array([row[column.name] for row in rows], column.dtype) for column in signature.columns}
+    longest = max(len(values) for values in options.values())
+    # A table of thousands of columns has several hostile values in a row, or the rows alone would fill the memory.
+    one_at_a_time = max(longest, min(sum(len(values) for values in options.values()), NASTY_ROWS))
+    nasty: dict[str, NDArray[Any]] = {}
+    placed = 0
+    for column in signature.columns:
+        values = options[column.name]
+        typical = column.median if isinstance(column.median, float) else column.missing
+        rows = np.full(1 + one_at_a_time + longest, typical, column.dtype)
+        rows[1 + (placed + np.arange(len(values))) % one_at_a_time] = values
+        rows[-longest:] = [values[i % len(values)] for i in range(longest)]
+        nasty[column.name] = rows
+        placed += len(values)
+    return nasty
 
 
 def _levels_and_bounds(levels: Mapping[str, int] | None) -> list[str]:

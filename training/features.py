@@ -277,8 +277,9 @@ def _edges(present: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
     distinct = np.unique(present)
     if len(distinct) > n_bins + 1:
         distinct = np.unique(np.quantile(present, np.linspace(0.0, 1.0, n_bins + 1)))
-    if len(distinct) > 2:  # edges closer than a double can divide by would give an infinite slope
-        wide = np.diff(distinct) > 1e-12 * max(abs(distinct[0]), abs(distinct[-1]))
+    if len(distinct) > 1:  # edges closer than a double can divide by would give an infinite slope
+        nearest = 1e-12 * max(abs(distinct[0]), abs(distinct[-1])) if len(distinct) > 2 else 0.0
+        wide = np.diff(distinct) > max(nearest, 1e-300)
         distinct = distinct[np.concatenate([[True], wide])]
     if len(distinct) == 0:
         return np.array([0.0, 1.0])

@@ -131,7 +131,8 @@ def fit(
     average = WeightAverage(network, optimizer_config.average)
     best = Best(network, evaluate(network, front, objective, validation))
     # The look that follows the last step is paid from the budget too.
-    budget = float("inf") if config.budget_s == "none" else config.budget_s - 1.5 * (clock() - started)
+    # Never 0, or a budget that the first look has eaten up would be none at all.
+    budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(train), generator=generator).to(train.target.device)

@@ -157,7 +157,10 @@ class Dropout(nn.Module):
 
 
 class Heads(nn.Module):
-    """The last layer, one for each member.
+    """The last layer, one for each member; in float64 once trained.
+
+    A single output a row is another product that ONNX Runtime rounds by the number of rows, and here the rounding is
+    no longer evened out: with a target of standard deviation 1e6 it moved predictions by .05.
 
     Shape: ``[members, rows, d_in] -> [members, rows, n_outputs]``.
     """
@@ -169,7 +172,9 @@ class Heads(nn.Module):
         self.bias = nn.Parameter(torch.empty(members, 1, n_outputs).uniform_(-bound, bound))
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.matmul(x, self.weight) + self.bias
+        if self.training:
+            return torch.matmul(x, self.weight) + self.bias
+        return torch.matmul(x.to(torch.float64), self.weight.to(torch.float64)) + self.bias
 
 
 class Network(nn.Module):
@@ -200,6 +205,13 @@ class Network(nn.Module):
         self.heads = Heads(d_in, n_outputs, config.members)
 
     def forward(self, encoded: Tensor, codes: Tensor) -> Tensor:
+        if self.training:
+            return self._members(encoded, codes)
+        # A row must not be answered by how many there are, but ONNX Runtime multiplies a single row by another kernel
+        # than several, which rounds otherwise. So there are always two: the first stands at the end once more.
+        return self._members(torch.cat([encoded, encoded[:1]]), torch.cat([codes, codes[:1]]))[:, :-1]
+
+    def _members(self, encoded: Tensor, codes: Tensor) -> Tensor:
         parts = []
         if self.numbers is not None:
             parts.append(self.numbers(encoded))

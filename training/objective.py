@@ -39,7 +39,7 @@ class ClassHead(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("temperature", torch.ones((), dtype=torch.float64))
+        self.register_buffer("temperature", torch.ones(1, dtype=torch.float64))  # no scalar, as in RegressionHead
 
     def log_mean(self, logits: Tensor) -> Tensor:
         """Log of the members' mean probability, ``[rows, classes]`` float64."""
@@ -62,9 +62,10 @@ class RegressionHead(nn.Module):
 
     def __init__(self, mean: float, scale: float) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
-        self.register_buffer("half_width", torch.zeros((), dtype=torch.float64))
+        # One element and not a scalar: the exporter takes a scalar within 1e-8 of 0, or 1e-5 of 1, for 0 or 1.
+        self.register_buffer("mean", torch.tensor([mean], dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor([scale], dtype=torch.float64))
+        self.register_buffer("half_width", torch.zeros(1, dtype=torch.float64))
 
     def forward(self, outputs: Tensor) -> Tensor:
         prediction = outputs.to(torch.float64).mean(dim=0) * self.scale + self.mean
@@ -90,7 +91,7 @@ class Objective:
         self.head: ClassHead | RegressionHead
         if self.task == "regression":
             self.n_outputs = 1
-            self.mean, self.scale = float(np.mean(target.values)), float(np.std(target.values)) or 1.0
+            self.mean, self.scale = _mean_and_scale(target.values)
             self.head = RegressionHead(self.mean, self.scale)
         else:
             self.n_outputs = len(target.classes)
@@ -126,6 +127,13 @@ class Objective:
         if self.loss_name == "mae":
             return F.l1_loss(mean, target)
         return F.huber_loss(mean, target) if self.loss_name == "huber" else F.mse_loss(mean, target)
+
+
+def _mean_and_scale(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation, whose squares neither overflow nor vanish; 1 for the deviation of a constant."""
+    exponent = np.frexp(np.abs(values).max())[1]
+    shrunk = np.ldexp(values, -exponent)
+    return float(np.ldexp(shrunk.mean(), exponent)), float(np.ldexp(shrunk.std(), exponent)) or 1.0
 
 
 def _loss_name(task: Task, config: ObjectiveConfig) -> str:

@@ -80,8 +80,11 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None) 
     """Read a table for a model; columns that were renamed for training are renamed again."""
     data = manifest.config.get("data", {})
     table = read_table(source, encoding=encoding or data.get("encoding", "utf-8"))
-    rename = {old: new for old, new in data.get("rename", {}).items() if old in table.names}
-    return table.rename(rename) if rename else table
+    rename = data.get("rename", {})
+    # A table that has the new name already may hold the old one as a column of no concern; unless two names swapped.
+    needed = {old: new for old, new in rename.items() if new not in table.names or new in rename}
+    present = {old: new for old, new in needed.items() if old in table.names}
+    return table.rename(present) if present else table
 
 
 def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = None) -> dict[str, Any]:
@@ -116,7 +119,9 @@ def predict_table(
         TableError: the table lacks a column or holds a value that does not fit.
     """
     table = open_table(source, model.manifest, encoding=encoding)
-    unknown = [name for name in keep if name not in table.names]
+    rename = model.manifest.config.get("data", {}).get("rename", {})
+    kept = {name: name if name in table.names else rename.get(name, name) for name in keep}
+    unknown = [name for name, found in kept.items() if found not in table.names]
     if unknown:
         raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
     predictions = predict_columns(bulk_session(model), columns_for(table, model.manifest))
@@ -130,7 +135,9 @@ def predict_table(
     both = [name for name in keep if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
-    return pl.DataFrame([*(table.frame[name] for name in keep), *(pl.Series(k, v) for k, v in answers.items())])
+    return pl.DataFrame(
+        [*(table.frame[kept[name]].alias(name) for name in keep), *(pl.Series(k, v) for k, v in answers.items())]
+    )
 
 
 def bulk_session(model: StoredModel) -> Session:

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -20,7 +20,7 @@ from safetensors.torch import save as to_safetensors
 from models.errors import ConfigError, DeviceError, TableError
 from models.repository import Repository, StoredModel
 from models.session import Session
-from models.signature import Signature
+from models.signature import Signature, check_model_name
 from training.columns import ColumnRule, check_names, infer_columns, read_column
 from training.config import Config, to_toml
 from training.evaluate import COVERAGE, fit_temperature, interval_half_width
@@ -113,10 +113,13 @@ def train(
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
         DeviceError: a demanded device is absent.
+        ModelError: the name is not valid, or the repository cannot be written.
         TrainingError: the fit cannot go on.
         ExportRefused: the graph does not answer as the network does.
     """
+    check_model_name(name)
     device = resolve_device(config.device)
+    repository.check_writable()
     prepared = prepare(source, config, validation=validation, test=test)
     decisions = list(prepared.decisions)
 
@@ -298,7 +301,8 @@ def _split(table: Table, target: Target, config: Config, *, own_validation: bool
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
     if data.split_by_time:
-        return split_by_time(_moments(table, data.split_by_time), test=test_share, validation=validation_share)
+        moments = _moments(table, data.split_by_time, data.null)
+        return split_by_time(moments, test=test_share, validation=validation_share)
     if data.group:
         table.require(data.group, "--group names")
         texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
@@ -307,14 +311,14 @@ def _split(table: Table, target: Target, config: Config, *, own_validation: bool
     return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
 
 
-def _moments(table: Table, name: str) -> NDArray[Any]:
+def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
     """The column that the table is split along."""
     if name not in table.names:
         raise TableError(
             f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
         )
     only = [other for other in table.names if other != name]
-    rules, _ = infer_columns(table.drop(only), keep=True)
+    rules, _ = infer_columns(table.drop(only), null=null, keep=True)
     rule = rules[0]
     if rule.kind == "category" or rule.kind == "boolean":
         raise TableError(f"--split-by-time needs a timestamp or number column, however: {name!r} is a {rule.kind}")

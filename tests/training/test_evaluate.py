@@ -33,6 +33,8 @@ def test_roc_auc_of_several_classes_is_one_against_the_rest():
     p = np.eye(3, dtype=np.float32)[[0, 1, 2, 0]] * 0.8 + 0.2 / 3
     metrics = class_metrics(["a", "b", "c", "b"], p, ("a", "b", "c"))
     assert metrics["roc_auc"] == pytest.approx(np.mean([5 / 6, 3 / 4, 1.0]))
+    right, wrong = 2 * (0.2 / 3) ** 2 + (0.4 / 3) ** 2, (0.8 + 0.2 / 3) ** 2 + (1 - 0.2 / 3) ** 2 + (0.2 / 3) ** 2
+    assert metrics["brier"] == pytest.approx((3 * right + wrong) / 4, abs=1e-6)
 
 
 def test_rows_of_one_class_have_no_roc_auc():

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.signature import MISSING_TIMESTAMP
@@ -78,6 +78,7 @@ def test_missing_is_a_value_of_its_own_where_training_saw_it_and_the_median_wher
     assert torch.equal(encode(unseen, float("nan")), encode(unseen, 2.0))
 
 
+@example([0.0, 2.3e-311], 0.0)
 @given(st.lists(st.floats(-1e308, 1e308), min_size=2, max_size=60), st.floats(allow_nan=True))
 def test_an_encoding_is_always_finite_and_bounded(training, served):
     front = front_of(training)

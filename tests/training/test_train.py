@@ -12,11 +12,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from models import Repository, Session, TableError, TrainingError
-from models.errors import ConfigError, DeviceError
+from models import Repository, Session, Signature, TableError, TrainingError
+from models.errors import ConfigError, DeviceError, ModelError
+from models.signature import Column
 from tests import bare, tables
 from training.config import make_config
+from training.evaluate import regression_metrics
+from training.export import NASTY_ROWS, nasty_rows
+from training.objective import Objective, ObjectiveConfig
 from training.predict import evaluate_table, predict_table
+from training.target import Target
 from training.train import prepare, train
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
@@ -119,6 +124,52 @@ def test_a_row_alone_and_in_any_batch_gets_the_same_answer(trained, table, task)
         ]
         got = pl.concat(parts).to_numpy()
         assert (np.abs(got - whole[: len(got)]) <= 1e-6 * (scale[: len(got)] if task == "regression" else 1)).all()
+
+
+@pytest.mark.parametrize("members", [1, 2])
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e6, 1e12])
+def test_whatever_its_unit_a_target_around_0_gets_the_same_answer_in_any_batch(tmp_path, scale, members):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 600))
+    frame = pl.DataFrame({"x": x, "y": y, "target": scale * (x + np.sin(3 * y))})
+    config = make_config(
+        overrides={
+            "network": {"members": members, "layers": [32]},
+            "fit": {"epochs": 2},
+            "data": {"target": "target"},
+        }
+    )
+    model = train(frame, config, name="scale", repository=Repository(tmp_path)).model
+    session = Session.of(model)
+    columns = {"x": x.reshape(-1, 1), "y": y.reshape(-1, 1)}
+    whole = session.run(columns).prediction
+    for size in (1, 7, 64):
+        parts = [
+            session.run({k: v[at : at + size] for k, v in columns.items()}).prediction for at in range(0, 600, size)
+        ]
+        assert (np.abs(np.concatenate(parts) - whole) <= 1e-6 * np.maximum(1, np.abs(whole))).all()
+    assert model.manifest.parity["max_difference"] <= 1e-5
+
+
+def test_columns_may_be_named_like_anything_inside_the_graph(tmp_path):
+    names = ["front.numbers", "front.levels", "core.cat", "head.best", "_core.x", "numbers", "codes", "answers", "rows"]
+    rng = np.random.default_rng(0)
+    columns = {n: rng.normal(size=80) if i % 2 else rng.choice(["a", "b"], 80) for i, n in enumerate(names)}
+    frame = pl.DataFrame(columns | {"y": rng.choice(["u", "v"], 80)})
+    model = train(frame, config_for("y"), name="names", repository=Repository(tmp_path)).model
+    assert model.manifest.signature.names == tuple(names)
+
+
+def test_a_name_of_before_the_renaming_is_taken_kept_and_ignored_where_the_new_one_is_there(table, tmp_path):
+    clash = table.rename({"size": "prediction"})
+    config = config_for("amount", rename={"prediction": "size"})
+    model = train(clash, config, name="renamed", repository=Repository(tmp_path)).model
+    old = predict_table(model, clash)
+    both = predict_table(model, table.with_columns(prediction=pl.lit(0.0)))
+    assert old.equals(both)
+    config = config_for("amount", rename={"size": "extent"})
+    model = train(table, config, name="kept", repository=Repository(tmp_path)).model
+    assert predict_table(model, table, keep=["size"])["size"].equals(table["size"])
 
 
 def test_in_one_shape_a_row_is_bit_identical_whatever_its_neighbours(trained):
@@ -228,6 +279,12 @@ def test_a_column_that_gives_the_target_away_is_warned_about(table):
     assert "--drop invoice" in warning
 
 
+def test_a_null_that_was_declared_is_one_in_the_column_to_split_along_too(table):
+    dashed = table.with_columns(pl.Series("day", ["-", *map(str, range(len(table) - 1))]))
+    with pytest.raises(TableError, match=r"--split-by-time day: row 1 holds no value"):
+        prepare(dashed, config_for("amount", split_by_time="day", null=["-"]))
+
+
 def test_a_column_named_like_an_output_is_refused_with_the_way_out(table):
     clash = table.rename({"size": "prediction"})
     with pytest.raises(TableError, match=r"prediction.*--drop.*--rename"):
@@ -254,6 +311,12 @@ def test_a_device_that_is_not_there_is_refused_before_the_table_is_read(tmp_path
         train(tmp_path / "absent.csv", config, name="x", repository=Repository(tmp_path))
 
 
+def test_a_repository_that_cannot_be_written_is_refused_before_the_table_is_read(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="is a file; choose another with --repository"):
+        train(tmp_path / "absent.csv", config_for("y"), name="x", repository=Repository(tmp_path / "file" / "r"))
+
+
 def test_a_loss_of_another_task_is_refused(table, tmp_path):
     config = make_config(overrides={"data": {"target": "class"}, "objective": {"loss": "mse"}})
     with pytest.raises(ConfigError, match=r"objective\.loss.*cross_entropy.*binary"):
@@ -266,3 +329,33 @@ def test_the_same_seed_gives_the_same_graph_to_the_byte(table, tmp_path):
         for _ in range(2)
     ]
     assert graphs[0] == graphs[1]
+
+
+@pytest.mark.parametrize("unit", [1e-150, 1e200])
+def test_figures_of_a_target_in_an_extreme_unit_are_finite(unit):
+    objective = Objective(Target("y", "regression", np.array([1.0, 3.0]) * unit), ObjectiveConfig())
+    assert (objective.mean, objective.scale) == (pytest.approx(2 * unit), pytest.approx(unit))
+    metrics = regression_metrics(np.array([1.0, 3.0]) * unit, np.array([1.0, 2.0]) * unit)
+    assert metrics == {
+        "rmse": pytest.approx(0.5**0.5 * unit),
+        "mae": pytest.approx(0.5 * unit),
+        "r2": pytest.approx(0.5),
+    }
+
+
+def test_a_budget_that_the_first_look_has_eaten_up_ends_the_fit_at_the_first_step(table, tmp_path):
+    config = make_config(
+        overrides={**tables.QUICK, "fit": {"epochs": 1000, "budget_s": 1e-6}, "data": {"target": "amount"}}
+    )
+    trained = train(table, config, name="hurried", repository=Repository(tmp_path))
+    assert (trained.fit.stopped, trained.fit.epochs) == ("budget", 1)
+
+
+def test_the_gate_of_a_very_wide_table_puts_several_hostile_values_in_a_row():
+    columns = tuple(Column(name=f"c{i}", kind="number", nullable=True, median=1.0) for i in range(1000))
+    nasty = nasty_rows(Signature(task="regression", target="y", columns=columns))
+    values = np.column_stack(list(nasty.values()))
+    assert values.shape == (1 + NASTY_ROWS + 9, 1000)
+    for hostile in (np.inf, -np.inf, 1e308, 5e-324):
+        assert ((values[1:-9] == hostile).sum(axis=0) == 1).all()
+    assert (np.isnan(values[1:-9]).sum(axis=0) == 1).all()
