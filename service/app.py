@@ -9,12 +9,15 @@ import os
 from typing import Any
 
 import bentoml
+from bentoml._internal.utils.circus import Arbiter
 from bentoml.exceptions import BentoMLException
 
 from models.errors import RowcastError
-from service.drain import drain_on_sigterm
-from service.front import Front
+from service import protocol
+from service.drain import drain_on_sigterm, end_with_parent
+from service.front import Front, paths_of
 from service.http import ASGIApp
+from service.launch import LAUNCHED_BY
 from service.serving import Serving
 from service.settings import Settings
 from service.typed import typed_methods
@@ -23,6 +26,9 @@ logger = logging.getLogger("rowcast.service")
 
 _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""
+
+_CHECK_SECONDS = 1.0
+"""How often the supervisor looks after its workers."""
 
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # a service sends nothing home
 
@@ -43,7 +49,16 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         """A BentoML service with our front before its app."""
 
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
-            return Front(super().to_asgi(is_main), serving)
+            protocol.install()
+            inner = super().to_asgi(is_main)
+            return Front(inner, serving, paths_of(inner))
+
+        @property
+        def openapi_spec(self) -> Any:
+            """BentoML's, without its schema of tasks: it is not valid OpenAPI 3.0, and there are no tasks here."""
+            spec = super().openapi_spec
+            spec.components["schemas"].pop("TaskStatusResponse", None)
+            return spec
 
     class Rowcast:
         """Rows in, predictions out."""
@@ -55,6 +70,9 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                 serving.check()
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
+            _look_after_workers()
+            if os.environ.get(LAUNCHED_BY) == str(os.getppid()):
+                end_with_parent()
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:
@@ -63,6 +81,8 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             gc.collect()
             gc.freeze()  # what is loaded stays: the collector need not look at it again
             drain_on_sigterm(serving, asyncio.get_running_loop())
+            if bentoml.server_context.worker_index is not None:
+                end_with_parent()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
         def stop(self) -> None:
@@ -79,6 +99,19 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         logging={"access": {"enabled": False}},
         tracing={"excluded_urls": ".*"},
     )(Rowcast)
+
+
+def _look_after_workers() -> None:
+    """Have BentoML's supervisor look every second whether a worker is gone, and not every ten.
+
+    A worker that crashed is missed until then; the only one takes the whole service with it. BentoML has no setting.
+    """
+    construct = Arbiter.__init__
+
+    def look_often(self: Any, *args: Any, **options: Any) -> None:
+        construct(self, *args, **{**options, "check_delay": _CHECK_SECONDS})
+
+    Arbiter.__init__ = look_often  # type: ignore[method-assign]
 
 
 try:

@@ -7,7 +7,8 @@ A body is checked in three steps, the cheap ones first:
 2. *Validate* it against the signature in one pass of pydantic's parser, which stops at the first bad row. Only when it
    fails is the body read again, slowly, to name every fault.
 3. *Compare* what was read with what was sent where the parser is lenient: it keeps the last of two equal keys, and
-   rounds a whole number that a double cannot hold.
+   rounds a whole number beyond 2**53, where a double no longer tells neighbours apart (RFC 7493, section 2.2). One that
+   is meant to be rounded can be written as a decimal: 1e20.
 """
 
 from __future__ import annotations
@@ -193,36 +194,29 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it was sent, equal keys included."""
 
 
-class _Rounded(str):
-    """A whole-number literal that no double holds exactly."""
+class _Beyond(str):
+    """A whole-number literal beyond 2**53."""
 
     __slots__ = ()
 
 
-def _whole(literal: str) -> float | _Rounded:
-    # 309 digits are the most a double can have, and int() refuses thousands of them
-    if len(literal) > 310 or (abs(value := int(literal)) > EXACT_WHOLE and not _held(value)):
-        return _Rounded(literal)
+def _whole(literal: str) -> float | _Beyond:
+    # int() refuses thousands of digits
+    if len(literal) > _SHOWN or abs(value := int(literal)) > EXACT_WHOLE:
+        return _Beyond(literal)
     return float(value)
 
 
-def _held(value: int) -> bool:
-    try:
-        return int(float(value)) == value
-    except OverflowError:
-        return False
-
-
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
-    """Faults of a valid body that only its text shows: equal keys, and whole numbers that would be rounded."""
+    """Faults of a valid body that only its text shows: equal keys, and whole numbers that may have been rounded."""
     content = json.loads(body, object_pairs_hook=_Pairs, parse_int=_whole)
     yield from (Fault(name, "appears more than once") for name in _repeated(content))
     for _, rows in content:
         for i, row in enumerate(rows):
             yield from (Fault(_path(i, name), "appears more than once in its row") for name in _repeated(row))
             for name, value in row:
-                if isinstance(value, _Rounded) and columns[name].kind != "category":
-                    message = f"must be a number that a double holds exactly, however: {_brief(value)}"
+                if isinstance(value, _Beyond) and columns[name].kind != "category":
+                    message = f"must be at most 2**53, or a decimal such as 1e20, however: {_brief(value)}"
                     yield Fault(_path(i, name), message)
 
 
@@ -246,7 +240,7 @@ def _brief(value: Any) -> str:
         return "a list" if value else "an empty list"
     if isinstance(value, bool) or value is None:
         return json.dumps(value)
-    if isinstance(value, _Rounded):
+    if isinstance(value, _Beyond):
         return value if len(value) <= _SHOWN else value[:_SHOWN] + "..."
     if isinstance(value, int) and abs(value) >= 10**_SHOWN:  # str() refuses thousands of digits
         return f"a whole number of more than {_SHOWN} digits"

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import signal
+import sys
 from types import FrameType
+from typing import Any
 
 from service.serving import Serving
 
 logger = logging.getLogger("rowcast.service")
+
+_LAST_SECONDS = 3
+"""How long callers may take for what is still open at the end: one who never reads would keep the worker for ever."""
+_PR_SET_PDEATHSIG = 1
 
 
 def drain_on_sigterm(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
@@ -18,6 +25,9 @@ def drain_on_sigterm(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
     Call it on the main thread, once the server has set its own handlers.
     """
     server_stops = signal.getsignal(signal.SIGTERM)
+    server: Any = getattr(server_stops, "__self__", None)  # uvicorn's, whose handler is a method
+    if getattr(getattr(server, "config", None), "timeout_graceful_shutdown", 0) is None:
+        server.config.timeout_graceful_shutdown = _LAST_SECONDS
     if serving.settings.grace == 0 or not callable(server_stops):
         return
 
@@ -36,3 +46,12 @@ def drain_on_sigterm(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
             loop.call_soon_threadsafe(drain)
 
     signal.signal(signal.SIGTERM, told_to_stop)
+
+
+def end_with_parent() -> None:
+    """Have the kernel send SIGTERM to this process when its parent is gone, however it went (Linux only).
+
+    Without it the workers of a killed supervisor live on, and hold the port.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -8,12 +8,20 @@ when the app is built: a path never becomes a file name.
 from __future__ import annotations
 
 import logging
+import os
 import time
+from collections.abc import Collection, Iterator
+from http import HTTPStatus
+from pathlib import Path
 
 import orjson
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from models.errors import RequestError
 from service.http import (
+    CLOSE,
     ASGIApp,
     ClientGone,
     Header,
@@ -23,9 +31,11 @@ from service.http import (
     check_headers,
     error_body,
     errors_in_json,
-    read_body,
+    has_body,
     refusal_body,
     respond,
+    respond_early,
+    with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
 from service.serving import Answer, ServedModel, Serving
@@ -34,19 +44,26 @@ logger = logging.getLogger("rowcast.service")
 
 _ALLOW_POST: Header = (b"allow", b"POST")
 _ALLOW_GET: Header = (b"allow", b"GET, HEAD")
-_CLOSE: Header = (b"connection", b"close")
+_OWN_SCRIPTS_ONLY: Header = (
+    b"content-security-policy",
+    b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
+)
+"""BentoML's page at / would have a visitor's browser report to Google Tag Manager."""
 
 
 class Front:
     """ASGI app in front of BentoML's.
 
     Args:
-        inner: BentoML's app, for every path that is not ours.
+        inner: BentoML's app.
         serving: the models, and whether they are ready.
+        inner_paths: the paths that are passed on to it. It makes a metric's label of every path it is asked for, so
+            those that it does not know are kept from it.
     """
 
-    def __init__(self, inner: ASGIApp, serving: Serving) -> None:
+    def __init__(self, inner: ASGIApp, serving: Serving, inner_paths: Collection[str]) -> None:
         self._inner = inner
+        self._inner_paths = inner_paths
         self._serving = serving
         self._predict = predict_routes(serving)
         self._pages = _pages(serving)
@@ -65,37 +82,48 @@ class Front:
         if served is not None and path not in self._typed:
             await self._answer(served, scope, receive, send)
         elif path in self._pages:
-            await self._show(scope, send, 200, self._pages[path])
+            await self._show(scope, receive, send, 200, self._pages[path])
         elif path == "/livez":
-            await self._show(scope, send, 200, b'{"live":true}')
+            await self._show(scope, receive, send, 200, b'{"live":true}')
         elif path == "/readyz":
-            await self._show(scope, send, *self._readiness())
-        elif served is None and (path == "/predict" or path.startswith("/models/")):
-            self._strangers.inc()
-            await self._respond(send, 404, error_body(self._whereabouts()))
+            await self._show(scope, receive, send, *self._readiness())
+        elif path in self._inner_paths:
+            send = errors_in_json(send)
+            await self._inner(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
         else:
-            await self._inner(scope, receive, errors_in_json(send))
+            self._strangers.inc()
+            await self._refuse(scope, receive, send, 404, error_body(self._whereabouts()))
 
     async def _answer(self, served: ServedModel, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         if scope["method"] != "POST":
-            status, body = 405, error_body("rows are sent with POST")
-            await self._respond(send, status, body, _ALLOW_POST)
-        else:
-            try:
-                status, body = await self._predicted(served, scope, receive)
-            except ClientGone:
-                return
-            await self._respond(send, status, body)
-        served.meter.request(status, time.perf_counter() - started)
-
-    async def _predicted(self, served: ServedModel, scope: Scope, receive: Receive) -> Answer:
+            served.meter.request(405, time.perf_counter() - started)
+            await self._refuse(scope, receive, send, 405, error_body("rows are sent with POST"), _ALLOW_POST)
+            return
         if not self._serving.ready:
-            return 503, error_body("the model is still being loaded: try again in a moment")
+            served.meter.request(503, time.perf_counter() - started)
+            loading = error_body("the model is still being loaded: try again in a moment")
+            await self._refuse(scope, receive, send, 503, loading)
+            return
         try:
             check_headers(scope["headers"], served.max_body)
-            rows = served.read(await read_body(receive, served.max_body))
-            return await served.predict(rows, receive)
+            content = await served.bodies.read(receive, served.max_body)
+        except RequestError as error:
+            served.meter.request(error.status, time.perf_counter() - started)
+            await self._refuse(scope, receive, send, error.status, refusal_body(error))
+            return
+        except ClientGone:
+            return
+        try:
+            status, body = await self._predicted(served, content, receive)
+        except ClientGone:
+            return
+        await self._respond(send, status, body)
+        served.meter.request(status, time.perf_counter() - started)
+
+    async def _predicted(self, served: ServedModel, content: bytes, receive: Receive) -> Answer:
+        try:
+            return await served.predict(served.read(content), receive)
         except RequestError as error:
             return error.status, refusal_body(error)
         except ClientGone:
@@ -115,15 +143,26 @@ class Front:
         routes = ", ".join(route for route in self._predict if "/versions/" not in route)
         return f"there is no such model or route; rows are sent to {routes or 'no route: no model is served'}"
 
-    async def _show(self, scope: Scope, send: Send, status: int, body: bytes) -> None:
+    async def _show(self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes) -> None:
         if scope["method"] not in {"GET", "HEAD"}:
-            await self._respond(send, 405, error_body("this page is read with GET"), _ALLOW_GET)
+            await self._refuse(scope, receive, send, 405, error_body("this page is read with GET"), _ALLOW_GET)
         else:
             await self._respond(send, status, body)
 
+    async def _refuse(
+        self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes, *headers: Header
+    ) -> None:
+        """Answer a request whose body, if it has one, has not been read to its end."""
+        if status == HTTPStatus.REQUEST_TIMEOUT:  # it has had its time
+            await respond(send, status, body, CLOSE, *headers)
+        elif has_body(scope["headers"]):
+            await respond_early(receive, send, status, body, *headers)
+        else:
+            await self._respond(send, status, body, *headers)
+
     async def _respond(self, send: Send, status: int, body: bytes, *headers: Header) -> None:
         if self._serving.draining:  # so that no caller sends its next request into a closing connection
-            headers = (*headers, _CLOSE)
+            headers = (*headers, CLOSE)
         await respond(send, status, body, *headers)
 
 
@@ -145,3 +184,17 @@ def _pages(serving: Serving) -> dict[str, bytes]:
     for name, served in serving.models.items():
         pages[f"/models/{name}"] = orjson.dumps(served.description)
     return pages
+
+
+def paths_of(app: Starlette) -> frozenset[str]:
+    """Every path that BentoML's app has something for: its routes, and the files of its folders."""
+    return frozenset(path for route in app.routes for path in _paths_of_route(route))
+
+
+def _paths_of_route(route: BaseRoute) -> Iterator[str]:
+    if isinstance(route, Route):
+        yield route.path
+    elif isinstance(route, Mount) and isinstance(route.app, StaticFiles) and route.app.directory is not None:
+        folder = Path(route.app.directory)
+        for parent, _, files in os.walk(folder):
+            yield from (f"{route.path}/{(Path(parent) / file).relative_to(folder).as_posix()}" for file in files)

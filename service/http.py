@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
@@ -18,6 +21,14 @@ ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 
 _JSON_HEADER: Header = (b"content-type", b"application/json")
+CLOSE: Header = (b"connection", b"close")
+
+_BODY_SECONDS = 9
+"""How long a body may take to come, and how long the rest of a refused one is taken in."""
+_LOOK_SECONDS = 0.5
+"""How often bodies that take their time are looked at."""
+_BODY_BYTES_PER_SECOND = 100_000
+"""A body that comes at this rate may take longer: 16 MiB have nearly three minutes."""
 
 
 class ClientGone(Exception):
@@ -41,30 +52,75 @@ def check_headers(headers: Iterable[Header], max_body: int) -> None:
             raise _too_large(max_body)
 
 
-async def read_body(receive: Receive, max_body: int) -> bytes:
-    """The body of a request whose headers were checked.
+@dataclass(slots=True)
+class _Coming:
+    """A body that has not come whole yet."""
 
-    Raises:
-        RequestError: 413, as soon as more than ``max_body`` bytes have come.
-        ClientGone: the caller hung up.
+    started: float
+    size: int = 0
+    late: bool = False
+
+
+class BodyReader:
+    """Reads the bodies of requests on one event loop.
+
+    One timer looks after all of them, and only while there are any: a timer for each costs as much as reading it.
     """
-    body = b""
+
+    def __init__(self) -> None:
+        self._coming: dict[asyncio.Task[Any], _Coming] = {}
+        self._looks = False
+
+    async def read(self, receive: Receive, max_body: int) -> bytes:
+        """The body of a request whose headers were checked; once at a time in a task.
+
+        Raises:
+            RequestError: 413, as soon as more than ``max_body`` bytes have come; 408 when they come too slowly.
+            ClientGone: the caller hung up.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        coming = self._coming[task] = _Coming(time.monotonic())
+        if not self._looks:
+            self._looks = True
+            task.get_loop().call_later(_LOOK_SECONDS, self._look, task.get_loop())
+        try:
+            return await _gather(receive, max_body, coming)
+        except asyncio.CancelledError:
+            if not coming.late:
+                raise
+            task.uncancel()
+            raise RequestError(f"the body did not come within {_BODY_SECONDS} seconds", status=408) from None
+        finally:
+            del self._coming[task]
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up the bodies that are late."""
+        now = time.monotonic()
+        for task, coming in self._coming.items():
+            if not coming.late and now > coming.started + _BODY_SECONDS + coming.size / _BODY_BYTES_PER_SECOND:
+                coming.late = True
+                task.cancel()
+        self._looks = bool(self._coming)
+        if self._looks:
+            loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+
+async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
     gathered: bytearray | None = None
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGone
-        chunk = message.get("body", b"")
-        if gathered is not None:
-            gathered += chunk
-        elif message.get("more_body", False):
-            gathered = bytearray(chunk)
-        else:
-            body = chunk
-        if len(body if gathered is None else gathered) > max_body:
+        chunk: bytes = message.get("body", b"")
+        coming.size += len(chunk)
+        if coming.size > max_body:
             raise _too_large(max_body)
         if not message.get("more_body", False):
-            return body if gathered is None else bytes(gathered)
+            return chunk if gathered is None else bytes(gathered + chunk)
+        if gathered is None:
+            gathered = bytearray()
+        gathered += chunk
 
 
 async def respond(send: Send, status: int, body: bytes, *headers: Header) -> None:
@@ -72,6 +128,32 @@ async def respond(send: Send, status: int, body: bytes, *headers: Header) -> Non
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [_JSON_HEADER, length, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def respond_early(receive: Receive, send: Send, status: int, body: bytes, *headers: Header) -> None:
+    """Answer a request whose body has not been read, and end the connection.
+
+    The rest of the body is taken in for a while and thrown away: to close on a caller who is still sending resets the
+    connection, and the answer is lost with it.
+    """
+    length = (b"content-length", b"%d" % len(body))
+    head = [_JSON_HEADER, length, CLOSE, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            while (message := await receive())["type"] == "http.request" and message.get("more_body", False):
+                pass
+    except TimeoutError:
+        pass
+    await send({"type": "http.response.body", "body": b""})
+
+
+def has_body(headers: Iterable[Header]) -> bool:
+    """Whether a request with these headers brings a body."""
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip() != b"0") for name, value in headers
+    )
 
 
 def errors_in_json(send: Send) -> Send:
@@ -89,6 +171,17 @@ def errors_in_json(send: Send) -> Send:
             await respond(send, failed, error_body(HTTPStatus(failed).phrase))
 
     return translated
+
+
+def with_header(send: Send, header: Header) -> Send:
+    """``send`` for an app whose answers get one more header."""
+
+    async def extended(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], header]}
+        await send(message)
+
+    return extended
 
 
 def error_body(message: str) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -17,9 +18,14 @@ from types import FrameType
 from models.errors import ModelNotFound, RowcastError
 from models.repository import Repository
 
+LAUNCHED_BY = "ROWCAST_LAUNCHED_BY"
+"""Variable that tells the service which process not to outlive; no setting."""
 READY_WITHIN_SECONDS = 60
 _POLL_SECONDS = 0.05
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The last comes when the terminal is closed."""
+_STOP_WITHIN_SECONDS = 20
+"""How long a service that is no longer wanted gets before it is killed, beyond its grace."""
 
 
 def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> int:
@@ -42,33 +48,54 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
             "or name another folder with --repository"
         )
-    _check_port(host, port)
+    host = _checked_address(host, port)
     home = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute())}
+    environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute()), LAUNCHED_BY: str(os.getpid())}
     command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
-    # A group of its own: the signal goes to the service once, from here, and not a second time from the terminal.
-    service = subprocess.Popen([*command, "--host", host, "--port", str(port)], env=environment, start_new_session=True)
+    command += ["--host", host, "--port", str(port)]
+    service: subprocess.Popen[bytes] | None = None
     told_to_stop = False
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal told_to_stop
-        told_to_stop = True
-        if service.poll() is None:
-            service.send_signal(signal.SIGTERM)
-
-    before = {number: signal.signal(number, stop) for number in _STOP_SIGNALS}
-    try:
-        url = _address(host, port)
-        if _wait_until_ready(service, url):
-            print(_greeting(url), flush=True)
-        code = service.wait()
-    finally:
-        if service.poll() is None:
+        if service is None or service.poll() is not None:
+            pass
+        elif told_to_stop:  # by someone in a hurry: the workers stop when their supervisor is gone
             service.kill()
-            service.wait()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        else:
+            service.send_signal(signal.SIGTERM)
+        told_to_stop = True
+
+    # a signal that is ignored, as by nohup, stays so
+    heeded = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heeded}
+    # BentoML keeps its metrics in files under its home, and a second service that shares them deletes them.
+    with tempfile.TemporaryDirectory(prefix="rowcast-", ignore_cleanup_errors=True) as own_home:
+        environment.setdefault("BENTOML_HOME", own_home)
+        try:
+            # A group of its own: the signal goes to the service once, from here, and not again from the terminal.
+            service = subprocess.Popen(command, env=environment, start_new_session=True)
+            url = _address(host, port)
+            if not told_to_stop and _wait_until_ready(service, url):
+                print(_greeting(url), flush=True)
+            code = service.wait()
+        finally:
+            if service is not None:
+                _end(service)
+            for number, handler in before.items():
+                signal.signal(number, handler)
     return 0 if told_to_stop else code or 1
+
+
+def _end(service: subprocess.Popen[bytes]) -> None:
+    """Make sure that the service has ended: in good order if it will."""
+    if service.poll() is None:
+        service.terminate()
+    try:
+        service.wait(_STOP_WITHIN_SECONDS)
+    except subprocess.TimeoutExpired:
+        service.kill()
+        service.wait()
 
 
 def _address(host: str, port: int) -> str:
@@ -77,14 +104,19 @@ def _address(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _check_port(host: str, port: int) -> None:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise RowcastError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --port") from None
+def _checked_address(host: str, port: int) -> str:
+    """The numeric address of ``host``, which BentoML wants, once it is sure that the port can be listened on."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # localhost is often both: callers try 127.0.0.1
+        family, address = min((family, address) for family, _, _, _, address in found)
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        wrong = "host" if isinstance(error, socket.gaierror) else "port"
+        raise RowcastError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --{wrong}") from None
+    return str(address[0])
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> bool:

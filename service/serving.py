@@ -16,7 +16,7 @@ from models.session import Predictions, Session
 from service.batcher import Batcher
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
-from service.http import ClientGone, Receive, error_body
+from service.http import BodyReader, ClientGone, Receive, error_body
 from service.metrics import Meter
 from service.rows import Row, graph_inputs
 from service.settings import DEFAULT_REPOSITORY, Settings
@@ -48,18 +48,20 @@ class ServedModel:
         self.max_body = int(settings.max_body)
         self.decoder = Decoder(self.signature, settings.max_rows)
         self.encoder = Encoder(self.name, self.version, self.signature)
-        self.example = {"rows": [self.signature.example_row()]}
+        public = self.signature.public()
+        self.example = {"rows": [public.example_row()]}
         self.description = {
             "name": self.name,
             "version": self.version,
             "versions": versions,
             "created": self.manifest.created,
             "sha256": stored.sha256,
-            "signature": self.signature.public().model_dump(mode="json"),
+            "signature": public.model_dump(mode="json"),
             "metrics": self.manifest.metrics,
             "example": self.example,
         }
         self.meter = Meter(self.name)
+        self.bodies = BodyReader()
         self._session: Session | None = None
         self._batcher: Batcher | None = None
 

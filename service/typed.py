@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from models.errors import RequestError
 from models.signature import Column, Signature
-from service.http import ClientGone, check_headers, read_body, refusal_body
+from service.http import ClientGone, check_headers, refusal_body
 from service.serving import ServedModel, Serving
 
 Schema = dict[str, Any]
@@ -54,7 +54,7 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
         """
         try:
             check_headers(request.scope["headers"], cls.served.max_body)
-            rows: Any = cls.served.read(await read_body(request.receive, cls.served.max_body))
+            rows: Any = cls.served.read(await cls.served.bodies.read(request.receive, cls.served.max_body))
         except RequestError as error:
             rows = error
         except ClientGone:
@@ -87,7 +87,7 @@ def _method(attribute: str, route: str, served: ServedModel) -> Any:
 
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."
-    request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature, served.example))
+    request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature.public(), served.example))
     request.served = served
     answer = _described(f"{attribute}_answer", bentoml.IODescriptor, answer_schema(served.signature))
     return bentoml.api(route=route, input_spec=request, output_spec=answer)(predict)

@@ -54,7 +54,7 @@ def test_every_kind_of_fault_says_what_it_wants_and_what_came() -> None:
             'rows[1].departs: "1.7.2013" is not an ISO 8601 date or date-time such as 2013-07-01T08:30:00Z'
         ),
         with_value("stops", "9007199254740993"): (
-            "rows[1].stops: must be a number that a double holds exactly, however: 9007199254740993"
+            "rows[1].stops: must be at most 2**53, or a decimal such as 1e20, however: 9007199254740993"
         ),
         rows({**ROW, "late": 1}): (
             "rows[0].late: is not a column of the model, whose columns are distance, stops, night, carrier, departs"

@@ -147,8 +147,50 @@ def test_metrics_show_histograms_and_counters_with_bounded_labels(server: Server
     assert "unseen by any" not in metrics
 
 
+def test_paths_that_nobody_serves_leave_no_metrics_behind(server: Server) -> None:
+    server.get("/nowhere")
+    lines = len(server.get("/metrics").text.splitlines())
+    for i in range(20):
+        for path in (f"/nowhere/{i}", f"/models/other{i}/predict", f"/static_content/{i}", f"/livez/{i}", f"//{i}"):
+            assert server.get(path).status_code == 404
+    assert len(server.get("/metrics").text.splitlines()) == lines
+
+
+def test_the_page_of_bentoml_still_works(server: Server) -> None:
+    assert server.get("/").status_code == 200
+    assert server.get("/static_content/swagger-ui.css").status_code == 200
+    assert server.get("/schema.json").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"no HTTP at all\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /models/\0 HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 6\r\n\r\n",
+        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_in_json_and_the_connection_closed(server: Server, sent: bytes) -> None:
+    head, _, body = server.talk(sent).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert json.loads(body) == {"error": "the bytes are no valid HTTP request"}
+    assert server.get("/livez").status_code == 200
+
+
+def test_a_caller_who_sends_too_much_and_asks_to_close_still_reads_why(server: Server) -> None:
+    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
+    body = b" " * 2**24
+    answer = server.talk(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b'{"error":"a body holds at most 2,097,152 bytes' in answer
+
+
 def test_the_docs_describe_the_columns_with_an_example(server: Server) -> None:
     docs = server.get("/docs.json").json()
+    assert not any("'null'" in str(schema) for schema in docs["components"]["schemas"].values())  # OpenAPI 3.1's
     for path in ("/predict", "/models/flights/predict"):
         schema = docs["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
         columns = schema["properties"]["rows"]["items"]["properties"]
@@ -232,6 +274,37 @@ def test_stopping_leaves_no_process(one_model: Path, tmp_path: Path) -> None:
         family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
         assert len(family) >= 3
     assert [member for member in family if member.is_running()] == []
+
+
+def test_a_caller_who_never_finishes_does_not_keep_the_service_from_stopping(one_model: Path, tmp_path: Path) -> None:
+    with serving(one_model, tmp_path) as server, socket.create_connection(("127.0.0.1", server.port)) as caller:
+        caller.sendall(b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 500\r\n\r\n{")
+        time.sleep(0.2)
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(15) == 0
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_killed_worker_is_replaced_and_a_killed_supervisor_takes_its_workers_along(
+    one_model: Path, tmp_path: Path
+) -> None:
+    with serving(one_model, tmp_path) as server:
+        (first,) = workers(server)
+        first.kill()
+        deadline = time.monotonic() + 5
+        while not (replaced := [worker for worker in workers(server) if worker != first]):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        server.wait_until_ready()
+        server.process.kill()
+        deadline = time.monotonic() + 10
+        while replaced[0].is_running() and replaced[0].status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def refused(tmp_path: Path, repository: Path, **settings: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+import service.http
 from service.front import Front
 from service.http import Message, Receive, Scope, Send
 from service.serving import Serving
@@ -20,11 +21,12 @@ from tests import handmade
 from tests.service.hostile_payloads import GOOD, ROW, rows
 
 JSON = [(b"content-type", b"application/json")]
+ROUTES = "/models/flights/predict, /predict"
 
 
 async def inner(scope: Scope, receive: Receive, send: Send) -> None:
     """An app behind the front that answers as BentoML does: errors in plain text."""
-    if scope["path"] == "/metrics":
+    if scope["path"] in {"/", "/metrics"}:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
         await send({"type": "http.response.body", "body": b"numbers"})
     else:
@@ -54,9 +56,9 @@ class Caller:
 
     async def answer(self, app: Front) -> tuple[int, dict[bytes, bytes], Any]:
         await app(self.scope, self.receive, self.send)
-        start, body = self.sent
+        start, *bodies = self.sent
         headers = dict(start["headers"])
-        content = body["body"]
+        content = b"".join(body["body"] for body in bodies)
         assert headers.get(b"content-length", b"%d" % len(content)) == b"%d" % len(content)
         return start["status"], headers, json.loads(content) if b"json" in headers[b"content-type"] else content
 
@@ -71,7 +73,7 @@ def serve(
         if ready:
             await models.start()
         try:
-            await scenario(Front(inner, models), models)
+            await scenario(Front(inner, models, {"/", "/metrics", "/broken"}), models)
         finally:
             models.stop()
 
@@ -182,7 +184,8 @@ def test_headers_decide_before_the_body_is_read(
     async def scenario(app: Front, models: Serving) -> None:
         caller = Caller("POST", "/predict", GOOD, headers=headers)
         got, _, answer = await caller.answer(app)
-        assert (got, caller.read) == (status, int(status == 200))
+        heard = int(status in {200, 413})  # at 413 only to throw it away, see below
+        assert (got, caller.read) == (status, heard)
         assert status == 200 or list(answer) == ["error"]
 
     serve(one_model, scenario, max_body=1024)
@@ -258,8 +261,75 @@ def test_the_worker_is_alive_before_it_is_ready_and_not_ready_while_it_drains(on
 def test_everything_else_goes_through_and_errors_come_back_in_json(one_model: Path) -> None:
     async def scenario(app: Front, models: Serving) -> None:
         assert (await Caller("GET", "/metrics").answer(app))[2] == b"numbers"
-        status, _, answer = await Caller("GET", "/nowhere").answer(app)
+        status, _, answer = await Caller("GET", "/broken").answer(app)
         assert (status, answer) == (404, {"error": "Not Found"})
+
+    serve(one_model, scenario)
+
+
+def test_a_path_that_bentoml_does_not_know_is_kept_from_it_and_from_its_metrics(one_model: Path) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        before = metric("rowcast_requests_total", model="", code="4xx")
+        status, _, answer = await Caller("GET", "/nowhere").answer(app)
+        assert (status, answer) == (404, {"error": "there is no such model or route; rows are sent to " + ROUTES})
+        assert metric("rowcast_requests_total", model="", code="4xx") == before + 1
+
+    serve(one_model, scenario)
+
+
+def test_bentomls_page_may_load_nothing_from_elsewhere(one_model: Path) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        _, headers, _ = await Caller("GET", "/").answer(app)
+        assert headers[b"content-security-policy"].startswith(b"default-src 'self';")
+
+    serve(one_model, scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "headers", "status"),
+    [
+        ("/predict", "POST", [*JSON, (b"content-length", b"5000")], 413),
+        ("/predict", "POST", [(b"content-type", b"text/plain"), (b"transfer-encoding", b"chunked")], 415),
+        ("/predict", "PUT", [*JSON, (b"content-length", b"500")], 405),
+        ("/models/other/predict", "POST", [*JSON, (b"content-length", b"500")], 404),
+        ("/models", "POST", [*JSON, (b"content-length", b"500")], 405),
+    ],
+)
+def test_a_caller_who_is_refused_while_sending_is_answered_first_and_heard_out(
+    one_model: Path, path: str, method: str, headers: list[tuple[bytes, bytes]], status: int
+) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        caller = Caller(method, path, *[b" " * 100] * 50, headers=headers)
+        got, sent, answer = await caller.answer(app)
+        assert (got, sent[b"connection"], list(answer)) == (status, b"close", ["error"])
+        assert caller.read == 50
+        assert [(bool(message["body"]), message.get("more_body", False)) for message in caller.sent[1:]] == [
+            (True, True),
+            (False, False),
+        ]
+
+    serve(one_model, scenario, max_body=1024)
+
+
+def test_a_body_that_does_not_come_is_waited_for_so_long_and_no_longer(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.http, "_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(service.http, "_LOOK_SECONDS", 0.02)
+
+    async def scenario(app: Front, models: Serving) -> None:
+        caller = Caller("POST", "/predict", GOOD[:9], headers=[*JSON, (b"content-length", b"900")])
+        first_part = {"type": "http.request", "body": GOOD[:9], "more_body": True}
+        caller.read = 1
+
+        async def receive() -> Message:
+            nonlocal first_part
+            part, first_part = first_part, {}
+            return part or await caller.receive()
+
+        await app(caller.scope, receive, caller.send)
+        assert [caller.sent[0]["status"], len(caller.sent)] == [408, 2]
+        assert (b"connection", b"close") in caller.sent[0]["headers"]
 
     serve(one_model, scenario)
 

@@ -1,0 +1,97 @@
+"""``rowcast serve`` as a process: what it starts, it stops."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from models.errors import RowcastError
+from service.launch import launch
+from tests.service.servers import ROOT, Server, environment, free_port
+
+
+@contextmanager
+def launched(repository: Path, home: Path, host: str = "127.0.0.1", **settings: str) -> Iterator[Server]:
+    """A running ``rowcast serve``."""
+    port = free_port()
+    command = [sys.executable, "-m", "rowcast", "serve", "--host", host, "--port", str(port)]
+    env = environment(home, workers="1", **settings)
+    del env["BENTOML_HOME"]  # it makes its own
+    log = home / "log.txt"
+    with open(log, "wb") as output:
+        process = subprocess.Popen(
+            [*command, "--repository", str(repository)], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
+        )
+    server = Server(process, port, log)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        process.kill()  # all it started ends with it
+        process.wait(30)
+
+
+def family(server: Server) -> list[psutil.Process]:
+    return [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+
+
+def assert_ended(members: list[psutil.Process], within: float) -> None:
+    deadline = time.monotonic() + within
+    for member in members:
+        while member.is_running() and member.status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline, member
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+def test_a_signal_stops_everything_in_good_order(one_model: Path, tmp_path: Path, number: signal.Signals) -> None:
+    with launched(one_model, tmp_path, grace="0") as server:
+        members = family(server)
+        assert len(members) >= 3
+        os.kill(server.process.pid, number)
+        assert server.process.wait(15) == 0
+        assert_ended(members, within=0.5)
+    assert not list(tmp_path.glob("rowcast-*"))
+
+
+def test_a_second_signal_skips_the_grace(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, grace="60") as server:
+        members = family(server)
+        for _ in range(2):
+            server.process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        assert server.process.wait(10) == 0
+        assert_ended(members, within=10)
+
+
+def test_what_it_started_does_not_outlive_it(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, grace="0") as server:
+        members = family(server)
+        server.process.kill()
+        assert_ended(members, within=10)
+
+
+def test_a_host_may_be_a_name(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, host="localhost", grace="0") as server:
+        assert server.get("/livez").status_code == 200
+    with pytest.raises(RowcastError, match=r"cannot listen on no\.such\.invalid:3000 .*: choose another --host"):
+        launch(one_model, host="no.such.invalid", port=3000)
+
+
+def test_two_services_keep_their_metrics_apart(one_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    with launched(one_model, tmp_path / "a", grace="0") as first:
+        first.post("/predict", b"[]")
+        with launched(one_model, tmp_path / "b", grace="0") as second:
+            counted = 'rowcast_requests_total{code="4xx",model="flights"}'
+            assert f"{counted} 1.0" in first.get("/metrics").text
+            assert f"{counted} 1.0" not in second.get("/metrics").text
