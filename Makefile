@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-start proof-raw-rows proof-bento
+.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ lock-serving:
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
 	$(BIN)/python -m tests.benchmarks.flights_auc
 
+bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
+	$(BIN)/python -m loadtest.bench_serving
+
 bench-start: $(MADE)  ## Measure cold start and memory of a worker (after make demo)
 	$(BIN)/python -m tests.benchmarks.start
 
@@ -58,6 +61,9 @@ proof-raw-rows: $(MADE)  ## Compare 10,000 raw flights over HTTP with bare ONNX 
 
 proof-bento: $(MADE)  ## Build a bento, install just its requirements, and serve from there
 	$(BIN)/python -m tests.proofs.bento
+
+proof-store: $(MADE)  ## Kill publishes, fill the disk, mutate models: the store holds
+	$(BIN)/python -m tests.proofs.store
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

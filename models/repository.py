@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import stat
@@ -27,6 +26,9 @@ from models.signature import Signature, check_model_name
 
 GRAPH_FILE = "model.onnx"
 MANIFEST_FILE = "model.json"
+_UNSEALED = "0" * 64
+_SEAL = slice(-67, -3)
+"""Where the seal stands in ``model.json``: it is the last field."""
 _STAGING = ".publishing-"
 _LOCK = ".lock"
 
@@ -52,17 +54,8 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     files: dict[str, str]
     """SHA-256 of every other file of the folder."""
-    seal: str = ""
-    """SHA-256 over all the other fields, so that a changed ``model.json`` is noticed too."""
-
-    def sealed(self) -> Manifest:
-        """This manifest with its seal set."""
-        return self.model_copy(update={"seal": self.expected_seal()})
-
-    def expected_seal(self) -> str:
-        """The SHA-256 that ``seal`` must be."""
-        fields = self.model_dump(mode="json", exclude={"seal"})
-        return _sha256(json.dumps(fields, sort_keys=True, ensure_ascii=True).encode())
+    seal: str = _UNSEALED
+    """SHA-256 of ``model.json`` itself, with 64 zeros in the seal's place, so that a change there is noticed too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +160,14 @@ class Repository:
                 version=version,
                 created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
                 files={file: _sha256(content) for file, content in files.items()},
-            ).sealed()
+            )
+            record = record.model_copy(update={"seal": _sha256(_text_of(record))})
             staging = home / f"{_STAGING}{version}"
             try:
                 staging.mkdir()
                 for file, content in files.items():
                     _write(staging / file, content)
-                _write(staging / MANIFEST_FILE, record.model_dump_json(indent=2).encode())
+                _write(staging / MANIFEST_FILE, _text_of(record))
                 _flush_folder(staging)
                 staging.rename(home / str(version))
                 _flush_folder(home)
@@ -201,14 +195,15 @@ def open_version(path: Path) -> StoredModel:
     Raises:
         ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
     """
+    text = _read(path / MANIFEST_FILE)
+    if text[_SEAL] != _sha256(text[: _SEAL.start] + _UNSEALED.encode() + text[_SEAL.stop :]).encode():
+        raise ModelRefused(f"{path / MANIFEST_FILE} was changed after it was published: publish the model again")
     try:
-        manifest = Manifest.model_validate_json(_read(path / MANIFEST_FILE))
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ModelRefused(f"{path / MANIFEST_FILE} is not a valid manifest: {where}: {first['msg']}") from None
-    if manifest.seal != manifest.expected_seal():
-        raise ModelRefused(f"{path / MANIFEST_FILE} was changed after it was published: publish the model again")
     if manifest.name != path.parent.name or str(manifest.version) != path.name:
         raise ModelRefused(f"{path} holds {manifest.name}:{manifest.version}, which belongs in another folder")
     if GRAPH_FILE not in manifest.files:
@@ -226,6 +221,10 @@ def open_version(path: Path) -> StoredModel:
         if file == GRAPH_FILE:
             graph = content
     return StoredModel(manifest, graph, path.absolute())
+
+
+def _text_of(manifest: Manifest) -> bytes:
+    return manifest.model_dump_json(indent=2).encode()
 
 
 def _read(file: Path) -> bytes:
