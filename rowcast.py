@@ -276,6 +276,35 @@ def train(
         print(json.dumps(summary))
 
 
+@app.command(epilog="Example: rowcast crossvalidate my.csv --target y --folds 5 --preset quick")
+def crossvalidate(
+    table: TableArgument,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    folds: Annotated[int, typer.Option(help="How many.", min=2, max=100)] = 5,
+    preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall clock of the fit of each fold at most.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
+    drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out: A,B.", metavar="A,B")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file, see `rowcast init`.", metavar="F")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="A field of the config.", metavar="key=value")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train once a fold and measure on the rows left out; publishes nothing."""
+    overrides: dict[str, Any] = {"preset": preset, "data": _given({"target": target, "drop": _names(drop)})}
+    overrides["fit"] = _given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+
+    from training.config import make_config
+    from training.crossvalidate import cross_validate
+
+    chosen = make_config(file=config, settings=settings or (), overrides=_given(overrides))
+    result = cross_validate(table, chosen, folds=folds, report=lambda n, m: _print_metrics({f"fold {n}": m}))
+    _print_metrics({"mean": result["mean"], "deviation": result["deviation"]})
+    if as_json:
+        print(json.dumps(result))
+
+
 @app.command(epilog="Example: rowcast evaluate flights new_rows.csv")
 def evaluate(
     model: ModelArgument,

@@ -14,7 +14,7 @@ from models.errors import ConfigError
 from tests import tables
 
 COMMANDS = (
-    *("init", "train", "evaluate", "predict", "serve", "demo"),
+    *("init", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
     *("models list", "models show", "models verify", "models remove", "loadtest check"),
 )
 FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
@@ -63,6 +63,19 @@ def test_evaluate_measures_the_model_on_a_table(summary, home, capfd):
     assert code == 0
     assert result["rows"] == 400
     assert set(result["metrics"]) == {"rmse", "mae", "r2"}
+
+
+def test_crossvalidate_measures_every_fold_and_publishes_nothing(home, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(
+        capfd, "crossvalidate", home / "My Table.csv", "--target", "amount", "--folds", "3", *FAST, "--json"
+    )
+    result = json.loads(out.splitlines()[-1])
+    assert code == 0, err
+    assert [set(fold) for fold in result["folds"]] == [{"rmse", "mae", "r2"}] * 3
+    assert result["mean"]["rmse"] == pytest.approx(sum(fold["rmse"] for fold in result["folds"]) / 3)
+    assert result["deviation"]["rmse"] > 0
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("extension", ["csv", "parquet"])

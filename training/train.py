@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version as installed_version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,51 +14,21 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from models.errors import ConfigError, DeviceError, TableError
+from models.errors import DeviceError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
-from training.columns import ColumnRule, check_names, infer_columns, read_column
 from training.config import Config, to_toml
 from training.evaluate import COVERAGE, fit_temperature, interval_half_width
 from training.export import Core, check_parity, export
-from training.features import Front, describe_columns, fit_front
+from training.features import Front, describe_columns
 from training.fit import Batch, Fit, Progress, fit, outputs_of
-from training.leakage import suspected_leaks
 from training.network import Network
 from training.objective import ClassHead, Objective
 from training.predict import metrics_of, predict_columns
-from training.reading import level_texts
-from training.split import Split, split_by_group, split_by_time, split_random
-from training.table import Table, read_table
-from training.target import Target, read_target, read_target_like
+from training.prepare import Part, Prepared, prepare
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
-
-
-@dataclass(frozen=True)
-class Part:
-    """Training, validation or test rows: columns ``[rows]`` by name, and the target's values ``[rows]``."""
-
-    columns: Mapping[str, NDArray[Any]]
-    target: NDArray[Any]
-
-    def __len__(self) -> int:
-        return len(self.target)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A table read, split and understood; of statistics it holds only what training rows gave."""
-
-    target: Target
-    rules: tuple[ColumnRule, ...]
-    decisions: tuple[str, ...]
-    front: Front
-    train: Part
-    validation: Part
-    test: Part
-    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -121,17 +88,55 @@ def train(
     device = resolve_device(config.device)
     repository.check_writable()
     prepared = prepare(source, config, validation=validation, test=test)
-    decisions = list(prepared.decisions)
+    core, how, calibration = fit_network(prepared, config, device, report)
+    signature = signature_of(prepared)
+    graph = export(core, signature)
+    parity = check_parity(core, graph, _held_out(prepared))
+    model = repository.publish(
+        name,
+        {
+            "signature": signature,
+            "metrics": _metrics(graph, prepared),
+            "parity": parity.as_dict(),
+            "decisions": [*prepared.decisions, *calibration],
+            "config": config.model_dump(mode="json"),
+            "data": prepared.data | {"front": core.front.fingerprint()},
+            "versions": _versions(),
+        },
+        {
+            "model.onnx": graph,
+            "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
+            "config.toml": to_toml(config).encode(),
+        },
+    )
+    counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
+    return Trained(model, how, counts)
 
+
+def fit_network(
+    prepared: Prepared, config: Config, device: torch.device, report: Callable[[Progress], None] = lambda _: None
+) -> tuple[Core, Fit, list[str]]:
+    """Train and calibrate a network.
+
+    Args:
+        prepared: the table.
+        config: of the network and its training.
+        device: to train on.
+        report: called after each look at the validation rows.
+
+    Returns:
+        what is exported, on the CPU and in evaluation mode; how the fit went; and what calibration decided.
+
+    Raises:
+        TrainingError: the fit cannot go on.
+    """
+    front = prepared.front.to(device)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         objective = Objective(prepared.target, config.objective)
-        front = prepared.front
-        network = Network(
-            config.network, front.n_features, front.d_encoded, front.level_counts, objective.n_outputs
-        ).to(device)
-        front.to(device)
         objective.head.to(device)
+        network = Network(config.network, front.n_features, front.d_encoded, front.level_counts, objective.n_outputs)
+        network = network.to(device)
         train_rows = to_batch(prepared.train, front, objective, device)
         validation_rows = to_batch(prepared.validation, front, objective, device)
         how = fit(
@@ -146,86 +151,19 @@ def train(
             report=report,
         )
     _settle(network, train_rows, front)
-    decisions += calibrate(objective, network, front, validation_rows)
-
-    core = Core(front, network, objective.head).cpu().eval()
-    signature = Signature(
-        task=prepared.target.task,
-        target=prepared.target.name,
-        classes=prepared.target.classes,
-        intervals=prepared.target.task == "regression",
-        columns=describe_columns(front, prepared.train.columns, prepared.rules),
-    )
-    graph = export(core, signature)
-    parity = check_parity(core, graph, _held_out(prepared))
-    model = repository.publish(
-        name,
-        {
-            "signature": signature,
-            "metrics": _metrics(graph, prepared),
-            "parity": parity.as_dict(),
-            "decisions": decisions,
-            "config": config.model_dump(mode="json"),
-            "data": prepared.data | {"front": front.fingerprint()},
-            "versions": _versions(),
-        },
-        {
-            "model.onnx": graph,
-            "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
-            "config.toml": to_toml(config).encode(),
-        },
-    )
-    counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
-    return Trained(model, how, counts)
+    decisions = calibrate(objective, network, front, validation_rows)
+    return Core(front, network, objective.head).cpu().eval(), how, decisions
 
 
-def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = None) -> Prepared:
-    """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
-
-    Raises:
-        TableError: the table cannot be used; names row, column and the way out.
-    """
-    data = config.data
-    table = _open(source, config)
-    if not data.target:
-        raise TableError("a target is needed: name the column to predict with --target")
-    target = read_target(table, data.target, task=data.task, null=data.null)
-    split = _split(table, target, config, own_validation=validation is not None, own_test=test is not None)
-
-    train_table = table.take(split.train)
-    check_names(train_table, data.target, ())
-    exclude = (data.target, data.group) if data.group else (data.target,)
-    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
-    if not rules:
-        raise TableError(
-            f"no column of {table.source} is left to learn from: "
-            + ("; ".join(decisions) or "it holds only the target")
-        )
-    train_columns = {rule.name: read_column(train_table, rule) for rule in rules}
-    if data.split_by_time:
-        decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
-    if data.group:
-        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
-    front = fit_front(train_columns, rules, config.features, trend=not data.split_by_time)
-    fitted_target = _target_of(target, split.train, table)
-    decisions += suspected_leaks(train_columns, rules, fitted_target)
-
-    def part(other: Any, positions: NDArray[np.int64]) -> Part:
-        if other is None:
-            rows = table.take(positions)
-            return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted_target, target, positions, table))
-        own = _open(other, config)
-        return Part(read_columns(own, rules), read_target_like(own, fitted_target, null=data.null))
-
-    return Prepared(
-        target=fitted_target,
-        rules=rules,
-        decisions=tuple(decisions),
-        front=front,
-        train=Part(train_columns, fitted_target.values),
-        validation=part(validation, split.validation),
-        test=part(test, split.test),
-        data={"rows": len(table), "sha256": _sha256_of(source, table), "source": table.source},
+def signature_of(prepared: Prepared) -> Signature:
+    """The signature of a model of this table."""
+    target = prepared.target
+    return Signature(
+        task=target.task,
+        target=target.name,
+        classes=target.classes,
+        intervals=target.task == "regression",
+        columns=describe_columns(prepared.front, prepared.train.columns, prepared.rules),
     )
 
 
@@ -233,21 +171,6 @@ def to_batch(part: Part, front: Front, objective: Objective, device: torch.devic
     """Rows resident on the device, with the calendar already read off their timestamps."""
     numbers, moments, codes = (tensor.to(device) for tensor in front.raw(part.columns))
     return Batch(front.derive(numbers, moments), codes, objective.encode(part.target).to(device))
-
-
-def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArray[Any]]:
-    """Columns of a table by the rules of training.
-
-    Raises:
-        TableError: a column is absent, or holds a value that does not fit.
-    """
-    absent = [rule.name for rule in rules if rule.name not in table.names]
-    if absent:
-        raise TableError(
-            f"{table.source} lacks {', '.join(map(repr, absent))}; its columns: {', '.join(table.names)}; "
-            "map other names with --rename old=new"
-        )
-    return {rule.name: read_column(table, rule) for rule in rules}
 
 
 def resolve_device(name: str) -> torch.device:
@@ -283,81 +206,6 @@ def calibrate(objective: Objective, network: Network, front: Front, validation: 
     return [f"intervals reach {width:.4g} to either side, which held {COVERAGE:.0%} of the validation rows"]
 
 
-def _open(source: Any, config: Config) -> Table:
-    table = read_table(source, encoding=config.data.encoding)
-    if config.data.rename:
-        table = table.rename(config.data.rename)
-    return table.drop(config.data.drop) if config.data.drop else table
-
-
-def _split(table: Table, target: Target, config: Config, *, own_validation: bool, own_test: bool) -> Split:
-    data = config.data
-    test_share = 0.0 if own_test else data.test_share
-    # With a test table of its own, the table is split 80/20 as it would be without its test rows.
-    validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
-    if data.split_by_time and data.group:
-        raise ConfigError("a table is split by time or by group, however: both --split-by-time and --group are given")
-    if own_validation and own_test:
-        nothing = np.zeros(0, np.int64)
-        return Split(np.arange(len(table)), nothing, nothing)
-    if data.split_by_time:
-        moments = _moments(table, data.split_by_time, data.null)
-        return split_by_time(moments, test=test_share, validation=validation_share)
-    if data.group:
-        table.require(data.group, "--group names")
-        texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
-        return split_by_group(texts, seed=config.seed, test=test_share, validation=validation_share)
-    labels = None if target.task == "regression" else target.values
-    return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
-
-
-def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
-    """The column that the table is split along."""
-    if name not in table.names:
-        raise TableError(
-            f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
-        )
-    only = [other for other in table.names if other != name]
-    rules, _ = infer_columns(table.drop(only), null=null, keep=True)
-    rule = rules[0]
-    if rule.kind == "category" or rule.kind == "boolean":
-        raise TableError(f"--split-by-time needs a timestamp or number column, however: {name!r} is a {rule.kind}")
-    values = read_column(table, rule)
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
-    if missing.any():
-        where = table.where(int(missing.argmax()))
-        raise TableError(f"--split-by-time {name}: {where} holds no value there; drop such rows first")
-    return values
-
-
-def _target_of(target: Target, positions: NDArray[np.int64], table: Table) -> Target:
-    """The target as training rows tell it: their values and, in whole-table order, the classes they hold."""
-    values = target.values[positions]
-    held = set(values) if target.classes else set()
-    classes = tuple(label for label in target.classes if label in held)
-    if target.classes and len(classes) < 2:
-        raise TableError(
-            f"the training rows hold one class of {target.name!r} only, {classes[0]!r}; "
-            "split at random instead of by time, or train on more rows"
-        )
-    task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
-    return Target(target.name, task, values, classes)
-
-
-def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:
-    """Target values of validation or test rows, whose classes training must have seen."""
-    values = target.values[positions]
-    if fitted.classes:
-        known = set(fitted.classes)
-        for position, label in zip(positions, values, strict=True):
-            if label not in known:
-                raise TableError(
-                    f"class {label!r} of {target.name!r} occurs in {table.where(int(position))}, "
-                    "but in no training row; drop those rows, or split at random instead of by time"
-                )
-    return values
-
-
 def _settle(network: Network, train_rows: Batch, front: Front) -> None:
     if network.categories is not None:
         counts = [torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)]
@@ -386,15 +234,6 @@ def _metrics(graph: bytes, prepared: Prepared) -> dict[str, Any]:
     if coverage:
         metrics["interval_coverage"] = {"level": COVERAGE} | coverage
     return metrics
-
-
-def _sha256_of(source: Any, table: Table) -> str:
-    if isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    buffer = io.BytesIO()
-    table.frame.write_ipc(buffer)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 
 def _versions() -> dict[str, str]:

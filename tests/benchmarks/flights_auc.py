@@ -19,7 +19,8 @@ from models import Repository
 from tests.benchmarks.cells import HERE, ROOT, cell, hash_of
 from training.config import make_config
 from training.flights import TARGET, TIME, write_flights
-from training.train import Prepared, prepare, train
+from training.prepare import Prepared, prepare
+from training.train import train
 
 STORE = HERE / "flights_auc.json"
 TABLE = HERE / "flights_auc.md"

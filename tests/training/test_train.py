@@ -21,8 +21,9 @@ from training.evaluate import regression_metrics
 from training.export import NASTY_ROWS, nasty_rows
 from training.objective import Objective, ObjectiveConfig
 from training.predict import evaluate_table, predict_table
+from training.prepare import prepare
 from training.target import Target
-from training.train import prepare, train
+from training.train import train
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
 

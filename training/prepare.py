@@ -1,0 +1,223 @@
+"""A table read, split and understood: what training works on, fitted on training rows and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import ConfigError, TableError
+from training.columns import ColumnRule, check_names, infer_columns, read_column
+from training.config import Config
+from training.features import Front, fit_front
+from training.leakage import suspected_leaks
+from training.reading import level_texts
+from training.split import Split, split_by_group, split_by_time, split_random
+from training.table import Table, read_table
+from training.target import Target, read_target, read_target_like
+
+
+@dataclass(frozen=True)
+class Part:
+    """Training, validation or test rows: columns ``[rows]`` by name, and the target's values ``[rows]``."""
+
+    columns: Mapping[str, NDArray[Any]]
+    target: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A table read, split and understood; of statistics it holds only what training rows gave."""
+
+    target: Target
+    rules: tuple[ColumnRule, ...]
+    decisions: tuple[str, ...]
+    front: Front
+    train: Part
+    validation: Part
+    test: Part
+    data: dict[str, Any]
+
+
+def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = None) -> Prepared:
+    """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
+
+    Args:
+        source: a file or a data frame, see :func:`training.table.read_table`.
+        config: ``config.data`` says what to read, and how to split.
+        validation: a table of validation rows, instead of a share of ``source``.
+        test: a table of test rows, instead of a share of ``source``.
+
+    Raises:
+        TableError: the table cannot be used; names row, column and the way out.
+    """
+    table, target = open_table(source, config)
+    split = _split(table, target, config, own_validation=validation is not None, own_test=test is not None)
+    prepared = prepare_split(table, target, split, config, validation=validation, test=test)
+    return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)})
+
+
+def open_table(source: Any, config: Config) -> tuple[Table, Target]:
+    """Read a table and its target.
+
+    Raises:
+        TableError: the table or its target cannot be used; names row, column and the way out.
+    """
+    data = config.data
+    if not data.target:
+        raise TableError("a target is needed: name the column to predict with --target")
+    table = _open(source, config)
+    return table, read_target(table, data.target, task=data.task, null=data.null)
+
+
+def prepare_split(
+    table: Table, target: Target, split: Split, config: Config, *, validation: Any = None, test: Any = None
+) -> Prepared:
+    """Understand a table that is split already, see :func:`prepare`.
+
+    Raises:
+        TableError: the table cannot be used; names row, column and the way out.
+    """
+    data = config.data
+    train_table = table.take(split.train)
+    check_names(train_table, data.target)
+    exclude = (data.target, data.group) if data.group else (data.target,)
+    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
+    if not rules:
+        why = "; ".join(decisions) or "it holds only the target"
+        raise TableError(f"no column of {table.source} is left to learn from: {why}")
+    train_columns = {rule.name: read_column(train_table, rule) for rule in rules}
+    if data.split_by_time:
+        decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
+    if data.group:
+        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
+    front = fit_front(train_columns, rules, config.features, trend=not data.split_by_time)
+    fitted_target = _target_of(target, split.train)
+    decisions += suspected_leaks(train_columns, rules, fitted_target)
+
+    def part(other: Any, positions: NDArray[np.int64]) -> Part:
+        if other is None:
+            rows = table.take(positions)
+            return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted_target, target, positions, table))
+        own = _open(other, config)
+        return Part(read_columns(own, rules), read_target_like(own, fitted_target, null=data.null))
+
+    return Prepared(
+        target=fitted_target,
+        rules=rules,
+        decisions=tuple(decisions),
+        front=front,
+        train=Part(train_columns, fitted_target.values),
+        validation=part(validation, split.validation),
+        test=part(test, split.test),
+        data={"rows": len(table), "source": table.source},
+    )
+
+
+def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArray[Any]]:
+    """Columns of a table by the rules of training.
+
+    Raises:
+        TableError: a column is absent, or holds a value that does not fit.
+    """
+    absent = [rule.name for rule in rules if rule.name not in table.names]
+    if absent:
+        raise TableError(
+            f"{table.source} lacks {', '.join(map(repr, absent))}; its columns: {', '.join(table.names)}; "
+            "map other names with --rename old=new"
+        )
+    return {rule.name: read_column(table, rule) for rule in rules}
+
+
+def _open(source: Any, config: Config) -> Table:
+    table = read_table(source, encoding=config.data.encoding)
+    if config.data.rename:
+        table = table.rename(config.data.rename)
+    return table.drop(config.data.drop) if config.data.drop else table
+
+
+def _split(table: Table, target: Target, config: Config, *, own_validation: bool, own_test: bool) -> Split:
+    data = config.data
+    test_share = 0.0 if own_test else data.test_share
+    # With a test table of its own, the table is split 80/20 as it would be without its test rows.
+    validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
+    if data.split_by_time and data.group:
+        raise ConfigError("a table is split by time or by group, however: both --split-by-time and --group are given")
+    if own_validation and own_test:
+        nothing = np.zeros(0, np.int64)
+        return Split(np.arange(len(table)), nothing, nothing)
+    if data.split_by_time:
+        moments = _moments(table, data.split_by_time, data.null)
+        return split_by_time(moments, test=test_share, validation=validation_share)
+    if data.group:
+        table.require(data.group, "--group names")
+        texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
+        return split_by_group(texts, seed=config.seed, test=test_share, validation=validation_share)
+    labels = None if target.task == "regression" else target.values
+    return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
+
+
+def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
+    """The column that the table is split along."""
+    if name not in table.names:
+        raise TableError(
+            f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
+        )
+    only = [other for other in table.names if other != name]
+    rules, _ = infer_columns(table.drop(only), null=null, keep=True)
+    rule = rules[0]
+    if rule.kind == "category" or rule.kind == "boolean":
+        raise TableError(f"--split-by-time needs a timestamp or number column, however: {name!r} is a {rule.kind}")
+    values = read_column(table, rule)
+    missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
+    if missing.any():
+        where = table.where(int(missing.argmax()))
+        raise TableError(f"--split-by-time {name}: {where} holds no value there; drop such rows first")
+    return values
+
+
+def _target_of(target: Target, positions: NDArray[np.int64]) -> Target:
+    """The target as training rows tell it: their values and, in whole-table order, the classes they hold."""
+    values = target.values[positions]
+    held = set(values) if target.classes else set()
+    classes = tuple(label for label in target.classes if label in held)
+    if target.classes and len(classes) < 2:
+        raise TableError(
+            f"the training rows hold one class of {target.name!r} only, {classes[0]!r}; "
+            "split at random instead of by time, or train on more rows"
+        )
+    task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
+    return Target(target.name, task, values, classes)
+
+
+def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:
+    """Target values of validation or test rows, whose classes training must have seen."""
+    values = target.values[positions]
+    if fitted.classes:
+        known = set(fitted.classes)
+        for position, label in zip(positions, values, strict=True):
+            if label not in known:
+                raise TableError(
+                    f"class {label!r} of {target.name!r} occurs in {table.where(int(position))}, "
+                    "but in no training row; drop those rows, or split at random instead of by time"
+                )
+    return values
+
+
+def _sha256_of(source: Any, table: Table) -> str:
+    if isinstance(source, (str, os.PathLike)):
+        with Path(source).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    buffer = io.BytesIO()
+    table.frame.write_ipc(buffer)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()
