@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store
+.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,8 +65,18 @@ proof-bento: $(MADE)  ## Build a bento, install just its requirements, and serve
 proof-store: $(MADE)  ## Kill publishes, fill the disk, mutate models: the store holds
 	$(BIN)/python -m tests.proofs.store
 
+proof-poisoned: $(MADE)  ## Bad requests in 10,000 batches, and over HTTP: nobody else may fail
+	$(BIN)/python -m tests.proofs.poisoned
+
+proof-restarts: $(MADE)  ## 20 rolling restarts without a failed request, then workers killed for a minute
+	$(BIN)/python -m tests.proofs.restarts
+
+proof-memory: $(MADE)  ## Memory after 200,000 requests and after abuse; a leak on purpose must be noticed
+	$(BIN)/python -m tests.proofs.memory
+	! $(BIN)/python -m tests.proofs.memory --leak --requests 10000
+
 clean:  ## Remove the environment and what tools leave behind
-	rm -rf $(VENV) .demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .demo .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(MADE): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

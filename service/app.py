@@ -9,8 +9,6 @@ import os
 from typing import Any
 
 import bentoml
-from bentoml._internal.utils.circus import Arbiter
-from bentoml.exceptions import BentoMLException
 
 from models.errors import RowcastError
 from service import protocol
@@ -20,6 +18,7 @@ from service.http import ASGIApp
 from service.launch import LAUNCHED_BY
 from service.serving import Serving
 from service.settings import Settings
+from service.supervisor import StartRefused, look_after_workers, refuse_to_start
 from service.typed import typed_methods
 
 logger = logging.getLogger("rowcast.service")
@@ -27,14 +26,7 @@ logger = logging.getLogger("rowcast.service")
 _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""
 
-_CHECK_SECONDS = 1.0
-"""How often the supervisor looks after its workers."""
-
 os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # a service sends nothing home
-
-
-class StartRefused(BentoMLException):
-    """The service cannot start; the text says why. BentoML's command line shows its own exceptions without a trace."""
 
 
 def build(settings: Settings) -> bentoml.Service[Any]:
@@ -70,14 +62,17 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                 serving.check()
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
-            _look_after_workers()
+            look_after_workers()
             if os.environ.get(LAUNCHED_BY) == str(os.getppid()):
                 end_with_parent()
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:
             """In each worker, before its first request."""
-            await serving.start()
+            try:
+                await serving.start()
+            except RowcastError as error:
+                refuse_to_start(error)
             gc.collect()
             gc.freeze()  # what is loaded stays: the collector need not look at it again
             drain_on_sigterm(serving, asyncio.get_running_loop())
@@ -101,20 +96,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
     )(Rowcast)
 
 
-def _look_after_workers() -> None:
-    """Have BentoML's supervisor look every second whether a worker is gone, and not every ten.
-
-    A worker that crashed is missed until then; the only one takes the whole service with it. BentoML has no setting.
-    """
-    construct = Arbiter.__init__
-
-    def look_often(self: Any, *args: Any, **options: Any) -> None:
-        construct(self, *args, **{**options, "check_delay": _CHECK_SECONDS})
-
-    Arbiter.__init__ = look_often  # type: ignore[method-assign]
-
-
 try:
     Rowcast = build(Settings.load())
 except RowcastError as refusal:
-    raise StartRefused(str(refusal)) from None
+    refuse_to_start(refusal)

@@ -8,11 +8,15 @@ A run leaves the event loop for a thread, except a short one: moving it there an
 counts as short is measured, run by run.
 
 A batch that fails is halved until only the request that makes it fail is left. The others get their answers.
+
+The queue is bounded, by rows and by the time a request would wait in it. What comes beyond that is refused at once, so
+that whoever is accepted is answered soon, however many ask.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -20,12 +24,32 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from models.errors import RequestError
+
 MAX_BATCH_ROWS = 256
 """Rows a run is filled up to: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
+MAX_QUEUE_ROWS = 16_384
+"""Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 SHORT_RUN_SECONDS = 0.0005
 """A run expected to end sooner stays on the event loop: it holds up others hardly longer than the hop would."""
+MAX_WAIT_SECONDS = 0.25
+"""How long a request may expect to be queued. A caller who is told to come back loses a second, the least that
+``Retry-After`` can say, so a short wait is better waited for; a longer queue only makes everybody late."""
+MAX_WAIT_RUNS = 4
+"""A large request may wait longer: this many times what its own run takes."""
 _NEWEST_WEIGHT = 0.1
-"""Weight of the newest run in the moving average of seconds a row."""
+"""Weight of the newest run in the moving averages of seconds a row."""
+
+
+class QueueFull(RequestError):
+    """A request that would wait too long, and has not been queued.
+
+    ``retry_after_seconds`` is a whole number, at least 1: when what waits now should be done.
+    """
+
+    def __init__(self, wait_seconds: float) -> None:
+        super().__init__("too many rows are waiting: send this request again later, see Retry-After", status=429)
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
 
 
 class Rows(Protocol):
@@ -65,7 +89,9 @@ class Batcher:
         run: answers a list of rows; called by one thread at a time.
         thread: where longer runs go; a worker has one, so that two models never compete for its core.
         max_rows: rows a run is filled up to. A request with more is a run of its own.
-        seconds_per_row: a first guess, from the warm-up.
+        max_queue: rows that may wait. An empty queue takes any request.
+        seconds_per_row: a first guess, from the warm-up, for a run of few rows.
+        drain_seconds_per_row: a first guess for a full run.
         report: told about every run, on the event loop.
     """
 
@@ -75,42 +101,96 @@ class Batcher:
         thread: ThreadPoolExecutor,
         *,
         max_rows: int = MAX_BATCH_ROWS,
+        max_queue: int = MAX_QUEUE_ROWS,
         seconds_per_row: float = 0.0,
+        drain_seconds_per_row: float = 0.0,
         report: Callable[[RunReport], None] | None = None,
     ) -> None:
         self._run = run
         self._thread = thread
         self._max_rows = max_rows
+        self._max_queue = max_queue
         self._seconds_per_row = seconds_per_row
+        self._drain_seconds_per_row = drain_seconds_per_row
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._queue: deque[_Waiting] = deque()
+        self._queued_rows = 0
+        self._tidied = False
         self._busy = False
+        self._running_rows = 0
+        self._started = 0.0
+        self._last_finish: float | None = None  # None when nobody waited any more
 
     @property
     def busy(self) -> bool:
         """Whether a request that comes now has to wait for a run in the thread."""
         return self._busy
 
+    def expected_wait(self) -> float:
+        """Seconds that a request which comes now would be queued, as far as can be told."""
+        wait = self._queued_rows * self._drain_seconds_per_row
+        now = time.perf_counter()
+        if self._busy:
+            wait += max(0.0, self._running_rows * self._drain_seconds_per_row - (now - self._started))
+        # whatever was expected: the next will hardly fare better than the one that waits longest
+        return max(wait, now - self._queue[0].since) if self._queue else wait
+
+    def admit(self, rows: int = 1) -> None:
+        """Make sure that a request of so many rows may be queued.
+
+        Raises:
+            QueueFull: too much waits already.
+        """
+        if not self._queue and not self._busy:
+            return
+        if self._full(rows):
+            self._tidy()
+            if self._full(rows):
+                raise QueueFull(self.expected_wait())
+
     def submit(self, rows: list[Any]) -> asyncio.Future[Any]:
         """Queue the rows of one request.
 
         Returns:
             A future of their answers. Cancel it (or set an exception), and rows that still wait are not computed.
+
+        Raises:
+            QueueFull: too much waits already.
         """
+        self.admit(len(rows))
         answer = self._loop.create_future()
         self._queue.append(_Waiting(rows, answer, time.perf_counter()))
+        self._queued_rows += len(rows)
         if not self._busy and len(self._queue) == 1:
             self._loop.call_soon(self._start)
         return answer
 
+    def _full(self, rows: int) -> bool:
+        if self._queue and self._queued_rows + rows > self._max_queue:
+            return True
+        wait = self.expected_wait()
+        return wait > MAX_WAIT_SECONDS and wait > MAX_WAIT_RUNS * rows * self._drain_seconds_per_row
+
+    def _tidy(self) -> None:
+        """Take out of the queue whom nobody waits for any more; once a run, for it takes as long as the queue is."""
+        if not self._tidied:
+            self._tidied = True
+            self._queue = deque(item for item in self._queue if not item.answer.done())
+            self._queued_rows = sum(len(item.rows) for item in self._queue)
+
     def _start(self) -> None:
         """Run the next batch, here or in the thread."""
-        batch = self._take()
-        if not batch:
+        if self._busy:  # the end of that run sees to the next
             return
-        started = time.perf_counter()
-        if sum(len(item.rows) for item in batch) * self._seconds_per_row < SHORT_RUN_SECONDS:
+        batch = self._take()
+        self._tidied = False
+        if not batch:
+            self._last_finish = None
+            return
+        started = self._started = time.perf_counter()
+        self._running_rows = sum(len(item.rows) for item in batch)
+        if self._running_rows * self._seconds_per_row < SHORT_RUN_SECONDS:
             self._finish(batch, started, run_apart(self._run, [item.rows for item in batch]))
             return
         self._busy = True
@@ -124,17 +204,19 @@ class Batcher:
         while self._queue:
             first = self._queue[0]
             if first.answer.done():
-                self._queue.popleft()
+                self._queued_rows -= len(self._queue.popleft().rows)
                 continue
             if batch and rows + len(first.rows) > self._max_rows:
                 break
             batch.append(self._queue.popleft())
             rows += len(first.rows)
+        self._queued_rows -= rows
         return batch
 
     def _finish(self, batch: list[_Waiting], started: float, outcomes: list[Any]) -> None:
         """Hand out the answers, and see to the next batch."""
-        seconds = time.perf_counter() - started
+        finish = time.perf_counter()
+        seconds = finish - started
         for item, outcome in zip(batch, outcomes, strict=True):
             if item.answer.done():  # cancelled during the run
                 continue
@@ -144,6 +226,11 @@ class Batcher:
                 item.answer.set_result(outcome)
         rows = sum(len(item.rows) for item in batch)
         self._seconds_per_row += _NEWEST_WEIGHT * (seconds / rows - self._seconds_per_row)
+        if rows * 2 >= self._max_rows:
+            # Only a full run tells how fast a queue drains. What the loop does between two runs counts, too.
+            since = started if self._last_finish is None else self._last_finish
+            self._drain_seconds_per_row += _NEWEST_WEIGHT * ((finish - since) / rows - self._drain_seconds_per_row)
+        self._last_finish = finish if self._queue else None
         self._busy = False
         if self._queue:
             self._loop.call_soon(self._start)

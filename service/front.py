@@ -20,6 +20,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from models.errors import RequestError
+from service.batcher import QueueFull
 from service.http import (
     CLOSE,
     ASGIApp,
@@ -35,6 +36,7 @@ from service.http import (
     refusal_body,
     respond,
     respond_early,
+    retry_after,
     with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
@@ -118,16 +120,22 @@ class Front:
             status, body = await self._predicted(served, content, receive)
         except ClientGone:
             return
+        except QueueFull as full:
+            served.meter.refused()
+            served.meter.request(full.status, time.perf_counter() - started)
+            await self._respond(send, full.status, refusal_body(full), retry_after(full.retry_after_seconds))
+            return
         await self._respond(send, status, body)
         served.meter.request(status, time.perf_counter() - started)
 
     async def _predicted(self, served: ServedModel, content: bytes, receive: Receive) -> Answer:
         try:
+            served.batcher.admit()  # when there is no room for even a row, the body need not be understood
             return await served.predict(served.read(content), receive)
+        except (ClientGone, QueueFull):
+            raise
         except RequestError as error:
             return error.status, refusal_body(error)
-        except ClientGone:
-            raise
         except Exception:
             logger.exception("a request to %s failed", served.name)
             return 500, error_body("something went wrong on the server; its log says what")

@@ -156,6 +156,11 @@ def has_body(headers: Iterable[Header]) -> bool:
     )
 
 
+def retry_after(seconds: int) -> Header:
+    """When a caller who was refused may come back."""
+    return (b"retry-after", b"%d" % seconds)
+
+
 def errors_in_json(send: Send) -> Send:
     """``send`` for an app that answers its errors in plain text: they become ``{"error": the status in words}``."""
     failed: int | None = None

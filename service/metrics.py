@@ -25,6 +25,7 @@ QUEUE_SECONDS = Histogram(
 COMPUTE_SECONDS = Histogram("rowcast_compute_seconds", "How long each run took.", ["model"], buckets=_SECONDS)
 BATCH_ROWS = Histogram("rowcast_batch_rows", "Rows of each run.", ["model"], buckets=_ROWS)
 REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status code.", ["model", "code"])
+REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
 UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
 
 CODES = ("2xx", "4xx", "5xx")
@@ -45,12 +46,17 @@ class Meter:
         self._queue = QUEUE_SECONDS.labels(model)
         self._compute = COMPUTE_SECONDS.labels(model)
         self._rows = BATCH_ROWS.labels(model)
+        self._refused = REFUSED.labels(model)
         self._codes = {code: REQUESTS.labels(model, code) for code in CODES}
 
     def request(self, status: int, seconds: float) -> None:
         """Count an answered request."""
         self._codes[f"{status // 100}xx"].inc()
         self._request.observe(seconds)
+
+    def refused(self) -> None:
+        """Count a request that found the queue full; it is counted as an answered one, too."""
+        self._refused.inc()
 
     def run(self, report: RunReport) -> None:
         """Count a run of the model."""

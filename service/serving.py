@@ -13,7 +13,7 @@ import orjson
 from models.errors import ModelNotFound
 from models.repository import Repository, StoredModel
 from models.session import Predictions, Session
-from service.batcher import Batcher
+from service.batcher import MAX_BATCH_ROWS, Batcher
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
 from service.http import BodyReader, ClientGone, Receive, error_body
@@ -46,6 +46,7 @@ class ServedModel:
         self.name = stored.manifest.name
         self.version = stored.manifest.version
         self.max_body = int(settings.max_body)
+        self.max_queue = settings.max_queue
         self.decoder = Decoder(self.signature, settings.max_rows)
         self.encoder = Encoder(self.name, self.version, self.signature)
         public = self.signature.public()
@@ -75,11 +76,14 @@ class ServedModel:
         self._session = Session.of(stored, device)
         self._session.warm_up()
         row = self.decoder.rows(orjson.dumps(self.example))
-        started = time.perf_counter()
-        for _ in range(_TIMED_RUNS):
-            self.run(row)
-        seconds = (time.perf_counter() - started) / _TIMED_RUNS
-        self._batcher = Batcher(self.run, thread, seconds_per_row=seconds, report=self.meter.run)
+        self._batcher = Batcher(
+            self.run,
+            thread,
+            max_queue=self.max_queue,
+            seconds_per_row=self._seconds_per_row(row),
+            drain_seconds_per_row=self._seconds_per_row(row * MAX_BATCH_ROWS),
+            report=self.meter.run,
+        )
 
     @property
     def batcher(self) -> Batcher:
@@ -91,6 +95,14 @@ class ServedModel:
         """Predict validated rows, at once and on this thread."""
         assert self._session is not None, "the model is not loaded yet"
         return self._session.run(graph_inputs(self.signature, rows))
+
+    def _seconds_per_row(self, rows: list[Row]) -> float:
+        """How long a row takes in a run of these, once such a run is nothing new."""
+        self.run(rows)
+        started = time.perf_counter()
+        for _ in range(_TIMED_RUNS):
+            self.run(rows)
+        return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)
 
     def read(self, body: bytes) -> list[Row]:
         """The rows of a request's body, counting levels that training never saw.
@@ -121,6 +133,7 @@ class ServedModel:
 
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
+            QueueFull: too much waits already; nothing was queued.
         """
         must_wait = self.batcher.busy
         answer = self.batcher.submit(rows)

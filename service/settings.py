@@ -11,6 +11,7 @@ from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from models.errors import ConfigError
+from service.batcher import MAX_QUEUE_ROWS
 
 DEFAULT_REPOSITORY = Path("models/repository")
 
@@ -23,6 +24,7 @@ _RULES = {
     "device": "auto, cpu, cuda or cuda:N",
     "max_rows": "a whole number from 1 to 1,000,000",
     "max_body": "a size of at least 1 KiB, such as 16MiB",
+    "max_queue": "a whole number from 1 to 10,000,000",
     "grace": "a number of seconds from 0 to 3,600",
     "front": "on or off",
 }
@@ -59,6 +61,8 @@ class Settings(BaseSettings):
     """Rows a request may hold."""
     max_body: ByteSize = Field(ByteSize(16 * 2**20), ge=1024)
     """Bytes a request's body may hold: ``16MiB`` or a plain number."""
+    max_queue: int = Field(MAX_QUEUE_ROWS, ge=1, le=10_000_000)
+    """Rows that may wait in a worker, for each model; a request beyond it is refused with 429."""
     grace: float = Field(5.0, ge=0, le=3600, allow_inf_nan=False)
     """Seconds the service goes on answering after SIGTERM, while ``/readyz`` already says no."""
     front: bool = True

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from models.errors import RequestError
 from models.signature import Column, Signature
+from service.batcher import QueueFull
 from service.http import ClientGone, check_headers, refusal_body
 from service.serving import ServedModel, Serving
 
@@ -78,12 +79,19 @@ def typed_methods(serving: Serving) -> dict[str, Any]:
 def _method(attribute: str, route: str, served: ServedModel) -> Any:
     async def predict(self: Any, rows: Any) -> Response:
         started = time.perf_counter()
-        if isinstance(rows, RequestError):
-            status, body = rows.status, refusal_body(rows)
-        else:
+        headers: dict[str, str] = {}
+        try:
+            if isinstance(rows, RequestError):
+                raise rows
             status, body = await served.predict(rows)
+        except QueueFull as full:
+            served.meter.refused()
+            status, body = full.status, refusal_body(full)
+            headers["retry-after"] = str(full.retry_after_seconds)
+        except RequestError as error:
+            status, body = error.status, refusal_body(error)
         served.meter.request(status, time.perf_counter() - started)
-        return Response(body, status, media_type="application/json")
+        return Response(body, status, headers, media_type="application/json")
 
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."

@@ -49,9 +49,10 @@ def lightgbm_cell(prepared: Prepared) -> dict[str, Any]:
     frames = [pd.DataFrame({rule.name: part.columns[rule.name] for rule in prepared.rules}) for part in parts]
     for rule in prepared.rules:
         if rule.kind == "category":
-            levels = pd.CategoricalDtype(sorted(set(frames[0][rule.name])))
+            levels = sorted(set(frames[0][rule.name]))
             for frame in frames:
-                frame[rule.name] = frame[rule.name].astype(levels)
+                known = frame[rule.name].where(frame[rule.name].isin(levels))
+                frame[rule.name] = pd.Categorical(known, categories=levels)
     classes = prepared.target.classes
     train_y, validation_y, test_y = ([classes.index(label) for label in part.target] for part in parts)
     started = time.monotonic()

@@ -8,9 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -39,8 +40,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(port: int) -> list[str]:
-    return [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--host", "127.0.0.1", "--port", str(port)]
+def command(port: int, service: str = "service:Rowcast") -> list[str]:
+    return [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
@@ -96,15 +97,22 @@ class Server:
 
 
 @contextmanager
-def serving(repository: Path, home: Path, **settings: str) -> Iterator[Server]:
-    """A service of ``repository`` on a free port of the loopback."""
+def serving(
+    repository: Path,
+    home: Path,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    service: str = "service:Rowcast",
+    port: int | None = None,
+    **settings: str,
+) -> Iterator[Server]:
+    """A service of ``repository`` on a port of the loopback, with more environment variables if need be."""
     settings = {"repository": str(repository), "workers": "1", "grace": "0", **settings}
-    port = free_port()
-    env = environment(home, **settings)
+    port = port or free_port()
+    env = {**environment(home, **settings), **variables}
     log = home / "log.txt"
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            command(port), cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command(port, service), cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
     server = Server(process, port, log)
     try:

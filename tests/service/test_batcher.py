@@ -7,10 +7,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 
-from service.batcher import Batcher, RunReport, run_apart
+import service.batcher
+from service.batcher import Batcher, QueueFull, RunReport, run_apart
 
 LONG = 1.0
 """Seconds a row that send every run to the thread."""
@@ -42,9 +44,10 @@ async def batching(
     max_rows: int = 256,
     seconds_per_row: float = LONG,
     report: Callable[[RunReport], None] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Batcher]:
     with ThreadPoolExecutor(1, thread_name_prefix="run") as thread:
-        yield Batcher(run, thread, max_rows=max_rows, seconds_per_row=seconds_per_row, report=report)
+        yield Batcher(run, thread, max_rows=max_rows, seconds_per_row=seconds_per_row, report=report, **options)
 
 
 async def started(double: Doubler) -> None:
@@ -220,5 +223,153 @@ def test_every_run_is_reported_once_with_the_wait_of_each_request() -> None:
             await asyncio.gather(*map(batcher.submit, ([1], [2, 2], [3, 3])))
         assert [(report.rows, len(report.waits)) for report in reports] == [(3, 2), (2, 1)]
         assert all(report.seconds > 0 and min(report.waits) >= 0 for report in reports)
+
+    asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def busy(**options: Any) -> AsyncIterator[tuple[Doubler, Batcher, asyncio.Future[list[int]]]]:
+    """A batcher that is held up in its first run, of one row."""
+    double = Doubler()
+    double.gate.clear()
+    try:
+        async with batching(double, **options) as batcher:
+            first = batcher.submit([0])
+            await started(double)
+            try:
+                yield double, batcher, first
+            finally:
+                double.gate.set()
+    finally:
+        double.gate.set()
+
+
+def test_rows_beyond_the_queue_are_refused_at_once_and_the_accepted_are_answered() -> None:
+    async def scenario() -> None:
+        async with busy(max_queue=5) as (double, batcher, first):
+            accepted = [batcher.submit([1, 1]), batcher.submit([2, 2, 2])]
+            for rows in ([3], [3, 3, 3]):
+                with pytest.raises(QueueFull) as refused:
+                    batcher.submit(rows)
+            assert (refused.value.status, refused.value.retry_after_seconds) == (429, 1)
+            double.gate.set()
+            assert await asyncio.gather(first, *accepted) == [[0], [2, 2], [4, 4, 4]]
+            assert await batcher.submit([4]) == [8]
+        assert double.runs == [[0], [1, 1, 2, 2, 2], [4]]
+
+    asyncio.run(scenario())
+
+
+def test_an_empty_queue_takes_a_request_of_any_size() -> None:
+    async def scenario() -> None:
+        async with busy(max_queue=5) as (double, batcher, _):
+            large = batcher.submit([1] * 100)
+            with pytest.raises(QueueFull):
+                batcher.submit([2])
+            double.gate.set()
+            assert await large == [2] * 100
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
+    async def scenario() -> None:
+        async with busy(drain_seconds_per_row=0.01) as (double, batcher, _):
+            accepted = [batcher.submit([n] * 13) for n in range(2)]  # 0.26 s of rows
+            with pytest.raises(QueueFull) as refused:
+                batcher.submit([2])
+            assert refused.value.retry_after_seconds == 1
+            double.gate.set()
+            await asyncio.gather(*accepted)
+        async with busy(drain_seconds_per_row=1.0) as (_, batcher, _):
+            batcher.submit([1] * 7)
+            with pytest.raises(QueueFull) as refused:
+                batcher.submit([2])
+            assert refused.value.retry_after_seconds in {7, 8}
+
+    asyncio.run(scenario())
+
+
+def test_a_large_request_may_wait_for_as_long_as_a_few_of_its_own_runs() -> None:
+    async def scenario() -> None:
+        async with busy(drain_seconds_per_row=0.1, max_queue=10_000) as (double, batcher, _):
+            accepted = [batcher.submit([n] * 100) for n in range(4)]  # 40 s of rows
+            with pytest.raises(QueueFull):
+                batcher.submit([5] * 50)
+            accepted.append(batcher.submit([6] * 150))
+            double.gate.set()
+            assert list(map(len, await asyncio.gather(*accepted))) == [100, 100, 100, 100, 150]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_does_not_move_is_full_whatever_was_expected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.batcher, "MAX_WAIT_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        async with busy() as (double, batcher, _):
+            waiting = batcher.submit([1])
+            await asyncio.sleep(0.1)
+            with pytest.raises(QueueFull):
+                batcher.submit([2])
+            double.gate.set()
+            assert await waiting == [2]
+
+    asyncio.run(scenario())
+
+
+def test_who_has_left_the_queue_takes_no_room_in_it() -> None:
+    async def scenario() -> None:
+        async with busy(max_queue=4) as (double, batcher, _):
+            leaving, staying = batcher.submit([1, 1, 1]), batcher.submit([2])
+            leaving.cancel()
+            late = batcher.submit([3, 3, 3])
+            with pytest.raises(QueueFull):
+                batcher.submit([4])
+            double.gate.set()
+            assert await asyncio.gather(staying, late) == [[4], [6, 6, 6]]
+        assert double.runs == [[0], [2, 3, 3, 3]]
+
+    asyncio.run(scenario())
+
+
+def test_a_queue_that_everybody_left_before_its_first_run_starts_anew() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, max_queue=1) as batcher:
+            batcher.submit([1]).cancel()
+            second = batcher.submit([2])
+            with pytest.raises(QueueFull):
+                batcher.submit([3])
+            assert await second == [4]
+            assert await batcher.submit([4]) == [8]
+        assert double.runs == [[2], [4]]
+
+    asyncio.run(scenario())
+
+
+def test_the_queue_is_counted_right_after_ten_thousand_requests_some_of_which_left() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, max_rows=64, max_queue=100) as batcher:
+            accepted: list[asyncio.Future[list[int]]] = []
+            refused = 0
+            for n in range(10_000):
+                try:
+                    answer = batcher.submit([n] * (1 + n % 3))
+                except QueueFull:
+                    refused += 1
+                    await asyncio.sleep(0)
+                else:
+                    accepted.append(answer)
+                    if n % 5 == 0:
+                        answer.cancel()
+            await asyncio.gather(*accepted, return_exceptions=True)
+            assert (len(accepted) + refused, refused > 0) == (10_000, True)
+            assert batcher.expected_wait() == 0
+            full = batcher.submit([1] * 100)
+            with pytest.raises(QueueFull):
+                batcher.submit([1])
+            assert len(await full) == 100
 
     asyncio.run(scenario())

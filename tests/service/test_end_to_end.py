@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -305,6 +307,34 @@ def test_a_killed_worker_is_replaced_and_a_killed_supervisor_takes_its_workers_a
         while replaced[0].is_running() and replaced[0].status() != psutil.STATUS_ZOMBIE:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+
+
+@pytest.mark.parametrize("front", ["on", "off"])
+def test_more_than_it_can_do_is_refused_with_429_and_never_fails(one_model: Path, tmp_path: Path, front: str) -> None:
+    with serving(one_model, tmp_path, max_queue="1", front=front) as server:
+        expected = server.post("/predict", rows(*[ROW] * 4096)).content
+        enough = threading.Event()
+
+        def ask(_: int) -> list[httpx.Response]:
+            answers: list[httpx.Response] = []
+            while not enough.is_set() and len(answers) < 200:
+                answers.append(server.post("/predict", rows(*[ROW] * 4096)))
+                if answers[-1].status_code != 200:
+                    enough.set()
+            return answers
+
+        with ThreadPoolExecutor(12) as callers:
+            answers = [answer for some in callers.map(ask, range(12)) for answer in some]
+        assert {answer.status_code for answer in answers} == {200, 429}
+        for answer in answers:
+            if answer.status_code == 200:
+                assert answer.content == expected
+            else:
+                assert int(answer.headers["retry-after"]) >= 1
+                assert list(answer.json()) == ["error"]
+        assert server.post("/predict", rows(*[ROW] * 4096)).content == expected
+        n_refused = sum(answer.status_code == 429 for answer in answers)
+        assert f'rowcast_refused_requests_total{{model="flights"}} {n_refused}.0' in server.get("/metrics").text
 
 
 def refused(tmp_path: Path, repository: Path, **settings: str) -> str:

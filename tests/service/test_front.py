@@ -370,6 +370,28 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(on
     serve(one_model, scenario)
 
 
+@pytest.mark.parametrize("body", [GOOD, b"not even JSON"], ids=["good", "bad"])
+def test_when_the_queue_is_full_a_caller_is_told_when_to_come_back(one_model: Path, body: bytes) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        before = metric("rowcast_refused_requests_total", model="flights")
+        gate = threading.Event()
+        models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
+        first = asyncio.create_task(Caller("POST", "/predict", rows(*[ROW] * 4096)).answer(app))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        waiting = asyncio.create_task(Caller("POST", "/predict", rows(ROW, ROW)).answer(app))
+        await asyncio.sleep(0)
+        status, headers, answer = await Caller("POST", "/predict", body).answer(app)
+        assert (status, headers[b"retry-after"], b"connection" in headers) == (429, b"1", False)
+        assert answer == {"error": "too many rows are waiting: send this request again later, see Retry-After"}
+        gate.set()
+        assert ((await first)[0], (await waiting)[0]) == (200, 200)
+        assert (await Caller("POST", "/predict", GOOD).answer(app))[0] == 200
+        assert metric("rowcast_refused_requests_total", model="flights") - before == 1
+
+    serve(one_model, scenario, max_queue=2)
+
+
 def test_an_infinite_answer_is_an_error_of_its_own_request_only(
     two_models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,6 +25,7 @@ def test_defaults() -> None:
         "device": "auto",
         "max_rows": 4096,
         "max_body": 16 * 2**20,
+        "max_queue": 16_384,
         "grace": 5.0,
         "front": True,
     }
@@ -61,6 +62,7 @@ def test_models_are_named_with_or_without_a_version(
         ("ROWCAST_MAX_BODY", "10", "a size of at least 1 KiB, such as 16MiB"),
         ("ROWCAST_WORKERS", "0", "a whole number from 1 to 256"),
         ("ROWCAST_DEVICE", "tpu", "auto, cpu, cuda or cuda:N"),
+        ("ROWCAST_MAX_QUEUE", "0", "a whole number from 1 to 10,000,000"),
         ("ROWCAST_GRACE", "-1", "a number of seconds from 0 to 3,600"),
         ("ROWCAST_FRONT", "maybe", "on or off"),
         ("ROWCAST_MODELS", "../x", "names of models, each with or without a version, such as flights,other:3"),

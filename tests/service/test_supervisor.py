@@ -1,0 +1,93 @@
+"""Workers that die are replaced; those that cannot start are not tried for ever."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from tests.service.hostile_payloads import GOOD
+from tests.service.servers import ROOT, Server, command, environment, publish_flights, serving
+
+
+def workers(server: Server) -> list[psutil.Process]:
+    children = psutil.Process(server.process.pid).children()
+    return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def seconds_until_good_answer(server: Server, expected: bytes) -> float:
+    started = time.monotonic()
+    while time.monotonic() < started + 30:
+        try:
+            if server.post("/predict", GOOD).content == expected:
+                return time.monotonic() - started
+        except httpx.TransportError:  # the worker was at it when it was killed
+            pass
+        time.sleep(0.02)
+    raise AssertionError(server.log.read_text())
+
+
+@pytest.mark.parametrize("variables", [{}, {"BENTOML_CONTAINERIZED": "true"}], ids=["", "in a container"])
+def test_the_only_worker_killed_is_replaced_within_five_seconds(
+    one_model: Path, tmp_path: Path, variables: dict[str, str]
+) -> None:
+    with serving(one_model, tmp_path, variables) as server:
+        expected = server.post("/predict", GOOD).content
+        for _ in range(2):
+            (worker,) = workers(server)
+            worker.kill()
+            assert seconds_until_good_answer(server, expected) < 5
+
+
+def damage(repository: Path) -> None:
+    with open(repository / "flights/1/model.onnx", "ab") as graph:
+        graph.write(b"x")
+
+
+def test_a_service_whose_last_worker_cannot_be_replaced_ends_and_says_why(tmp_path: Path) -> None:
+    publish_flights(tmp_path / "repository")
+    with serving(tmp_path / "repository", tmp_path) as server:
+        damage(tmp_path / "repository")
+        (worker,) = workers(server)
+        worker.kill()
+        assert server.process.wait(20) == 1
+        log = server.log.read_text()
+    assert "Traceback" not in log
+    assert log.count("a worker cannot start: ") == 1
+    assert log.count("is not the file that was published: its SHA-256 differs") == 1
+    assert log.splitlines()[-1].endswith("no worker is left and none could start, so the service ends; see above why")
+
+
+@pytest.mark.slow
+def test_a_worker_that_cannot_start_is_tried_ever_more_seldom_while_the_others_serve(tmp_path: Path) -> None:
+    publish_flights(tmp_path / "repository")
+    with serving(tmp_path / "repository", tmp_path, workers="2") as server:
+        expected = server.post("/predict", GOOD).content
+        while len(workers(server)) < 2 or server.log.read_text().count("Completed async startup hook") < 2:
+            time.sleep(0.05)
+        damage(tmp_path / "repository")
+        workers(server)[0].kill()
+        assert seconds_until_good_answer(server, expected) < 5
+        time.sleep(9)
+        log = server.log.read_text()
+        assert "Traceback" not in log
+        assert log.count("a worker cannot start: ") in {1, 2}
+        assert "a worker could not start; trying again in 2 seconds" in log
+        assert server.post("/predict", GOOD).content == expected
+
+
+def test_a_taken_port_is_named_with_the_way_out(one_model: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        env = environment(tmp_path, repository=str(one_model))
+        done = subprocess.run(command(port), cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout + done.stderr == (
+        f"Error: [serve] `serve` failed: cannot listen on 127.0.0.1:{port} (Address already in use): "
+        "choose another --port or --host\n"
+    )
