@@ -121,7 +121,9 @@ PEER_LIST = (
         "BentoML, batchable API",
         ("-m", "bentoml", "serve", "bentoml_batchable:Batchable", "--port", "{port}"),
     ),
-    Contender("litserve_api", "LitServe", ("litserve_api.py",), ready="/health", own_environment=True),
+    Contender(
+        "litserve_api", "LitServe, batches within 2 ms", ("litserve_api.py",), ready="/health", own_environment=True
+    ),
     Contender(
         "mlserver_runtime",
         "MLServer, V2 JSON",

@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.cells import ROOT, cell, hash_of
 from models import Repository
-from tests.benchmarks.cells import HERE, ROOT, cell, hash_of
 from training.config import make_config
 from training.flights import TARGET, TIME, write_flights
 from training.prepare import Prepared, prepare
 from training.train import train
 
+HERE = Path(__file__).resolve().parent
 STORE = HERE / "flights_auc.json"
 TABLE = HERE / "flights_auc.md"
 CONFIG = {

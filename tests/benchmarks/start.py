@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from loadtest.cells import machine
 from models import Repository
-from tests.benchmarks.cells import machine
 from tests.serving import ask, served
 
 ROUNDS = 5
