@@ -464,8 +464,10 @@ def demo(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Train `flights` on a year of real flights, publish it and serve it."""
+    from service.launch import checked_address
     from training import flights
 
+    checked_address(host, port)  # a port that is taken is noticed before the fit
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "flights.csv"
     rows = flights.write_flights(file)
@@ -570,6 +572,7 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
             bar.update(task, total=1.0, completed=progress.done, description=description)
 
         yield report
+        bar.update(task, total=1.0, completed=1.0)
 
 
 def _print_training(summary: dict[str, Any], stopped: str) -> None:

@@ -48,7 +48,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
             "or name another folder with --repository"
         )
-    host = _checked_address(host, port)
+    host = checked_address(host, port)
     home = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute()), LAUNCHED_BY: str(os.getpid())}
     command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
@@ -104,8 +104,12 @@ def _address(host: str, port: int) -> str:
     return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
 
 
-def _checked_address(host: str, port: int) -> str:
-    """The numeric address of ``host``, which BentoML wants, once it is sure that the port can be listened on."""
+def checked_address(host: str, port: int) -> str:
+    """The numeric address of ``host``, which BentoML wants, once it is sure that the port can be listened on.
+
+    Raises:
+        RowcastError: there is no such host, or the port is taken.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         # localhost is often both: callers try 127.0.0.1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 
@@ -200,6 +201,17 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capfd):
     assert code == 0, err
     assert "'[/b]' is dropped: it is constant" in err
     assert "':cat:' is dropped: it is constant" in err
+
+
+def test_the_demo_notices_a_taken_port_before_it_trains(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, _, err = run(capfd, "demo", "--port", taken.getsockname()[1])
+    assert code == 1
+    assert "choose another --port" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_debug_shows_the_trace(tmp_path, capfd):
