@@ -66,8 +66,10 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             service.send_signal(signal.SIGTERM)
         told_to_stop = True
 
-    # a signal that is ignored, as by nohup, stays so
-    heeded = [number for number in _STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    # A shell ignores SIGINT for what it runs in the background, where kill -INT is to stop the service all the same;
+    # a closed terminal is ignored for nohup, and that is meant.
+    nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    heeded = [number for number in _STOP_SIGNALS if not (nohup and number == signal.SIGHUP)]
     before = {number: signal.signal(number, stop) for number in heeded}
     # BentoML keeps its metrics in files under its home, and a second service that shares them deletes them.
     with tempfile.TemporaryDirectory(prefix="rowcast-", ignore_cleanup_errors=True) as own_home:

@@ -18,12 +18,21 @@ from models.errors import RowcastError
 from service.launch import launch
 from tests.service.servers import ROOT, Server, environment, free_port
 
+IGNORING = (
+    "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_IGN); "
+    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])"
+)
+"""A program that becomes another Python program which ignores a signal, as a shell's `&` and nohup have it."""
+
 
 @contextmanager
-def launched(repository: Path, home: Path, host: str = "127.0.0.1", **settings: str) -> Iterator[Server]:
+def launched(
+    repository: Path, home: Path, host: str = "127.0.0.1", ignored: signal.Signals | None = None, **settings: str
+) -> Iterator[Server]:
     """A running ``rowcast serve``."""
     port = free_port()
-    command = [sys.executable, "-m", "rowcast", "serve", "--host", host, "--port", str(port)]
+    ignoring = [] if ignored is None else ["-c", IGNORING, str(int(ignored))]
+    command = [sys.executable, *ignoring, "-m", "rowcast", "serve", "--host", host, "--port", str(port)]
     env = environment(home, workers="1", **settings)
     del env["BENTOML_HOME"]  # it makes its own
     log = home / "log.txt"
@@ -61,6 +70,20 @@ def test_a_signal_stops_everything_in_good_order(one_model: Path, tmp_path: Path
         assert server.process.wait(15) == 0
         assert_ended(members, within=0.5)
     assert not list(tmp_path.glob("rowcast-*"))
+
+
+def test_in_the_background_of_a_script_it_can_still_be_interrupted(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, ignored=signal.SIGINT, grace="0") as server:
+        members = family(server)
+        os.kill(server.process.pid, signal.SIGINT)
+        assert_ended(members, within=15)
+
+
+def test_under_nohup_it_outlives_the_terminal(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, ignored=signal.SIGHUP, grace="0") as server:
+        os.kill(server.process.pid, signal.SIGHUP)
+        time.sleep(1)
+        assert server.get("/readyz").status_code == 200
 
 
 def test_a_second_signal_skips_the_grace(one_model: Path, tmp_path: Path) -> None:
