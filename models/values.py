@@ -15,6 +15,7 @@ FIRST_MOMENT, LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Epoch microseconds of 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - for texts whose Z is cut off
 _MICROSECOND = timedelta(microseconds=1)
 
 TIMESTAMP = re.compile(
@@ -35,6 +36,11 @@ def parse_timestamp(text: str) -> int:
     Raises:
         ValueError: the text is no such date.
     """
+    if _is_usual(text):
+        try:
+            return (datetime.fromisoformat(text[:-1]) - _NAIVE_EPOCH) // _MICROSECOND
+        except ValueError:
+            pass  # the long way finds the words for it
     match = TIMESTAMP.fullmatch(text)
     if match is None:
         raise ValueError("is not an ISO 8601 date or date-time such as 2013-07-01T08:30:00Z")
@@ -49,6 +55,22 @@ def parse_timestamp(text: str) -> int:
     if not FIRST_MOMENT <= micros <= LAST_MOMENT:
         raise ValueError("lies outside the years 0001 to 9999 in UTC")
     return micros
+
+
+def _is_usual(text: str) -> bool:
+    """Whether a text looks like ``2013-07-01T08:30:00Z``, with or without six digits after the seconds.
+
+    Python reads these ten times as fast as the pattern does. It reads other forms as well (weeks, ``24:00`` from Python
+    3.14 on), which are not for us: hence the look at each place where they differ.
+    """
+    return (
+        (len(text) == 20 or (len(text) == 27 and text[19] == "."))
+        and text[-1] == "Z"
+        and text[4] == text[7] == "-"
+        and text[10] == "T"
+        and text[13] == text[16] == ":"
+        and text[11:13] != "24"
+    )
 
 
 def _zone_offset(zone: str | None) -> int:

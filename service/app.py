@@ -15,6 +15,7 @@ from service import protocol
 from service.drain import drain_on_sigterm, end_with_parent
 from service.front import Front, paths_of
 from service.http import ASGIApp
+from service.lane import Lane, LaneProtocol
 from service.launch import LAUNCHED_BY
 from service.serving import Serving
 from service.settings import Settings
@@ -41,9 +42,11 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         """A BentoML service with our front before its app."""
 
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
-            protocol.install()
             inner = super().to_asgi(is_main)
-            return Front(inner, serving, paths_of(inner))
+            front = Front(inner, serving, paths_of(inner))
+            LaneProtocol.lane = Lane(serving, front.routes)
+            protocol.install(LaneProtocol)
+            return front
 
         @property
         def openapi_spec(self) -> Any:

@@ -16,6 +16,7 @@ that whoever is accepted is answered soon, however many ask.
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
@@ -25,6 +26,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from models.errors import RequestError
+
+logger = logging.getLogger("rowcast.service")
 
 MAX_BATCH_ROWS = 256
 """Rows a run is filled up to: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
@@ -62,6 +65,8 @@ class Rows(Protocol):
 
 Answers = TypeVar("Answers", bound=Rows)
 Run = Callable[[list[Any]], Answers]
+Done = Callable[[Any], None]
+"""Told the answers to a request's rows, or the exception that they ended in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +80,38 @@ class RunReport:
     """Seconds each of its requests was queued."""
 
 
-@dataclass(slots=True)
-class _Waiting:
-    rows: list[Any]
-    answer: asyncio.Future[Any]
-    since: float
+class Waiting:
+    """A request in the queue, or in the run."""
+
+    __slots__ = ("done", "rows", "since")
+
+    def __init__(self, rows: list[Any], done: Done, since: float) -> None:
+        self.rows = rows
+        self.done: Done | None = done
+        self.since = since
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more: rows that still wait are not computed, and no one is told of them."""
+        self.done = None
+
+
+class _Answer(asyncio.Future[Any]):
+    """What a request's rows are answered, for a caller who awaits it, and may cancel."""
+
+    waiting: Waiting
+
+    def take(self, outcome: Any) -> None:
+        """Settle it."""
+        if self.done():
+            return
+        if isinstance(outcome, Exception):
+            self.set_exception(outcome)
+        else:
+            self.set_result(outcome)
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self.waiting.cancel()
+        return super().cancel(msg)
 
 
 class Batcher:
@@ -114,7 +146,7 @@ class Batcher:
         self._drain_seconds_per_row = drain_seconds_per_row
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._queued_rows = 0
         self._tidied = False
         self._busy = False
@@ -126,6 +158,11 @@ class Batcher:
     def busy(self) -> bool:
         """Whether a request that comes now has to wait for a run in the thread."""
         return self._busy
+
+    @property
+    def queued_rows(self) -> int:
+        """Rows that wait."""
+        return self._queued_rows
 
     def expected_wait(self) -> float:
         """Seconds that a request which comes now would be queued, as far as can be told."""
@@ -149,21 +186,35 @@ class Batcher:
             if self._full(rows):
                 raise QueueFull(self.expected_wait())
 
-    def submit(self, rows: list[Any]) -> asyncio.Future[Any]:
+    def enqueue(self, rows: list[Any], done: Done) -> Waiting:
         """Queue the rows of one request.
 
-        Returns:
-            A future of their answers. Cancel it (or set an exception), and rows that still wait are not computed.
+        Args:
+            rows: of one request.
+            done: called once on the event loop, never before this returns, unless the request is cancelled.
 
         Raises:
             QueueFull: too much waits already.
         """
         self.admit(len(rows))
-        answer = self._loop.create_future()
-        self._queue.append(_Waiting(rows, answer, time.perf_counter()))
+        waiting = Waiting(rows, done, time.perf_counter())
+        self._queue.append(waiting)
         self._queued_rows += len(rows)
         if not self._busy and len(self._queue) == 1:
             self._loop.call_soon(self._start)
+        return waiting
+
+    def submit(self, rows: list[Any]) -> asyncio.Future[Any]:
+        """Queue the rows of one request, for a caller who awaits.
+
+        Returns:
+            A future of their answers. Cancel it, and rows that still wait are not computed.
+
+        Raises:
+            QueueFull: too much waits already.
+        """
+        answer = _Answer(loop=self._loop)
+        answer.waiting = self.enqueue(rows, answer.take)
         return answer
 
     def _full(self, rows: int) -> bool:
@@ -176,7 +227,7 @@ class Batcher:
         """Take out of the queue whom nobody waits for any more; once a run, for it takes as long as the queue is."""
         if not self._tidied:
             self._tidied = True
-            self._queue = deque(item for item in self._queue if not item.answer.done())
+            self._queue = deque(item for item in self._queue if item.done is not None)
             self._queued_rows = sum(len(item.rows) for item in self._queue)
 
     def _start(self) -> None:
@@ -197,13 +248,13 @@ class Batcher:
         run = self._loop.run_in_executor(self._thread, run_apart, self._run, [item.rows for item in batch])
         run.add_done_callback(lambda run: self._finish(batch, started, run.result()))
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """The longest-waiting requests that fit a run, leaving out those nobody waits for any more."""
-        batch: list[_Waiting] = []
+        batch: list[Waiting] = []
         rows = 0
         while self._queue:
             first = self._queue[0]
-            if first.answer.done():
+            if first.done is None:
                 self._queued_rows -= len(self._queue.popleft().rows)
                 continue
             if batch and rows + len(first.rows) > self._max_rows:
@@ -213,17 +264,17 @@ class Batcher:
         self._queued_rows -= rows
         return batch
 
-    def _finish(self, batch: list[_Waiting], started: float, outcomes: list[Any]) -> None:
+    def _finish(self, batch: list[Waiting], started: float, outcomes: list[Any]) -> None:
         """Hand out the answers, and see to the next batch."""
         finish = time.perf_counter()
         seconds = finish - started
         for item, outcome in zip(batch, outcomes, strict=True):
-            if item.answer.done():  # cancelled during the run
+            if item.done is None:  # cancelled during the run
                 continue
-            if isinstance(outcome, Exception):
-                item.answer.set_exception(outcome)
-            else:
-                item.answer.set_result(outcome)
+            try:
+                item.done(outcome)
+            except Exception:
+                logger.exception("an answer could not be handed out")
         rows = sum(len(item.rows) for item in batch)
         self._seconds_per_row += _NEWEST_WEIGHT * (seconds / rows - self._seconds_per_row)
         if rows * 2 >= self._max_rows:

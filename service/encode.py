@@ -8,6 +8,7 @@ float32 step away, so a probability comes back within 3e-8.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -24,7 +25,10 @@ class NotFinite(ArithmeticError):
 
 
 class Encoder:
-    """Writes the answers of one model: ``{"model", "version", "predictions": [...]}``."""
+    """Writes the answers of one model: ``{"model", "version", "predictions": [...]}``.
+
+    In two steps, since the rows of a run are those of many requests: :meth:`rows` of the run, :meth:`answer` of each.
+    """
 
     def __init__(self, name: str, version: int, signature: Signature) -> None:
         self._head = b'{"model":%b,"version":%d,"predictions":[' % (orjson.dumps(name), version)
@@ -36,14 +40,17 @@ class Encoder:
             label: b'{"label":%b,"probabilities":{%b}}' % (_literal(label), numbers) for label in signature.classes
         }
 
-    def answer(self, predictions: Predictions) -> bytes:
-        """The JSON of ``predictions``, a row each, in their order.
+    def rows(self, predictions: Predictions) -> list[bytes]:
+        """The JSON of each row of ``predictions``, in their order.
 
         Raises:
             NotFinite: a probability or a prediction is NaN or infinite.
         """
-        rows = self._class_rows(predictions) if predictions.labels is not None else self._number_rows(predictions)
-        return self._head + b",".join(rows) + b"]}"
+        return self._class_rows(predictions) if predictions.labels is not None else self._number_rows(predictions)
+
+    def answer(self, rows: Iterable[bytes]) -> bytes:
+        """The body of the answer to these rows."""
+        return b"%b%b]}" % (self._head, b",".join(rows))
 
     def _class_rows(self, predictions: Predictions) -> list[bytes]:
         assert predictions.labels is not None

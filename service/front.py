@@ -7,7 +7,6 @@ when the app is built: a path never becomes a file name.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Collection, Iterator
@@ -20,7 +19,6 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from models.errors import RequestError
-from service.batcher import QueueFull
 from service.http import (
     CLOSE,
     ASGIApp,
@@ -36,13 +34,11 @@ from service.http import (
     refusal_body,
     respond,
     respond_early,
-    retry_after,
     with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
-from service.serving import Answer, ServedModel, Serving
-
-logger = logging.getLogger("rowcast.service")
+from service.served import ServedModel
+from service.serving import Serving
 
 _ALLOW_POST: Header = (b"allow", b"POST")
 _ALLOW_GET: Header = (b"allow", b"GET, HEAD")
@@ -68,10 +64,12 @@ class Front:
         self._inner_paths = inner_paths
         self._serving = serving
         self._predict = predict_routes(serving)
+        """Every path that takes rows."""
         self._pages = _pages(serving)
-        self._typed = (
-            set() if serving.settings.front else {route for route in self._predict if "/versions/" not in route}
-        )
+        self.routes = {
+            path: served for path, served in self._predict.items() if serving.settings.front or "/versions/" in path
+        }
+        """The paths whose requests are answered here, and the model behind each."""
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -80,8 +78,8 @@ class Front:
             await self._inner(scope, receive, send)
             return
         path = scope["path"]
-        served = self._predict.get(path)
-        if served is not None and path not in self._typed:
+        served = self.routes.get(path)
+        if served is not None:
             await self._answer(served, scope, receive, send)
         elif path in self._pages:
             await self._show(scope, receive, send, 200, self._pages[path])
@@ -90,6 +88,8 @@ class Front:
         elif path == "/readyz":
             await self._show(scope, receive, send, *self._readiness())
         elif path in self._inner_paths:
+            if path == "/metrics":
+                self._serving.flush_meters()
             send = errors_in_json(send)
             await self._inner(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
         else:
@@ -117,30 +117,13 @@ class Front:
         except ClientGone:
             return
         try:
-            status, body = await self._predicted(served, content, receive)
+            reply = await served.answer(content, receive)
         except ClientGone:
             return
-        except QueueFull as full:
-            served.meter.refused()
-            served.meter.request(full.status, time.perf_counter() - started)
-            await self._respond(send, full.status, refusal_body(full), retry_after(full.retry_after_seconds))
-            return
-        await self._respond(send, status, body)
-        served.meter.request(status, time.perf_counter() - started)
+        await self._respond(send, reply.status, reply.body, *reply.headers)
+        served.meter.request(reply.status, time.perf_counter() - started)
 
-    async def _predicted(self, served: ServedModel, content: bytes, receive: Receive) -> Answer:
-        try:
-            served.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            return await served.predict(served.read(content), receive)
-        except (ClientGone, QueueFull):
-            raise
-        except RequestError as error:
-            return error.status, refusal_body(error)
-        except Exception:
-            logger.exception("a request to %s failed", served.name)
-            return 500, error_body("something went wrong on the server; its log says what")
-
-    def _readiness(self) -> Answer:
+    def _readiness(self) -> tuple[int, bytes]:
         if self._serving.draining:
             return 503, error_body("the service is shutting down")
         if not self._serving.ready:

@@ -23,7 +23,7 @@ Header: TypeAlias = tuple[bytes, bytes]
 _JSON_HEADER: Header = (b"content-type", b"application/json")
 CLOSE: Header = (b"connection", b"close")
 
-_BODY_SECONDS = 9
+_BODY_SECONDS = 8
 """How long a body may take to come, and how long the rest of a refused one is taken in."""
 _LOOK_SECONDS = 0.5
 """How often bodies that take their time are looked at."""

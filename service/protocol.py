@@ -166,6 +166,6 @@ def _watch(protocol: Protocol) -> None:
         loop.call_later(_LOOK_SECONDS, look)
 
 
-def install() -> None:
-    """Have uvicorn use it in this process. BentoML starts uvicorn itself, and passes no choice of protocol on."""
-    auto.AutoHTTPProtocol = Protocol
+def install(protocol: type[Protocol]) -> None:
+    """Have uvicorn use a protocol in this process. BentoML starts uvicorn itself, and passes no choice of it on."""
+    auto.AutoHTTPProtocol = protocol

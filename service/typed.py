@@ -17,9 +17,9 @@ from starlette.responses import Response
 
 from models.errors import RequestError
 from models.signature import Column, Signature
-from service.batcher import QueueFull
 from service.http import ClientGone, check_headers, refusal_body
-from service.serving import ServedModel, Serving
+from service.served import Reply, ServedModel
+from service.serving import Serving
 
 Schema = dict[str, Any]
 
@@ -48,14 +48,14 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> bentoml.IODescriptor:
-        """Read the body by the house's own rules.
+        """Take the body as it is, by the house's own rules.
 
-        A refusal travels as the value of ``rows`` and is answered by the method: raised here, BentoML would put it in
-        words of its own, without the paths.
+        It travels as the value of ``rows``, and so does a refusal, to be answered by the method: raised here, BentoML
+        would put it in words of its own, without the paths.
         """
         try:
             check_headers(request.scope["headers"], cls.served.max_body)
-            rows: Any = cls.served.read(await cls.served.bodies.read(request.receive, cls.served.max_body))
+            rows: Any = await cls.served.bodies.read(request.receive, cls.served.max_body)
         except RequestError as error:
             rows = error
         except ClientGone:
@@ -79,19 +79,13 @@ def typed_methods(serving: Serving) -> dict[str, Any]:
 def _method(attribute: str, route: str, served: ServedModel) -> Any:
     async def predict(self: Any, rows: Any) -> Response:
         started = time.perf_counter()
-        headers: dict[str, str] = {}
-        try:
-            if isinstance(rows, RequestError):
-                raise rows
-            status, body = await served.predict(rows)
-        except QueueFull as full:
-            served.meter.refused()
-            status, body = full.status, refusal_body(full)
-            headers["retry-after"] = str(full.retry_after_seconds)
-        except RequestError as error:
-            status, body = error.status, refusal_body(error)
-        served.meter.request(status, time.perf_counter() - started)
-        return Response(body, status, headers, media_type="application/json")
+        if isinstance(rows, RequestError):
+            reply = Reply(rows.status, refusal_body(rows))
+        else:
+            reply = await served.answer(rows)
+        served.meter.request(reply.status, time.perf_counter() - started)
+        headers = {name.decode(): value.decode() for name, value in reply.headers}
+        return Response(reply.body, reply.status, headers, media_type="application/json")
 
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."

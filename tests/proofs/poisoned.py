@@ -22,7 +22,7 @@ import numpy as np
 
 from models.session import Predictions, Session
 from service.batcher import Batcher
-from service.rows import graph_inputs
+from service.rows import GraphInputs
 from tests import handmade
 from tests.proofs.client import Connection, post
 from tests.service.hostile_payloads import GOOD, PAYLOADS
@@ -53,7 +53,7 @@ async def through_the_batcher(batches: int, counts: Counter[str]) -> None:
     def run(rows: list[dict[str, Any]]) -> Predictions:
         counts["runs"] += 1
         computed.update(map(id, rows))
-        return session.run(graph_inputs(session.signature, rows))
+        return session.run(GraphInputs(session.signature)(rows))
 
     with ThreadPoolExecutor(1) as thread:
         for _ in range(batches):
@@ -84,7 +84,7 @@ def right(session: Session, rows: list[dict[str, Any]], outcome: Any) -> bool:
     """Whether an answer is what the rows get on their own."""
     if not isinstance(outcome, Predictions):
         return False
-    alone = session.run(graph_inputs(session.signature, rows))
+    alone = session.run(GraphInputs(session.signature)(rows))
     assert outcome.probabilities is not None
     assert alone.probabilities is not None
     same = np.abs(outcome.probabilities - alone.probabilities).max() <= TOLERANCE

@@ -137,7 +137,7 @@ PAYLOADS = [
     Payload("millions of short rows", b'{"rows":[' + b'{"a":1},' * 2_000_000 + b'{"a":1}]}', None, 413),
     Payload("millions of numbers", b'{"rows":[' + b"1," * 4_000_000 + b"1]}", "rows"),
     Payload("a row of 300,000 columns", rows({str(i): 1 for i in range(300_000)}), "rows"),
-    Payload("8 MB of quotes", b'{"rows":["' + b'\\"' * 4_000_000, ""),
+    Payload("megabytes of quotes", b'{"rows":["' + b'\\"' * 4_000_000, ""),
 ]
 """Refused. The number is the case of the list of what the service must withstand."""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from service.decode import Decoder
-from service.rows import Row, graph_inputs
+from service.rows import GraphInputs, Row
 from tests import handmade
 from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows, with_value
 
@@ -109,7 +109,7 @@ def test_unseen_levels_are_counted_and_missing_ones_are_not() -> None:
 
 
 def test_graph_inputs_hold_each_kinds_own_value_for_what_is_missing() -> None:
-    inputs = graph_inputs(handmade.BINARY, DECODER.rows(rows({**ROW, "night": True}, dict.fromkeys(ROW))))
+    inputs = GraphInputs(handmade.BINARY)(DECODER.rows(rows({**ROW, "night": True}, dict.fromkeys(ROW))))
     assert {name: values.dtype for name, values in inputs.items()} == {c.name: c.dtype for c in handmade.COLUMNS}
     assert {values.shape for values in inputs.values()} == {(2, 1)}
     assert [inputs[name][0, 0] for name in ROW] == [872.0, 1.0, 1.0, "UA", 1_372_636_800_000_000]
@@ -118,7 +118,7 @@ def test_graph_inputs_hold_each_kinds_own_value_for_what_is_missing() -> None:
 
 
 def test_columns_left_out_are_missing_values() -> None:
-    inputs = graph_inputs(handmade.BINARY, DECODER.rows(rows({"distance": 1, "stops": 2, "carrier": "UA"})))
+    inputs = GraphInputs(handmade.BINARY)(DECODER.rows(rows({"distance": 1, "stops": 2, "carrier": "UA"})))
     assert math.isnan(inputs["night"][0, 0])
     assert inputs["departs"][0, 0] == MISSING_TIMESTAMP
 
@@ -146,7 +146,7 @@ def test_whatever_a_row_holds_it_is_read_or_refused_with_a_path(row: dict[str, o
         assert {fault.path.split(".")[0] for fault in got.faults} <= {"", "rows[0]"}
         assert got.faults
     else:
-        assert {len(values) for values in graph_inputs(handmade.BINARY, got).values()} == {1}
+        assert {len(values) for values in GraphInputs(handmade.BINARY)(got).values()} == {1}
 
 
 @settings(database=None, deadline=None)

@@ -421,6 +421,7 @@ def test_requests_and_unseen_levels_are_counted(one_model: Path) -> None:
         ]
         await Caller("POST", "/predict", rows(ROW, {**ROW, "carrier": "ZZ"})).answer(app)
         await Caller("POST", "/predict", b"[]").answer(app)
+        models.flush_meters()
         after = [
             metric("rowcast_requests_total", code="2xx", **labels),
             metric("rowcast_requests_total", code="4xx", **labels),

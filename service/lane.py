@@ -1,0 +1,271 @@
+"""The short way of a request for predictions: from the bytes on its connection to the model and back.
+
+ASGI and a parser written for every request take more of a worker's time than the network does: at 32 connections
+some 80 us a request, where its share of a run takes 35. Yet a caller who keeps a connection sends the same head again
+and again. So a head is parsed once, and what it says is kept under its very bytes; a request under a known head, whole
+and alone in what was received, goes straight to the model, and its answer is one write.
+
+Everything else is left to uvicorn, untouched: whatever is chunked, compressed, pipelined, slow, large, to be closed,
+or to another route. The answers are the same bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from models.errors import RequestError
+from service.batcher import Waiting
+from service.http import CLOSE, Header, check_headers
+from service.protocol import Protocol
+from service.served import Reply, ServedModel
+from service.serving import Serving
+
+_HEAD_END = b"\r\n\r\n"
+_MAX_HEAD_BYTES = 1024
+"""Larger heads are not looked up."""
+_MAX_HEADS = 1024
+"""Heads that are kept, a megabyte at most; then all are forgotten, and those in use soon known again."""
+_MAX_REQUEST_BYTES = 2**18
+"""Larger requests are not held here while they come."""
+_HOLD_SECONDS = 0.25
+"""How long a request may take to come whole; then it goes the usual way, which knows what to do with slow callers."""
+
+
+class _Known(NamedTuple):
+    """What a head says."""
+
+    served: ServedModel
+    body_bytes: int
+
+
+class Lane:
+    """The heads of one service's requests.
+
+    Args:
+        serving: the models, and whether they are ready.
+        routes: the paths that take rows, and the model behind each.
+    """
+
+    def __init__(self, serving: Serving, routes: Mapping[str, ServedModel]) -> None:
+        self._serving = serving
+        self._routes = {path.encode(): served for path, served in routes.items()}
+        self._heads: dict[bytes, _Known | None] = {}
+        self._common: tuple[list[Header], bytes] = [], b""
+
+    @property
+    def open(self) -> bool:
+        """Whether requests may come this way."""
+        return self._serving.ready
+
+    @property
+    def draining(self) -> bool:
+        """Whether connections end with the next answer."""
+        return self._serving.draining
+
+    def look_up(self, head: bytes) -> _Known | None:
+        """What a head says, without the empty line at its end; None when its request has to go the usual way."""
+        try:
+            return self._heads[head]
+        except KeyError:
+            if len(self._heads) >= _MAX_HEADS:
+                self._heads.clear()
+            known = self._heads[head] = _Reading(head).understood(self._routes)
+            return known
+
+    def write(self, reply: Reply, common: list[Header], *, last: bool) -> bytes:
+        """The bytes of an answer.
+
+        Args:
+            reply: what is told.
+            common: the headers that uvicorn gives every answer; a new list every second.
+            last: whether the connection is closed after it.
+        """
+        if self._common[0] is not common:
+            self._common = common, _lines(common)
+        own = (*reply.headers, CLOSE) if last else reply.headers
+        return b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b" % (
+            STATUS_LINE[reply.status],
+            self._common[1],
+            len(reply.body),
+            _lines(own) if own else b"",
+            reply.body,
+        )
+
+
+class _Reading:
+    """Reads one head with the parser that reads all others."""
+
+    def __init__(self, head: bytes) -> None:
+        self._path = b""
+        self._headers: list[Header] = []
+        self._parser = httptools.HttpRequestParser(self)
+        self._valid = False
+        try:
+            self._parser.feed_data(head + _HEAD_END)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._valid = False
+
+    def understood(self, routes: Mapping[bytes, ServedModel]) -> _Known | None:
+        """What it says, if it says nothing but: rows in JSON, of this length, and keep the connection."""
+        served = routes.get(self._path)
+        if not self._valid or served is None:
+            return None
+        values = dict(self._headers)
+        if len(values) < len(self._headers) or not _SPECIAL.isdisjoint(values):
+            return None
+        length = values.get(b"content-length", b"")
+        if not (length.isdigit() and len(length) <= 9 and 0 < int(length) <= _MAX_REQUEST_BYTES):
+            return None
+        try:
+            check_headers(self._headers, served.max_body)
+        except RequestError:
+            return None
+        return _Known(served, int(length))
+
+    def on_url(self, url: bytes) -> None:
+        """Take in the path; a query makes it none of ours."""
+        self._path += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header."""
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        """Take in what the parser has concluded."""
+        parser = self._parser
+        self._valid = (
+            parser.get_method() == b"POST"
+            and parser.get_http_version() == "1.1"
+            and parser.should_keep_alive()
+            and not parser.should_upgrade()
+        )
+
+
+_SPECIAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-encoding"})
+
+
+class LaneProtocol(Protocol):
+    """The service's protocol, with the short way ahead of uvicorn's."""
+
+    lane: ClassVar[Lane]
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._parser_rests = True
+        """Whether uvicorn's parser stands before a request's first byte."""
+        self._held = bytearray()
+        """The beginning of a request that has not come whole; or what came before the last answer was out."""
+        self._held_since = 0.0
+        self._whole_bytes = 0
+        """How long the held request will be; 0 when none is."""
+        self._asked: ServedModel | None = None
+        """The model that is answering."""
+        self._asked_at = 0.0
+        self._waiting: Waiting | None = None
+        self._last = False
+        """Whether the connection ends with the next answer."""
+        self._rests_since: float | None = None
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a whole request under a known head; pass on whatever else came."""
+        if self._asked is not None:
+            self._held += data
+            self.flow.pause_reading()
+            return
+        if self._whole_bytes:
+            self._held += data
+            if len(self._held) < self._whole_bytes:
+                return
+            data = self._let_go()
+        self._rests_since = None
+        if self._parser_rests and self._resting and not self.flow.write_paused and self.lane.open:
+            end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES)
+            known = self.lane.look_up(data[:end]) if end > 0 else None
+            if known is not None:
+                start = end + len(_HEAD_END)
+                whole = start + known.body_bytes
+                if len(data) == whole:
+                    self._ask(known.served, data[start:])
+                    return
+                if len(data) < whole:
+                    self._held += data
+                    self._held_since = self.loop.time()
+                    self._whole_bytes = whole
+                    return
+        self._parser_rests = False
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Take note that uvicorn's parser is at work."""
+        self._parser_rests = False
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Take note that uvicorn's parser rests."""
+        self._parser_rests = True
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a request whose caller is gone: it is not computed if it still waits."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._let_go()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """Close, as soon as the request under way is answered."""
+        if self._asked is not None:
+            self._last = True
+        else:
+            super().shutdown()
+
+    def give_up_when_late(self, now: float) -> None:
+        """Look after a connection that rests, or whose request does not come whole."""
+        if self._whole_bytes:
+            if now > self._held_since + _HOLD_SECONDS:
+                self._parser_rests = False
+                super().data_received(self._let_go())
+        elif self._rests_since is not None and now > self._rests_since + self.timeout_keep_alive:
+            self.transport.close()
+        else:
+            super().give_up_when_late(now)
+
+    def _let_go(self) -> bytes:
+        """Whatever is held."""
+        held = bytes(self._held)
+        self._held.clear()
+        self._whole_bytes = 0
+        return held
+
+    def _ask(self, served: ServedModel, body: bytes) -> None:
+        self._unset_keepalive_if_required()
+        self._waiting_since = None
+        self._asked = served
+        self._asked_at = time.perf_counter()
+        waiting = served.ask(body, self._tell)
+        if waiting is not None:
+            self._waiting = waiting
+
+    def _tell(self, reply: Reply) -> None:
+        served, self._asked, self._waiting = self._asked, None, None
+        assert served is not None
+        last = self._last or self.lane.draining
+        self.transport.write(self.lane.write(reply, self.server_state.default_headers, last=last))
+        served.meter.request(reply.status, time.perf_counter() - self._asked_at)
+        self.server_state.total_requests += 1
+        if last:
+            self.transport.close()
+        elif self._held:
+            self.flow.resume_reading()
+            self.data_received(self._let_go())
+        else:
+            self._rests_since = self.loop.time()
+
+
+def _lines(headers: list[Header] | tuple[Header, ...]) -> bytes:
+    return b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -1,0 +1,203 @@
+"""One version of one model at work: from a request's body to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import orjson
+
+from models.errors import RequestError
+from models.repository import StoredModel
+from models.session import Session
+from service.batcher import MAX_BATCH_ROWS, Batcher, QueueFull, Waiting
+from service.decode import Decoder
+from service.encode import Encoder, NotFinite
+from service.http import BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
+from service.metrics import Meter
+from service.rows import GraphInputs, Row
+from service.settings import Settings
+
+logger = logging.getLogger("rowcast.service")
+
+_TIMED_RUNS = 5
+_PATIENCE_SECONDS = 0.005
+"""How long rows are queued before anyone looks whether their caller is still there: looking costs as much as a row."""
+
+
+class Reply(NamedTuple):
+    """What a caller is told."""
+
+    status: int
+    """The HTTP status."""
+    body: bytes
+    """JSON."""
+    headers: tuple[Header, ...] = ()
+    """Beyond those that every answer has."""
+
+
+class ServedModel:
+    """One version of one model.
+
+    Args:
+        stored: the verified version.
+        versions: every version of this name that is served.
+        settings: the service's.
+    """
+
+    def __init__(self, stored: StoredModel, versions: list[int], settings: Settings) -> None:
+        self.manifest = stored.manifest
+        self.signature = stored.manifest.signature
+        self.name = stored.manifest.name
+        self.version = stored.manifest.version
+        self.max_body = int(settings.max_body)
+        self.max_queue = settings.max_queue
+        self.decoder = Decoder(self.signature, settings.max_rows)
+        self.inputs = GraphInputs(self.signature)
+        self.encoder = Encoder(self.name, self.version, self.signature)
+        public = self.signature.public()
+        self.example = {"rows": [public.example_row()]}
+        self.description = {
+            "name": self.name,
+            "version": self.version,
+            "versions": versions,
+            "created": self.manifest.created,
+            "sha256": stored.sha256,
+            "signature": public.model_dump(mode="json"),
+            "metrics": self.manifest.metrics,
+            "example": self.example,
+        }
+        self.meter = Meter(self.name)
+        self.bodies = BodyReader()
+        self._session: Session | None = None
+        self._batcher: Batcher | None = None
+
+    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor) -> None:
+        """Open the session, warm it up and start the batcher, on the running event loop.
+
+        Raises:
+            ModelRefused: the graph and its manifest do not belong together.
+            DeviceError: CUDA was demanded and is absent.
+        """
+        self._session = Session.of(stored, device)
+        self._session.warm_up()
+        row = self.decoder.rows(orjson.dumps(self.example))
+        self._batcher = Batcher(
+            self.run,
+            thread,
+            max_queue=self.max_queue,
+            seconds_per_row=self._seconds_per_row(row),
+            drain_seconds_per_row=self._seconds_per_row(row * MAX_BATCH_ROWS),
+            report=self.meter.run,
+        )
+
+    @property
+    def batcher(self) -> Batcher:
+        """The batcher of a loaded model."""
+        assert self._batcher is not None, "the model is not loaded yet"
+        return self._batcher
+
+    def ask(self, body: bytes, done: Callable[[Reply], None]) -> Waiting | None:
+        """Answer a request: decode, validate, gather with whatever other requests wait, run, encode.
+
+        Args:
+            body: the request's.
+            done: told the reply, once; during this call when the request is refused, and later from the event loop.
+
+        Returns:
+            The queued request, to be cancelled when its caller is gone; None when the reply has been told.
+        """
+        try:
+            self.batcher.admit()  # when there is no room for even a row, the body need not be understood
+            return self.batcher.enqueue(self.read(body), lambda outcome: done(self._reply(outcome)))
+        except QueueFull as full:
+            self.meter.refused()
+            reply = Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
+        except RequestError as error:
+            reply = Reply(error.status, refusal_body(error))
+        except Exception:
+            logger.exception("a request to %s failed", self.name)
+            reply = Reply(500, error_body("something went wrong on the server; its log says what"))
+        done(reply)
+        return None
+
+    async def answer(self, body: bytes, receive: Receive | None = None) -> Reply:
+        """Answer a request, as :meth:`ask` does, for a caller who awaits.
+
+        Args:
+            body: the request's.
+            receive: the request's, to notice that its caller hangs up while the rows are queued.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        must_wait = self.batcher.busy
+        waiting = self.ask(body, lambda reply: None if answer.done() else answer.set_result(reply))
+        watch: asyncio.TimerHandle | None = None
+        if waiting is not None:
+            answer.add_done_callback(lambda _: waiting.cancel())
+            if must_wait and receive is not None:
+                watch = answer.get_loop().call_later(_PATIENCE_SECONDS, _give_up_when_gone, answer, receive)
+        try:
+            return await answer
+        finally:
+            if watch is not None:
+                watch.cancel()
+
+    def read(self, body: bytes) -> list[Row]:
+        """The rows of a request's body, counting levels that training never saw.
+
+        Raises:
+            RequestError: the body breaks a rule.
+        """
+        rows = self.decoder.rows(body)
+        unseen = self.decoder.unseen(rows)
+        if unseen:
+            self.meter.unseen(unseen)
+        return rows
+
+    def run(self, rows: list[Row]) -> list[bytes]:
+        """The JSON of each validated row's answer, computed at once and on this thread.
+
+        Raises:
+            NotFinite: there is an answer that JSON cannot say.
+        """
+        assert self._session is not None, "the model is not loaded yet"
+        return self.encoder.rows(self._session.run(self.inputs(rows)))
+
+    def _reply(self, outcome: Any) -> Reply:
+        """What is told of rows that were run."""
+        if not isinstance(outcome, Exception):
+            return Reply(200, self.encoder.answer(outcome))
+        if isinstance(outcome, NotFinite):
+            logger.error("%s:%d: %s", self.name, self.version, outcome)
+            return Reply(500, error_body("the model gave an answer that is not a finite number"))
+        logger.error("%s:%d could not answer", self.name, self.version, exc_info=outcome)
+        return Reply(500, error_body("the model could not answer these rows"))
+
+    def _seconds_per_row(self, rows: list[Row]) -> float:
+        """How long a row takes in a run of these, once such a run is nothing new."""
+        self.run(rows)
+        started = time.perf_counter()
+        for _ in range(_TIMED_RUNS):
+            self.run(rows)
+        return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)
+
+
+def _give_up_when_gone(answer: asyncio.Future[Reply], receive: Receive) -> None:
+    """Watch over a request that is being queued: when its caller hangs up, it is over."""
+
+    async def watch() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        if not answer.done():
+            answer.set_exception(ClientGone())
+
+    if not answer.done():
+        watcher = asyncio.ensure_future(watch())
+        answer.add_done_callback(lambda _: watcher.cancel())

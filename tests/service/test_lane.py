@@ -1,0 +1,252 @@
+"""The short way answers what the usual way answers, and takes no request that is not for it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+from uvicorn import Config
+from uvicorn.server import ServerState
+
+from service.front import Front
+from service.http import ASGIApp, Receive, Scope, Send
+from service.lane import Lane, LaneProtocol
+from service.serving import Serving
+from service.settings import Settings
+from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
+
+HEAD = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+UNUSUAL = HEAD.replace(b"host: x\r\n", b"host: x\r\nx-twice: 1\r\nx-twice: 2\r\n")
+"""The same for the service, and none for the short way: a header comes twice."""
+
+
+class Counting:
+    """An app that counts the requests that come the usual way."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+        self.requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += 1
+        await self.app(scope, receive, send)
+
+
+class Listening:
+    """A service in this process, behind a real socket."""
+
+    def __init__(self, port: int, models: Serving, usual: Counting, state: ServerState) -> None:
+        self.port, self.models, self.usual, self.state = port, models, usual, state
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def ask(self, *parts: bytes) -> bytes:
+        """The answer to a request on a connection of its own, sent in parts that arrive apart."""
+        reader, writer = await self.connect()
+        for part in parts:
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.02)
+        answer = await one_answer(reader)
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+
+async def one_answer(reader: asyncio.StreamReader) -> bytes:
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head)
+    assert length is not None
+    return head + await reader.readexactly(int(length[1]))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 - what is waited for knows of no event
+        await asyncio.sleep(0.01)
+
+
+def undated(answer: bytes) -> bytes:
+    return re.sub(rb"date: [^\r]*", b"date: -", answer)
+
+
+async def inner(scope: Scope, receive: Receive, send: Send) -> None:
+    raise AssertionError("nothing here is for BentoML")
+
+
+@asynccontextmanager
+async def listening(repository: Path) -> AsyncIterator[Listening]:
+    models = Serving(Settings(repository=repository, max_queue=2))
+    await models.start()
+    front = Front(inner, models, {"/"})
+    usual = Counting(front)
+    config, state = Config(usual, lifespan="off", log_config=None), ServerState()
+    state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
+
+    class Bound(LaneProtocol):
+        lane = Lane(models, front.routes)
+
+    config.load()
+    server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)
+    try:
+        yield Listening(server.sockets[0].getsockname()[1], models, usual, state)
+    finally:
+        server.close()
+        for connection in list(state.connections):
+            connection.transport.abort()
+        await server.wait_closed()
+        models.stop()
+
+
+BODIES = [GOOD, rows(ROW, {**ROW, "carrier": "ZZ"}), *(p.body for p in PAYLOADS if 0 < len(p.body) < 10_000)]
+
+
+def test_every_answer_is_the_same_bytes_on_either_way(one_model: Path) -> None:
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            for body in BODIES:
+                before = service.usual.requests
+                short = await service.ask(HEAD % len(body) + body)
+                assert service.usual.requests == before
+                usual = await service.ask(UNUSUAL % len(body) + body)
+                assert service.usual.requests == before + 1
+                assert undated(short) == undated(usual)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("cut", [len(HEAD % len(GOOD)), len(HEAD % len(GOOD)) + 9], ids=["after the head", "later"])
+def test_a_request_in_two_parts_comes_the_short_way_too(one_model: Path, cut: int) -> None:
+    request = HEAD % len(GOOD) + GOOD
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            whole = await service.ask(request)
+            assert await service.ask(request[:cut], request[cut:]) == whole
+            assert service.usual.requests == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_request_that_does_not_come_whole_soon_goes_the_usual_way(one_model: Path) -> None:
+    request = HEAD % len(GOOD) + GOOD
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            whole = await service.ask(request)
+            reader, writer = await service.connect()
+            writer.write(request[:-1])
+            await until(lambda: service.usual.requests == 1)
+            writer.write(request[-1:])
+            assert undated(await one_answer(reader)) == undated(whole)
+            writer.write(request)  # and the next is whole again
+            assert await one_answer(reader) == whole
+            assert service.usual.requests == 1
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_overtake_their_answers_are_answered_in_order(one_model: Path) -> None:
+    bodies = [rows({**ROW, "distance": float(n)}) for n in range(20)]
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            alone = [await service.ask(HEAD % len(body) + body) for body in bodies]
+            assert len(set(alone)) > 10
+            reader, writer = await service.connect()
+            for body in bodies:
+                writer.write(HEAD % len(body) + body)
+                await asyncio.sleep(0)
+            assert [await one_answer(reader) for _ in bodies] == alone
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path) -> None:
+    def computed() -> float:
+        return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            before = computed()
+            gate = threading.Event()
+            service.models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
+            served = service.models.models["flights"]
+            first = asyncio.create_task(served.answer(rows(*[ROW] * 4096)))
+            await until(lambda: served.batcher.busy)
+            _, leaving = await service.connect()
+            leaving.write(HEAD % len(GOOD) + GOOD)
+            await until(lambda: served.batcher.queued_rows == 1)
+            connections = len(service.state.connections)
+            leaving.close()
+            await until(lambda: len(service.state.connections) < connections)
+            gate.set()
+            assert (await first).status == 200
+            assert (await served.answer(GOOD)).status == 200
+            assert computed() - before == 4096 + 1
+
+    asyncio.run(scenario())
+
+
+def test_while_the_service_drains_every_answer_ends_its_connection(one_model: Path) -> None:
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            service.models.draining = True
+            reader, writer = await service.connect()
+            writer.write(HEAD % len(GOOD) + GOOD)
+            assert b"\r\nconnection: close\r\n" in await one_answer(reader)
+            assert await reader.read() == b""
+            assert service.usual.requests == 0
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"POST", b"GET"),
+        (b"HTTP/1.1", b"HTTP/1.0"),
+        (b"/predict", b"/predict?x=1"),
+        (b"/predict", b"/models"),
+        (b"/predict", b"/%70redict"),
+        (b"host: x", b"transfer-encoding: chunked"),
+        (b"host: x", b"expect: 100-continue"),
+        (b"host: x", b"connection: close"),
+        (b"host: x", b"connection: upgrade\r\nupgrade: h2c"),
+        (b"host: x", b"content-encoding: gzip"),
+        (b"host: x", b"content-length: 3"),
+        (b"application/json", b"text/plain"),
+        (b"content-length: 3", b"content-length: 0"),
+        (b"content-length: 3", b"content-length: +3"),
+        (b"content-length: 3", b"content-length: 300000"),
+        (b"\r\ncontent-length: 3", b""),
+        (b"host: x", b"no colon"),
+    ],
+    ids=lambda change: change[1].decode(),
+)
+def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) -> None:
+    serving = Serving(Settings(repository=one_model))
+    lane = Lane(serving, {"/predict": serving.models["flights"]})
+    head = (HEAD % 3)[:-4]
+    known = lane.look_up(head)
+    assert known is not None
+    assert known.body_bytes == 3
+    assert change[0] in head
+    assert lane.look_up(head.replace(*change)) is None
+
+
+def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path) -> None:
+    serving = Serving(Settings(repository=one_model))
+    lane = Lane(serving, {"/predict": serving.models["flights"]})
+    for n in range(3000):
+        assert lane.look_up((HEAD % 3)[:-4] + b"\r\nx-request-id: %d" % n) is not None
+    assert len(lane._heads) <= 1024
