@@ -17,6 +17,7 @@ from service.front import Front, paths_of
 from service.http import ASGIApp
 from service.lane import Lane, LaneProtocol
 from service.launch import LAUNCHED_BY
+from service.openapi import with_refusals
 from service.serving import Serving
 from service.settings import Settings
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
@@ -50,10 +51,8 @@ def build(settings: Settings) -> bentoml.Service[Any]:
 
         @property
         def openapi_spec(self) -> Any:
-            """BentoML's, without its schema of tasks: it is not valid OpenAPI 3.0, and there are no tasks here."""
-            spec = super().openapi_spec
-            spec.components["schemas"].pop("TaskStatusResponse", None)
-            return spec
+            """BentoML's, with this service's own refusals."""
+            return with_refusals(super().openapi_spec)
 
     class Rowcast:
         """Rows in, predictions out."""

@@ -22,6 +22,8 @@ _HEAD_SECONDS = 7.0
 _LINGER_SECONDS = 1.0
 """How long a caller who is refused is listened to, for nothing: to close on one who is still sending resets the
 connection, and the answer is lost with it."""
+_UNREAD_SECONDS = 30.0
+"""How long a caller may read nothing of an answer."""
 _LOOK_SECONDS = 1.0
 """How often connections are looked at."""
 _UVICORN_KEEP_ALIVE_SECONDS = 5
@@ -42,6 +44,8 @@ class Protocol(HttpToolsProtocol):
         self._stalled_bytes = 0
         """Bytes that came since there was last a whole head, or any of a body."""
         self._moved = False
+        self._unread: tuple[float, int] | None = None
+        """Since when so many bytes of an answer have been waiting for their caller."""
         self._refusal: HTTPStatus | None = None
         self._refused = False
 
@@ -99,6 +103,13 @@ class Protocol(HttpToolsProtocol):
 
     def give_up_when_late(self, now: float) -> None:
         """End the connection if its caller has let us wait for too long."""
+        if not self.flow.write_paused:
+            self._unread = None
+        elif self._unread is None or self.transport.get_write_buffer_size() < self._unread[1]:
+            self._unread = now, self.transport.get_write_buffer_size()
+        elif now > self._unread[0] + _UNREAD_SECONDS:
+            self.transport.abort()
+            return
         if self._waiting_since is not None and now > self._waiting_since + _HEAD_SECONDS:
             if self._stalled_bytes and self._resting:
                 self.refuse(HTTPStatus.REQUEST_TIMEOUT)

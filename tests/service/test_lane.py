@@ -14,6 +14,7 @@ from prometheus_client import REGISTRY
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+import service.protocol
 from service.front import Front
 from service.http import ASGIApp, Receive, Scope, Send
 from service.lane import Lane, LaneProtocol
@@ -250,3 +251,26 @@ def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path)
     for n in range(3000):
         assert lane.look_up((HEAD % 3)[:-4] + b"\r\nx-request-id: %d" % n) is not None
     assert len(lane._heads) <= 1024
+
+
+def test_a_caller_who_reads_no_answers_is_let_go_and_costs_one_answer_of_memory(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.protocol, "_UNREAD_SECONDS", 1.0)
+    body = rows(*[ROW] * 2000)
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            _, writer = await service.connect()
+            answer = len(await service.ask(HEAD % len(body) + body))
+            await until(lambda: len(service.state.connections) == 1)
+            (connection,) = service.state.connections
+            writer.write((HEAD % len(body) + body) * 60)
+            largest = 0
+            while service.state.connections:
+                largest = max(largest, connection.transport.get_write_buffer_size())
+                await asyncio.sleep(0.01)
+            assert answer / 2 < largest < 3 * answer
+            writer.close()
+
+    asyncio.run(scenario())
