@@ -63,14 +63,10 @@ def _is_usual(text: str) -> bool:
     Python reads these ten times as fast as the pattern does. It reads other forms as well (weeks, ``24:00`` from Python
     3.14 on), which are not for us: hence the look at each place where they differ.
     """
-    return (
-        (len(text) == 20 or (len(text) == 27 and text[19] == "."))
-        and text[-1] == "Z"
-        and text[4] == text[7] == "-"
-        and text[10] == "T"
-        and text[13] == text[16] == ":"
-        and text[11:13] != "24"
-    )
+    marks = text[4:20:3]
+    if marks == "--T::Z":
+        return len(text) == 20 and text[11:13] != "24"
+    return marks == "--T::." and len(text) == 27 and text[26] == "Z" and text[11:13] != "24"
 
 
 def _zone_offset(zone: str | None) -> int:

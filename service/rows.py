@@ -101,4 +101,7 @@ def values_of(names: list[str]) -> Callable[[Row], tuple[Any, ...]]:
     """What takes the values of these columns out of a row; it raises KeyError where one is left out."""
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda row: tuple(row[name] for name in names)  # an itemgetter of one gives no tuple
+    if not names:
+        return lambda row: ()
+    only = names[0]
+    return lambda row: (row[only],)  # an itemgetter of one gives no tuple

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -69,3 +70,32 @@ def test_anything_else_is_refused(text):
 def test_what_is_written_is_read_back(moment):
     micros = (moment.replace(tzinfo=UTC) - EPOCH) // timedelta(microseconds=1)
     assert parse_timestamp(format_timestamp(micros)) == micros
+
+
+def outcome(text: str) -> int | str:
+    try:
+        return parse_timestamp(text)
+    except ValueError as error:
+        return str(error)
+
+
+@given(
+    st.datetimes(),
+    st.booleans(),
+    st.lists(st.tuples(st.integers(0, 26), st.sampled_from("0123456789TtZzW:.,+- 2\u0662")), max_size=2),
+)
+def test_the_quick_way_reads_what_the_pattern_reads_and_no_more(
+    moment: datetime, micros: bool, changes: list[tuple[int, str]]
+) -> None:
+    text = moment.isoformat(timespec="microseconds" if micros else "seconds") + "Z"
+    for place, put in changes:
+        text = text[:place] + put + text[place + 1 :]
+    quick = outcome(text)
+    with mock.patch("models.values._is_usual", return_value=False):
+        assert quick == outcome(text)
+
+
+@pytest.mark.parametrize("text", ["2013-W27-1T08:30:00Z", "2013-07-01T24:00:00Z", "2013-07-01T08:30:00+010000Z"])
+def test_what_python_reads_besides_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"ISO 8601|exist"):
+        parse_timestamp(text)
