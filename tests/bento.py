@@ -15,7 +15,7 @@ from tests import handmade
 from tests.serving import free_port, wait_until_ready
 
 ROOT = Path(__file__).resolve().parents[1]
-COPIED = ("bentofile.yaml", "requirements-serving.lock", "README.md", "service", "models")
+COPIED = ("bentofile.yaml", "requirements-serving.lock", "README.md", "image", "service", "models")
 
 
 def build(home: Path) -> Path:

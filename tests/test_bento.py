@@ -6,6 +6,10 @@ import re
 
 import pytest
 
+from image.bento import stage
+from models import Repository
+from models.errors import ModelNotFound, ModelRefused
+from service.settings import Settings
 from tests import bento, handmade
 from tests.serving import ask
 
@@ -40,9 +44,108 @@ def test_its_requirements_are_our_lock_with_hashes(built):
     assert not names & {"torch", "polars", "onnx", "scikit-learn", "pandas"}
 
 
-def test_its_container_does_not_run_as_root(built):
-    dockerfile = (built[1] / "env" / "docker" / "Dockerfile").read_text()
-    assert dockerfile.index("USER bentoml") < dockerfile.index("ENTRYPOINT [")
+@pytest.fixture
+def dockerfile(built):
+    """The instructions of the bento's Dockerfile: without comments, one a line."""
+    text = (built[1] / "env" / "docker" / "Dockerfile").read_text()
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return re.sub(r"\s*\\\n\s*", " ", "\n".join(lines)).splitlines()
+
+
+def test_its_container_does_not_run_as_root(dockerfile):
+    assert [line for line in dockerfile if line.startswith("USER ")] == ["USER 1034:1034"]
+    last_root = max(number for number, line in enumerate(dockerfile) if line.startswith(("RUN ", "COPY ")))
+    assert last_root < dockerfile.index("USER 1034:1034") < len(dockerfile) - 1
+    assert dockerfile[-1].startswith("ENTRYPOINT [")
+
+
+def test_its_image_installs_our_lock_with_hashes_and_nothing_else(built, dockerfile):
+    installs = [line for line in dockerfile if re.search(r"\b(pip3?|uv|apt|apt-get|apk|conda|curl|wget)\b", line)]
+    assert len(installs) == 1
+    assert installs[0].count(" install ") == 1
+    assert "--require-hashes" in installs[0]
+    assert "--no-cache-dir" in installs[0]
+    assert installs[0].endswith("--requirement /tmp/requirements-serving.lock")
+    assert "COPY src/requirements-serving.lock /tmp/" in dockerfile
+    ours = bento.ROOT / "requirements-serving.lock"
+    assert (built[1] / "src" / "requirements-serving.lock").read_bytes() == ours.read_bytes()
+
+
+def test_its_image_gets_no_tools_that_build(dockerfile):
+    for tool in ("build-essential", "gcc", "g++", "make", "git", "gnupg2"):
+        assert not [line for line in dockerfile if re.search(rf"(?<![\w+-]){re.escape(tool)}(?![\w+-])", line)], tool
+
+
+def test_its_image_is_made_on_any_base_and_carries_the_made_parts_over(dockerfile):
+    assert dockerfile[0] == "ARG BASE_IMAGE=python:3.11-slim"
+    stages = [line for line in dockerfile if line.startswith("FROM ")]
+    assert stages == ["FROM ${BASE_IMAGE} AS made", "FROM ${BASE_IMAGE}"]
+    final = dockerfile[dockerfile.index(stages[1]) :]
+    assert all(line.startswith("COPY --from=made ") for line in final if line.startswith(("COPY", "ADD")))
+
+
+def test_its_image_serves_the_models_of_the_bento_and_sends_nothing_home(dockerfile):
+    settings = dict(pair.split("=", 1) for line in dockerfile if line.startswith("ENV ") for pair in line.split()[1:])
+    assert settings["ROWCAST_REPOSITORY"] == settings["BENTO_PATH"] + "/src/models/repository"
+    assert settings["BENTOML_DO_NOT_TRACK"] == "true"
+    assert settings["BENTOML_CONTAINERIZED"] == "true"
+    assert settings["BENTOML_HOME"] == "/tmp/bentoml"
+
+
+@pytest.fixture
+def published(tmp_path):
+    """A repository of flights:1, flights:2 and other:1."""
+    repository = Repository(tmp_path / "repository")
+    for name in ("flights", "flights", "other"):
+        repository.publish(name, handmade.manifest(), {"model.onnx": handmade.graph()})
+    return repository
+
+
+@pytest.mark.parametrize(
+    ("models", "held"),
+    [
+        ("flights:1", ["flights:1"]),
+        ("flights:1,other", ["flights:1", "other:1"]),
+        ("flights:2,flights:1,flights", ["flights:1", "flights:2"]),
+        ("", ["flights:2", "other:1"]),
+    ],
+)
+def test_a_bento_is_made_of_the_chosen_versions_alone(published, tmp_path, models, held):
+    context = tmp_path / "context"
+    context.mkdir()
+    assert stage(Settings(repository=published.root, models=models), context) == held
+    copy = Repository(context / "models" / "repository")
+    assert [f"{name}:{version}" for name in copy.names() for version in copy.versions(name)] == held
+
+
+def test_a_bento_is_made_of_what_bentoml_build_takes_from_the_checkout(built, published, tmp_path):
+    context = tmp_path / "context"
+    context.mkdir()
+    stage(Settings(repository=published.root, models="flights:1"), context)
+    staged = {file.relative_to(context).as_posix() for file in context.rglob("*") if file.is_file()}
+    taken = {file.relative_to(built[1] / "src").as_posix() for file in (built[1] / "src").rglob("*") if file.is_file()}
+    assert taken - staged == set()
+    assert staged - taken == {"image/Dockerfile.j2"}
+
+
+def test_a_bento_is_not_made_of_a_version_that_was_changed(published, tmp_path):
+    with (published.root / "flights" / "1" / "model.onnx").open("ab") as stream:
+        stream.write(b"x")
+    (tmp_path / "context").mkdir()
+    with pytest.raises(ModelRefused):
+        stage(Settings(repository=published.root, models="flights:1"), tmp_path / "context")
+
+
+def test_a_bento_without_a_model_is_refused(tmp_path):
+    (tmp_path / "context").mkdir()
+    with pytest.raises(ModelNotFound, match="a bento needs a model, however: there is none in"):
+        stage(Settings(repository=tmp_path / "empty"), tmp_path / "context")
+
+
+def test_a_bento_of_a_version_that_is_not_there_is_refused(published, tmp_path):
+    (tmp_path / "context").mkdir()
+    with pytest.raises(ModelNotFound, match="model 'flights' has no version 9; versions: 1, 2"):
+        stage(Settings(repository=published.root, models="flights:9"), tmp_path / "context")
 
 
 def test_it_serves_its_model_from_its_path(built):

@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = {"models", "training", "service", "loadtest", "rowcast"}
-MAY_IMPORT = {"models": set(), "training": {"models"}, "service": {"models"}, "loadtest": {"models"}}
+ROOMS = {"models", "training", "service", "loadtest", "image", "rowcast"}
+MAY_IMPORT = {
+    "models": set(),
+    "training": {"models"},
+    "service": {"models"},
+    "loadtest": {"models"},
+    "image": {"models", "service"},
+}
 TRAINING_ONLY = {"torch", "polars", "onnx", "onnx_ir", "onnxscript", "sklearn", "safetensors", "pandas"}
 
 
@@ -35,7 +41,7 @@ def test_imports_go_one_way(room):
         assert not foreign, f"{file.relative_to(ROOT)} imports {foreign}"
 
 
-@pytest.mark.parametrize("room", ["models", "service", "loadtest"])
+@pytest.mark.parametrize("room", ["models", "service", "loadtest", "image"])
 def test_only_training_names_what_training_needs(room):
     for file in (ROOT / room).glob("*.py"):
         assert not imported_modules(file) & TRAINING_ONLY, file
