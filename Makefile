@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory
+.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lock-serving:
 	  && { echo '# What serving needs, exact and with hashes, for every platform. Written by `make lock`.'; cat $$tools/lock; } \
 	       > requirements-serving.lock
 
+bento: $(MADE)  ## Build a bento of chosen versions: make bento MODELS=flights:3,other (the latest of each)
+	@ROWCAST_MODELS="$(or $(MODELS),$(ROWCAST_MODELS))" $(BIN)/python -m image.bento
+
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
 	$(BIN)/python -m tests.benchmarks.flights_auc
 
@@ -61,6 +64,9 @@ proof-raw-rows: $(MADE)  ## Compare 10,000 raw flights over HTTP with bare ONNX 
 
 proof-bento: $(MADE)  ## Build a bento, install just its requirements, and serve from there
 	$(BIN)/python -m tests.proofs.bento
+
+image-test: $(MADE)  ## Build the container image, run it and look inside (root, buildah, debootstrap; or BASE=an image)
+	$(BIN)/python -m tests.proofs.image $(if $(BASE),--base $(BASE))
 
 proof-store: $(MADE)  ## Kill publishes, fill the disk, mutate models: the store holds
 	$(BIN)/python -m tests.proofs.store
