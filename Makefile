@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test
+.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(MADE)  ## Train on a year of real flights, publish the model and serve i
 
 test: $(MADE)  ## Run the test suite
 	$(BIN)/python -m pytest
+
+fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoder, and 6,000 wrong requests on the service
+	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
 
 check: lint types test  ## Lint, types and tests
 
@@ -55,6 +58,12 @@ bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in
 
 bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
 	$(BIN)/python -m loadtest.bench_serving
+
+bench-stalls: $(MADE)  ## Measure the slowest requests of a minute at half load, beside the server by hand
+	$(BIN)/python -m loadtest.bench_stalls
+
+bench-request: $(MADE)  ## Measure where the microseconds of a request go
+	$(BIN)/python -m tests.benchmarks.request
 
 bench-start: $(MADE)  ## Measure cold start and memory of a worker (after make demo)
 	$(BIN)/python -m tests.benchmarks.start
