@@ -229,12 +229,13 @@ def _text_of(manifest: Manifest) -> bytes:
 
 def _read(file: Path) -> bytes:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would keep us waiting
     except OSError as error:
         raise ModelRefused(f"{file} cannot be read as a plain file: {error.strerror}") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelRefused(f"{file} is not a plain file")
     with os.fdopen(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ModelRefused(f"{file} is not a plain file")
         return stream.read()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,8 @@ class Session:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.inter_op.allow_spinning", "0")
+        # without it, a graph that comes as bytes reads its external data from the working directory
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         wanted = providers(device)
         try:
             self._session = ort.InferenceSession(graph, options, providers=wanted)

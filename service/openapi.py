@@ -9,8 +9,6 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
-
-
 _SCHEMA = "Refusal"
 _REFUSAL = {
     "type": "object",
@@ -26,7 +24,10 @@ _REFUSAL = {
                 "type": "object",
                 "required": ["path", "message"],
                 "additionalProperties": False,
-                "properties": {"path": {"type": "string", "example": "rows[3].distance"}, "message": {"type": "string"}},
+                "properties": {
+                    "path": {"type": "string", "example": "rows[3].distance"},
+                    "message": {"type": "string"},
+                },
             },
         },
     },

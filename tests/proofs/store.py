@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import random
 import resource
@@ -23,7 +24,6 @@ from models import ModelRefused, Repository, Session
 from models.repository import open_version
 from tests import handmade
 
-KILLS, MUTATIONS = 200, 1000
 FILES = {"model.onnx": handmade.graph(), "weights.safetensors": b"w" * 700_000, "config.toml": b"c" * 3_000}
 
 
@@ -54,10 +54,10 @@ def all_whole(root: Path) -> bool:
     return versions == list(range(1, len(versions) + 1))
 
 
-def killed(root: Path, rng: random.Random) -> tuple[int, int]:
+def killed(root: Path, rng: random.Random, kills: int) -> tuple[int, int]:
     """Kills survived, and how many of them left a half-written folder behind for the next publish to clear."""
     survived = left = 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         process = child(lambda: publish_for_ever(root))
         time.sleep(rng.uniform(0.001, 0.03))
         os.kill(process, signal.SIGKILL)
@@ -93,12 +93,12 @@ def full_disk(root: Path) -> tuple[int, int]:
     return failed, intact
 
 
-def mutated(root: Path, rng: random.Random) -> int:
+def mutated(root: Path, rng: random.Random, mutations: int) -> int:
     """How many of the mutated models were refused."""
     path = Repository(root).publish("flights", handmade.manifest(), FILES | {"weights.safetensors": b"w" * 999}).path
     names = [*FILES, "model.json"]
     refused = 0
-    for _ in range(MUTATIONS):
+    for _ in range(mutations):
         file = path / rng.choice(names)
         original = file.read_bytes()
         changed = original
@@ -132,15 +132,20 @@ def mutate(content: bytes, rng: random.Random) -> bytes:
 
 def main() -> int:
     """Run the three; 0 when nothing was lost and nothing slipped through."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--mutations", type=int, default=1000)
+    options = parser.parse_args()
     rng = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        survived, left = killed(Path(folder) / "killed", rng)
+        survived, left = killed(Path(folder) / "killed", rng, options.kills)
         failed, intact = full_disk(Path(folder) / "full")
-        refused = mutated(Path(folder) / "mutated", rng)
-    print(f"killed while publishing: {survived} of {KILLS} left every version whole ({left} left a folder to clear)")
+        refused = mutated(Path(folder) / "mutated", rng, options.mutations)
+    whole = f"{survived} of {options.kills} left every version whole"
+    print(f"killed while publishing: {whole} ({left} left a folder to clear)")
     print(f"writes that failed: {failed} of 9, the old version intact after {intact}")
-    print(f"mutated models: {refused:,} of {MUTATIONS:,} refused")
-    return 0 if (survived, failed, intact, refused) == (KILLS, 9, 9, MUTATIONS) else 1
+    print(f"mutated models: {refused:,} of {options.mutations:,} refused")
+    return 0 if (survived, failed, intact, refused) == (options.kills, 9, 9, options.mutations) else 1
 
 
 if __name__ == "__main__":

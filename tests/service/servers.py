@@ -74,15 +74,6 @@ class Server:
         assert answer.status_code == 200, answer.text
         return list(answer.json()["predictions"])
 
-    def talk(self, sent: bytes) -> bytes:
-        """What a plain socket gets back for ``sent``, until the service closes."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
-            connection.sendall(sent)
-            answer = b""
-            while chunk := connection.recv(65536):
-                answer += chunk
-        return answer
-
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
 from tests import handmade
-from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows
-from tests.service.servers import ROOT, Server, command, environment, free_port, publish_flights, serving
+from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, Payload, rows
+from tests.service.servers import ROOT, Server, command, environment, free_port, serving
 
 ROWS = [
     ROW,
@@ -37,95 +33,6 @@ def test_predictions_are_those_of_the_graph(server: Server) -> None:
         late = [prediction["probabilities"]["late"] for prediction in predictions]
         assert late == pytest.approx([handmade.late(row) for row in ROWS], abs=1e-6)
         assert [p["label"] for p in predictions] == ["late" if x > 0.5 else "on time" for x in late]
-
-
-@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.name)
-def test_a_hostile_payload_gets_its_code_and_leaves_no_trace(server: Server, payload: Payload) -> None:
-    before = server.post("/predict", GOOD).content
-    answer = server.post("/predict", payload.body)
-    assert answer.status_code == (413 if len(payload.body) > 2 * 2**20 else payload.status)
-    content = answer.json()
-    assert set(content) <= {"error", "errors"}
-    assert isinstance(content["error"], str)
-    for leak in ("Traceback", "pydantic", "bentoml", ".py", str(ROOT)):
-        assert leak not in answer.text
-    assert server.post("/predict", GOOD).content == before
-
-
-@pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED)
-def test_an_unusual_payload_is_answered_with_finite_numbers(server: Server, body: bytes) -> None:
-    answer = server.post("/predict", body)
-    assert answer.status_code == 200
-    predictions = answer.json()["predictions"]
-    assert len(predictions) == len(json.loads(body)["rows"])
-    assert all(math.isfinite(p) for prediction in predictions for p in prediction["probabilities"].values())
-
-
-def test_bodies_and_rows_beyond_the_limit_are_refused(server: Server) -> None:
-    declared = server.post("/predict", b" " * (2 * 2**20 + 1))
-    chunked = httpx.post(
-        server.url + "/predict",
-        content=(b" " * 65536 for _ in range(100)),
-        headers={"content-type": "application/json"},
-        timeout=30,
-    )
-    many = server.post("/predict", rows(*[{"distance": 1, "stops": 1, "carrier": ""}] * 4097))
-    assert [answer.status_code for answer in (declared, chunked, many)] == [413, 413, 413]
-    assert declared.json() == chunked.json()
-    assert many.json()["error"].startswith("a request holds at most 4,096 rows, however: 4,097")
-
-
-def test_only_plain_json_is_taken(server: Server) -> None:
-    assert server.post("/predict", GOOD, "application/json; charset=utf-8").status_code == 200
-    for content_type in (
-        "text/plain",
-        "text/json",
-        "application/json; charset=latin-1",
-        "application/vnd.bentoml+pickle",
-        "Application/VND.BentoML+Pickle",
-        "multipart/form-data; boundary=x",
-    ):
-        answer = server.post("/predict", GOOD, content_type)
-        assert (answer.status_code, list(answer.json())) == (415, ["error"])
-    assert server.post("/predict", GOOD, content_encoding="gzip").status_code == 415
-
-
-def test_unknown_models_and_wrong_methods(server: Server) -> None:
-    for path in (
-        "/models/other/predict",
-        "/models/flights/versions/9/predict",
-        "/models/%2e%2e%2f%2e%2e%2fetc%2fpasswd/predict",
-        "/models/flights%00/predict",
-        f"/models/{'a' * 256}/predict",
-        "/nowhere",
-    ):
-        answer = server.post(path, GOOD)
-        assert (answer.status_code, list(answer.json())) == (404, ["error"])
-    answer = server.get("/predict")
-    assert (answer.status_code, answer.headers["allow"], list(answer.json())) == (405, "POST", ["error"])
-
-
-def test_a_path_with_dots_reads_nothing(server: Server) -> None:
-    sent = b"GET /models/../../../../etc/passwd HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
-    answer = server.talk(sent)
-    assert answer.startswith(b"HTTP/1.1 404 ")
-    assert b"root:" not in answer
-
-
-def test_a_caller_who_hangs_up_halfway_harms_nobody(server: Server) -> None:
-    before = server.post("/predict", GOOD).content
-    for _ in range(20):
-        with socket.create_connection(("127.0.0.1", server.port)) as connection:
-            head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n"
-            connection.sendall(head + GOOD[:50])
-    assert server.post("/predict", GOOD).content == before
-
-
-def test_a_million_bytes_in_tiny_chunks_are_one_body(server: Server) -> None:
-    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in b" " * 100_000 + GOOD)
-    answer = server.talk(head + b"transfer-encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 def test_the_pages_of_the_service(server: Server) -> None:
@@ -162,32 +69,6 @@ def test_the_page_of_bentoml_still_works(server: Server) -> None:
     assert server.get("/").status_code == 200
     assert server.get("/static_content/swagger-ui.css").status_code == 200
     assert server.get("/schema.json").status_code == 200
-
-
-@pytest.mark.parametrize(
-    "sent",
-    [
-        b"no HTTP at all\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /models/\0 HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\ncontent-length: 6\r\n\r\n",
-        b"POST /predict HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-    ],
-)
-def test_what_is_no_http_is_refused_in_json_and_the_connection_closed(server: Server, sent: bytes) -> None:
-    head, _, body = server.talk(sent).partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 ")
-    assert json.loads(body) == {"error": "the bytes are no valid HTTP request"}
-    assert server.get("/livez").status_code == 200
-
-
-def test_a_caller_who_sends_too_much_and_asks_to_close_still_reads_why(server: Server) -> None:
-    head = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\nconnection: close\r\n"
-    body = b" " * 2**24
-    answer = server.talk(head + b"content-length: %d\r\n\r\n" % len(body) + body)
-    assert answer.startswith(b"HTTP/1.1 413 ")
-    assert b'{"error":"a body holds at most 2,097,152 bytes' in answer
 
 
 def test_the_docs_describe_the_columns_with_an_example(server: Server) -> None:
@@ -256,21 +137,6 @@ def test_several_models_have_no_route_without_a_name(typed_server: Server) -> No
     assert answer.json()["error"].endswith("rows are sent to /models/delay/predict, /models/flights/predict")
 
 
-def test_sigterm_flips_readiness_first_and_fails_no_request(one_model: Path, tmp_path: Path) -> None:
-    codes: list[int] = []
-    readiness: list[int] = []
-    with serving(one_model, tmp_path, grace="3") as server:
-        server.process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + 1
-        while time.monotonic() < deadline:
-            codes.append(server.post("/predict", GOOD).status_code)
-            readiness.append(server.get("/readyz").status_code)
-        assert server.process.wait(20) == 0
-    assert set(codes) == {200}
-    assert readiness[-1] == 503
-    assert readiness == sorted(readiness)  # it never comes back
-
-
 def test_stopping_leaves_no_process(one_model: Path, tmp_path: Path) -> None:
     with serving(one_model, tmp_path, workers="2") as server:
         family = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
@@ -309,34 +175,6 @@ def test_a_killed_worker_is_replaced_and_a_killed_supervisor_takes_its_workers_a
             time.sleep(0.05)
 
 
-@pytest.mark.parametrize("front", ["on", "off"])
-def test_more_than_it_can_do_is_refused_with_429_and_never_fails(one_model: Path, tmp_path: Path, front: str) -> None:
-    with serving(one_model, tmp_path, max_queue="1", front=front) as server:
-        expected = server.post("/predict", rows(*[ROW] * 4096)).content
-        enough = threading.Event()
-
-        def ask(_: int) -> list[httpx.Response]:
-            answers: list[httpx.Response] = []
-            while not enough.is_set() and len(answers) < 200:
-                answers.append(server.post("/predict", rows(*[ROW] * 4096)))
-                if answers[-1].status_code != 200:
-                    enough.set()
-            return answers
-
-        with ThreadPoolExecutor(12) as callers:
-            answers = [answer for some in callers.map(ask, range(12)) for answer in some]
-        assert {answer.status_code for answer in answers} == {200, 429}
-        for answer in answers:
-            if answer.status_code == 200:
-                assert answer.content == expected
-            else:
-                assert int(answer.headers["retry-after"]) >= 1
-                assert list(answer.json()) == ["error"]
-        assert server.post("/predict", rows(*[ROW] * 4096)).content == expected
-        n_refused = sum(answer.status_code == 429 for answer in answers)
-        assert f'rowcast_refused_requests_total{{model="flights"}} {n_refused}.0' in server.get("/metrics").text
-
-
 def refused(tmp_path: Path, repository: Path, **settings: str) -> str:
     """What ``bentoml serve`` says when it does not start."""
     env = environment(tmp_path, repository=str(repository), **settings)
@@ -353,15 +191,6 @@ def test_an_empty_repository_refuses_to_start_and_names_the_way_out(tmp_path: Pa
     assert f"there is no model in {tmp_path / 'none'}: make one with rowcast train TABLE --target COLUMN" in refused(
         tmp_path, tmp_path / "none"
     )
-
-
-def test_a_changed_model_refuses_to_start(tmp_path: Path) -> None:
-    publish_flights(tmp_path / "repository")
-    graph = tmp_path / "repository/flights/1/model.onnx"
-    content = bytearray(graph.read_bytes())
-    content[len(content) // 2] ^= 1
-    graph.write_bytes(content)
-    assert "is not the file that was published: its SHA-256 differs" in refused(tmp_path, tmp_path / "repository")
 
 
 @pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="there is a GPU")
