@@ -66,7 +66,8 @@ def _is_usual(text: str) -> bool:
     marks = text[4:20:3]
     if marks == "--T::Z":
         return len(text) == 20 and text[11:13] != "24"
-    return marks == "--T::." and len(text) == 27 and text[26] == "Z" and text[11:13] != "24"
+    # A fraction of six digits and nothing else: after fewer, Python would read a zone as well ("00.123+01").
+    return marks == "--T::." and len(text) == 27 and text[26] == "Z" and text[11:13] != "24" and text[20:26].isdigit()
 
 
 def _zone_offset(zone: str | None) -> int:

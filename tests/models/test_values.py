@@ -95,7 +95,16 @@ def test_the_quick_way_reads_what_the_pattern_reads_and_no_more(
         assert quick == outcome(text)
 
 
-@pytest.mark.parametrize("text", ["2013-W27-1T08:30:00Z", "2013-07-01T24:00:00Z", "2013-07-01T08:30:00+010000Z"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2013-W27-1T08:30:00Z",
+        "2013-07-01T24:00:00Z",
+        "2013-07-01T08:30:00+010000Z",
+        "2013-07-01T08:30:00.00000ZZ",
+        "2013-07-01T08:30:00.123+01Z",
+    ],
+)
 def test_what_python_reads_besides_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"ISO 8601|exist"):
         parse_timestamp(text)
