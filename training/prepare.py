@@ -102,6 +102,7 @@ def prepare_split(
     if data.group:
         decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
     front = fit_front(train_columns, rules, config.features, trend=not data.split_by_time)
+    decisions += front.decisions
     fitted_target = _target_of(target, split.train)
     decisions += suspected_leaks(train_columns, rules, fitted_target)
 

@@ -135,8 +135,7 @@ def fit_network(
         torch.manual_seed(config.seed)
         objective = Objective(prepared.target, config.objective)
         objective.head.to(device)
-        network = Network(config.network, front.n_features, front.d_encoded, front.level_counts, objective.n_outputs)
-        network = network.to(device)
+        network = network_of(front, objective, config).to(device)
         train_rows = to_batch(prepared.train, front, objective, device)
         validation_rows = to_batch(prepared.validation, front, objective, device)
         how = fit(
@@ -153,6 +152,18 @@ def fit_network(
     _settle(network, train_rows, front)
     decisions = calibrate(objective, network, front, validation_rows)
     return Core(front, network, objective.head).cpu().eval(), how, decisions
+
+
+def network_of(front: Front, objective: Objective, config: Config) -> Network:
+    """A network for a front and an objective, with fresh weights."""
+    return Network(
+        config.network,
+        front.n_features,
+        front.d_encoded,
+        front.level_counts,
+        objective.n_outputs,
+        n_switches=front.n_switches,
+    )
 
 
 def signature_of(prepared: Prepared) -> Signature:

@@ -45,12 +45,13 @@ def front_of(values, **config):
 
 
 def encode(front, *values):
-    return front.encode(torch.tensor([[v] for v in values], dtype=torch.float64))
+    numbers, switches = front.encode(torch.tensor([[v] for v in values], dtype=torch.float64))
+    return torch.cat([numbers.flatten(1), switches.flatten(1)], dim=1)
 
 
 def test_a_number_is_written_as_how_far_it_has_come_through_its_bins():
     front = front_of([0.0, 1.0, 3.0, 7.0])
-    through = encode(front, 0.0, 0.5, 3.0, 5.0, 7.0)[:, 0, :3]
+    through = encode(front, 0.0, 0.5, 3.0, 5.0, 7.0)[:, :3]
     assert through.tolist() == [[0, 0, 0], [0.5, 0, 0], [1, 1, 0], [1, 1, 0.5], [1, 1, 1]]
 
 
@@ -71,7 +72,7 @@ def test_a_minute_is_told_from_the_next_at_the_scale_of_an_epoch():
 
 def test_missing_is_a_value_of_its_own_where_training_saw_it_and_the_median_where_not():
     seen = front_of([1.0, 2.0, 3.0, np.nan])
-    missing = encode(seen, float("nan"))[0, 0]
+    missing = encode(seen, float("nan"))[0]
     assert missing[-1] == 1
     assert missing[:-1].abs().max() == 0
     unseen = front_of([1.0, 2.0, 3.0])
@@ -84,8 +85,24 @@ def test_an_encoding_is_always_finite_and_bounded(training, served):
     front = front_of(training)
     encoded = encode(front, served)
     assert torch.isfinite(encoded).all()
-    assert encoded[..., :-2].min() >= 0
-    assert encoded[..., :-2].max() <= 1
+    through = encoded[:, :-2]
+    assert ((through >= 0) & (through <= 1)).all()
+
+
+def test_a_value_that_fills_most_rows_takes_one_bin_and_leaves_the_others_to_the_rest():
+    rest = np.arange(1.0, 1001.0)
+    edges = front_of(np.concatenate([np.zeros(50_000), rest]), bins=10).bins.edges[0]
+    assert len(edges) == 10
+    assert (edges[1:].diff() > 100).all()
+    assert edges[0] == 0
+
+
+def test_a_number_of_two_values_is_a_switch():
+    front = front_of([3.0, 5.0, 5.0, np.nan])
+    assert (front.n_features, front.n_switches) == (0, 1)
+    low, high, missing = encode(front, 3.0, 5.0, float("nan")).tolist()
+    assert low[0] < 0 < high[0]
+    assert missing == [0.0, 1.0]
 
 
 def category_front(levels, **config):

@@ -8,42 +8,60 @@ import torch
 
 from training.columns import ColumnRule
 from training.config import Config
-from training.features import FeaturesConfig, fit_front
+from training.features import Encoded, FeaturesConfig, fit_front
 from training.fit import Batch, FitConfig
-from training.network import ACTIVATIONS, Dropout, EnsembleLinear, Network, NetworkConfig
+from training.network import ACTIVATIONS, Dropout, MemberScales, Network, NetworkConfig
 from training.objective import Objective, ObjectiveConfig
 from training.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from training.target import Target
+from training.train import network_of
 
 
-@pytest.mark.parametrize(("features", "levels"), [(3, (4, 5)), (3, ()), (0, (4, 5))])
+def encoded(rows, features, width, switches=0):
+    return Encoded(torch.rand(rows, features, width), torch.rand(rows, switches, 2))
+
+
+def codes(rows, levels=()):
+    return torch.ones(rows, len(levels), dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("features", "switches", "levels"), [(3, 2, (4, 5)), (3, 0, ()), (0, 0, (4, 5)), (0, 2, ()), (0, 1, (4,))]
+)
 @pytest.mark.parametrize("members", [1, 4])
-def test_a_network_takes_any_mix_of_columns(features, levels, members):
-    network = Network(NetworkConfig(members=members, layers=(16, 8)), features, 6, levels, 3)
-    outputs = network(torch.rand(7, features, 6), torch.ones(7, len(levels), dtype=torch.int64))
+def test_a_network_takes_any_mix_of_columns(features, switches, levels, members):
+    network = Network(NetworkConfig(members=members, layers=(16, 8)), features, 6, levels, 3, n_switches=switches)
+    outputs = network(encoded(7, features, 6, switches), codes(7, levels))
     assert outputs.shape == (members, 7, 3)
 
 
 def test_members_differ_from_the_start_and_share_their_weights():
     torch.manual_seed(0)
     many, one = (Network(NetworkConfig(members=m), 5, 10, (), 1) for m in (8, 1))
-    outputs = many(torch.rand(3, 5, 10), torch.zeros(3, 0, dtype=torch.int64))
+    outputs = many(encoded(3, 5, 10), codes(3))
     assert len(torch.unique(outputs[:, 0, 0])) == 8
     count = [sum(p.numel() for p in network.parameters()) for network in (many, one)]
     assert count[0] < 1.25 * count[1]
 
 
-def test_one_member_is_a_plain_linear_layer():
-    layer = EnsembleLinear(4, 3, members=1)
-    x = torch.rand(1, 5, 4)
-    assert torch.equal(layer(x), x @ layer.weight + layer.bias)
-    assert {name for name, _ in layer.named_parameters()} == {"weight", "bias"}
+def test_one_member_is_a_plain_network():
+    network = Network(NetworkConfig(members=1, layers=(4,)), 3, 6, (), 1)
+    assert network.scales is None
+    assert {name for name, _ in network.layers.named_parameters()} == {"0.weight", "0.bias"}
+
+
+def test_a_member_sees_every_column_at_one_scale_of_its_own_at_first():
+    scales = MemberScales(4, [3, 1])
+    seen = scales(torch.ones(1, 1, 4))[:, 0]
+    assert seen.shape == (4, 4)
+    assert torch.equal(seen[:, 0], seen[:, 2])
+    assert len(torch.unique(seen[:, [0, 3]])) == 8
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_trains(activation):
     network = Network(NetworkConfig(activation=activation, layers=(8,)), 2, 4, (), 1)
-    network(torch.rand(6, 2, 4), torch.zeros(6, 0, dtype=torch.int64)).sum().backward()
+    network(encoded(6, 2, 4), codes(6)).sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
@@ -71,22 +89,26 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optim
     """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""
     rng = np.random.default_rng(0)
     columns = {
-        "x": rng.normal(size=40),
+        "x": np.sort(rng.normal(size=40)),
+        "near": np.sort(rng.normal(size=40)),
+        "two": np.array([0.0, 1.0] * 20),
         "t": np.arange(40) * 86_400_000_000,
         "c": np.array(["a", "b"] * 20, dtype=object),
     }
-    kinds = {"x": "number", "t": "timestamp", "c": "category"}
+    kinds = {"x": "number", "near": "number", "two": "integer", "t": "timestamp", "c": "category"}
     rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
     front = fit_front(columns, rules, FeaturesConfig())
     values = rng.normal(size=40) if task == "regression" else np.array(["no", "yes"] * 20, dtype=object)
     objective = Objective(Target("y", task, values, () if task == "regression" else ("no", "yes")), ObjectiveConfig())
     config = OptimizerConfig(name=optimizer)
-    network = Network(NetworkConfig(), front.n_features, front.d_encoded, front.level_counts, objective.n_outputs)
+    network = network_of(front, objective, Config())
+    assert front.oblique is not None
+    assert front.n_switches == 1
 
-    numbers, moments, codes = (tensor.to("meta") for tensor in front.raw(columns))
+    numbers, moments, levels = (tensor.to("meta") for tensor in front.raw(columns))
     front, network = front.to("meta"), network.to("meta")
     objective.head.to("meta")
-    batch = Batch(front.derive(numbers, moments), codes, objective.encode(values).to("meta"))
+    batch = Batch(front.derive(numbers, moments), levels, objective.encode(values).to("meta"))
     stepper, average = make_optimizer(network, config), WeightAverage(network, config.average)
     loss = objective.loss(network(front.encode(batch.features), batch.codes), batch.target)
     loss.backward()
