@@ -22,7 +22,11 @@ from training.settings import ComponentConfig, explain, valid_range
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # about a minute on two cores
-    "quick": {"fit": {"patience": 8, "row_visits": 800_000}},
+    "quick": {
+        "network": {"members": 4},
+        "features": {"oblique_angles": 4},
+        "fit": {"patience": 8, "row_visits": 800_000},
+    },
     "balanced": {},
     # as long as it takes
     "best": {

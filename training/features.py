@@ -52,10 +52,9 @@ class FeaturesConfig(ComponentConfig):
     bins: int = Field(48, ge=2, le=256)
     """Quantile bins of a number at most; 48 as in TabM. Fewer when a table has very many numbers."""
     oblique_angles: int = Field(6, ge=0, le=32)
-    """Directions along which numbers that belong together are also read; 0 for none. 6 as in the trials that found them
-    worth more than a larger network; with 4 about two thirds of the gain."""
+    """Directions along which numbers that belong together are also read; 0 for none."""
     oblique_correlation: float = Field(0.7, ge=0.0, le=1.0)
-    """Absolute rank correlation from which two numbers belong together."""
+    """Absolute rank correlation from which two numbers may belong together."""
     oblique_pairs: int = Field(8, ge=0, le=1000)
     """Pairs that are read so at most, the closest ones: each costs as much as oblique_angles further columns."""
     min_level_rows: int = Field(3, ge=1)
@@ -262,7 +261,12 @@ def _day_of_month(day: Tensor) -> Tensor:
 
 
 def fit_front(
-    columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule], config: FeaturesConfig, *, trend: bool = True
+    columns: Mapping[str, NDArray[Any]],
+    rules: Sequence[ColumnRule],
+    config: FeaturesConfig,
+    target: NDArray[Any],
+    *,
+    trend: bool = True,
 ) -> Front:
     """Fit the front to training rows.
 
@@ -270,6 +274,7 @@ def fit_front(
         columns: name to array ``[training rows]``, as :func:`training.columns.read_column` gives them.
         rules: the columns to use, in graph order.
         config: how columns become numbers.
+        target: of the same rows, ``[training rows]``: numbers or labels, which tell what numbers belong together.
         trend: whether time itself may be an input; not when the table is split by time.
     """
     calendar = {
@@ -281,6 +286,7 @@ def fit_front(
     ]
     oblique = fit_oblique(
         np.stack(features, axis=1) if features else np.zeros((0, 0)),
+        target,
         angles=config.oblique_angles,
         correlation=config.oblique_correlation,
         max_pairs=config.oblique_pairs,

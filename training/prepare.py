@@ -101,9 +101,9 @@ def prepare_split(
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
     if data.group:
         decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
-    front = fit_front(train_columns, rules, config.features, trend=not data.split_by_time)
-    decisions += front.decisions
     fitted_target = _target_of(target, split.train)
+    front = fit_front(train_columns, rules, config.features, fitted_target.values, trend=not data.split_by_time)
+    decisions += front.decisions
     decisions += suspected_leaks(train_columns, rules, fitted_target)
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:

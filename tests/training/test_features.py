@@ -14,6 +14,8 @@ from models.signature import MISSING_TIMESTAMP
 from training.columns import ColumnRule
 from training.features import UNKNOWN_CODE, FeaturesConfig, calendar_part, fit_front
 
+NO_TARGET = np.zeros(0)
+"""These fronts hold no pair of numbers that a target would be asked about."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes().map(lambda moment: moment.replace(tzinfo=UTC))
 
@@ -41,7 +43,7 @@ def test_the_season_is_within_two_days_of_the_day_of_the_year(moment):
 
 def front_of(values, **config):
     columns = {"x": np.asarray(values, np.float64)}
-    return fit_front(columns, [ColumnRule("x", "number", False, frozenset())], FeaturesConfig(**config))
+    return fit_front(columns, [ColumnRule("x", "number", False, frozenset())], FeaturesConfig(**config), NO_TARGET)
 
 
 def encode(front, *values):
@@ -107,7 +109,7 @@ def test_a_number_of_two_values_is_a_switch():
 
 def category_front(levels, **config):
     columns = {"c": np.array(levels, dtype=object)}
-    return fit_front(columns, [ColumnRule("c", "category", True, frozenset())], FeaturesConfig(**config))
+    return fit_front(columns, [ColumnRule("c", "category", True, frozenset())], FeaturesConfig(**config), NO_TARGET)
 
 
 def test_levels_are_coded_by_frequency_and_rare_ones_pooled():
@@ -126,7 +128,7 @@ def test_a_table_of_thousands_of_numbers_gets_fewer_bins_for_each():
     rng = np.random.default_rng(0)
     columns = {f"x{i}": rng.normal(size=30) for i in range(1500)}
     rules = [ColumnRule(name, "number", False, frozenset()) for name in columns]
-    assert fit_front(columns, rules, FeaturesConfig()).d_encoded == 2 + 2
+    assert fit_front(columns, rules, FeaturesConfig(), np.zeros(30)).d_encoded == 2 + 2
 
 
 DAY = 86_400_000_000
@@ -135,7 +137,7 @@ DAY = 86_400_000_000
 def calendar_of(moments, **kwargs):
     columns = {"t": np.asarray(moments, np.int64)}
     rules = [ColumnRule("t", "timestamp", False, frozenset())]
-    return fit_front(columns, rules, FeaturesConfig(), **kwargs).calendar["t"]
+    return fit_front(columns, rules, FeaturesConfig(), NO_TARGET, **kwargs).calendar["t"]
 
 
 def test_a_cycle_is_read_only_where_training_went_through_it_twice():
@@ -148,7 +150,7 @@ def test_a_cycle_is_read_only_where_training_went_through_it_twice():
 
 def test_a_missing_moment_is_missing_in_every_part():
     columns = {"t": np.append(np.arange(800) * DAY, MISSING_TIMESTAMP)}
-    front = fit_front(columns, [ColumnRule("t", "timestamp", True, frozenset())], FeaturesConfig())
+    front = fit_front(columns, [ColumnRule("t", "timestamp", True, frozenset())], FeaturesConfig(), NO_TARGET)
     numbers, moments, _ = front.raw(columns)
     derived = front.derive(numbers, moments)
     assert torch.isnan(derived[-1]).all()

@@ -16,6 +16,8 @@ from training.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from training.target import Target
 from training.train import network_of
 
+ROWS = 400
+
 
 def encoded(rows, features, width, switches=0):
     return Encoded(torch.rand(rows, features, width), torch.rand(rows, switches, 2))
@@ -89,16 +91,17 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optim
     """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""
     rng = np.random.default_rng(0)
     columns = {
-        "x": np.sort(rng.normal(size=40)),
-        "near": np.sort(rng.normal(size=40)),
-        "two": np.array([0.0, 1.0] * 20),
-        "t": np.arange(40) * 86_400_000_000,
-        "c": np.array(["a", "b"] * 20, dtype=object),
+        "x": (x := rng.normal(size=ROWS)),
+        "near": x + 0.3 * rng.normal(size=ROWS),
+        "two": np.array([0.0, 1.0] * (ROWS // 2)),
+        "t": np.arange(ROWS) * 86_400_000_000,
+        "c": np.array(["a", "b"] * (ROWS // 2), dtype=object),
     }
     kinds = {"x": "number", "near": "number", "two": "integer", "t": "timestamp", "c": "category"}
     rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
-    front = fit_front(columns, rules, FeaturesConfig())
-    values = rng.normal(size=40) if task == "regression" else np.array(["no", "yes"] * 20, dtype=object)
+    apart = np.abs(columns["x"] - columns["near"])
+    values = apart if task == "regression" else np.where(apart > np.median(apart), "yes", "no").astype(object)
+    front = fit_front(columns, rules, FeaturesConfig(), values)
     objective = Objective(Target("y", task, values, () if task == "regression" else ("no", "yes")), ObjectiveConfig())
     config = OptimizerConfig(name=optimizer)
     network = network_of(front, objective, Config())

@@ -17,14 +17,33 @@ def place(rows=500):
     return np.stack([x, x + 0.3 * rng.normal(size=rows), rng.normal(size=rows), np.round(x)], axis=1)
 
 
-def fitted(numbers, angles=4, correlation=0.7, max_pairs=8):
-    return fit_oblique(numbers, angles=angles, correlation=correlation, max_pairs=max_pairs)
+def told_by(numbers):
+    """A target that only the distance between the first two numbers tells."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.abs(numbers[:, 0] - numbers[:, 1])
+
+
+def fitted(numbers, target=None, angles=4, correlation=0.7, max_pairs=8):
+    target = told_by(numbers) if target is None else target
+    return fit_oblique(numbers, target, angles=angles, correlation=correlation, max_pairs=max_pairs)
 
 
 def test_close_numbers_are_a_pair_and_others_are_not():
     oblique = fitted(place())
     assert [(i, j) for i, j, _ in oblique.pairs] == [(0, 1)]
     assert 0.9 < oblique.pairs[0][2] < 1.0
+
+
+def test_close_numbers_that_tell_nothing_together_are_no_pair():
+    numbers, noise = place(4000), np.random.default_rng(3).normal(size=4000)
+    assert fitted(numbers, target=numbers[:, 0] + numbers[:, 1] + noise) is None
+    assert fitted(numbers, target=noise) is None
+
+
+def test_classes_tell_of_a_pair_as_numbers_do():
+    numbers = place()
+    far = told_by(numbers) > 0.2
+    assert [(i, j) for i, j, _ in fitted(numbers, target=np.where(far, "far", "near").astype(object)).pairs] == [(0, 1)]
 
 
 def test_a_direction_is_the_sum_of_both_sides_at_its_angle():
@@ -49,9 +68,11 @@ def test_a_direction_is_missing_where_a_side_is():
 
 def test_the_closest_pairs_come_first_and_no_more_than_asked_for():
     rng = np.random.default_rng(1)
-    x = rng.normal(size=400)
-    numbers = np.stack([x, x + 0.5 * rng.normal(size=400), x + 0.1 * rng.normal(size=400)], axis=1)
-    assert [(i, j) for i, j, _ in fitted(numbers, max_pairs=2).pairs] == [(0, 2), (0, 1)]
+    x = rng.normal(size=4000)
+    numbers = np.stack([x, x + 0.5 * rng.normal(size=4000), x + 0.2 * rng.normal(size=4000)], axis=1)
+    target = np.abs(numbers[:, 0] - numbers[:, 1]) + 5 * np.abs(numbers[:, 0] - numbers[:, 2])
+    assert [(i, j) for i, j, _ in fitted(numbers, target, max_pairs=2).pairs] == [(0, 2), (0, 1)]
+    assert [(i, j) for i, j, _ in fitted(numbers, target, max_pairs=1).pairs] == [(0, 2)]
 
 
 def test_there_may_be_none():
@@ -72,7 +93,7 @@ def test_numbers_of_any_size_have_finite_directions():
 def test_the_decision_names_the_columns():
     columns = dict(zip("abcd", place().T, strict=True))
     rules = [ColumnRule(name, "number", False, frozenset()) for name in columns]
-    front = fit_front(columns, rules, FeaturesConfig())
+    front = fit_front(columns, rules, FeaturesConfig(), told_by(place()))
     assert front.decisions == [
         "'a' and 'b' belong together (rank correlation 0.96): they are also read along directions between them"
     ]
