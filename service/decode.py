@@ -20,13 +20,24 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
 from models.errors import Fault, RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.values import EXACT_WHOLE, parse_timestamp
+from service.faults import (
+    BEYOND,
+    EXPECTED,
+    LEFT_OUT,
+    SHOWN,
+    Beyond,
+    brief,
+    refuse,
+    refused,
+    too_many_rows,
+    unknown_column,
+)
 from service.rows import Row, body_type, row_type, values_of
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
@@ -35,16 +46,6 @@ _SMALL = 2**16
 """Bytes whose parsing takes milliseconds, whatever they are."""
 _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""
-_SHOWN = 40
-"""Characters of a wrong value that a message repeats."""
-
-_EXPECTED = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "category": "a string",
-    "timestamp": "an ISO 8601 date or date-time string",
-}
 
 
 class Decoder:
@@ -84,11 +85,11 @@ class Decoder:
             rows = self._unusual(body)
         else:
             if b"\\" in body or body.count(b'"') != 2 * (1 + self._strings(rows)):
-                _refuse(_inexact(body, self.columns))
+                refuse(_inexact(body, self.columns))
         if len(rows) > self.max_rows:
-            raise self._too_many_rows(len(rows))
+            raise too_many_rows(len(rows), self.max_rows)
         if self._settles:
-            _refuse(self._settle(rows))
+            refuse(self._settle(rows))
         return rows
 
     def unseen(self, rows: list[Row]) -> Counter[str]:
@@ -108,7 +109,7 @@ class Decoder:
         except ValidationError:
             raise self._refusal(body) from None
         if len(rows) <= self.max_rows:
-            _refuse(_inexact(body, self.columns))
+            refuse(_inexact(body, self.columns))
         return rows
 
     def _weigh(self, body: bytes) -> None:
@@ -120,8 +121,8 @@ class Decoder:
         if self._plausible(objects, commas):
             return
         if objects > self.max_rows + 1 and not _NESTED.search(bare):
-            raise self._too_many_rows(objects - 1)
-        raise _refused(Fault("rows", "must hold flat rows of the model's columns, however: far more values than those"))
+            raise too_many_rows(objects - 1, self.max_rows)
+        raise refused(Fault("rows", "must hold flat rows of the model's columns, however: far more values than those"))
 
     def _plausible(self, objects: int, commas: int) -> bool:
         return objects <= self.max_rows + 1 and commas <= len(self.columns) * objects + _SLACK
@@ -157,7 +158,7 @@ class Decoder:
                 try:
                     row[name] = parse_timestamp(value)
                 except ValueError as error:
-                    yield Fault(_path(i, name), f"{_brief(value)} {error}")
+                    yield Fault(_path(i, name), f"{brief(value)} {error}")
 
     def _surely_whole(self, rows: list[Row]) -> bool:
         """Whether every integer column of every row holds a whole number, and not null: the quick look."""
@@ -170,39 +171,32 @@ class Decoder:
             return False
         return True
 
-    def _too_many_rows(self, rows: int) -> RequestError:
-        return RequestError(
-            f"a request holds at most {self.max_rows:,} rows, however: {rows:,}; "
-            "send them in several requests, or raise ROWCAST_MAX_ROWS",
-            status=413,
-        )
-
     def _refusal(self, body: bytes) -> RequestError:
         """Why a body that did not validate is refused, fault by fault."""
         try:
             content = pydantic_core.from_json(body)
         except ValueError as error:
-            return _refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
+            return refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
         if not isinstance(content, dict):
-            return _refused(Fault("", f'the body must be an object {{"rows": [...]}}, however: {_brief(content)}'))
+            return refused(Fault("", f'the body must be an object {{"rows": [...]}}, however: {brief(content)}'))
         rows = content.get("rows")
         if isinstance(rows, list) and len(rows) > self.max_rows:
-            return self._too_many_rows(len(rows))
-        faults = [Fault(str(key)[:_SHOWN], 'is unknown: a body holds "rows" only') for key in content if key != "rows"]
+            return too_many_rows(len(rows), self.max_rows)
+        faults = [Fault(str(key)[:SHOWN], 'is unknown: a body holds "rows" only') for key in content if key != "rows"]
         if "rows" not in content:
             faults.append(Fault("rows", "is missing"))
         elif not isinstance(rows, list) or not rows:
-            faults.append(Fault("rows", f"must be a list of at least one row, however: {_brief(rows)}"))
+            faults.append(Fault("rows", f"must be a list of at least one row, however: {brief(rows)}"))
         else:
             for i, row in enumerate(rows):
                 faults.extend(self._row_faults(i, row))
                 if len(faults) >= RequestError.MAX_FAULTS:
                     break
-        return _refused(*faults)
+        return refused(*faults)
 
     def _row_faults(self, i: int, row: Any) -> list[Fault]:
         if not isinstance(row, dict):
-            return [Fault(f"rows[{i}]", f"must be an object of columns, however: {_brief(row)}")]
+            return [Fault(f"rows[{i}]", f"must be an object of columns, however: {brief(row)}")]
         try:
             self._row.validate_python(row)
         except ValidationError as error:
@@ -213,26 +207,19 @@ class Decoder:
     def _fault(self, i: int, name: str, value: Any) -> Fault:
         column = self.columns.get(name)
         if column is None:
-            known = ", ".join(list(self.columns)[:20]) + (", ..." if len(self.columns) > 20 else "")
-            return Fault(_path(i, name[:_SHOWN]), f"is not a column of the model, whose columns are {known}")
-        expected = "a string or a whole number" if column.whole_levels else _EXPECTED[column.kind]
-        return Fault(_path(i, name), f"must be {expected} or null, however: {_brief(value)}")
+            return Fault(_path(i, name[:SHOWN]), unknown_column(self.columns))
+        expected = "a string or a whole number" if column.whole_levels else EXPECTED[column.kind]
+        return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
 
 
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it was sent, equal keys included."""
 
 
-class _Beyond(str):
-    """A whole-number literal beyond 2**53."""
-
-    __slots__ = ()
-
-
-def _whole(literal: str) -> float | _Beyond:
+def _whole(literal: str) -> float | Beyond:
     # int() refuses thousands of digits
-    if len(literal) > _SHOWN or abs(value := int(literal)) > EXACT_WHOLE:
-        return _Beyond(literal)
+    if len(literal) > SHOWN or abs(value := int(literal)) > EXACT_WHOLE:
+        return Beyond(literal)
     return float(value)
 
 
@@ -244,8 +231,8 @@ def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
         for i, row in enumerate(rows):
             yield from (Fault(_path(i, name), "appears more than once in its row") for name in _repeated(row))
             for name, value in row:
-                if isinstance(value, _Beyond) and columns[name].kind != "category":
-                    message = f"must be at most 2**53, or a decimal such as 1e20, however: {_brief(value)}"
+                if isinstance(value, Beyond) and columns[name].kind != "category":
+                    message = f"{BEYOND}, however: {brief(value)}"
                     yield Fault(_path(i, name), message)
 
 
@@ -254,39 +241,8 @@ def _repeated(pairs: _Pairs) -> list[str]:
 
 
 def _missing(i: int, name: str) -> Fault:
-    return Fault(_path(i, name), "is missing: training saw it in every row, so send a value or null")
+    return Fault(_path(i, name), LEFT_OUT)
 
 
 def _path(i: int, name: str) -> str:
     return f"rows[{i}].{name}"
-
-
-def _brief(value: Any) -> str:
-    """A wrong value in a few words, for a message."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return "a list" if value else "an empty list"
-    if isinstance(value, bool) or value is None:
-        return json.dumps(value)
-    if isinstance(value, _Beyond):
-        return value if len(value) <= _SHOWN else value[:_SHOWN] + "..."
-    if isinstance(value, int) and abs(value) >= 10**_SHOWN:  # str() refuses thousands of digits
-        return f"a whole number of more than {_SHOWN} digits"
-    if isinstance(value, float) and not np.isfinite(value):
-        return "NaN, Infinity or a number beyond the range of a double"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-def _refuse(faults: Iterator[Fault]) -> None:
-    found = [fault for fault, _ in zip(faults, range(RequestError.MAX_FAULTS), strict=False)]
-    if found:
-        raise _refused(*found)
-
-
-def _refused(*faults: Fault) -> RequestError:
-    if not faults:  # the two readings of a body disagree: it is refused all the same
-        return RequestError("the body does not fit the model's signature")
-    first = faults[0]
-    return RequestError(f"{first.path}: {first.message}" if first.path else first.message, faults)

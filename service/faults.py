@@ -1,0 +1,83 @@
+"""What is wrong with a request, in words: the rule, and what came instead."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from typing import Any
+
+import numpy as np
+
+from models.errors import Fault, RequestError
+
+SHOWN = 40
+"""Characters of a wrong value that a message repeats."""
+EXPECTED = {
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+    "category": "a string",
+    "timestamp": "an ISO 8601 date or date-time string",
+}
+LEFT_OUT = "is missing: training saw it in every row, so send a value or null"
+BEYOND = "must be at most 2**53, or a decimal such as 1e20"
+"""Of a whole number that a double may not hold."""
+_NAMES_SHOWN = 20
+
+
+class Beyond(str):
+    """A whole-number literal beyond 2**53, as it was written."""
+
+    __slots__ = ()
+
+
+def unknown_column(columns: Collection[str]) -> str:
+    """The message where a name is none of ``columns``."""
+    known = ", ".join(list(columns)[:_NAMES_SHOWN]) + (", ..." if len(columns) > _NAMES_SHOWN else "")
+    return f"is not a column of the model, whose columns are {known}"
+
+
+def too_many_rows(rows: int, max_rows: int) -> RequestError:
+    """The refusal of a request that holds more rows than it may."""
+    return RequestError(
+        f"a request holds at most {max_rows:,} rows, however: {rows:,}; "
+        "send them in several requests, or raise ROWCAST_MAX_ROWS",
+        status=413,
+    )
+
+
+def brief(value: Any) -> str:
+    """A wrong value in a few words."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "a list" if value else "an empty list"
+    if isinstance(value, bool) or value is None:
+        return json.dumps(value)
+    if isinstance(value, Beyond):
+        return value if len(value) <= SHOWN else value[:SHOWN] + "..."
+    if isinstance(value, int) and abs(value) >= 10**SHOWN:  # str() refuses thousands of digits
+        return f"a whole number of more than {SHOWN} digits"
+    if isinstance(value, float) and not np.isfinite(value):
+        return "NaN, Infinity or a number beyond the range of a double"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def refuse(faults: Iterator[Fault]) -> None:
+    """Look at as many faults as a refusal lists.
+
+    Raises:
+        RequestError: there are any.
+    """
+    found = [fault for fault, _ in zip(faults, range(RequestError.MAX_FAULTS), strict=False)]
+    if found:
+        raise refused(*found)
+
+
+def refused(*faults: Fault) -> RequestError:
+    """The refusal of a request for its faults."""
+    if not faults:  # the two readings of a body disagree: it is refused all the same
+        return RequestError("the body does not fit the model's signature")
+    first = faults[0]
+    return RequestError(f"{first.path}: {first.message}" if first.path else first.message, faults)
