@@ -39,6 +39,11 @@ class Predictions:
     def __getitem__(self, rows: slice) -> Predictions:
         return Predictions(*(None if field is None else field[rows] for field in self._fields()))
 
+    @property
+    def finite(self) -> bool:
+        """Whether every number is one: neither NaN nor infinite."""
+        return all(np.isfinite(field).all() for field in self._fields()[1:] if field is not None)
+
     def _fields(self) -> tuple[Any, ...]:
         return (self.labels, self.probabilities, self.prediction, self.lower, self.upper)
 

@@ -1,5 +1,7 @@
 """Rows from many requests into one run of the model.
 
+What a request's rows are, and what an answer to them is, only the run knows: here they have a length.
+
 There is no timer. An idle batcher runs a request as soon as the event loop has handed over everything that arrived with
 it; whatever arrives while a run is on gathers, and is the next batch. So one caller waits for nothing, and many callers
 share runs without being told to.
@@ -20,10 +22,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence, Sized
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeAlias
 
 from models.errors import RequestError
 
@@ -55,17 +57,9 @@ class QueueFull(RequestError):
         self.retry_after_seconds = max(1, math.ceil(wait_seconds))
 
 
-class Rows(Protocol):
-    """Answers to some rows, in their order."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, rows: slice, /) -> Any: ...
-
-
-Answers = TypeVar("Answers", bound=Rows)
-Run = Callable[[list[Any]], Answers]
-Done = Callable[[Any], None]
+Run: TypeAlias = Callable[[list[Any]], Sequence[Any]]
+"""Answers the rows of several requests at once: an outcome for each request, in their order."""
+Done: TypeAlias = Callable[[Any], None]
 """Told the answers to a request's rows, or the exception that they ended in."""
 
 
@@ -85,7 +79,7 @@ class Waiting:
 
     __slots__ = ("done", "rows", "since")
 
-    def __init__(self, rows: list[Any], done: Done, since: float) -> None:
+    def __init__(self, rows: Sized, done: Done, since: float) -> None:
         self.rows = rows
         self.done: Done | None = done
         self.since = since
@@ -118,7 +112,7 @@ class Batcher:
     """Gathers requests for one model on the running event loop.
 
     Args:
-        run: answers a list of rows; called by one thread at a time.
+        run: answers the rows of some requests; called by one thread at a time.
         thread: where longer runs go; a worker has one, so that two models never compete for its core.
         max_rows: rows a run is filled up to. A request with more is a run of its own.
         max_queue: rows that may wait. An empty queue takes any request.
@@ -129,7 +123,7 @@ class Batcher:
 
     def __init__(
         self,
-        run: Run[Answers],
+        run: Run,
         thread: ThreadPoolExecutor,
         *,
         max_rows: int = MAX_BATCH_ROWS,
@@ -186,11 +180,11 @@ class Batcher:
             if self._full(rows):
                 raise QueueFull(self.expected_wait())
 
-    def enqueue(self, rows: list[Any], done: Done) -> Waiting:
+    def enqueue(self, rows: Sized, done: Done) -> Waiting:
         """Queue the rows of one request.
 
         Args:
-            rows: of one request.
+            rows: of one request, in whatever form the run takes them.
             done: called once on the event loop, never before this returns, unless the request is cancelled.
 
         Raises:
@@ -204,7 +198,7 @@ class Batcher:
             self._loop.call_soon(self._start)
         return waiting
 
-    def submit(self, rows: list[Any]) -> asyncio.Future[Any]:
+    def submit(self, rows: Sized) -> asyncio.Future[Any]:
         """Queue the rows of one request, for a caller who awaits.
 
         Returns:
@@ -264,7 +258,7 @@ class Batcher:
         self._queued_rows -= rows
         return batch
 
-    def _finish(self, batch: list[Waiting], started: float, outcomes: list[Any]) -> None:
+    def _finish(self, batch: list[Waiting], started: float, outcomes: Sequence[Any]) -> None:
         """Hand out the answers, and see to the next batch."""
         finish = time.perf_counter()
         seconds = finish - started
@@ -289,24 +283,16 @@ class Batcher:
             self._report(RunReport(rows, seconds, [started - item.since for item in batch]))
 
 
-def run_apart(run: Run[Answers], requests: list[list[Any]]) -> list[Answers | Exception]:
-    """Run the rows of several requests as one batch, and give each its own answers back.
+def run_apart(run: Run, requests: list[Any]) -> Sequence[Any]:
+    """Run several requests as one batch: the outcome of each, in their order.
 
-    When the run fails, the halves are run apart, down to the one request that makes it fail: its place in the list
-    holds the exception.
+    When the run fails, the halves are run apart, down to the one request that makes it fail: its outcome is the
+    exception.
     """
     try:
-        answers = run(requests[0] if len(requests) == 1 else [row for rows in requests for row in rows])
+        return run(requests)
     except Exception as error:  # noqa: BLE001 - whatever the run cannot do is the answer of the request it was for
         if len(requests) == 1:
             return [error]
         middle = len(requests) // 2
-        return run_apart(run, requests[:middle]) + run_apart(run, requests[middle:])
-    if len(requests) == 1:
-        return [answers]
-    outcomes: list[Answers | Exception] = []
-    start = 0
-    for rows in requests:
-        outcomes.append(answers[start : start + len(rows)])
-        start += len(rows)
-    return outcomes
+        return [*run_apart(run, requests[:middle]), *run_apart(run, requests[middle:])]

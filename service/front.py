@@ -38,7 +38,7 @@ from service.http import (
 )
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
-from service.serving import Serving
+from service.serving import LOADING, Serving
 
 _ALLOW_POST: Header = (b"allow", b"POST")
 _ALLOW_GET: Header = (b"allow", b"GET, HEAD")
@@ -104,8 +104,7 @@ class Front:
             return
         if not self._serving.ready:
             served.meter.request(503, time.perf_counter() - started)
-            loading = error_body("the model is still being loaded: try again in a moment")
-            await self._refuse(scope, receive, send, 503, loading)
+            await self._refuse(scope, receive, send, 503, error_body(LOADING))
             return
         try:
             check_headers(scope["headers"], served.max_body)

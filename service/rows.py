@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Annotated, Any, NotRequired, TypeAlias
 
@@ -13,6 +13,8 @@ from typing_extensions import TypedDict
 
 from models.signature import MISSING_STRING, Column, Signature
 from models.values import EXACT_WHOLE
+
+_KINDS = ("number", "integer", "boolean", "category", "timestamp")
 
 Row: TypeAlias = dict[str, Any]
 """A validated row: float, bool or None; str or None for a category; epoch microseconds for a timestamp."""
@@ -54,45 +56,61 @@ def value_type(column: Column, *, exact_only: bool = False) -> Any:
     return Annotated[str, Strict()]
 
 
-class GraphInputs:
-    """Turns validated rows into what the graph takes: for each column an array ``[rows, 1]`` of its dtype.
+class Layout:
+    """Which columns lie together: those of a dtype are lines of one array ``[columns, rows, 1]``, a *block*.
 
-    The columns of a dtype are made together, as lines of one array: with one row, an array for each of twenty columns
-    takes longer than decoding the request.
+    With one row, an array for each of twenty columns takes longer than decoding the request; and requests that share a
+    run are joined block by block.
     """
 
     def __init__(self, signature: Signature) -> None:
-        self._blocks = [
-            _Block([c for c in signature.columns if c.dtype == dtype])
-            for dtype in dict.fromkeys(c.dtype for c in signature.columns)
-        ]
+        kinds = sorted(signature.columns, key=lambda column: _KINDS.index(column.kind))
+        self.blocks = [[c for c in kinds if c.dtype == dtype] for dtype in dict.fromkeys(c.dtype for c in kinds)]
+        """The columns of each block; those of a kind are neighbours."""
+        self._names = [[column.name for column in block] for block in self.blocks]
+
+    def inputs(self, blocks: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """The graph's inputs: each column ``[rows, 1]`` by its name, a view into its block."""
+        inputs: dict[str, NDArray[Any]] = {}
+        for names, block in zip(self._names, blocks, strict=True):
+            inputs.update(zip(names, block, strict=True))
+        return inputs
+
+
+class GraphInputs:
+    """Turns validated rows into what the graph takes: for each column an array ``[rows, 1]`` of its dtype."""
+
+    def __init__(self, signature: Signature) -> None:
+        self.layout = Layout(signature)
+        self._blocks = [_Block(columns) for columns in self.layout.blocks]
 
     def __call__(self, rows: list[Row]) -> dict[str, NDArray[Any]]:
         """The graph's inputs, with each kind's own value for what is missing."""
-        inputs: dict[str, NDArray[Any]] = {}
-        for block in self._blocks:
-            inputs.update(zip(block.names, block.lines(rows), strict=True))
-        return inputs
+        return self.layout.inputs(self.blocks(rows))
+
+    def blocks(self, rows: list[Row]) -> list[NDArray[Any]]:
+        """The same, as blocks."""
+        return [block.lines(rows) for block in self._blocks]
 
 
 class _Block:
     """The columns of one dtype."""
 
     def __init__(self, columns: list[Column]) -> None:
-        self.names = [column.name for column in columns]
+        self._names = [column.name for column in columns]
         self._dtype = columns[0].dtype
         self._text = columns[0].kind == "category"
-        self._values = values_of(self.names)
+        self._values = values_of(self._names)
 
     def lines(self, rows: list[Row]) -> NDArray[Any]:
         """``[columns, rows, 1]``, each column's part in one piece."""
         if self._text:
-            texts = [[row.get(name) or MISSING_STRING for row in rows] for name in self.names]
+            texts = [[row.get(name) or MISSING_STRING for row in rows] for name in self._names]
             return np.array(texts, self._dtype)[:, :, None]
         try:
             values = [self._values(row) for row in rows]
         except KeyError:  # nullable columns may be left out
-            values = [tuple(map(row.get, self.names)) for row in rows]
+            values = [tuple(map(row.get, self._names)) for row in rows]
         # as a double, None becomes NaN
         return np.ascontiguousarray(np.array(values, self._dtype).T)[:, :, None]
 

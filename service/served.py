@@ -1,4 +1,8 @@
-"""One version of one model at work: from a request's body to its answer."""
+"""One version of one model at work: from a request to its answer.
+
+Rows of JSON come as a body and leave as one; the open protocols bring columns and take predictions, which they read and
+write themselves. In between they are gathered and run together.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,22 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
 
 from models.errors import RequestError
 from models.repository import StoredModel
-from models.session import Session
+from models.session import Predictions, Session
 from service.batcher import MAX_BATCH_ROWS, Batcher, QueueFull, Waiting
+from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
 from service.http import BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
 from service.metrics import Meter
 from service.rows import GraphInputs, Row
+from service.runner import Runner
 from service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
@@ -27,6 +34,13 @@ logger = logging.getLogger("rowcast.service")
 _TIMED_RUNS = 5
 _PATIENCE_SECONDS = 0.005
 """How long rows are queued before anyone looks whether their caller is still there: looking costs as much as a row."""
+
+
+class NoAnswer(RequestError):
+    """A good request that the model could not answer; the service's log says why. Its ``status`` is 500."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=500)
 
 
 class Reply(NamedTuple):
@@ -57,6 +71,7 @@ class ServedModel:
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
         self.decoder = Decoder(self.signature, settings.max_rows)
+        self.columns = ColumnReader(self.signature, settings.max_rows)
         self.inputs = GraphInputs(self.signature)
         self.encoder = Encoder(self.name, self.version, self.signature)
         public = self.signature.public()
@@ -73,7 +88,6 @@ class ServedModel:
         }
         self.meter = Meter(self.name)
         self.bodies = BodyReader()
-        self._session: Session | None = None
         self._batcher: Batcher | None = None
 
     def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor) -> None:
@@ -83,15 +97,16 @@ class ServedModel:
             ModelRefused: the graph and its manifest do not belong together.
             DeviceError: CUDA was demanded and is absent.
         """
-        self._session = Session.of(stored, device)
-        self._session.warm_up()
+        session = Session.of(stored, device)
+        session.warm_up()
+        run = Runner(session, self.inputs, self.encoder)
         row = self.decoder.rows(orjson.dumps(self.example))
         self._batcher = Batcher(
-            self.run,
+            run,
             thread,
             max_queue=self.max_queue,
-            seconds_per_row=self._seconds_per_row(row),
-            drain_seconds_per_row=self._seconds_per_row(row * MAX_BATCH_ROWS),
+            seconds_per_row=_seconds_per_row(run, row),
+            drain_seconds_per_row=_seconds_per_row(run, row * MAX_BATCH_ROWS),
             report=self.meter.run,
         )
 
@@ -125,6 +140,40 @@ class ServedModel:
         done(reply)
         return None
 
+    def admit(self) -> None:
+        """Make sure that there is room for a request of columns, before it is read.
+
+        Raises:
+            QueueFull: there is none for even a row.
+        """
+        try:
+            self.batcher.admit()
+        except QueueFull:
+            self.meter.refused()
+            raise
+
+    def ask_columns(self, columns: Columns, done: Callable[[Predictions | RequestError], None]) -> Waiting | None:
+        """Answer a request of columns: gather with whatever other requests wait, and run.
+
+        Args:
+            columns: what :attr:`columns` has read. Levels that training never saw are counted.
+            done: told the predictions, in the order of the rows, or why there are none: :class:`QueueFull`, during this
+                call, or :class:`NoAnswer`, later from the event loop.
+
+        Returns:
+            The queued request, to be cancelled when its caller is gone; None when the outcome has been told.
+        """
+        try:
+            waiting = self.batcher.enqueue(columns, lambda outcome: done(self._outcome(outcome)))
+        except QueueFull as full:
+            self.meter.refused()
+            done(full)
+            return None
+        unseen = self.columns.unseen(columns)
+        if unseen:
+            self.meter.unseen(unseen)
+        return waiting
+
     async def answer(self, body: bytes, receive: Receive | None = None) -> Reply:
         """Answer a request, as :meth:`ask` does, for a caller who awaits.
 
@@ -135,9 +184,29 @@ class ServedModel:
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
-        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        reply: Reply = await self._told(partial(self.ask, body), receive)
+        return reply
+
+    async def answer_columns(self, columns: Columns, receive: Receive | None = None) -> Predictions:
+        """Answer a request of columns, as :meth:`ask_columns` does, for a caller who awaits.
+
+        Cancelled while it waits, the rows are not computed.
+
+        Raises:
+            QueueFull: too much waits already.
+            NoAnswer: the model could not answer.
+            ClientGone: the caller hung up.
+        """
+        outcome: Predictions | RequestError = await self._told(partial(self.ask_columns, columns), receive)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return outcome
+
+    async def _told(self, ask: Callable[[Callable[[Any], None]], Waiting | None], receive: Receive | None) -> Any:
+        """What is told in the end of a request that ``ask`` starts."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         must_wait = self.batcher.busy
-        waiting = self.ask(body, lambda reply: None if answer.done() else answer.set_result(reply))
+        waiting = ask(lambda told: None if answer.done() else answer.set_result(told))
         watch: asyncio.TimerHandle | None = None
         if waiting is not None:
             answer.add_done_callback(lambda _: waiting.cancel())
@@ -161,32 +230,31 @@ class ServedModel:
             self.meter.unseen(unseen)
         return rows
 
-    def run(self, rows: list[Row]) -> list[bytes]:
-        """The JSON of each validated row's answer, computed at once and on this thread.
-
-        Raises:
-            NotFinite: there is an answer that JSON cannot say.
-        """
-        assert self._session is not None, "the model is not loaded yet"
-        return self.encoder.rows(self._session.run(self.inputs(rows)))
-
     def _reply(self, outcome: Any) -> Reply:
         """What is told of rows that were run."""
         if not isinstance(outcome, Exception):
             return Reply(200, self.encoder.answer(outcome))
+        error = self._outcome(outcome)
+        return Reply(error.status, refusal_body(error))
+
+    def _outcome(self, outcome: Any) -> Any:
+        """What is told of columns that were run: what the run gave, or an exception that may be shown."""
+        if not isinstance(outcome, Exception):
+            return outcome
         if isinstance(outcome, NotFinite):
             logger.error("%s:%d: %s", self.name, self.version, outcome)
-            return Reply(500, error_body("the model gave an answer that is not a finite number"))
+            return NoAnswer("the model gave an answer that is not a finite number")
         logger.error("%s:%d could not answer", self.name, self.version, exc_info=outcome)
-        return Reply(500, error_body("the model could not answer these rows"))
+        return NoAnswer("the model could not answer these rows")
 
-    def _seconds_per_row(self, rows: list[Row]) -> float:
-        """How long a row takes in a run of these, once such a run is nothing new."""
-        self.run(rows)
-        started = time.perf_counter()
-        for _ in range(_TIMED_RUNS):
-            self.run(rows)
-        return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)
+
+def _seconds_per_row(run: Runner, rows: list[Row]) -> float:
+    """How long a row takes in a run of these, once such a run is nothing new."""
+    run([rows])
+    started = time.perf_counter()
+    for _ in range(_TIMED_RUNS):
+        run([rows])
+    return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)
 
 
 def _give_up_when_gone(answer: asyncio.Future[Reply], receive: Receive) -> None:

@@ -6,13 +6,16 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from models.errors import ModelNotFound
+from models.errors import ModelNotFound, RequestError
 from models.repository import Repository, StoredModel
 from models.session import Session
+from service.faults import brief
 from service.served import ServedModel
 from service.settings import DEFAULT_REPOSITORY, Settings
 
 logger = logging.getLogger("rowcast.service")
+
+LOADING = "the model is still being loaded: try again in a moment"
 
 
 class Serving:
@@ -43,6 +46,8 @@ class Serving:
         for (name, version), stored in sorted(self._stored.items()):
             served = ServedModel(stored, numbers[name], settings)
             self.models[name] = self.versions[name, version] = served
+        self._names = {(name, ""): served for name, served in self.models.items()}
+        self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="run")
         """Where longer runs go: one at a time, whatever the model. It starts with the first of them."""
 
@@ -50,6 +55,24 @@ class Serving:
     def only(self) -> ServedModel | None:
         """The served model, if there is one name only."""
         return next(iter(self.models.values())) if len(self.models) == 1 else None
+
+    def find(self, name: str, version: str = "") -> ServedModel:
+        """The model that a request asks for.
+
+        Args:
+            name: the model's.
+            version: one of its served versions, in digits; empty for the newest.
+
+        Raises:
+            RequestError: 404 where there is none; 503 while it is still being loaded.
+        """
+        served = self._names.get((name, version))
+        if served is None:
+            which = brief(name) + (f" of version {brief(version)}" if version else "")
+            raise RequestError(f"no model {which} is served; GET /models lists those that are", status=404)
+        if not self.ready:
+            raise RequestError(LOADING, status=503)
+        return served
 
     def check(self) -> None:
         """Make sure that a worker could serve.

@@ -22,6 +22,7 @@ from loadtest.payloads import Payloads
 from models.session import Session
 from service.batcher import Batcher
 from service.lane import Lane
+from service.runner import shares
 from service.served import Reply, ServedModel
 from service.serving import Serving
 from service.settings import Settings
@@ -50,7 +51,7 @@ def steps(
     inputs = served.inputs(decoded)
     predictions = session.run(inputs)
     encoded = served.encoder.rows(predictions)
-    batcher = Batcher(lambda _: encoded, thread)
+    batcher = Batcher(lambda requests: shares(encoded, requests), thread)
     outputs = list(served.signature.outputs)
 
     def look_up() -> None:

@@ -23,6 +23,7 @@ import numpy as np
 from models.session import Predictions, Session
 from service.batcher import Batcher
 from service.rows import GraphInputs
+from service.runner import shares
 from tests import handmade
 from tests.proofs.client import Connection, post
 from tests.service.hostile_payloads import GOOD, PAYLOADS
@@ -50,10 +51,11 @@ async def through_the_batcher(batches: int, counts: Counter[str]) -> None:
     session = Session(handmade.graph())
     computed: set[int] = set()
 
-    def run(rows: list[dict[str, Any]]) -> Predictions:
+    def run(requests: list[list[dict[str, Any]]]) -> list[Predictions]:
         counts["runs"] += 1
+        rows = [row for request in requests for row in request]
         computed.update(map(id, rows))
-        return session.run(GraphInputs(session.signature)(rows))
+        return shares(session.run(GraphInputs(session.signature)(rows)), requests)
 
     with ThreadPoolExecutor(1) as thread:
         for _ in range(batches):

@@ -28,19 +28,20 @@ class Doubler:
         self.gate = threading.Event()
         self.gate.set()
 
-    def __call__(self, rows: list[int]) -> list[int]:
-        self.runs.append(list(rows))
+    def __call__(self, requests: list[list[int]]) -> list[list[int]]:
+        rows = [row for request in requests for row in request]
+        self.runs.append(rows)
         self.threads.append(threading.current_thread().name)
         self.started.release()
         assert self.gate.wait(30)
         if -1 in rows:
             raise ArithmeticError("-1 cannot be doubled")
-        return [2 * row for row in rows]
+        return [[2 * row for row in request] for request in requests]
 
 
 @asynccontextmanager
 async def batching(
-    run: Callable[[list[int]], list[int]],
+    run: Callable[[list[list[int]]], list[list[int]]],
     max_rows: int = 256,
     seconds_per_row: float = LONG,
     report: Callable[[RunReport], None] | None = None,

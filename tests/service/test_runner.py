@@ -1,0 +1,284 @@
+"""One run answers rows of JSON and columns, each as it would be answered alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import REGISTRY
+
+from models.errors import RequestError
+from models.repository import Repository
+from models.session import Predictions, Session
+from service.batcher import QueueFull
+from service.columns import ColumnReader, Columns
+from service.decode import Decoder
+from service.encode import Encoder, NotFinite
+from service.rows import GraphInputs
+from service.runner import Runner
+from service.served import NoAnswer, Reply, ServedModel
+from service.serving import Serving
+from service.settings import Settings
+from tests import handmade
+from tests.abuse.mutations import SIGNATURE
+from tests.abuse.slow_model import publish_slow
+from tests.service.hostile_payloads import ROW
+from tests.service.tensors import tensors
+
+Row = dict[str, Any]
+ENCODER = Encoder("any", 1, SIGNATURE)
+RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), GraphInputs(SIGNATURE), ENCODER)
+DECODER = Decoder(SIGNATURE, 100)
+READER = ColumnReader(SIGNATURE, 100)
+
+NUMBERS = st.floats(-1e6, 1e6)
+MOMENTS = st.datetimes().map(lambda moment: moment.isoformat())
+ROWS = st.lists(
+    st.fixed_dictionaries({
+        "distance": st.none() | NUMBERS,
+        "stops": st.none() | st.integers(-(2**53), 2**53),
+        "night": st.none() | st.booleans(),
+        "carrier": st.none() | st.sampled_from(["UA", "AA", "9E", "never seen", "é"]),
+        "departs": st.none() | MOMENTS,
+        "line": st.none() | st.sampled_from(["7", "12", "x"]),
+        "Größe": st.none() | NUMBERS,
+    }),
+    min_size=1,
+    max_size=5,
+)  # fmt: skip
+
+
+def of_json(rows: list[Row]) -> list[Row]:
+    return DECODER.rows(json.dumps({"rows": rows}).encode())
+
+
+def of_tensors(rows: list[Row]) -> Columns:
+    return READER.read(tensors(SIGNATURE, rows))
+
+
+def close(encoded: list[bytes], predictions: Predictions) -> None:
+    """Make sure that an answer to rows of JSON says the same as one to columns."""
+    said = [json.loads(row) for row in encoded]
+    assert [row["label"] for row in said] == predictions.labels
+    probabilities = np.array([list(row["probabilities"].values()) for row in said])
+    assert np.abs(probabilities - predictions.probabilities).max() <= 1e-6
+
+
+@settings(database=None, deadline=None)
+@given(ROWS)
+def test_the_same_rows_get_the_same_bits_in_json_and_in_columns(rows: list[Row]) -> None:
+    (encoded,), (predictions,) = RUN([of_json(rows)]), RUN([of_tensors(rows)])
+    assert ENCODER.rows(predictions) == encoded
+
+
+@settings(database=None, deadline=None)
+@given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=6))
+def test_a_run_of_both_answers_each_request_as_it_is_answered_alone(requests: list[tuple[list[Row], bool]]) -> None:
+    mixed = RUN([of_json(rows) if in_json else of_tensors(rows) for rows, in_json in requests])
+    in_rows = RUN([of_json(rows) for rows, _ in requests])
+    for outcome, same, (rows, in_json) in zip(mixed, in_rows, requests, strict=True):
+        if in_json:
+            assert len(outcome) == len(rows)
+            close(outcome, RUN([of_tensors(rows)])[0])
+        else:
+            close(same, outcome)
+            assert len(outcome) == len(rows)
+
+
+@settings(database=None, deadline=None)
+@given(ROWS, ROWS)
+def test_in_a_run_of_one_shape_an_answer_is_the_same_bits_however_all_was_sent(
+    rows: list[Row], more: list[Row]
+) -> None:
+    shape = [of_json(rows), of_json(more)]
+    assert ENCODER.rows(RUN([of_tensors(rows), of_tensors(more)])[0]) == RUN(shape)[0]
+    assert ENCODER.rows(RUN([shape[0], of_tensors(more)])[1]) == RUN(shape)[1]
+
+
+def test_predictions_that_are_no_numbers_are_not_handed_out() -> None:
+    run = Runner(Session(handmade.graph(handmade.REGRESSION), "cpu"), GraphInputs(handmade.REGRESSION), ENCODER)
+    columns = ColumnReader(handmade.REGRESSION, 9).read(tensors(handmade.REGRESSION, [ROW]))
+    assert run([columns])[0].finite
+    columns.blocks[0][0] = np.inf  # which no reader lets through
+    with pytest.raises(NotFinite):
+        run([columns])
+
+
+Scenario = Callable[[ServedModel], Coroutine[Any, Any, None]]
+
+
+@asynccontextmanager
+async def serving(root: Path, **options: Any) -> AsyncIterator[ServedModel]:
+    """The slow model at work: a negative distance makes a run fail."""
+    publish_slow(root)
+    serving = Serving(Settings(repository=root, device="cpu", **options))
+    await serving.start()
+    try:
+        yield serving.find("flights")
+    finally:
+        serving.stop()
+
+
+@pytest.fixture
+def during(tmp_path: Path) -> Callable[..., None]:
+    """Runs a scenario with the slow model."""
+
+    def run(scenario: Scenario, **options: Any) -> None:
+        async def whole() -> None:
+            async with serving(tmp_path / "repository", **options) as served:
+                await scenario(served)
+
+        asyncio.run(whole())
+
+    return run
+
+
+def columns_of(served: ServedModel, *rows: Row) -> Columns:
+    return served.columns.read(tensors(served.signature, list(rows)))
+
+
+def body_of(*rows: Row) -> bytes:
+    return json.dumps({"rows": rows}).encode()
+
+
+def late(predictions: Predictions) -> list[float]:
+    assert predictions.probabilities is not None
+    return list(predictions.probabilities[:, 1].tolist())
+
+
+POISON = {**ROW, "distance": -1.0}
+HOLD = {**ROW, "stops": 200_000}
+"""Holds a run up for some time."""
+
+
+def test_a_poisoned_request_takes_along_nobody_of_either_kind(during: Callable[..., None]) -> None:
+    async def scenario(served: ServedModel) -> None:
+        rows = [{**ROW, "distance": float(i)} for i in range(6)]
+        replies = [served.answer(body_of(row)) for row in rows]
+        replies.append(served.answer(body_of(POISON)))
+        answers = [served.answer_columns(columns_of(served, row)) for row in rows]
+        answers.insert(3, served.answer_columns(columns_of(served, ROW, POISON)))
+        outcomes = await asyncio.gather(*replies, *answers, return_exceptions=True)
+        said, told = outcomes[:7], outcomes[7:]
+        culprit = told.pop(3)
+        assert isinstance(culprit, NoAnswer)
+        assert (culprit.status, str(culprit)) == (500, "the model could not answer these rows")
+        assert [reply.status for reply in said if isinstance(reply, Reply)] == [200] * 6 + [500]
+        expected = pytest.approx([handmade.late(row) for row in rows], abs=1e-6)
+        assert [late(predictions)[0] for predictions in told if isinstance(predictions, Predictions)] == expected
+
+    during(scenario)
+
+
+def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[..., None]) -> None:
+    async def scenario(served: ServedModel) -> None:
+        def runs() -> float:
+            return REGISTRY.get_sample_value("rowcast_batch_rows_count", {"model": "flights"}) or 0.0
+
+        before = runs()
+        reply, predictions = await asyncio.gather(
+            served.answer(body_of(ROW)), served.answer_columns(columns_of(served, ROW, ROW))
+        )
+        assert runs() == before + 1
+        said = json.loads(reply.body)["predictions"][0]["probabilities"]["late"]
+        assert late(predictions) == pytest.approx([said] * 2, abs=1e-6)
+
+    during(scenario)
+
+
+def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[..., None]) -> None:
+    async def scenario(served: ServedModel) -> None:
+        def rows_run() -> float:
+            return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
+
+        before = rows_run()
+        held = asyncio.create_task(served.answer_columns(columns_of(served, *[HOLD] * 64)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert served.batcher.busy
+        leaving = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
+        staying = asyncio.create_task(served.answer_columns(columns_of(served, ROW, ROW)))
+        told: list[Any] = []
+        waiting = served.ask_columns(columns_of(served, ROW), told.append)
+        assert waiting is not None
+        await asyncio.sleep(0)
+        leaving.cancel()
+        waiting.cancel()
+        assert len(await staying) == 2
+        assert len(await held) == 64
+        with pytest.raises(asyncio.CancelledError):
+            await leaving
+        assert told == []
+        assert rows_run() == before + 64 + 2
+
+    during(scenario)
+
+
+def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., None]) -> None:
+    async def scenario(served: ServedModel) -> None:
+        def refused() -> float:
+            return REGISTRY.get_sample_value("rowcast_refused_requests_total", {"model": "flights"}) or 0.0
+
+        before = refused()
+        held = asyncio.create_task(served.answer_columns(columns_of(served, *[HOLD] * 64)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(served.answer_columns(columns_of(served, ROW, ROW)))
+        await asyncio.sleep(0)
+        served.admit()
+        told: list[Any] = []
+        assert served.ask_columns(columns_of(served, ROW, ROW), told.append) is None
+        assert [(type(full), full.status, full.retry_after_seconds) for full in told] == [(QueueFull, 429, 1)]
+        third = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
+        await asyncio.sleep(0)
+        with pytest.raises(QueueFull):
+            served.admit()
+        with pytest.raises(QueueFull):
+            await served.answer_columns(columns_of(served, ROW))
+        assert refused() == before + 3
+        assert list(map(len, await asyncio.gather(held, waiting, third))) == [64, 2, 1]
+
+    during(scenario, max_queue=3)
+
+
+def test_unseen_levels_of_columns_are_counted_once_they_are_queued(during: Callable[..., None]) -> None:
+    async def scenario(served: ServedModel) -> None:
+        def unseen() -> float:
+            labels = {"model": "flights", "column": "carrier"}
+            return REGISTRY.get_sample_value("rowcast_unseen_levels_total", labels) or 0.0
+
+        before = unseen()
+        rows = [{**ROW, "carrier": carrier} for carrier in ("UA", "ZZ", None, "zz", "ZZ")]
+        await served.answer_columns(columns_of(served, *rows))
+        assert unseen() == before + 3
+
+    during(scenario)
+
+
+def test_a_model_is_found_by_its_name_and_version(tmp_path: Path) -> None:
+    Repository(tmp_path).publish("flights", handmade.manifest(), {"model.onnx": handmade.graph()})
+    Repository(tmp_path).publish("flights", handmade.manifest(), {"model.onnx": handmade.graph()})
+
+    async def scenario() -> None:
+        serving = Serving(Settings(repository=tmp_path, device="cpu", models="flights:1,flights:2"))
+        with pytest.raises(RequestError) as loading:
+            serving.find("flights")
+        assert (loading.value.status, "still being loaded" in str(loading.value)) == (503, True)
+        await serving.start()
+        found = [serving.find("flights", version).version for version in ("", "1", "2")]
+        for name, version in (("delay", ""), ("flights", "3"), ("flights", "01"), ("flights", "x"), ("../flights", "")):
+            with pytest.raises(RequestError) as missing:
+                serving.find(name, version)
+            assert missing.value.status == 404
+        serving.stop()
+        assert found == [2, 1, 2]
+
+    asyncio.run(scenario())
