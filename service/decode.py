@@ -116,7 +116,7 @@ class Decoder:
         objects, commas = body.count(b"{"), body.count(b",")
         if self._plausible(objects, commas):
             return
-        bare = _STRING.sub(b"", body)
+        bare = bare_json(body)
         objects, commas = bare.count(b"{"), bare.count(b",")
         if self._plausible(objects, commas):
             return
@@ -212,11 +212,17 @@ class Decoder:
         return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
 
 
+def bare_json(body: bytes) -> bytes:
+    """JSON without its strings."""
+    return _STRING.sub(b"", body)
+
+
 class _Pairs(list[tuple[str, Any]]):
     """A JSON object as it was sent, equal keys included."""
 
 
-def _whole(literal: str) -> float | Beyond:
+def whole(literal: str) -> float | Beyond:
+    """What a whole-number literal is read as."""
     # int() refuses thousands of digits
     if len(literal) > SHOWN or abs(value := int(literal)) > EXACT_WHOLE:
         return Beyond(literal)
@@ -225,18 +231,19 @@ def _whole(literal: str) -> float | Beyond:
 
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
     """Faults of a valid body that only its text shows: equal keys, and whole numbers that may have been rounded."""
-    content = json.loads(body, object_pairs_hook=_Pairs, parse_int=_whole)
-    yield from (Fault(name, "appears more than once") for name in _repeated(content))
+    content = json.loads(body, object_pairs_hook=_Pairs, parse_int=whole)
+    yield from (Fault(name, "appears more than once") for name in repeated(content))
     for _, rows in content:
         for i, row in enumerate(rows):
-            yield from (Fault(_path(i, name), "appears more than once in its row") for name in _repeated(row))
+            yield from (Fault(_path(i, name), "appears more than once in its row") for name in repeated(row))
             for name, value in row:
                 if isinstance(value, Beyond) and columns[name].kind != "category":
                     message = f"{BEYOND}, however: {brief(value)}"
                     yield Fault(_path(i, name), message)
 
 
-def _repeated(pairs: _Pairs) -> list[str]:
+def repeated(pairs: list[tuple[str, Any]]) -> list[str]:
+    """The keys that an object has more than once."""
     return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
 
 

@@ -21,6 +21,7 @@ from starlette.staticfiles import StaticFiles
 from models.errors import RequestError
 from service.http import (
     CLOSE,
+    JSON,
     ASGIApp,
     ClientGone,
     Header,
@@ -39,6 +40,7 @@ from service.http import (
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
 from service.serving import LOADING, Serving
+from service.v2_http import OpenInference
 
 _ALLOW_POST: Header = (b"allow", b"POST")
 _ALLOW_GET: Header = (b"allow", b"GET, HEAD")
@@ -70,6 +72,7 @@ class Front:
             path: served for path, served in self._predict.items() if serving.settings.front or "/versions/" in path
         }
         """The paths whose requests are answered here, and the model behind each."""
+        self._open_inference = OpenInference(serving, self._respond, self._refuse)
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -81,6 +84,8 @@ class Front:
         served = self.routes.get(path)
         if served is not None:
             await self._answer(served, scope, receive, send)
+        elif path == "/v2" or path.startswith("/v2/"):
+            await self._open_inference(scope, receive, send)
         elif path in self._pages:
             await self._show(scope, receive, send, 200, self._pages[path])
         elif path == "/livez":
@@ -150,10 +155,12 @@ class Front:
         else:
             await self._respond(send, status, body, *headers)
 
-    async def _respond(self, send: Send, status: int, body: bytes, *headers: Header) -> None:
+    async def _respond(
+        self, send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = JSON
+    ) -> None:
         if self._serving.draining:  # so that no caller sends its next request into a closing connection
             headers = (*headers, CLOSE)
-        await respond(send, status, body, *headers)
+        await respond(send, status, body, *headers, content_type=content_type)
 
 
 def predict_routes(serving: Serving) -> dict[str, ServedModel]:

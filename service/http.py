@@ -20,7 +20,8 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 ASGIApp: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header: TypeAlias = tuple[bytes, bytes]
 
-_JSON_HEADER: Header = (b"content-type", b"application/json")
+JSON = b"application/json"
+_JSON_HEADER: Header = (b"content-type", JSON)
 CLOSE: Header = (b"connection", b"close")
 
 _BODY_SECONDS = 8
@@ -35,17 +36,22 @@ class ClientGone(Exception):
     """The caller hung up: there is nobody to answer."""
 
 
-def check_headers(headers: Iterable[Header], max_body: int) -> None:
+def check_headers(headers: Iterable[Header], max_body: int, *, binary: bool = False) -> None:
     """Refuse what is not plain JSON of an allowed size, before any of it is read.
 
     A request that names no content type is taken for JSON.
+
+    Args:
+        headers: the request's.
+        max_body: bytes its body may hold.
+        binary: whether plain bytes are as good.
 
     Raises:
         RequestError: 415 for another content type, charset or encoding; 413 for a body declared too large.
     """
     for name, value in headers:
         if name == b"content-type":
-            _check_content_type(value)
+            _check_content_type(value, binary)
         elif name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             raise RequestError("a body must be sent as it is, however: it has a Content-Encoding", status=415)
         elif name == b"content-length" and value.isdigit() and int(value[:20]) > max_body:
@@ -123,10 +129,10 @@ async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
         gathered += chunk
 
 
-async def respond(send: Send, status: int, body: bytes, *headers: Header) -> None:
-    """Send an answer in JSON."""
-    length = (b"content-length", b"%d" % len(body))
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON_HEADER, length, *headers]})
+async def respond(send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = JSON) -> None:
+    """Send an answer, in JSON unless it is said to be of another type."""
+    head = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": head})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -202,8 +208,10 @@ def refusal_body(error: RequestError) -> bytes:
     return orjson.dumps(content)
 
 
-def _check_content_type(value: bytes) -> None:
+def _check_content_type(value: bytes, binary: bool) -> None:
     media_type, *parameters = value.decode("latin-1").lower().split(";")
+    if binary and media_type.strip() == "application/octet-stream":
+        return
     if media_type.strip() != "application/json":
         raise RequestError("a body must be JSON: send it with Content-Type: application/json", status=415)
     for parameter in parameters:

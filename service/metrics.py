@@ -9,8 +9,10 @@ requests are counted in memory and written ten times a second.
 from __future__ import annotations
 
 import asyncio
+import time
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
@@ -38,6 +40,26 @@ NO_MODEL = ""
 """The label of requests that name no served model."""
 
 
+@dataclass(slots=True)
+class Done:
+    """What a model did in this worker since it started."""
+
+    answered: int = 0
+    answered_seconds: float = 0.0
+    refused: int = 0
+    """Requests that got a 4xx or 5xx."""
+    refused_seconds: float = 0.0
+    runs: int = 0
+    rows: int = 0
+    requests: int = 0
+    """Requests in those runs."""
+    queue_seconds: float = 0.0
+    """How long they were queued, all of them together; so with the next."""
+    compute_seconds: float = 0.0
+    last_run_ms: int = 0
+    """When the last run ended, in milliseconds since 1970; 0 for never."""
+
+
 class Meter:
     """Writes the metrics of one model.
 
@@ -55,14 +77,17 @@ class Meter:
         self._codes = [REQUESTS.labels(model, code) for code in CODES]
         self._new_codes = [0] * len(CODES)
         self._new_buckets = [0] * (len(_SECONDS) + 1)
-        self._new_seconds = 0.0
+        self._new_seconds = [0.0] * len(CODES)
         self._counted = False
+        self.done = Done()
+        """As of the last :meth:`flush`."""
 
     def request(self, status: int, seconds: float) -> None:
         """Count an answered request, on the event loop."""
-        self._new_codes[_CLASS_OF_STATUS[status // 100]] += 1
+        code = _CLASS_OF_STATUS[status // 100]
+        self._new_codes[code] += 1
         self._new_buckets[bisect_left(_SECONDS, seconds)] += 1
-        self._new_seconds += seconds
+        self._new_seconds[code] += seconds
         if not self._counted:
             self._counted = True
             asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.flush)
@@ -72,17 +97,22 @@ class Meter:
         if not self._counted:
             return
         self._counted = False
+        done = self.done
+        done.answered += self._new_codes[0]
+        done.answered_seconds += self._new_seconds[0]
+        done.refused += sum(self._new_codes[1:])
+        done.refused_seconds += sum(self._new_seconds[1:])
         for counter, n in zip(self._codes, self._new_codes, strict=True):
             if n:
                 counter.inc(n)
         # what Histogram.observe does, for all of them at once
-        self._request._sum.inc(self._new_seconds)
+        self._request._sum.inc(sum(self._new_seconds))
         for bucket, n in zip(self._request._buckets, self._new_buckets, strict=True):
             if n:
                 bucket.inc(n)
         self._new_codes = [0] * len(CODES)
         self._new_buckets = [0] * (len(_SECONDS) + 1)
-        self._new_seconds = 0.0
+        self._new_seconds = [0.0] * len(CODES)
 
     def refused(self) -> None:
         """Count a request that found the queue full; it is counted as an answered one, too."""
@@ -93,6 +123,13 @@ class Meter:
         self._queue.observe(max(report.waits))
         self._compute.observe(report.seconds)
         self._rows.observe(report.rows)
+        done, requests = self.done, len(report.waits)
+        done.runs += 1
+        done.rows += report.rows
+        done.requests += requests
+        done.queue_seconds += sum(report.waits)
+        done.compute_seconds += report.seconds * requests
+        done.last_run_ms = int(time.time() * 1000)
 
     def unseen(self, levels: Mapping[str, int]) -> None:
         """Count category values that training never saw, by column."""

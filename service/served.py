@@ -68,6 +68,7 @@ class ServedModel:
         self.signature = stored.manifest.signature
         self.name = stored.manifest.name
         self.version = stored.manifest.version
+        self.versions = versions
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
         self.decoder = Decoder(self.signature, settings.max_rows)

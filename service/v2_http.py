@@ -1,0 +1,226 @@
+"""The Open Inference protocol (V2) over HTTP: every route under ``/v2``, ahead of BentoML.
+
+Requests share runs with those of every other protocol. As in front, routes are looked up whole in a table that is made
+when the app is built. Which models are served is settled when the service starts: loading one that is served changes
+nothing, and none is unloaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from typing import Any, NamedTuple, Protocol
+
+import orjson
+
+from models.errors import RequestError
+from service import v2_metadata
+from service.batcher import QueueFull
+from service.http import (
+    BodyReader,
+    ClientGone,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    check_headers,
+    error_body,
+    retry_after,
+)
+from service.metrics import NO_MODEL, REQUESTS
+from service.served import ServedModel
+from service.serving import LOADING, Serving
+from service.v2_answer import Answer, AnswerWriter
+from service.v2_request import RequestReader
+
+logger = logging.getLogger("rowcast.service")
+
+_JSON_BYTES = b"inference-header-content-length"
+_OCTETS = b"application/octet-stream"
+_MAX_DIGITS = 10
+_MAX_COMMAND_BYTES = 2**16
+"""Bytes that the body of a repository's command may hold."""
+
+
+class Respond(Protocol):
+    """Sends an answer whose request was read to its end."""
+
+    async def __call__(
+        self, send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = ...
+    ) -> None: ...
+
+
+class Refuse(Protocol):
+    """Sends an answer to a request that was perhaps not."""
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes, *headers: Header
+    ) -> None: ...
+
+
+Page = Callable[[], tuple[int, Any]]
+"""The status and the content of an answer that no request need be understood for."""
+
+
+class _Model(NamedTuple):
+    served: ServedModel
+    reader: RequestReader
+    writer: AnswerWriter
+
+
+class OpenInference:
+    """ASGI app of the routes under ``/v2``.
+
+    Args:
+        serving: the models, and whether they are ready.
+        respond: sends an answer.
+        refuse: sends one to a request whose body was perhaps not read.
+    """
+
+    def __init__(self, serving: Serving, respond: Respond, refuse: Refuse) -> None:
+        self._serving = serving
+        self._respond = respond
+        self._refuse = refuse
+        self._pages: dict[str, Page] = {
+            "/v2": lambda: (200, v2_metadata.SERVER),
+            "/v2/health/live": lambda: (200, {"live": True}),
+            "/v2/health/ready": lambda: self._readiness({"ready": True}),
+            "/v2/models/stats": lambda: (200, v2_metadata.statistics(*serving.versions.values())),
+        }
+        self._commands: dict[str, Page] = {"/v2/repository/index": lambda: (200, v2_metadata.index(serving))}
+        self._infer: dict[str, _Model] = {}
+        for (name, version), served in serving.versions.items():
+            self._add(f"/v2/models/{name}/versions/{version}", served)
+        for name, served in serving.models.items():
+            self._add(f"/v2/models/{name}", served)
+            self._commands[f"/v2/repository/models/{name}/load"] = lambda: self._readiness({})
+            self._commands[f"/v2/repository/models/{name}/unload"] = _no_unload
+        self._body = BodyReader()
+        self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        path = scope["path"]
+        if path in self._infer:
+            await self._answer(self._infer[path], scope, receive, send)
+        elif path in self._pages:
+            if scope["method"] in {"GET", "HEAD"}:
+                status, content = self._pages[path]()
+                await self._respond(send, status, orjson.dumps(content))
+            else:
+                await self._refuse_method(scope, receive, send, "this is read with GET", b"GET, HEAD")
+        elif path in self._commands:
+            await self._command(self._commands[path], scope, receive, send)
+        else:
+            self._strangers.inc()
+            known = "there is no such model or route; POST /v2/repository/index lists the models"
+            await self._refuse(scope, receive, send, HTTPStatus.NOT_FOUND, error_body(known))
+
+    def _add(self, path: str, served: ServedModel) -> None:
+        ready = {"name": served.name, "version": str(served.version), "ready": True}
+        self._pages[path] = lambda: (200, v2_metadata.model(served))
+        self._pages[f"{path}/ready"] = lambda: self._readiness(ready)
+        self._pages[f"{path}/config"] = lambda: (200, v2_metadata.config(served))
+        self._pages[f"{path}/stats"] = lambda: (200, v2_metadata.statistics(served))
+        self._infer[f"{path}/infer"] = _Model(
+            served,
+            RequestReader(served.signature, served.columns.max_rows),
+            AnswerWriter(served.name, served.version, served.signature),
+        )
+
+    def _readiness(self, content: Any) -> tuple[int, Any]:
+        if self._serving.draining:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": "the service is shutting down"}
+        if not self._serving.ready:
+            return HTTPStatus.SERVICE_UNAVAILABLE, {"error": LOADING}
+        return HTTPStatus.OK, content
+
+    async def _answer(self, model: _Model, scope: Scope, receive: Receive, send: Send) -> None:
+        """Infer."""
+        started = time.perf_counter()
+        served = model.served
+        body_read = False
+        try:
+            if scope["method"] != "POST":
+                await self._refuse_method(scope, receive, send, "tensors are sent with POST", b"POST")
+                served.meter.request(HTTPStatus.METHOD_NOT_ALLOWED, time.perf_counter() - started)
+                return
+            if not self._serving.ready:
+                raise RequestError(LOADING, status=HTTPStatus.SERVICE_UNAVAILABLE)
+            json_bytes = _json_bytes(scope["headers"], served.max_body)
+            body = await served.bodies.read(receive, served.max_body)
+            body_read = True
+            answer = await self._infer_body(model, body, json_bytes, receive)
+        except ClientGone:
+            return
+        except RequestError as error:
+            headers = (retry_after(error.retry_after_seconds),) if isinstance(error, QueueFull) else ()
+            status, refusal = error.status, error_body(str(error))
+        except Exception:
+            logger.exception("a request to %s failed", served.name)
+            headers = ()
+            status, refusal = 500, error_body("something went wrong on the server; its log says what")
+        else:
+            await self._send(send, answer)
+            served.meter.request(HTTPStatus.OK, time.perf_counter() - started)
+            return
+        if body_read:
+            await self._respond(send, status, refusal, *headers)
+        else:
+            await self._refuse(scope, receive, send, status, refusal, *headers)
+        served.meter.request(status, time.perf_counter() - started)
+
+    async def _infer_body(self, model: _Model, body: bytes, json_bytes: int | None, receive: Receive) -> Answer:
+        served = model.served
+        served.admit()  # when there is no room for even a row, the body need not be understood
+        request = model.reader.read(body, json_bytes)
+        columns = served.columns.read(request.tensors)
+        return model.writer.write(await served.answer_columns(columns, receive), request.id, request.outputs)
+
+    async def _send(self, send: Send, answer: Answer) -> None:
+        if answer.json_bytes is None:
+            await self._respond(send, HTTPStatus.OK, answer.body)
+        else:
+            length: Header = (_JSON_BYTES, b"%d" % answer.json_bytes)
+            await self._respond(send, HTTPStatus.OK, answer.body, length, content_type=_OCTETS)
+
+    async def _command(self, command: Page, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer what the repository is told; its body says nothing that would change the answer."""
+        if scope["method"] != "POST":
+            await self._refuse_method(scope, receive, send, "this is sent with POST", b"POST")
+            return
+        try:
+            await self._body.read(receive, _MAX_COMMAND_BYTES)
+        except RequestError as error:
+            await self._refuse(scope, receive, send, error.status, error_body(str(error)))
+        except ClientGone:
+            return
+        else:
+            status, content = command()
+            await self._respond(send, status, orjson.dumps(content))
+
+    async def _refuse_method(self, scope: Scope, receive: Receive, send: Send, words: str, allowed: bytes) -> None:
+        allow: Header = (b"allow", allowed)
+        await self._refuse(scope, receive, send, HTTPStatus.METHOD_NOT_ALLOWED, error_body(words), allow)
+
+
+def _no_unload() -> tuple[int, Any]:
+    reason = "models are chosen when the service starts: set ROWCAST_MODELS and start it anew"
+    return HTTPStatus.BAD_REQUEST, {"error": reason}
+
+
+def _json_bytes(headers: Iterable[Header], max_body: int) -> int | None:
+    """How much of the body is JSON, None for all, of headers that are as they should be.
+
+    Raises:
+        RequestError: they are not.
+    """
+    check_headers(headers, max_body, binary=True)
+    lengths = [value for name, value in headers if name == _JSON_BYTES]
+    if not lengths:
+        return None
+    if len(lengths) > 1 or not (lengths[0].isdigit() and len(lengths[0]) <= _MAX_DIGITS):
+        raise RequestError("Inference-Header-Content-Length must be one whole number: the bytes of the body's JSON")
+    return int(lengths[0])

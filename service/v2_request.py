@@ -1,0 +1,285 @@
+"""From the body of an Open Inference request over HTTP to tensors, or to everything that is wrong with it.
+
+A body is JSON, with the data of its tensors in it; or JSON and after it raw bytes, for the tensors that say
+``binary_data_size`` (the binary extension). Nothing is ever made as large as a shape says: shapes are only compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from models.errors import Fault, RequestError
+from models.signature import Signature
+from models.values import EXACT_WHOLE
+from service.decode import bare_json
+from service.faults import SHOWN, brief, refuse, refused
+from service.tensors import Tensor
+from service.v2_binary import DATATYPES, from_raw
+from service.v2_json import DataFaults, from_json, inexact
+
+_BODY_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
+_INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
+_OUTPUT_KEYS = frozenset({"name", "parameters"})
+_UNABLE = ("classification", "shared_memory_region")
+_SMALL = 2**16
+"""Bytes whose parsing takes milliseconds, whatever they are."""
+_SLACK = 1000
+"""Values, lists and objects a body may have beyond what its tensors need."""
+
+Object = dict[str, Any]
+
+
+class Output(NamedTuple):
+    """An output that is asked for."""
+
+    name: str
+    binary: bool
+    """Whether it is wanted in raw bytes."""
+
+
+class InferRequest(NamedTuple):
+    """What a request asks for."""
+
+    id: str | None
+    tensors: list[Tensor]
+    outputs: list[Output]
+
+
+class RequestReader:
+    """Reads requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._max_values = max_rows * len(signature.columns) + _SLACK
+        self._max_objects = 4 * (len(signature.columns) + len(signature.outputs)) + _SLACK
+        self._outputs = signature.outputs
+
+    def read(self, body: bytes, json_bytes: int | None = None) -> InferRequest:
+        """What a body asks for.
+
+        Args:
+            body: the request's.
+            json_bytes: how much of it is JSON; None for all.
+
+        Raises:
+            RequestError: the body breaks a rule.
+        """
+        if json_bytes is not None and json_bytes > len(body):
+            raise RequestError(
+                f"Inference-Header-Content-Length says that {json_bytes:,} bytes are JSON; the body holds {len(body):,}"
+            )
+        text = body if json_bytes is None else body[:json_bytes]
+        if len(text) > _SMALL:
+            self._weigh(text)
+        try:
+            content = orjson.loads(text)
+        except ValueError as error:
+            raise RequestError(f"the body must be JSON in UTF-8, however: {error}") from None
+        if type(content) is not dict:
+            raise RequestError(f'the body must be an object {{"inputs": [...]}}, however: {brief(content)}')
+        reading = _Reading(memoryview(body)[len(text) :])
+        request = reading.request(content, self._outputs)
+        if reading.faults:
+            raise refused(*reading.faults)
+        if b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large:
+            refuse(inexact(text))
+        return request
+
+    def _weigh(self, text: bytes) -> None:
+        """Refuse, unparsed, what holds far more than the model's columns."""
+        bare = bare_json(text)
+        if bare.count(b"{") > self._max_objects:
+            raise RequestError("the body must hold a tensor for each column, however: far more objects than those")
+        if bare.count(b",") > self._max_values:
+            raise RequestError(
+                "a request must not hold more rows than ROWCAST_MAX_ROWS, however: far more values than those; "
+                "send them in several requests",
+                status=413,
+            )
+        if bare.count(b"[") > self._max_values:
+            raise RequestError(
+                "the body must hold flat data, or a list for each row, however: far more lists than those"
+            )
+
+
+class _Reading:
+    """Reads one body, of which ``raw`` follows the JSON."""
+
+    def __init__(self, raw: memoryview) -> None:
+        self.faults: list[Fault] = []
+        self._raw = raw
+        self._floats: list[NDArray[Any]] = []
+
+    @property
+    def large(self) -> bool:
+        """Whether JSON held a number that may have been rounded."""
+        if not self._floats:
+            return False
+        return bool((np.abs(np.concatenate(self._floats)) >= EXACT_WHOLE).any())
+
+    def request(self, content: Object, outputs: tuple[str, ...]) -> InferRequest:
+        """What the body asks for, as far as it is right."""
+        self._keys("", content, _BODY_KEYS)
+        request_id = content.get("id")
+        if not isinstance(request_id, str | None):
+            self._fault("id", f"must be a string, however: {brief(request_id)}")
+        binary = self._flag("", self._parameters("", content), "binary_data_output", False)
+        inputs = content.get("inputs")
+        tensors = []
+        if type(inputs) is list:
+            tensors = [tensor for i, entry in enumerate(inputs) if (tensor := self._tensor(f"inputs[{i}]", entry))]
+        else:
+            self._fault("inputs", f"must be a list of tensors, however: {brief(inputs)}")
+        if self._raw and not self.faults:
+            self._fault("", f"the body must end with its last tensor, however: {len(self._raw):,} more bytes")
+        return InferRequest(request_id, tensors, self._wanted(content.get("outputs"), outputs, binary))
+
+    def _tensor(self, where: str, entry: Any) -> Tensor | None:
+        if type(entry) is not dict:
+            self._fault(where, f"must be an object, however: {brief(entry)}")
+            return None
+        faults_before = len(self.faults)
+        self._keys(where, entry, _INPUT_KEYS)
+        parameters = self._parameters(where, entry)
+        name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
+        if not isinstance(name, str):
+            self._fault(f"{where}.name", f"must be a string, however: {brief(name)}")
+        if not isinstance(datatype, str) or datatype not in DATATYPES:
+            self._fault(f"{where}.datatype", f"must be one of {', '.join(DATATYPES)}, however: {brief(datatype)}")
+        if not _is_shape(shape):
+            expected = "must be [rows] or [rows, 1] with at least one row"
+            self._fault(f"{where}.shape", f"{expected}, however: {_brief_shape(shape)}")
+        if "shared_memory_region" in parameters:
+            self._fault(f"{where}.parameters.shared_memory_region", "is not supported: send the data")
+        if len(self.faults) > faults_before:
+            return None
+        if "binary_data_size" in parameters:
+            return self._from_raw(where, entry, parameters["binary_data_size"])
+        return self._from_json(where, entry)
+
+    def _from_raw(self, where: str, entry: Object, size: Any) -> Tensor | None:
+        path = f"{where}.parameters.binary_data_size"
+        if type(size) is not int or size < 0:
+            self._fault(path, f"must be a whole number of bytes, however: {brief(size)}")
+        elif "data" in entry:
+            self._fault(f"{where}.data", "must be left out where binary_data_size says that it comes in raw bytes")
+        elif size > len(self._raw):
+            self._fault(path, f"must be at most the {len(self._raw):,} bytes that are left, however: {brief(size)}")
+        else:
+            raw, self._raw = self._raw[:size], self._raw[size:]
+            try:
+                return Tensor(entry["name"], from_raw(entry["datatype"], raw, entry["shape"][0]))
+            except ValueError as error:
+                self._fault(where, str(error))
+        return None
+
+    def _from_json(self, where: str, entry: Object) -> Tensor | None:
+        data = entry.get("data")
+        if type(data) is not list:
+            self._fault(f"{where}.data", f"must be a list of values, however: {brief(data)}")
+            return None
+        try:
+            values, missing = from_json(f"{where}.data", entry["datatype"], entry["shape"], data)
+        except DataFaults as wrong:
+            for fault in wrong.faults:
+                if len(self.faults) == RequestError.MAX_FAULTS:
+                    break
+                self.faults.append(fault)
+            return None
+        if entry["datatype"].startswith("FP"):
+            self._floats.append(np.asarray(values))
+        return Tensor(entry["name"], values, missing)
+
+    def _wanted(self, entries: Any, outputs: tuple[str, ...], binary: bool) -> list[Output]:
+        if entries is None or entries == []:
+            return [Output(name, binary) for name in outputs]
+        if type(entries) is not list:
+            self._fault("outputs", f"must be a list, however: {brief(entries)}")
+            return []
+        wanted: dict[str, Output] = {}
+        for i, entry in enumerate(entries):
+            where = f"outputs[{i}]"
+            if type(entry) is not dict:
+                self._fault(where, f"must be an object, however: {brief(entry)}")
+                continue
+            self._keys(where, entry, _OUTPUT_KEYS)
+            parameters = self._parameters(where, entry)
+            for unable in _UNABLE:
+                if unable in parameters:
+                    self._fault(f"{where}.parameters.{unable}", "is not supported: leave it out")
+            name = entry.get("name")
+            if not isinstance(name, str) or name not in outputs:
+                self._fault(f"{where}.name", f"must be one of {', '.join(outputs)}, however: {brief(name)}")
+            elif name in wanted:
+                self._fault(f"{where}.name", f"must not appear more than once, however: {brief(name)}")
+            else:
+                wanted[name] = Output(name, self._flag(where, parameters, "binary_data", binary))
+        return list(wanted.values())
+
+    def _parameters(self, where: str, entry: Object) -> Object:
+        parameters = entry.get("parameters")
+        path = f"{where}.parameters".lstrip(".")
+        if parameters is None:
+            return {}
+        if type(parameters) is not dict:
+            self._fault(path, f"must be an object, however: {brief(parameters)}")
+            return {}
+        for name, value in parameters.items():
+            if isinstance(value, dict | list):
+                message = f"must be a string, a number or a boolean, however: {brief(value)}"
+                self._fault(f"{path}.{name[:SHOWN]}", message)
+        return parameters
+
+    def _flag(self, where: str, parameters: Object, name: str, default: bool) -> bool:
+        value = parameters.get(name, default)
+        if not isinstance(value, bool):
+            self._fault(f"{where}.parameters.{name}".lstrip("."), f"must be true or false, however: {brief(value)}")
+        return value is True
+
+    def _keys(self, where: str, entry: Object, known: frozenset[str]) -> None:
+        if not entry.keys() <= known:
+            for key in entry.keys() - known:
+                path = f"{where}.{key[:SHOWN]}".lstrip(".")
+                self._fault(path, f"is unknown: there may be {', '.join(sorted(known))}")
+
+    def _fault(self, path: str, message: str) -> None:
+        if len(self.faults) < RequestError.MAX_FAULTS:
+            self.faults.append(Fault(path, message))
+
+
+def _is_shape(shape: Any) -> bool:
+    if type(shape) is not list or not 1 <= len(shape) <= 2 or type(shape[0]) is not int or shape[0] < 1:
+        return False
+    return len(shape) == 1 or (type(shape[1]) is int and shape[1] == 1)
+
+
+def _brief_shape(shape: Any) -> str:
+    if type(shape) is list and all(type(size) is int for size in shape):
+        text = str(shape)
+        return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+    return brief(shape)
+
+
+def _strings(content: Object) -> int:
+    """Strings that a good request's JSON holds, keys included."""
+    objects = [content, *content["inputs"], *(content.get("outputs") or ())]
+    objects += [entry["parameters"] for entry in objects if entry.get("parameters")]
+    strings = sum(map(len, objects)) + sum(_texts(entry.values()) for entry in objects)
+    for entry in content["inputs"]:
+        if entry["datatype"] == "BYTES" and "data" in entry:
+            data = entry["data"]
+            strings += _texts(value for (value,) in data) if data and type(data[0]) is list else _texts(data)
+    return strings
+
+
+def _texts(values: Iterable[Any]) -> int:
+    return sum(type(value) is str for value in values)
