@@ -1,18 +1,19 @@
 """Rows from many requests into one run of the model.
 
-What a request's rows are, and what an answer to them is, only the run knows: here they have a length.
+What a request's rows are, and what an answer to them is, only the run knows: here they have a length, and can be cut.
 
 There is no timer. An idle batcher runs a request as soon as the event loop has handed over everything that arrived with
 it; whatever arrives while a run is on gathers, and is the next batch. So one caller waits for nothing, and many callers
-share runs without being told to.
+share runs without being told to. Who goes first among more rows than a run takes, :mod:`service.waiting` says.
 
 A run leaves the event loop for a thread, except a short one: moving it there and back costs more than it takes. What
 counts as short is measured, run by run.
 
 A batch that fails is halved until only the request that makes it fail is left. The others get their answers.
 
-The queue is bounded, by rows and by the time a request would wait in it. What comes beyond that is refused at once, so
-that whoever is accepted is answered soon, however many ask.
+The queue is bounded, by rows, by bytes and by the time a request would wait in it. What comes beyond that is refused at
+once, so that whoever is accepted is answered soon, however many ask. So is a request that cannot be answered by its
+deadline; one whose deadline passes while it waits is told so then, and never run.
 """
 
 from __future__ import annotations
@@ -21,13 +22,27 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 from models.errors import RequestError
+from service.deadlines import Deadlines
+from service.pace import Pace
+from service.waiting import Done, Queue, Rows, Taken, Waiting, level_of
+
+__all__ = [
+    "MAX_BATCH_ROWS",
+    "MAX_QUEUE_ROWS",
+    "Batcher",
+    "DeadlineExceeded",
+    "QueueFull",
+    "RunReport",
+    "Waiting",
+    "run_apart",
+]
 
 logger = logging.getLogger("rowcast.service")
 
@@ -35,15 +50,10 @@ MAX_BATCH_ROWS = 256
 """Rows a run is filled up to: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
 MAX_QUEUE_ROWS = 16_384
 """Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
+MAX_QUEUE_BYTES = 64 * 2**20
+"""Bytes that the waiting rows may have come in, for rows of long texts: four bodies of the largest size."""
 SHORT_RUN_SECONDS = 0.0005
 """A run expected to end sooner stays on the event loop: it holds up others hardly longer than the hop would."""
-MAX_WAIT_SECONDS = 0.25
-"""How long a request may expect to be queued. A caller who is told to come back loses a second, the least that
-``Retry-After`` can say, so a short wait is better waited for; a longer queue only makes everybody late."""
-MAX_WAIT_RUNS = 4
-"""A large request may wait longer: this many times what its own run takes."""
-_NEWEST_WEIGHT = 0.1
-"""Weight of the newest run in the moving averages of seconds a row."""
 
 
 class QueueFull(RequestError):
@@ -57,10 +67,21 @@ class QueueFull(RequestError):
         self.retry_after_seconds = max(1, math.ceil(wait_seconds))
 
 
+class DeadlineExceeded(RequestError):
+    """A request that could not be answered by its deadline, and has not been run; one that was cut, not to its end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the rows cannot be answered by the request's deadline, and were not run: give them more time, or come "
+            "when fewer rows are waiting",
+            status=504,
+        )
+
+
 Run: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 """Answers the rows of several requests at once: an outcome for each request, in their order."""
-Done: TypeAlias = Callable[[Any], None]
-"""Told the answers to a request's rows, or the exception that they ended in."""
+Join: TypeAlias = Callable[[list[Any]], Any]
+"""Makes one outcome of those of a request that was cut, in the order of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,22 +92,7 @@ class RunReport:
     seconds: float
     """How long it took, halvings included."""
     waits: list[float]
-    """Seconds each of its requests was queued."""
-
-
-class Waiting:
-    """A request in the queue, or in the run."""
-
-    __slots__ = ("done", "rows", "since")
-
-    def __init__(self, rows: Sized, done: Done, since: float) -> None:
-        self.rows = rows
-        self.done: Done | None = done
-        self.since = since
-
-    def cancel(self) -> None:
-        """Nobody waits for it any more: rows that still wait are not computed, and no one is told of them."""
-        self.done = None
+    """Seconds each of its requests was queued; for one that is cut, since it came."""
 
 
 class _Answer(asyncio.Future[Any]):
@@ -108,14 +114,20 @@ class _Answer(asyncio.Future[Any]):
         return super().cancel(msg)
 
 
+def _one_list(parts: list[Any]) -> list[Any]:
+    return list(chain.from_iterable(parts))
+
+
 class Batcher:
     """Gathers requests for one model on the running event loop.
 
     Args:
         run: answers the rows of some requests; called by one thread at a time.
         thread: where longer runs go; a worker has one, so that two models never compete for its core.
-        max_rows: rows a run is filled up to. A request with more is a run of its own.
+        join: puts the answers to a request together that was cut.
+        max_rows: rows a run is filled up to. A request with more is cut.
         max_queue: rows that may wait. An empty queue takes any request.
+        max_bytes: bytes that the waiting rows may have come in.
         seconds_per_row: a first guess, from the warm-up, for a run of few rows.
         drain_seconds_per_row: a first guess for a full run.
         report: told about every run, on the event loop.
@@ -126,23 +138,28 @@ class Batcher:
         run: Run,
         thread: ThreadPoolExecutor,
         *,
+        join: Join = _one_list,
         max_rows: int = MAX_BATCH_ROWS,
         max_queue: int = MAX_QUEUE_ROWS,
+        max_bytes: int = MAX_QUEUE_BYTES,
         seconds_per_row: float = 0.0,
         drain_seconds_per_row: float = 0.0,
         report: Callable[[RunReport], None] | None = None,
     ) -> None:
         self._run = run
         self._thread = thread
+        self._join = join
         self._max_rows = max_rows
         self._max_queue = max_queue
-        self._seconds_per_row = seconds_per_row
-        self._drain_seconds_per_row = drain_seconds_per_row
+        self._at_once = min(max_rows, max_queue)
+        self._max_bytes = max_bytes
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._queue: deque[Waiting] = deque()
-        self._queued_rows = 0
+        self._pace = Pace(max_rows, seconds_per_row, drain_seconds_per_row)
+        self._queue = Queue(max_rows)
+        self._deadlines = Deadlines(_tell_late)
         self._tidied = False
+        self._due = False  # the next run, in this turn of the loop
         self._busy = False
         self._running_rows = 0
         self._started = 0.0
@@ -155,132 +172,186 @@ class Batcher:
 
     @property
     def queued_rows(self) -> int:
-        """Rows that wait."""
-        return self._queued_rows
+        """Rows that wait; of a request that has begun, none."""
+        return self._queue.rows - self._queue.begun_rows
 
-    def expected_wait(self) -> float:
-        """Seconds that a request which comes now would be queued, as far as can be told."""
-        wait = self._queued_rows * self._drain_seconds_per_row
-        now = time.perf_counter()
-        if self._busy:
-            wait += max(0.0, self._running_rows * self._drain_seconds_per_row - (now - self._started))
-        # whatever was expected: the next will hardly fare better than the one that waits longest
-        return max(wait, now - self._queue[0].since) if self._queue else wait
+    def expected_wait(self, rows: int = 1, priority: int = 0) -> float:
+        """Seconds that a request of so many rows, which comes now, would be queued, as far as can be told."""
+        return self._wait(rows, level_of(priority), time.perf_counter())
 
-    def admit(self, rows: int = 1) -> None:
-        """Make sure that a request of so many rows may be queued.
+    def admit(self, rows: int = 1, priority: int = 0, size: int = 0) -> None:
+        """Make sure that a request of so many rows and bytes may be queued.
 
         Raises:
             QueueFull: too much waits already.
         """
-        if not self._queue and not self._busy:
+        queue = self._queue
+        if queue.rows + rows <= self._at_once and queue.size + size <= self._max_bytes:
+            return  # it is in the next run
+        if not self._busy and not queue.rows:
             return
-        if self._full(rows):
+        level = level_of(priority)
+        if self._full(rows, level, size):
             self._tidy()
-            if self._full(rows):
-                raise QueueFull(self.expected_wait())
+            if self._full(rows, level, size):
+                now = time.perf_counter()
+                self._pace.press(now)
+                raise QueueFull(self._pace.drain(self._queue.rows) + self._rest(now))
 
-    def enqueue(self, rows: Sized, done: Done) -> Waiting:
+    def enqueue(
+        self, rows: Rows, done: Done, *, deadline: float | None = None, priority: int = 0, size: int = 0
+    ) -> Waiting:
         """Queue the rows of one request.
 
         Args:
             rows: of one request, in whatever form the run takes them.
             done: called once on the event loop, never before this returns, unless the request is cancelled.
+            deadline: by when they have to be answered, on the clock of ``time.perf_counter``. When it passes while they
+                wait, ``done`` is told :class:`DeadlineExceeded`.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that they came in.
 
         Raises:
             QueueFull: too much waits already.
+            DeadlineExceeded: they could not be answered by their deadline.
         """
-        self.admit(len(rows))
-        waiting = Waiting(rows, done, time.perf_counter())
-        self._queue.append(waiting)
-        self._queued_rows += len(rows)
-        if not self._busy and len(self._queue) == 1:
+        self.admit(len(rows), priority, size)
+        now = time.perf_counter()
+        waiting = Waiting(rows, done, now)
+        if size:
+            waiting.size = size
+        if priority:
+            waiting.level = level_of(priority)
+        if deadline is not None:
+            self._hold_to(deadline, waiting, now)
+        self._queue.push(waiting, self._pace.drain_seconds_per_row)
+        if not self._busy and not self._due:
+            self._due = True
             self._loop.call_soon(self._start)
         return waiting
 
-    def submit(self, rows: Sized) -> asyncio.Future[Any]:
-        """Queue the rows of one request, for a caller who awaits.
+    def submit(self, rows: Rows, **options: Any) -> asyncio.Future[Any]:
+        """Queue the rows of one request, as :meth:`enqueue` does, for a caller who awaits.
 
         Returns:
             A future of their answers. Cancel it, and rows that still wait are not computed.
 
         Raises:
             QueueFull: too much waits already.
+            DeadlineExceeded: they could not be answered by their deadline.
         """
         answer = _Answer(loop=self._loop)
-        answer.waiting = self.enqueue(rows, answer.take)
+        answer.waiting = self.enqueue(rows, answer.take, **options)
         return answer
 
-    def _full(self, rows: int) -> bool:
-        if self._queue and self._queued_rows + rows > self._max_queue:
+    def _hold_to(self, deadline: float, item: Waiting, now: float) -> None:
+        """Refuse a request that cannot keep its deadline, and look after one that may.
+
+        What is reckoned with is the least it can take, so that none is refused that could have been answered.
+        """
+        rows = len(item.rows)
+        if now + self._rest(now) + self._pace.least(self._queue.ahead(rows, item.level) + rows) > deadline:
+            raise DeadlineExceeded
+        item.end_by = deadline
+        item.deadline = deadline - self._pace.least(rows)
+        self._deadlines.watch(item)
+
+    def _rest(self, now: float) -> float:
+        """Seconds until the run that is on should end."""
+        return max(0.0, self._pace.run(self._running_rows) - (now - self._started)) if self._busy else 0.0
+
+    def _wait(self, rows: int, level: int, now: float) -> float:
+        wait = self._rest(now) + self._pace.drain(self._queue.ahead(rows, level))
+        # whatever was expected of the run: the next will hardly fare better than the one that waits longest
+        return max(wait, now - self._queue.oldest(level, now)) if self._busy else wait
+
+    def _full(self, rows: int, level: int, size: int) -> bool:
+        waiting = self.queued_rows
+        if waiting and (waiting + rows > self._max_queue or self._queue.size + size > self._max_bytes):
             return True
-        wait = self.expected_wait()
-        return wait > MAX_WAIT_SECONDS and wait > MAX_WAIT_RUNS * rows * self._drain_seconds_per_row
+        now = time.perf_counter()
+        return self._wait(rows, level, now) > self._pace.longest_wait(rows, now)
 
     def _tidy(self) -> None:
         """Take out of the queue whom nobody waits for any more; once a run, for it takes as long as the queue is."""
         if not self._tidied:
             self._tidied = True
-            self._queue = deque(item for item in self._queue if item.done is not None)
-            self._queued_rows = sum(len(item.rows) for item in self._queue)
+            self._queue.tidy()
 
     def _start(self) -> None:
         """Run the next batch, here or in the thread."""
+        self._due = False
         if self._busy:  # the end of that run sees to the next
             return
-        batch = self._take()
         self._tidied = False
-        if not batch:
+        started = time.perf_counter()
+        run = self._queue.take(started)
+        for item in run.late:
+            _tell_late(item)
+        if not run.rows:
             self._last_finish = None
             return
-        started = self._started = time.perf_counter()
-        self._running_rows = sum(len(item.rows) for item in batch)
-        if self._running_rows * self._seconds_per_row < SHORT_RUN_SECONDS:
-            self._finish(batch, started, run_apart(self._run, [item.rows for item in batch]))
+        self._started = started
+        self._running_rows = run.rows
+        if self._pace.longest_run(run.rows) < SHORT_RUN_SECONDS:
+            self._finish(run, started, run_apart(self._run, run.requests))
             return
         self._busy = True
-        run = self._loop.run_in_executor(self._thread, run_apart, self._run, [item.rows for item in batch])
-        run.add_done_callback(lambda run: self._finish(batch, started, run.result()))
+        outcomes = self._loop.run_in_executor(self._thread, run_apart, self._run, run.requests)
+        outcomes.add_done_callback(lambda outcomes: self._finish(run, started, outcomes.result()))
 
-    def _take(self) -> list[Waiting]:
-        """The longest-waiting requests that fit a run, leaving out those nobody waits for any more."""
-        batch: list[Waiting] = []
-        rows = 0
-        while self._queue:
-            first = self._queue[0]
-            if first.done is None:
-                self._queued_rows -= len(self._queue.popleft().rows)
-                continue
-            if batch and rows + len(first.rows) > self._max_rows:
-                break
-            batch.append(self._queue.popleft())
-            rows += len(first.rows)
-        self._queued_rows -= rows
-        return batch
-
-    def _finish(self, batch: list[Waiting], started: float, outcomes: Sequence[Any]) -> None:
+    def _finish(self, run: Taken, started: float, outcomes: Sequence[Any]) -> None:
         """Hand out the answers, and see to the next batch."""
         finish = time.perf_counter()
         seconds = finish - started
-        for item, outcome in zip(batch, outcomes, strict=True):
-            if item.done is None:  # cancelled during the run
+        for item, outcome in zip(run.items, outcomes, strict=True):
+            done = item.done
+            if done is None:  # cancelled during the run
+                continue
+            item.ended = finish
+            item.compute_seconds += seconds
+            if item.parts is not None:
+                self._take_part(item, outcome)
                 continue
             try:
-                item.done(outcome)
+                done(outcome)
             except Exception:
                 logger.exception("an answer could not be handed out")
-        rows = sum(len(item.rows) for item in batch)
-        self._seconds_per_row += _NEWEST_WEIGHT * (seconds / rows - self._seconds_per_row)
-        if rows * 2 >= self._max_rows:
-            # Only a full run tells how fast a queue drains. What the loop does between two runs counts, too.
-            since = started if self._last_finish is None else self._last_finish
-            self._drain_seconds_per_row += _NEWEST_WEIGHT * ((finish - since) / rows - self._drain_seconds_per_row)
+        # what the loop does between two runs counts, too
+        self._pace.learn(run.rows, seconds, finish - (started if self._last_finish is None else self._last_finish))
         self._last_finish = finish if self._queue else None
         self._busy = False
-        if self._queue:
+        if self._queue and not self._due:
+            self._due = True
             self._loop.call_soon(self._start)
         if self._report is not None:
-            self._report(RunReport(rows, seconds, [started - item.since for item in batch]))
+            self._report(RunReport(run.rows, seconds, [started - item.since for item in run.items]))
+
+    def _take_part(self, item: Waiting, outcome: Any) -> None:
+        """Keep the answers to a part of a request, until it has them all; when a part fails, it all does."""
+        assert item.parts is not None
+        if isinstance(outcome, Exception):
+            _tell(item, outcome)
+            item.cancel()
+            return
+        item.parts.append(outcome)
+        if not item.left:
+            _tell(item, self._join(item.parts))
+
+
+def _tell(item: Waiting, outcome: Any) -> None:
+    assert item.done is not None
+    try:
+        item.done(outcome)
+    except Exception:
+        logger.exception("an answer could not be handed out")
+
+
+def _tell_late(item: Waiting) -> None:
+    """Tell a request that waits that its deadline has passed."""
+    item.ended = time.perf_counter()
+    _tell(item, DeadlineExceeded())
+    item.cancel()
 
 
 def run_apart(run: Run, requests: list[Any]) -> Sequence[Any]:

@@ -40,6 +40,7 @@ from service.http import (
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
 from service.serving import LOADING, Serving
+from service.terms import terms_of
 from service.v2_http import OpenInference
 
 _ALLOW_POST: Header = (b"allow", b"POST")
@@ -113,6 +114,7 @@ class Front:
             return
         try:
             check_headers(scope["headers"], served.max_body)
+            terms = terms_of(scope["headers"])
             content = await served.bodies.read(receive, served.max_body)
         except RequestError as error:
             served.meter.request(error.status, time.perf_counter() - started)
@@ -121,7 +123,7 @@ class Front:
         except ClientGone:
             return
         try:
-            reply = await served.answer(content, receive)
+            reply = await served.answer(content, receive, terms, started)
         except ClientGone:
             return
         await self._respond(send, reply.status, reply.body, *reply.headers)

@@ -24,6 +24,7 @@ from service.http import CLOSE, Header, check_headers
 from service.protocol import Protocol
 from service.served import Reply, ServedModel
 from service.serving import Serving
+from service.terms import Terms, terms_of
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 1024
@@ -41,6 +42,7 @@ class _Known(NamedTuple):
 
     served: ServedModel
     body_bytes: int
+    terms: Terms
 
 
 class Lane:
@@ -123,9 +125,10 @@ class _Reading:
             return None
         try:
             check_headers(self._headers, served.max_body)
+            terms = terms_of(self._headers)
         except RequestError:
             return None
-        return _Known(served, int(length))
+        return _Known(served, int(length), terms)
 
     def on_url(self, url: bytes) -> None:
         """Take in the path; a query makes it none of ours."""
@@ -190,7 +193,7 @@ class LaneProtocol(Protocol):
                 start = end + len(_HEAD_END)
                 whole = start + known.body_bytes
                 if len(data) == whole:
-                    self._ask(known.served, data[start:])
+                    self._ask(known, data[start:])
                     return
                 if len(data) < whole:
                     self._held += data
@@ -242,12 +245,12 @@ class LaneProtocol(Protocol):
         self._whole_bytes = 0
         return held
 
-    def _ask(self, served: ServedModel, body: bytes) -> None:
+    def _ask(self, known: _Known, body: bytes) -> None:
         self._unset_keepalive_if_required()
         self._waiting_since = None
-        self._asked = served
+        self._asked = known.served
         self._asked_at = time.perf_counter()
-        waiting = served.ask(body, self._tell)
+        waiting = known.served.ask(body, self._tell, known.terms, self._asked_at)
         if waiting is not None:
             self._waiting = waiting
 

@@ -31,6 +31,7 @@ COMPUTE_SECONDS = Histogram("rowcast_compute_seconds", "How long each run took."
 BATCH_ROWS = Histogram("rowcast_batch_rows", "Rows of each run.", ["model"], buckets=_ROWS)
 REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status code.", ["model", "code"])
 REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
+LATE = Counter("rowcast_late_requests", "Requests answered with 504: not to be run by their deadline.", ["model"])
 UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
 
 CODES = ("2xx", "4xx", "5xx")
@@ -74,6 +75,7 @@ class Meter:
         self._compute = COMPUTE_SECONDS.labels(model)
         self._rows = BATCH_ROWS.labels(model)
         self._refused = REFUSED.labels(model)
+        self._late = LATE.labels(model)
         self._codes = [REQUESTS.labels(model, code) for code in CODES]
         self._new_codes = [0] * len(CODES)
         self._new_buckets = [0] * (len(_SECONDS) + 1)
@@ -117,6 +119,10 @@ class Meter:
     def refused(self) -> None:
         """Count a request that found the queue full; it is counted as an answered one, too."""
         self._refused.inc()
+
+    def late(self) -> None:
+        """Count a request whose deadline could not be met; it is counted as an answered one, too."""
+        self._late.inc()
 
     def run(self, report: RunReport) -> None:
         """Count a run of the model."""

@@ -41,6 +41,7 @@ _PREDICT = {
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are beyond the limit",
     HTTPStatus.INTERNAL_SERVER_ERROR: "The model could not answer these rows",
     HTTPStatus.SERVICE_UNAVAILABLE: "The model is still being loaded",
+    HTTPStatus.GATEWAY_TIMEOUT: "The rows cannot be answered within the request's grpc-timeout, and were not run",
 }
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds until it is worth another try", "schema": {"type": "integer"}}}
 

@@ -7,6 +7,8 @@ and their answers are slices of the run's. A run may hold both.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields as fields_of
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -80,3 +82,17 @@ def shares(answers: Any, requests: list[Any]) -> list[Any]:
         outcomes.append(answers[start : start + len(request)])
         start += len(request)
     return outcomes
+
+
+def joined(parts: list[Outcome]) -> Outcome:
+    """The outcome of a request that was run in parts, in the order of its rows."""
+    if not isinstance(parts[0], Predictions):
+        return list(chain.from_iterable(parts))  # type: ignore[arg-type]
+    fields: list[Any] = []
+    for field in fields_of(Predictions):
+        values = [getattr(part, field.name) for part in parts]
+        if values[0] is None:
+            fields.append(None)
+        else:
+            fields.append(list(chain.from_iterable(values)) if field.name == "labels" else np.concatenate(values))
+    return Predictions(*fields)

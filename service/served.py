@@ -19,15 +19,17 @@ import orjson
 from models.errors import RequestError
 from models.repository import StoredModel
 from models.session import Predictions, Session
-from service.batcher import MAX_BATCH_ROWS, Batcher, QueueFull, Waiting
+from service.batcher import MAX_BATCH_ROWS, Batcher, DeadlineExceeded, QueueFull, Waiting
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
 from service.http import BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
 from service.metrics import Meter
+from service.pieces import LONG_BODY, pieces
 from service.rows import GraphInputs, Row
-from service.runner import Runner
+from service.runner import Runner, joined
 from service.settings import Settings
+from service.terms import USUAL, Terms, server_timing
 
 logger = logging.getLogger("rowcast.service")
 
@@ -105,6 +107,7 @@ class ServedModel:
         self._batcher = Batcher(
             run,
             thread,
+            join=joined,
             max_queue=self.max_queue,
             seconds_per_row=_seconds_per_row(run, row),
             drain_seconds_per_row=_seconds_per_row(run, row * MAX_BATCH_ROWS),
@@ -117,29 +120,43 @@ class ServedModel:
         assert self._batcher is not None, "the model is not loaded yet"
         return self._batcher
 
-    def ask(self, body: bytes, done: Callable[[Reply], None]) -> Waiting | None:
+    def ask(
+        self, body: bytes, done: Callable[[Reply], None], terms: Terms = USUAL, since: float = 0.0
+    ) -> Waiting | None:
         """Answer a request: decode, validate, gather with whatever other requests wait, run, encode.
 
         Args:
             body: the request's.
             done: told the reply, once; during this call when the request is refused, and later from the event loop.
+            terms: what its headers ask for.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
 
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
         """
         try:
             self.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            return self.batcher.enqueue(self.read(body), lambda outcome: done(self._reply(outcome)))
-        except QueueFull as full:
-            self.meter.refused()
-            reply = Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
-        except RequestError as error:
-            reply = Reply(error.status, refusal_body(error))
-        except Exception:
-            logger.exception("a request to %s failed", self.name)
-            reply = Reply(500, error_body("something went wrong on the server; its log says what"))
-        done(reply)
-        return None
+            return self._enqueue(self.read(body), len(body), done, terms, since)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self._refusal(error))
+            return None
+
+    def _enqueue(
+        self, rows: list[Row], size: int, done: Callable[[Reply], None], terms: Terms, since: float
+    ) -> Waiting:
+        if terms is USUAL:
+            return self.batcher.enqueue(rows, lambda outcome: done(self._reply(outcome)), size=size)
+        deadline = None if terms.timeout is None else since + terms.timeout
+
+        def tell(outcome: Any) -> None:
+            reply = self._reply(outcome)
+            if terms.timed:
+                timing = server_timing(waiting.queue_seconds, waiting.compute_seconds)
+                reply = reply._replace(headers=(*reply.headers, timing))
+            done(reply)
+
+        waiting = self.batcher.enqueue(rows, tell, deadline=deadline, size=size)
+        return waiting
 
     def admit(self) -> None:
         """Make sure that there is room for a request of columns, before it is read.
@@ -153,52 +170,119 @@ class ServedModel:
             self.meter.refused()
             raise
 
-    def ask_columns(self, columns: Columns, done: Callable[[Predictions | RequestError], None]) -> Waiting | None:
+    def ask_columns(
+        self,
+        columns: Columns,
+        done: Callable[[Predictions | RequestError], None],
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        size: int = 0,
+    ) -> Waiting | None:
         """Answer a request of columns: gather with whatever other requests wait, and run.
 
         Args:
             columns: what :attr:`columns` has read. Levels that training never saw are counted.
-            done: told the predictions, in the order of the rows, or why there are none: :class:`QueueFull`, during this
-                call, or :class:`NoAnswer`, later from the event loop.
+            done: told the predictions, in the order of the rows, or why there are none: :class:`QueueFull` and
+                :class:`DeadlineExceeded`, during this call or later, or :class:`NoAnswer`, later from the event loop.
+            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that the request came in.
 
         Returns:
-            The queued request, to be cancelled when its caller is gone; None when the outcome has been told.
+            The queued request, to be cancelled when its caller is gone, which knows in the end how long it was queued
+            and run; None when the outcome has been told.
         """
         try:
-            waiting = self.batcher.enqueue(columns, lambda outcome: done(self._outcome(outcome)))
-        except QueueFull as full:
-            self.meter.refused()
-            done(full)
+            waiting = self.batcher.enqueue(
+                columns,
+                lambda outcome: done(self._outcome(outcome)),
+                deadline=deadline,
+                priority=priority,
+                size=size,
+            )
+        except (QueueFull, DeadlineExceeded) as refusal:
+            self._count_refusal(refusal)
+            done(refusal)
             return None
         unseen = self.columns.unseen(columns)
         if unseen:
             self.meter.unseen(unseen)
         return waiting
 
-    async def answer(self, body: bytes, receive: Receive | None = None) -> Reply:
+    async def answer(
+        self, body: bytes, receive: Receive | None = None, terms: Terms = USUAL, since: float = 0.0
+    ) -> Reply:
         """Answer a request, as :meth:`ask` does, for a caller who awaits.
+
+        A long body is read piece by piece, and others are answered in between.
 
         Args:
             body: the request's.
             receive: the request's, to notice that its caller hangs up while the rows are queued.
+            terms: what its headers ask for.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
 
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
-        reply: Reply = await self._told(partial(self.ask, body), receive)
+        ask = partial(self.ask, body, terms=terms, since=since)
+        if len(body) > LONG_BODY:
+            try:
+                self.batcher.admit(size=len(body))
+                rows = await self._read_long(body)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+                return self._refusal(error)
+            ask = partial(self._ask_rows, rows, len(body), terms=terms, since=since)
+        reply: Reply = await self._told(ask, receive)
         return reply
 
-    async def answer_columns(self, columns: Columns, receive: Receive | None = None) -> Predictions:
+    def _ask_rows(
+        self, rows: list[Row], size: int, done: Callable[[Reply], None], terms: Terms, since: float
+    ) -> Waiting | None:
+        try:
+            return self._enqueue(rows, size, done, terms, since)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self._refusal(error))
+            return None
+
+    async def _read_long(self, body: bytes) -> list[Row]:
+        """The same as :meth:`read`, with pauses."""
+        rows: list[Row] = []
+        try:
+            for piece in pieces(body):
+                rows += self.decoder.rows(piece)
+                if len(rows) > self.decoder.max_rows:
+                    break
+                await asyncio.sleep(0)
+        except RequestError:
+            rows = []
+        if not 0 < len(rows) <= self.decoder.max_rows:
+            return self.read(body)  # as one, which knows what to say
+        self._count_unseen(rows)
+        return rows
+
+    async def answer_columns(
+        self,
+        columns: Columns,
+        receive: Receive | None = None,
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        size: int = 0,
+    ) -> Predictions:
         """Answer a request of columns, as :meth:`ask_columns` does, for a caller who awaits.
 
         Cancelled while it waits, the rows are not computed.
 
         Raises:
             QueueFull: too much waits already.
+            DeadlineExceeded: it could not be answered by its deadline.
             NoAnswer: the model could not answer.
             ClientGone: the caller hung up.
         """
-        outcome: Predictions | RequestError = await self._told(partial(self.ask_columns, columns), receive)
+        ask = partial(self.ask_columns, columns, deadline=deadline, priority=priority, size=size)
+        outcome: Predictions | RequestError = await self._told(ask, receive)
         if isinstance(outcome, RequestError):
             raise outcome
         return outcome
@@ -226,21 +310,42 @@ class ServedModel:
             RequestError: the body breaks a rule.
         """
         rows = self.decoder.rows(body)
+        self._count_unseen(rows)
+        return rows
+
+    def _count_unseen(self, rows: list[Row]) -> None:
         unseen = self.decoder.unseen(rows)
         if unseen:
             self.meter.unseen(unseen)
-        return rows
 
     def _reply(self, outcome: Any) -> Reply:
-        """What is told of rows that were run."""
+        """What is told of rows that were run, or waited until their deadline."""
         if not isinstance(outcome, Exception):
             return Reply(200, self.encoder.answer(outcome))
         error = self._outcome(outcome)
         return Reply(error.status, refusal_body(error))
 
+    def _refusal(self, error: Exception) -> Reply:
+        """What is told of a request that was not queued."""
+        if not isinstance(error, RequestError):
+            logger.error("a request to %s failed", self.name, exc_info=error)
+            return Reply(500, error_body("something went wrong on the server; its log says what"))
+        self._count_refusal(error)
+        headers = (retry_after(error.retry_after_seconds),) if isinstance(error, QueueFull) else ()
+        return Reply(error.status, refusal_body(error), headers)
+
+    def _count_refusal(self, error: RequestError) -> None:
+        if isinstance(error, QueueFull):
+            self.meter.refused()
+        elif isinstance(error, DeadlineExceeded):
+            self.meter.late()
+
     def _outcome(self, outcome: Any) -> Any:
         """What is told of columns that were run: what the run gave, or an exception that may be shown."""
         if not isinstance(outcome, Exception):
+            return outcome
+        if isinstance(outcome, DeadlineExceeded):
+            self.meter.late()
             return outcome
         if isinstance(outcome, NotFinite):
             logger.error("%s:%d: %s", self.name, self.version, outcome)

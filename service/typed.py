@@ -20,6 +20,7 @@ from models.signature import Column, Signature
 from service.http import ClientGone, check_headers, refusal_body
 from service.served import Reply, ServedModel
 from service.serving import Serving
+from service.terms import terms_of
 
 Schema = dict[str, Any]
 
@@ -50,12 +51,14 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
     async def from_http_request(cls, request: Request, serde: Any) -> bentoml.IODescriptor:
         """Take the body as it is, by the house's own rules.
 
-        It travels as the value of ``rows``, and so does a refusal, to be answered by the method: raised here, BentoML
-        would put it in words of its own, without the paths.
+        It travels as the value of ``rows``, after what the headers ask for and when it came; and so does a refusal, to
+        be answered by the method: raised here, BentoML would put it in words of its own, without the paths.
         """
+        started = time.perf_counter()
         try:
             check_headers(request.scope["headers"], cls.served.max_body)
-            rows: Any = await cls.served.bodies.read(request.receive, cls.served.max_body)
+            terms = terms_of(request.scope["headers"])
+            rows: Any = terms, started, await cls.served.bodies.read(request.receive, cls.served.max_body)
         except RequestError as error:
             rows = error
         except ClientGone:
@@ -82,7 +85,8 @@ def _method(attribute: str, route: str, served: ServedModel) -> Any:
         if isinstance(rows, RequestError):
             reply = Reply(rows.status, refusal_body(rows))
         else:
-            reply = await served.answer(rows)
+            terms, came, body = rows
+            reply = await served.answer(body, None, terms, came)
         served.meter.request(reply.status, time.perf_counter() - started)
         headers = {name.decode(): value.decode() for name, value in reply.headers}
         return Response(reply.body, reply.status, headers, media_type="application/json")

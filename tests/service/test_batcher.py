@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import service.batcher
+import service.pace
 from service.batcher import Batcher, QueueFull, RunReport, run_apart
 
 LONG = 1.0
@@ -93,19 +94,19 @@ def test_requests_that_arrive_together_share_the_first_run() -> None:
     asyncio.run(scenario())
 
 
-def test_a_run_is_filled_up_to_the_cap_and_a_larger_request_is_a_run_of_its_own() -> None:
+def test_a_run_is_filled_up_to_the_cap_and_a_large_request_is_cut_into_what_the_small_ones_leave() -> None:
     async def scenario() -> None:
         double = Doubler()
-        async with batching(double, max_rows=4) as batcher:
-            requests = [[1, 1], [2], [3, 3], [4] * 7, [5], [6, 6, 6], [7]]
+        async with batching(double, max_rows=8) as batcher:
+            requests = [[1, 1], [2], [3, 3], [4] * 12, [5], [6, 6], [7]]
             answers = await asyncio.gather(*map(batcher.submit, requests))
         assert answers == [[2 * row for row in rows] for rows in requests]
-        assert double.runs == [[1, 1, 2], [3, 3], [4] * 7, [5, 6, 6, 6], [7]]
+        assert double.runs == [[1, 1, 2, 3, 3, 5, 4, 4], [6, 6, 7, 4, 4, 4, 4, 4], [4] * 5]
 
     asyncio.run(scenario())
 
 
-def test_order_is_kept_among_a_thousand_requests_of_mixed_sizes() -> None:
+def test_order_is_kept_among_a_thousand_small_requests_and_nothing_is_lost_of_large_ones() -> None:
     async def scenario() -> None:
         double = Doubler()
         requests = [list(range(n, n + 1 + n % 7)) for n in range(1000)]
@@ -114,6 +115,13 @@ def test_order_is_kept_among_a_thousand_requests_of_mixed_sizes() -> None:
         assert answers == [[2 * row for row in rows] for rows in requests]
         assert max(map(len, double.runs)) <= 64
         assert [row for run in double.runs for row in run] == [row for rows in requests for row in rows]
+        double = Doubler()
+        requests = [[n] * (1 + n % 50) for n in range(300)]
+        async with batching(double, max_rows=32) as batcher:
+            answers = await asyncio.gather(*map(batcher.submit, requests))
+        assert answers == [[2 * row for row in rows] for rows in requests]
+        assert [len(run) for run in double.runs[:-1]].count(32) > len(double.runs) * 0.9
+        assert max(map(len, double.runs)) == 32
 
     asyncio.run(scenario())
 
@@ -206,8 +214,10 @@ def test_what_counts_as_short_is_learned_from_the_runs() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, seconds_per_row=LONG) as batcher:
-            for _ in range(200):
+            for _ in range(2000):
                 await batcher.submit([1])
+                if double.threads[-1] != "run_0":
+                    break
         assert double.threads[0] == "run_0"
         assert double.threads[-1] == threading.current_thread().name
 
@@ -270,48 +280,108 @@ def test_an_empty_queue_takes_a_request_of_any_size() -> None:
     asyncio.run(scenario())
 
 
+def accepted_until_refused(batcher: Batcher) -> tuple[list[asyncio.Future[list[int]]], QueueFull]:
+    answers: list[asyncio.Future[list[int]]] = []
+    while True:
+        try:
+            answers.append(batcher.submit([len(answers)]))
+        except QueueFull as refused:
+            return answers, refused
+
+
 def test_a_request_that_would_wait_too_long_is_refused_and_told_when_to_come_back() -> None:
     async def scenario() -> None:
-        async with busy(drain_seconds_per_row=0.01) as (double, batcher, _):
-            accepted = [batcher.submit([n] * 13) for n in range(2)]  # 0.26 s of rows
-            with pytest.raises(QueueFull) as refused:
-                batcher.submit([2])
-            assert refused.value.retry_after_seconds == 1
+        async with busy(max_rows=4, seconds_per_row=0.01, drain_seconds_per_row=0.01) as (double, batcher, first):
+            answers, refused = accepted_until_refused(batcher)
+            assert len(answers) in {25, 26}  # a quarter of a second, with what is left of the run
+            assert refused.retry_after_seconds == 1
             double.gate.set()
-            await asyncio.gather(*accepted)
-        async with busy(drain_seconds_per_row=1.0) as (_, batcher, _):
-            batcher.submit([1] * 7)
-            with pytest.raises(QueueFull) as refused:
-                batcher.submit([2])
-            assert refused.value.retry_after_seconds in {7, 8}
+            await asyncio.gather(first, *answers)
+        async with busy(max_rows=4, seconds_per_row=1.0, drain_seconds_per_row=1.0) as (double, batcher, first):
+            answers, refused = accepted_until_refused(batcher)
+            assert len(answers) in {8, 9}  # two full runs
+            assert refused.retry_after_seconds in {8, 9, 10}
+            double.gate.set()
+            await asyncio.gather(first, *answers)
+
+    asyncio.run(scenario())
+
+
+def test_once_somebody_was_refused_the_queue_is_kept_short_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.pace, "PRESSED_SECONDS", 0.5)
+
+    async def scenario() -> None:
+        double = Doubler()
+        lengths = []
+        async with batching(double, max_rows=4, seconds_per_row=0.01, drain_seconds_per_row=0.01) as batcher:
+            for patience in (0.0, 0.0, 0.6):
+                await asyncio.sleep(patience)
+                double.gate.clear()
+                first = batcher.submit([0])
+                await started(double)
+                answers, _ = accepted_until_refused(batcher)
+                double.gate.set()
+                await asyncio.gather(first, *answers)
+                lengths.append(len(answers))
+                while double.started.acquire(blocking=False):
+                    pass
+        assert lengths[0] in {25, 26}
+        assert 4 <= lengths[1] < 12  # the next run, and hardly more
+        assert lengths[2] > 20
+
+    asyncio.run(scenario())
+
+
+def test_one_hundred_and_twenty_eight_callers_who_wait_for_their_answers_are_never_refused() -> None:
+    """Even after a burst that was, and with runs that take a hundred times what was expected."""
+
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, seconds_per_row=0.0002, drain_seconds_per_row=0.00005) as batcher:
+            batcher._pace.press(time.perf_counter())
+
+            async def caller(n: int) -> None:
+                for _ in range(20):
+                    assert await batcher.submit([n]) == [2 * n]
+
+            await asyncio.gather(*map(caller, range(128)))
 
     asyncio.run(scenario())
 
 
 def test_a_large_request_may_wait_for_as_long_as_a_few_of_its_own_runs() -> None:
     async def scenario() -> None:
-        async with busy(drain_seconds_per_row=0.1, max_queue=10_000) as (double, batcher, _):
+        pace = {"seconds_per_row": 0.1, "drain_seconds_per_row": 0.1}
+        async with busy(max_rows=16, max_queue=10_000, **pace) as (double, batcher, first):
             accepted = [batcher.submit([n] * 100) for n in range(4)]  # 40 s of rows
             with pytest.raises(QueueFull):
-                batcher.submit([5] * 50)
+                batcher.submit([5] * 90)
+            double.gate.set()
+            answers = await asyncio.gather(first, *accepted)
+            assert list(map(len, answers)) == [1, 100, 100, 100, 100]
+        async with busy(max_rows=16, max_queue=10_000, **pace) as (double, batcher, first):
+            accepted = [batcher.submit([n] * 100) for n in range(4)]
             accepted.append(batcher.submit([6] * 150))
             double.gate.set()
-            assert list(map(len, await asyncio.gather(*accepted))) == [100, 100, 100, 100, 150]
+            await asyncio.gather(first, *accepted)
 
     asyncio.run(scenario())
 
 
-def test_a_queue_that_does_not_move_is_full_whatever_was_expected(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.batcher, "MAX_WAIT_SECONDS", 0.05)
+def test_a_queue_that_does_not_move_takes_one_run_and_no_more_whatever_was_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service.pace, "MAX_WAIT_SECONDS", 0.05)
 
     async def scenario() -> None:
-        async with busy() as (double, batcher, _):
+        async with busy(max_rows=4, seconds_per_row=0.001) as (double, batcher, _):
             waiting = batcher.submit([1])
             await asyncio.sleep(0.1)
+            last = batcher.submit([2, 2, 2])
             with pytest.raises(QueueFull):
-                batcher.submit([2])
+                batcher.submit([3])
             double.gate.set()
-            assert await waiting == [2]
+            assert await asyncio.gather(waiting, last) == [[2], [4, 4, 4]]
 
     asyncio.run(scenario())
 

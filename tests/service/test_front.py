@@ -353,9 +353,8 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(on
         gate = threading.Event()
         models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
         first = asyncio.create_task(Caller("POST", "/predict", rows(*[ROW] * 4096)).answer(app))
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert models.models["flights"].batcher.busy
+        while not models.models["flights"].batcher.busy:  # noqa: ASYNC110 - what is waited for knows of no event
+            await asyncio.sleep(0.001)
         leaving, staying = Caller("POST", "/predict", rows(ROW, ROW)), Caller("POST", "/predict", GOOD)
         left = asyncio.create_task(app(leaving.scope, leaving.receive, leaving.send))
         stayed = asyncio.create_task(staying.answer(app))

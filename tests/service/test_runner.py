@@ -199,6 +199,7 @@ def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[...
         def rows_run() -> float:
             return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
 
+        await served.answer_columns(columns_of(served, HOLD))  # from now on runs leave the loop
         before = rows_run()
         held = asyncio.create_task(served.answer_columns(columns_of(served, *[HOLD] * 64)))
         await asyncio.sleep(0)
@@ -227,6 +228,7 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         def refused() -> float:
             return REGISTRY.get_sample_value("rowcast_refused_requests_total", {"model": "flights"}) or 0.0
 
+        await served.answer_columns(columns_of(served, HOLD))  # from now on runs leave the loop
         before = refused()
         held = asyncio.create_task(served.answer_columns(columns_of(served, *[HOLD] * 64)))
         await asyncio.sleep(0)

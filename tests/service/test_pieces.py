@@ -1,0 +1,95 @@
+"""A long body is read in pieces, and means what it means as one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import service.pieces
+from service.pieces import LONG_BODY, PIECE_BYTES, pieces
+from service.serving import Serving
+from service.settings import Settings
+from tests.service.hostile_payloads import ROW, rows
+
+MANY = [{**ROW, "distance": float(n), "carrier": "},{" + str(n)} for n in range(2000)]
+
+
+def test_the_pieces_of_a_body_hold_its_rows_in_order() -> None:
+    plain = [{**ROW, "distance": float(n)} for n in range(2000)]
+    for body in (json.dumps({"rows": plain}).encode(), json.dumps({"rows": plain}, indent=1).encode()):
+        assert len(body) > LONG_BODY
+        cut = list(pieces(body))
+        assert len(cut) > 2
+        assert max(map(len, cut)) < PIECE_BYTES + 1000
+        assert [row for piece in cut for row in json.loads(piece)["rows"]] == plain
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'{"rows":', b'{"rows":{}}', b'{"more":1,"rows":[{}]}', b'{"rows":[{}]}x', b'{"rows":[{}],"a":1}'],
+)
+def test_what_does_not_open_and_close_as_rows_do_is_not_cut(body: bytes) -> None:
+    assert list(pieces(body)) == []
+
+
+@given(st.text(alphabet='{}[],:"rows1 \\\n', max_size=60), st.integers(1, 20))
+def test_pieces_that_are_all_valid_are_the_whole_body(text: str, size: int) -> None:
+    body = b'{"rows":[%b]}' % text.encode()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(service.pieces, "PIECE_BYTES", size)
+        cut = list(pieces(body))
+    try:
+        found = [row for piece in cut for row in json.loads(piece)["rows"]]
+    except (ValueError, TypeError, KeyError):
+        return
+    if all(len(json.loads(piece)) == 1 and json.loads(piece)["rows"] for piece in cut) and cut:
+        assert json.loads(body) == {"rows": found}
+
+
+def test_long_bodies_are_answered_and_refused_as_if_they_were_read_at_once(one_model: Path) -> None:
+    async def scenario() -> None:
+        serving = Serving(Settings(repository=one_model, max_rows=3000))
+        await serving.start()
+        served = serving.models["flights"]
+        try:
+            plain = [{**ROW, "distance": float(n % 500)} for n in range(2000)]
+            halves = [json.loads((await served.answer(rows(*part))).body) for part in (plain[:1000], plain[1000:])]
+            whole = json.loads((await served.answer(rows(*plain))).body)
+            assert len(whole["predictions"]) == 2000
+            late = [p["probabilities"]["late"] for half in halves for p in half["predictions"]]
+            assert [p["probabilities"]["late"] for p in whole["predictions"]] == pytest.approx(late, abs=1e-6)
+            assert (await served.answer(rows(*MANY))).status == 200  # braces in its texts
+            wrong = await served.answer(rows(*plain[:1500], {**ROW, "distance": "far"}))
+            assert wrong.status == 400
+            assert json.loads(wrong.body)["errors"][0]["path"] == "rows[1500].distance"
+            assert (await served.answer(rows(*plain, *plain))).status == 413
+            assert (await served.answer(rows(*plain)[:-1] + b',"rows":[]}')).status == 400
+            assert (await served.answer(rows(*plain)[:-2])).status == 400
+        finally:
+            serving.stop()
+
+    asyncio.run(scenario())
+
+
+def test_small_requests_are_answered_while_a_long_body_is_read(one_model: Path) -> None:
+    async def scenario() -> None:
+        serving = Serving(Settings(repository=one_model))
+        await serving.start()
+        served = serving.models["flights"]
+        try:
+            long = asyncio.create_task(served.answer(rows(*[ROW] * 4096)))
+            small = 0
+            while served.batcher.queued_rows == 0 and not served.batcher.busy and not long.done():
+                assert (await served.answer(rows(ROW))).status == 200
+                small += 1
+            assert small > 3
+            assert (await long).status == 200
+        finally:
+            serving.stop()
+
+    asyncio.run(scenario())
