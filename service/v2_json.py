@@ -13,6 +13,7 @@ from models.errors import Fault
 from service.decode import repeated, whole
 from service.faults import BEYOND, SHOWN, Beyond, brief
 from service.v2_binary import DTYPES
+from service.v2_rules import out_of_range
 
 _NULL = type(None)
 _TYPES: dict[str, frozenset[type]] = {
@@ -69,7 +70,7 @@ def from_json(where: str, datatype: str, shape: list[int], data: list[Any]) -> V
     try:
         return np.array(numbers, dtype), missing
     except OverflowError:
-        raise DataFaults(_out_of_range(where, datatype, numbers)) from None
+        raise DataFaults(out_of_range(where, datatype, numbers)) from None
 
 
 def _one(where: str, message: str) -> DataFaults:
@@ -81,14 +82,6 @@ def _of_another_type(where: str, datatype: str, kind: str, data: list[Any]) -> I
         if value is not None and type(value) not in _TYPES[kind]:
             expected = f"must be {_WORDS[kind]} as the datatype {datatype} says, or null"
             yield Fault(f"{where}[{row}]", f"{expected}, however: {brief(value)}")
-
-
-def _out_of_range(where: str, datatype: str, numbers: list[int]) -> Iterator[Fault]:
-    bounds = np.iinfo(DTYPES[datatype])
-    for row, value in enumerate(numbers):
-        if not bounds.min <= value <= bounds.max:
-            expected = f"must be from {bounds.min} to {bounds.max} as the datatype {datatype} says"
-            yield Fault(f"{where}[{row}]", f"{expected}, however: {value}")
 
 
 def inexact(text: bytes) -> Iterator[Fault]:

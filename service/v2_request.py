@@ -21,11 +21,20 @@ from service.faults import SHOWN, brief, refuse, refused
 from service.tensors import Tensor
 from service.v2_binary import DATATYPES, from_raw
 from service.v2_json import DataFaults, from_json, inexact
+from service.v2_rules import (
+    NO_SHARED_MEMORY,
+    NOT_SUPPORTED,
+    UNABLE,
+    is_shape,
+    no_datatype,
+    no_output,
+    no_shape,
+    output_twice,
+)
 
 _BODY_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
 _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
-_UNABLE = ("classification", "shared_memory_region")
 _SMALL = 2**16
 """Bytes whose parsing takes milliseconds, whatever they are."""
 _SLACK = 1000
@@ -154,12 +163,11 @@ class _Reading:
         if not isinstance(name, str):
             self._fault(f"{where}.name", f"must be a string, however: {brief(name)}")
         if not isinstance(datatype, str) or datatype not in DATATYPES:
-            self._fault(f"{where}.datatype", f"must be one of {', '.join(DATATYPES)}, however: {brief(datatype)}")
-        if not _is_shape(shape):
-            expected = "must be [rows] or [rows, 1] with at least one row"
-            self._fault(f"{where}.shape", f"{expected}, however: {_brief_shape(shape)}")
+            self._fault(f"{where}.datatype", no_datatype(datatype))
+        if not is_shape(shape):
+            self._fault(f"{where}.shape", no_shape(shape))
         if "shared_memory_region" in parameters:
-            self._fault(f"{where}.parameters.shared_memory_region", "is not supported: send the data")
+            self._fault(f"{where}.parameters.shared_memory_region", NO_SHARED_MEMORY)
         if len(self.faults) > faults_before:
             return None
         if "binary_data_size" in parameters:
@@ -213,14 +221,14 @@ class _Reading:
                 continue
             self._keys(where, entry, _OUTPUT_KEYS)
             parameters = self._parameters(where, entry)
-            for unable in _UNABLE:
+            for unable in UNABLE:
                 if unable in parameters:
-                    self._fault(f"{where}.parameters.{unable}", "is not supported: leave it out")
+                    self._fault(f"{where}.parameters.{unable}", NOT_SUPPORTED)
             name = entry.get("name")
             if not isinstance(name, str) or name not in outputs:
-                self._fault(f"{where}.name", f"must be one of {', '.join(outputs)}, however: {brief(name)}")
+                self._fault(f"{where}.name", no_output(name, outputs))
             elif name in wanted:
-                self._fault(f"{where}.name", f"must not appear more than once, however: {brief(name)}")
+                self._fault(f"{where}.name", output_twice(name))
             else:
                 wanted[name] = Output(name, self._flag(where, parameters, "binary_data", binary))
         return list(wanted.values())
@@ -254,19 +262,6 @@ class _Reading:
     def _fault(self, path: str, message: str) -> None:
         if len(self.faults) < RequestError.MAX_FAULTS:
             self.faults.append(Fault(path, message))
-
-
-def _is_shape(shape: Any) -> bool:
-    if type(shape) is not list or not 1 <= len(shape) <= 2 or type(shape[0]) is not int or shape[0] < 1:
-        return False
-    return len(shape) == 1 or (type(shape[1]) is int and shape[1] == 1)
-
-
-def _brief_shape(shape: Any) -> str:
-    if type(shape) is list and all(type(size) is int for size in shape):
-        text = str(shape)
-        return text if len(text) <= SHOWN else text[:SHOWN] + "..."
-    return brief(shape)
 
 
 def _strings(content: Object) -> int:
