@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving clean bench-accuracy bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ test: $(MADE)  ## Run the test suite
 	$(BIN)/python -m pytest
 
 fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, and 6,000 wrong requests on the service
-	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
+	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/abuse/test_fuzz_grpc.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
 
 check: lint types test  ## Lint, types and tests
 
@@ -49,6 +49,9 @@ lock-serving:
 	       --constraint requirements.lock pyproject.toml --output-file $$tools/lock \
 	  && { echo '# What serving needs, exact and with hashes, for every platform. Written by `make lock`.'; cat $$tools/lock; } \
 	       > requirements-serving.lock
+
+proto: $(MADE)  ## Compile service/open_inference.proto
+	cd service && ../$(BIN)/python -m grpc_tools.protoc --proto_path=. --descriptor_set_out=open_inference.binpb open_inference.proto
 
 bento: $(MADE)  ## Build a bento of chosen versions: make bento MODELS=flights:3,other (the latest of each)
 	@ROWCAST_MODELS="$(or $(MODELS),$(ROWCAST_MODELS))" $(BIN)/python -m image.bento

@@ -46,7 +46,7 @@ def stage(settings: Settings, context: Path) -> list[str]:
         shutil.copy(CHECKOUT / file, context / file)
     for room in _ROOMS:
         (context / room).mkdir()
-        for module in sorted((CHECKOUT / room).glob("*.py")):
+        for module in sorted([*(CHECKOUT / room).glob("*.py"), *(CHECKOUT / room).glob("*.binpb")]):
             shutil.copy(module, context / room / module.name)
     folders = sorted({source.resolve(name, version) for name, version in choices})
     copy = Repository(context / "models" / "repository")

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
@@ -14,6 +14,7 @@ from models.errors import RowcastError
 from service import protocol
 from service.drain import drain_on_sigterm, end_with_parent
 from service.front import Front, paths_of
+from service.grpc_port import check_port
 from service.http import ASGIApp
 from service.lane import Lane, LaneProtocol
 from service.launch import LAUNCHED_BY
@@ -22,6 +23,9 @@ from service.serving import Serving
 from service.settings import Settings
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
 from service.typed import typed_methods
+
+if TYPE_CHECKING:
+    from service.grpc_server import GrpcServer
 
 logger = logging.getLogger("rowcast.service")
 
@@ -57,11 +61,14 @@ def build(settings: Settings) -> bentoml.Service[Any]:
     class Rowcast:
         """Rows in, predictions out."""
 
+        grpc: GrpcServer | None
+
         @bentoml.on_deployment  # type: ignore[untyped-decorator]
         def check() -> None:
             """Before the first worker: refuse to start when no worker could serve."""
             try:
                 serving.check()
+                check_port(settings)
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
             look_after_workers()
@@ -71,19 +78,28 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:
             """In each worker, before its first request."""
+            self.grpc = None
             try:
                 await serving.start()
+                if settings.grpc_port:
+                    from service.grpc_server import GrpcServer  # its threads are no supervisor's business
+
+                    self.grpc = GrpcServer(serving)
+                    await self.grpc.start()
             except RowcastError as error:
                 refuse_to_start(error)
             gc.collect()
             gc.freeze()  # what is loaded stays: the collector need not look at it again
-            drain_on_sigterm(serving, asyncio.get_running_loop())
+            tell = self.grpc.say_no_more if self.grpc else (lambda: None)
+            drain_on_sigterm(serving, asyncio.get_running_loop(), tell)
             if bentoml.server_context.worker_index is not None:
                 end_with_parent()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-        def stop(self) -> None:
-            """In each worker, after its last request."""
+        async def stop(self) -> None:
+            """In each worker, after its last request over HTTP."""
+            if self.grpc is not None:
+                await self.grpc.stop()
             serving.stop()
 
     for name, method in typed_methods(serving).items():

@@ -7,6 +7,7 @@ import ctypes
 import logging
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -19,10 +20,17 @@ _LAST_SECONDS = 3
 _PR_SET_PDEATHSIG = 1
 
 
-def drain_on_sigterm(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
+def drain_on_sigterm(
+    serving: Serving, loop: asyncio.AbstractEventLoop, tell: Callable[[], None] = lambda: None
+) -> None:
     """Put ``settings.grace`` seconds between SIGTERM and the handler that was there before; a second one skips them.
 
     Call it on the main thread, once the server has set its own handlers.
+
+    Args:
+        serving: is marked as draining.
+        loop: the worker's.
+        tell: called on it when the seconds begin.
     """
     server_stops = signal.getsignal(signal.SIGTERM)
     server: Any = getattr(server_stops, "__self__", None)  # uvicorn's, whose handler is a method
@@ -36,6 +44,7 @@ def drain_on_sigterm(serving: Serving, loop: asyncio.AbstractEventLoop) -> None:
 
     def drain() -> None:
         logger.info("told to stop: serving on for %g seconds", serving.settings.grace)
+        tell()
         loop.call_later(serving.settings.grace, stop)
 
     def told_to_stop(number: int, frame: FrameType | None) -> None:

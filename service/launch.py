@@ -51,6 +51,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
     host = checked_address(host, port)
     home = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute()), LAUNCHED_BY: str(os.getpid())}
+    environment.setdefault("ROWCAST_GRPC_HOST", host)
     command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
     command += ["--host", host, "--port", str(port)]
     service: subprocess.Popen[bytes] | None = None

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from pydantic import ByteSize, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -26,6 +27,10 @@ _RULES = {
     "max_body": "a size of at least 1 KiB, such as 16MiB",
     "max_queue": "a whole number from 1 to 10,000,000",
     "grace": "a number of seconds from 0 to 3,600",
+    "grpc_host": "an address or the name of a host",
+    "grpc_port": "a port from 1 to 65,535, or off",
+    "grpc_tls_cert": "a file",
+    "grpc_tls_key": "a file",
     "front": "on or off",
 }
 
@@ -65,8 +70,21 @@ class Settings(BaseSettings):
     """Rows that may wait in a worker, for each model; a request beyond it is refused with 429."""
     grace: float = Field(5.0, ge=0, le=3600, allow_inf_nan=False)
     """Seconds the service goes on answering after SIGTERM, while ``/readyz`` already says no."""
+    grpc_port: int = Field(3001, ge=0, le=65535)
+    """Where Open Inference over gRPC listens; ``off``, or 0, for nowhere."""
+    grpc_host: str = Field("127.0.0.1", min_length=1)
+    """The address it listens on; ``rowcast serve`` takes that of HTTP."""
+    grpc_tls_cert: Path | None = None
+    """A certificate, and those that vouch for it, in PEM: with it and its key, gRPC is spoken over TLS only."""
+    grpc_tls_key: Path | None = None
+    """The certificate's key, in PEM."""
     front: bool = True
     """``off`` lets BentoML's typed API answer the predict routes."""
+
+    @field_validator("grpc_port", mode="before")
+    @classmethod
+    def _off(cls, port: Any) -> Any:
+        return 0 if port == "off" else port
 
     @field_validator("models")
     @classmethod

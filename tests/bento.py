@@ -64,4 +64,5 @@ def served(bento: Path, home: Path, python: str = sys.executable) -> Iterator[st
 def environment(home: Path) -> dict[str, str]:
     """An environment in which BentoML keeps to ``home``."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "PYTHONPATH"))}
-    return inherited | {"BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    own = {"BENTOML_HOME": str(home / "bentoml"), "BENTOML_DO_NOT_TRACK": "True", "ROWCAST_GRPC_PORT": "off"}
+    return inherited | own

@@ -33,6 +33,7 @@ def served(repository: Path, home: Path, *, workers: int = 1) -> Iterator[tuple[
     """
     port = free_port()
     settings = {"BENTOML_HOME": str(home / "bentoml"), "ROWCAST_WORKERS": str(workers), "ROWCAST_GRACE": "0"}
+    settings["ROWCAST_GRPC_PORT"] = "off"
     process = subprocess.Popen(
         [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)],
         env={**os.environ, **settings},

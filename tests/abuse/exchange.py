@@ -12,7 +12,7 @@ from tests.service.servers import ROOT, Server
 PATIENCE_SECONDS = 15.0
 """No caller waits longer: whoever is silent for longer hangs."""
 
-_LEAKS = re.compile(
+LEAKS = re.compile(
     r"Traceback|\.py\b|site-packages|\b(?:pydantic|bentoml|uvicorn|starlette|onnxruntime|numpy|orjson|httptools)\b"
     rf"|{re.escape(str(ROOT))}|/(?:usr|home|tmp|root|etc|opt)/",
     re.IGNORECASE,
@@ -98,7 +98,7 @@ def check_refusal(answer: Answer, status: int) -> str:
     assert set(content) <= {"error", "errors"}
     assert isinstance(content["error"], str)
     assert content["error"]
-    assert not _LEAKS.search(answer.body.decode())
+    assert not LEAKS.search(answer.body.decode())
     return content["error"]
 
 

@@ -45,10 +45,14 @@ def command(port: int, service: str = "service:Rowcast") -> list[str]:
 
 
 def environment(home: Path, **settings: str) -> dict[str, str]:
-    """An environment in which BentoML writes under ``home`` only, and sends nothing home."""
+    """An environment in which BentoML writes under ``home`` only, and sends nothing home.
+
+    gRPC is off unless asked for: its default port is one for all.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "BENTOML_"))}
     home.mkdir(parents=True, exist_ok=True)
     own = {"BENTOML_HOME": str(home), "TMPDIR": str(home), "BENTOML_DO_NOT_TRACK": "True"}
+    settings = {"grpc_port": "off", **settings}
     return kept | own | {f"ROWCAST_{name.upper()}": value for name, value in settings.items()}
 
 

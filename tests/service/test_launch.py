@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -47,6 +48,18 @@ def launched(
     finally:
         process.kill()  # all it started ends with it
         process.wait(30)
+
+
+def test_grpc_listens_on_the_host_of_http(one_model: Path, tmp_path: Path) -> None:
+    port, other = free_port(), free_port()
+    everywhere = launched(one_model, tmp_path, host="0.0.0.0", grpc_port=str(port))
+    with everywhere, socket.create_connection(("127.0.0.2", port), timeout=10):
+        pass
+    with launched(one_model, tmp_path, grpc_port=str(other)):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.2", other), timeout=10)
+        with socket.create_connection(("127.0.0.1", other), timeout=10):
+            pass
 
 
 def family(server: Server) -> list[psutil.Process]:

@@ -27,6 +27,10 @@ def test_defaults() -> None:
         "max_body": 16 * 2**20,
         "max_queue": 16_384,
         "grace": 5.0,
+        "grpc_port": 3001,
+        "grpc_host": "127.0.0.1",
+        "grpc_tls_cert": None,
+        "grpc_tls_key": None,
         "front": True,
     }
 
@@ -36,6 +40,12 @@ def test_the_environment_goes_before_the_env_file(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("ROWCAST_MAX_ROWS", "20")
     settings = Settings.load()
     assert (settings.max_rows, settings.front) == (20, False)
+
+
+@pytest.mark.parametrize(("text", "port"), [("off", 0), ("0", 0), ("3005", 3005)])
+def test_grpc_has_a_port_or_is_off(monkeypatch: pytest.MonkeyPatch, text: str, port: int) -> None:
+    monkeypatch.setenv("ROWCAST_GRPC_PORT", text)
+    assert Settings.load().grpc_port == port
 
 
 @pytest.mark.parametrize(
@@ -65,6 +75,9 @@ def test_models_are_named_with_or_without_a_version(
         ("ROWCAST_MAX_QUEUE", "0", "a whole number from 1 to 10,000,000"),
         ("ROWCAST_GRACE", "-1", "a number of seconds from 0 to 3,600"),
         ("ROWCAST_FRONT", "maybe", "on or off"),
+        ("ROWCAST_GRPC_PORT", "70000", "a port from 1 to 65,535, or off"),
+        ("ROWCAST_GRPC_PORT", "on", "a port from 1 to 65,535, or off"),
+        ("ROWCAST_GRPC_HOST", "", "an address or the name of a host"),
         ("ROWCAST_MODELS", "../x", "names of models, each with or without a version, such as flights,other:3"),
         ("ROWCAST_MODELS", "x:0", "names of models, each with or without a version, such as flights,other:3"),
     ],

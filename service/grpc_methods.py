@@ -1,0 +1,198 @@
+"""What each method of Open Inference over gRPC answers.
+
+Requests share runs with those of every other protocol. Messages come unparsed and go serialised: so a malformed one is
+refused as one is elsewhere, and a message that does not come is not waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from models.errors import RequestError
+from service import v2_metadata
+from service.batcher import QueueFull
+from service.faults import brief
+from service.grpc_answer import AnswerWriter
+from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from service.grpc_request import RequestReader, parse, parsed
+from service.metrics import NO_MODEL, REQUESTS
+from service.served import ServedModel
+from service.serving import LOADING, Serving
+
+logger = logging.getLogger("rowcast.service")
+
+_MESSAGE_SECONDS = 8.0
+_MESSAGE_BYTES_PER_SECOND = 1_000_000
+"""A message may take some seconds, and as long as the largest takes at this rate: how far it has come is not known."""
+
+_CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""gRPC's code for each status that a refusal has over HTTP."""
+
+Context = Any
+"""``grpc.aio.ServicerContext[bytes, bytes]``; grpc brings no types along."""
+Content = v2_metadata.Content
+
+
+class _Model(NamedTuple):
+    served: ServedModel
+    reader: RequestReader
+    writer: AnswerWriter
+
+
+class Methods:
+    """The methods of one worker.
+
+    Args:
+        serving: the models, and whether they are ready.
+    """
+
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
+        self._models: dict[tuple[str, str], _Model] = {}
+        for (name, version), served in serving.versions.items():
+            model = _Model(
+                served,
+                RequestReader(served.signature, served.columns.max_rows),
+                AnswerWriter(name, version, served.signature),
+            )
+            self._models[name, str(version)] = model
+            if served is serving.models[name]:
+                self._models[name, ""] = model
+        self._max_columns = max(len(served.signature.columns) for served in serving.versions.values())
+        self._patience = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
+        self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
+
+    def handler(self) -> Any:
+        """What a server is told of them."""
+        told: dict[str, Callable[[Any], Content]] = {
+            "ServerLive": lambda _: {"live": True},
+            "ServerReady": lambda _: {"ready": self._ready},
+            "ModelReady": self._model_ready,
+            "ServerMetadata": lambda _: v2_metadata.SERVER,
+            "ModelMetadata": lambda asked: v2_metadata.model(self._find(asked.name, asked.version).served),
+            "ModelConfig": self._config,
+            "ModelStatistics": self._statistics,
+            "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._serving)},
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        behaviours = {name: self._telling(name, answer) for name, answer in told.items()}
+        behaviours["ModelInfer"] = self._infer
+        # as streams, so that the one message is read when and as long as we want
+        handlers = {name: grpc.stream_unary_rpc_method_handler(behave) for name, behave in behaviours.items()}
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    async def _infer(self, _: Any, context: Context) -> bytes:
+        """Answer a request for predictions."""
+        started = time.perf_counter()
+        model: _Model | None = None
+        metadata: tuple[tuple[str, str], ...] = ()
+        try:
+            message = parse(await self._message(context), self._max_columns)
+            model = self._find(message.model_name, message.model_version)
+            answer = await self._answer(model, message, context)
+        except RequestError as error:
+            status, words = error.status, str(error)
+            if isinstance(error, QueueFull):
+                metadata = (("retry-after", str(error.retry_after_seconds)),)
+        except Exception:
+            logger.exception("a request over gRPC failed")
+            status, words = 500, "something went wrong on the server; its log says what"
+        else:
+            model.served.meter.request(200, time.perf_counter() - started)
+            return answer
+        if model is None:
+            self._strangers.inc()
+        else:
+            model.served.meter.request(status, time.perf_counter() - started)
+        await context.abort(_CODES[status], words, metadata)
+        raise AssertionError("abort raises")
+
+    async def _answer(self, model: _Model, message: Any, context: Context) -> bytes:
+        served = model.served
+        if not self._serving.ready:
+            raise RequestError(LOADING, status=503)
+        served.admit()  # when there is no room for even a row, the tensors need not be understood
+        request = model.reader.read(message)
+        columns = served.columns.read(request.tensors)
+        # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
+        predictions = await served.answer_columns(columns)
+        return model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
+
+    async def _message(self, context: Context) -> bytes:
+        """The message of a request.
+
+        Raises:
+            RequestError: none comes, or not in time.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                body = await context.read()
+        except TimeoutError:
+            raise RequestError(f"the message did not come within {self._patience:.0f} seconds", status=408) from None
+        if not isinstance(body, bytes):  # grpc.aio.EOF
+            raise RequestError("a request must hold one message, however: none")
+        return body
+
+    def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Any, Context], Awaitable[bytes]]:
+        """A method whose answer takes no time."""
+
+        async def behave(_: Any, context: Context) -> bytes:
+            try:
+                content = answer(parsed(REQUEST_CLASSES[name], await self._message(context)))
+            except RequestError as error:
+                await context.abort(_CODES[error.status], str(error))
+            body: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
+            return body
+
+        return behave
+
+    @property
+    def _ready(self) -> bool:
+        return self._serving.ready and not self._serving.draining
+
+    def _find(self, name: str, version: str = "") -> _Model:
+        model = self._models.get((name, version))
+        if model is None:
+            which = brief(name) + (f" of version {brief(version)}" if version else "")
+            raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
+        return model
+
+    def _model_ready(self, asked: Any) -> Content:
+        self._find(asked.name, asked.version)
+        return {"ready": self._ready}
+
+    def _config(self, asked: Any) -> Content:
+        return {"config": v2_metadata.config(self._find(asked.name, asked.version).served)}
+
+    def _statistics(self, asked: Any) -> Content:
+        if asked.name:
+            return v2_metadata.statistics(self._find(asked.name, asked.version).served)
+        return v2_metadata.statistics(*self._serving.versions.values())
+
+    def _load(self, asked: Any) -> Content:
+        self._find(asked.model_name)
+        return {}
+
+    def _unload(self, asked: Any) -> Content:
+        self._find(asked.model_name)
+        raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")

@@ -1,0 +1,245 @@
+"""From an Open Inference request over gRPC to tensors, or to everything that is wrong with it.
+
+The values of its tensors are in ``raw_input_contents``, one entry of little-endian bytes for each input, or in the
+``contents`` of each input; never in both. Nothing is made as large as a shape says: shapes are only compared.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from google.protobuf.message import DecodeError
+
+from models.errors import Fault, RequestError
+from models.signature import Signature
+from service.faults import refused
+from service.grpc_messages import REQUEST_CLASSES
+from service.tensors import Tensor
+from service.v2_binary import DATATYPES, DTYPES, from_raw
+from service.v2_rules import (
+    NO_SHARED_MEMORY,
+    NOT_SUPPORTED,
+    UNABLE,
+    is_shape,
+    no_datatype,
+    no_output,
+    no_shape,
+    out_of_range,
+    output_twice,
+)
+
+_Message = REQUEST_CLASSES["ModelInfer"]
+_SMALL = 2**16
+"""Bytes that take milliseconds to parse and little memory, whatever they are."""
+_SLACK = 1000
+"""Fields a message may have beyond what the model's tensors need."""
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    "INT64": "int64_contents",
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+"""The field for the values of each datatype; FP16 has none."""
+_MAX_VARINT_BYTES = 10
+_SHAPE_LOOKED_AT = 20
+"""Sizes that are looked at of a shape, which may hold millions."""
+
+
+class InferRequest(NamedTuple):
+    """What a request asks for."""
+
+    id: str
+    tensors: list[Tensor]
+    outputs: list[str]
+    raw: bool
+    """Whether its values came in raw bytes; so will the answer's."""
+
+
+class RequestReader:
+    """Reads requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._max_rows = max_rows
+        self._outputs = signature.outputs
+
+    def read(self, message: Any) -> InferRequest:
+        """What a message asks for.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        return _Reading(message, self._max_rows, self._outputs).request()
+
+
+def parse(body: bytes, max_columns: int) -> Any:
+    """The message of a request for predictions.
+
+    Args:
+        body: as it came.
+        max_columns: the most columns a served model has.
+
+    Raises:
+        RequestError: it is no such message, or one of far more parts than a model has columns.
+    """
+    if len(body) > _SMALL:
+        _weigh(body, 4 * max_columns + _SLACK)
+    return parsed(_Message, body)
+
+
+def parsed(message: type[Any], body: bytes) -> Any:
+    """A message of this class.
+
+    Raises:
+        RequestError: the bytes are none.
+    """
+    try:
+        return message.FromString(body)
+    except DecodeError:
+        name = message.DESCRIPTOR.full_name
+        raise RequestError(f"the message must be {name} in protocol buffers, however: bytes that are not") from None
+
+
+def _weigh(body: bytes, max_fields: int) -> None:
+    """Refuse, unparsed, what has far more parts than tensors: an empty one takes two bytes, and parsed a hundred."""
+    at, end = 0, len(body)
+    for _ in range(max_fields):
+        if at >= end:
+            return
+        tag, at = _varint(body, at)
+        if tag & 7 == 2:
+            size, at = _varint(body, at)
+            at += size
+        elif tag & 7 == 0:
+            _, at = _varint(body, at)
+        else:
+            at += 8 if tag & 7 == 1 else 4
+    if at < end:
+        raise RequestError("the message must hold a tensor for each column, however: far more parts than those")
+
+
+def _varint(body: bytes, at: int) -> tuple[int, int]:
+    """The whole number that begins at ``at``, and where it ends. Past the end of a broken message it is 0."""
+    value = 0
+    for i, byte in enumerate(body[at : at + _MAX_VARINT_BYTES]):
+        value |= (byte & 0x7F) << (7 * i)
+        if byte < 0x80:
+            return value, at + i + 1
+    return 0, len(body)
+
+
+class _Reading:
+    """Reads one message."""
+
+    def __init__(self, message: Any, max_rows: int, outputs: tuple[str, ...]) -> None:
+        self._message = message
+        self._max_rows = max_rows
+        self._outputs = outputs
+        self._raw = message.raw_input_contents
+        self._faults: list[Fault] = []
+
+    def request(self) -> InferRequest:
+        """What the message asks for."""
+        message = self._message
+        inputs = message.inputs
+        raw = len(self._raw) > 0
+        if raw and len(self._raw) != len(inputs):
+            came = f"{len(self._raw):,}"
+            expected = f"must hold one entry for each of the {len(inputs):,} inputs, or none"
+            raise refused(Fault("raw_input_contents", f"{expected}, however: {came}"))
+        tensors = []
+        for i, entry in enumerate(inputs):
+            tensor = self._tensor(i, entry, raw)
+            if tensor is not None:
+                tensors.append(tensor)
+            elif len(self._faults) >= RequestError.MAX_FAULTS:
+                break
+        outputs = self._wanted() if len(message.outputs) else list(self._outputs)
+        if self._faults:
+            raise refused(*self._faults)
+        return InferRequest(message.id, tensors, outputs, raw)
+
+    def _tensor(self, i: int, entry: Any, raw: bool) -> Tensor | None:
+        datatype, shape = entry.datatype, list(entry.shape[:_SHAPE_LOOKED_AT])
+        n_faults = len(self._faults)
+        if datatype not in DATATYPES:
+            self._fault(f"inputs[{i}].datatype", no_datatype(datatype))
+        if not is_shape(shape):
+            self._fault(f"inputs[{i}].shape", no_shape(shape))
+        if len(entry.parameters) and "shared_memory_region" in entry.parameters:
+            self._fault(f"inputs[{i}].parameters.shared_memory_region", NO_SHARED_MEMORY)
+        if len(self._faults) > n_faults:
+            return None
+        try:
+            if raw:
+                return self._from_raw(i, entry, shape[0])
+            return self._from_contents(i, entry, shape[0])
+        except ValueError as error:
+            self._fault(f"inputs[{i}]", str(error))
+            return None
+
+    def _from_raw(self, i: int, entry: Any, rows: int) -> Tensor | None:
+        if entry.HasField("contents") and entry.contents.ListFields():
+            expected = "must be empty where raw_input_contents holds values"
+            self._fault(f"inputs[{i}].contents", f"{expected}, however: {_fields(entry.contents)}")
+            return None
+        return Tensor(entry.name, from_raw(entry.datatype, self._raw[i], rows))
+
+    def _from_contents(self, i: int, entry: Any, rows: int) -> Tensor | None:
+        where = f"inputs[{i}].contents"
+        contents, datatype = entry.contents, entry.datatype
+        wanted = _CONTENTS.get(datatype)
+        if wanted is None:
+            self._fault(where, f"there is no field for {datatype}: send it in raw_input_contents")
+            return None
+        values = getattr(contents, wanted)
+        if len(values) != rows or len(contents.ListFields()) > 1:
+            came = f"{len(values):,} there" if set(_fields(contents).split(" and ")) <= {wanted} else _fields(contents)
+            expected = f"must hold {rows:,} values in {wanted} as shape and datatype say"
+            self._fault(where, f"{expected}, however: {came}")
+            return None
+        if datatype == "BYTES":
+            return Tensor(entry.name, list(values))
+        if rows > self._max_rows:  # which is refused with the others
+            return Tensor(entry.name, np.zeros(rows, np.bool_))
+        numbers = list(values)
+        try:
+            return Tensor(entry.name, np.array(numbers, DTYPES[datatype]))
+        except OverflowError:
+            for fault in out_of_range(f"inputs[{i}].data", datatype, numbers):
+                self._fault(fault.path, fault.message)
+            return None
+
+    def _wanted(self) -> list[str]:
+        wanted: list[str] = []
+        for i, entry in enumerate(self._message.outputs):
+            if len(self._faults) >= RequestError.MAX_FAULTS:
+                break
+            for unable in UNABLE:
+                if len(entry.parameters) and unable in entry.parameters:
+                    self._fault(f"outputs[{i}].parameters.{unable}", NOT_SUPPORTED)
+            if entry.name not in self._outputs:
+                self._fault(f"outputs[{i}].name", no_output(entry.name, self._outputs))
+            elif entry.name in wanted:
+                self._fault(f"outputs[{i}].name", output_twice(entry.name))
+            else:
+                wanted.append(entry.name)
+        return wanted
+
+    def _fault(self, path: str, message: str) -> None:
+        if len(self._faults) < RequestError.MAX_FAULTS:
+            self._faults.append(Fault(path, message))
+
+
+def _fields(contents: Any) -> str:
+    """The fields that hold something."""
+    return " and ".join(field.name for field, _ in contents.ListFields()) or "none"
