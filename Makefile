@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bento: $(MADE)  ## Build a bento of chosen versions: make bento MODELS=flights:3
 
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
 	$(BIN)/python -m tests.benchmarks.flights_auc
+
+bench-training: $(MADE)  ## Measure training beside CatBoost, LightGBM, XGBoost and RealMLP (makes .bench); ARGS=--ablation
+	$(BIN)/python -m tests.benchmarks.training $(ARGS)
 
 bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
 	$(BIN)/python -m loadtest.bench_serving

@@ -1,0 +1,122 @@
+"""What each ingredient of the default buys: one is taken out at a time, and the loss on validation rows compared.
+
+Test rows are not opened. To put another ingredient on trial, add a line to `INGREDIENTS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from loadtest.cells import machine
+from models.errors import ConfigError
+from tests.benchmarks.accuracy.contenders import Rowcast
+from tests.benchmarks.accuracy.datasets import Dataset, NotThere, Parts, write_parts
+from tests.benchmarks.accuracy.measure import Bench, interval
+from tests.benchmarks.accuracy.scores import primary, verdict
+
+PRESET = "quick"
+DEFAULT = "the default"
+
+INGREDIENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("one member instead of an ensemble", ("network.members=1",)),
+    ("one hidden layer", ("network.layers=[256]",)),
+    ("numbers without bins", ("features.bins=2",)),
+    ("rare levels not pooled", ("features.min_level_rows=1",)),
+    ("no calendar", ("features.calendar=[]",)),
+    ("no dropout", ("network.dropout=0.0",)),
+    ("no weight averaging", ("optimizer.average=0.0",)),
+    ("no weight decay", ("optimizer.weight_decay=0.0",)),
+    ("constant learning rate", ("optimizer.schedule=constant",)),
+    ("no warm-up", ("optimizer.warmup=0.0",)),
+)
+"""Name, and the settings that take it out, as ``--set`` takes them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What is left without an ingredient: ``cells`` by data set, ``text`` where it cannot be tried."""
+
+    name: str
+    cells: dict[str, str]
+    text: str = ""
+
+
+def ablate(bench: Bench, data: Sequence[Dataset], seeds: int) -> str:
+    """Measure what is not measured yet; the table in Markdown."""
+    tables, absent = [], []
+    for one in data:
+        try:
+            tables.append(write_parts(one, bench.scratch))
+        except NotThere as error:
+            absent.append(f"{one.name}: not measured: {error}.")
+    rows = [Row(DEFAULT, {parts.name: _figure(bench, parts, seeds) for parts in tables})]
+    for name, settings in INGREDIENTS:
+        cells, text = {}, ""
+        for parts in tables:
+            try:
+                cells[parts.name] = _change(bench, parts, name, settings, seeds)
+            except ConfigError as error:
+                text = f"cannot be tried: {error}"
+        rows.append(Row(name, cells, text))
+    return page(tables, rows, absent, seeds)
+
+
+def contender(settings: tuple[str, ...] = ()) -> Rowcast:
+    """The default with these settings."""
+    return Rowcast(PRESET, settings, validation_only=True)
+
+
+def _figure(bench: Bench, parts: Parts, seeds: int) -> str:
+    cells = [bench.result(parts, contender(), seed, DEFAULT) for seed in range(seeds)]
+    if any("reason" in cell for cell in cells):
+        return _reason(cells)
+    return f"{np.mean([cell['validation'][primary(parts.task)] for cell in cells]):.4g}"
+
+
+def _change(bench: Bench, parts: Parts, name: str, settings: tuple[str, ...], seeds: int) -> str:
+    without = contender(settings)
+    if without.config(parts, 0) == contender().config(parts, 0):
+        return "is the default"
+    cells = [
+        bench.result(parts, one, seed, title)
+        for one, title in ((contender(), DEFAULT), (without, name))
+        for seed in range(seeds)
+    ]
+    if any("reason" in cell for cell in cells):
+        return _reason(cells)
+    default = np.mean([cell["validation"][primary(parts.task)] for cell in cells[:seeds]])
+    found = interval(bench, parts, (without, name), (contender(), DEFAULT), seeds, "validation")
+    return _reason([found]) if "reason" in found else change(found, float(default))
+
+
+def change(found: dict[str, Any], default: float) -> str:
+    """A difference as a share of the default's figure; marked where 0 lies inside its interval."""
+    mark = " ≈" if verdict(found).startswith("level") else ""
+    return f"{found['difference'] / default:+.1%}{mark}"
+
+
+def _reason(cells: Sequence[dict[str, Any]]) -> str:
+    return str(next(cell["reason"] for cell in cells if "reason" in cell)).replace("|", "/")
+
+
+def page(tables: Sequence[Parts], rows: Sequence[Row], absent: Sequence[str], seeds: int) -> str:
+    """The table in Markdown."""
+    heads = [f"{parts.name}, {'RMSE' if primary(parts.task) == 'rmse' else 'log-loss'}" for parts in tables]
+    out = [
+        "# What each ingredient buys",
+        "",
+        (
+            f"{machine()}. Preset {PRESET}, {seeds} seed{'s' * (seeds > 1)}, **validation rows**; test rows were not "
+            "opened. First line: the figure of the default. Below: how much higher it is with one ingredient taken "
+            "out, in percent; above 0 the ingredient helps. ≈: 0 lies inside the 95% interval over resampled rows."
+        ),
+        *("", f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)),
+    ]
+    for row in rows:
+        cells = [row.text or row.cells.get(parts.name, "") for parts in tables]
+        out.append(f"| {row.name} | {' | '.join(cells)} |")
+    return "\n".join([*out, *([""] if absent else []), *absent]) + "\n"
