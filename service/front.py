@@ -18,7 +18,9 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from models.arrow import MEDIA_TYPE
 from models.errors import RequestError
+from service.bulk import Bulk
 from service.http import (
     CLOSE,
     JSON,
@@ -68,6 +70,7 @@ class Front:
         self._serving = serving
         self._predict = predict_routes(serving)
         """Every path that takes rows."""
+        self._bulk = {served: Bulk(served, serving.settings.max_rows) for served in serving.versions.values()}
         self._pages = _pages(serving)
         self.routes = {
             path: served for path, served in self._predict.items() if serving.settings.front or "/versions/" in path
@@ -113,7 +116,7 @@ class Front:
             await self._refuse(scope, receive, send, 503, error_body(LOADING))
             return
         try:
-            check_headers(scope["headers"], served.max_body)
+            in_arrow = check_headers(scope["headers"], served.max_body, MEDIA_TYPE)
             terms = terms_of(scope["headers"])
             content = await served.bodies.read(receive, served.max_body)
         except RequestError as error:
@@ -123,10 +126,11 @@ class Front:
         except ClientGone:
             return
         try:
-            reply = await served.answer(content, receive, terms, started)
+            answer = self._bulk[served].answer if in_arrow else served.answer
+            reply = await answer(content, receive, terms, started)
         except ClientGone:
             return
-        await self._respond(send, reply.status, reply.body, *reply.headers)
+        await self._respond(send, reply.status, reply.body, *reply.headers, content_type=reply.content_type)
         served.meter.request(reply.status, time.perf_counter() - started)
 
     def _readiness(self) -> tuple[int, bytes]:

@@ -36,26 +36,31 @@ class ClientGone(Exception):
     """The caller hung up: there is nobody to answer."""
 
 
-def check_headers(headers: Iterable[Header], max_body: int, *, binary: bool = False) -> None:
+def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> bool:
     """Refuse what is not plain JSON of an allowed size, before any of it is read.
 
     A request that names no content type is taken for JSON.
 
     Args:
         headers: the request's.
-        max_body: bytes its body may hold.
-        binary: whether plain bytes are as good.
+        max_body: bytes that a body may hold.
+        other: another content type that the route takes.
+
+    Returns:
+        whether the body is of that other type.
 
     Raises:
         RequestError: 415 for another content type, charset or encoding; 413 for a body declared too large.
     """
+    is_other = False
     for name, value in headers:
         if name == b"content-type":
-            _check_content_type(value, binary)
+            is_other = _check_content_type(value, other)
         elif name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             raise RequestError("a body must be sent as it is, however: it has a Content-Encoding", status=415)
         elif name == b"content-length" and value.isdigit() and int(value[:20]) > max_body:
             raise _too_large(max_body)
+    return is_other
 
 
 @dataclass(slots=True)
@@ -208,16 +213,19 @@ def refusal_body(error: RequestError) -> bytes:
     return orjson.dumps(content)
 
 
-def _check_content_type(value: bytes, binary: bool) -> None:
+def _check_content_type(value: bytes, other: str) -> bool:
+    """Whether a content type is the other one; refuses what is neither."""
     media_type, *parameters = value.decode("latin-1").lower().split(";")
-    if binary and media_type.strip() == "application/octet-stream":
-        return
+    if other and media_type.strip() == other:
+        return True
     if media_type.strip() != "application/json":
-        raise RequestError("a body must be JSON: send it with Content-Type: application/json", status=415)
+        also = f", or as {other}" if other else ""
+        raise RequestError(f"a body must be JSON: send it with Content-Type: application/json{also}", status=415)
     for parameter in parameters:
         key, _, charset = parameter.partition("=")
         if key.strip() == "charset" and charset.strip().strip('"') not in {"utf-8", "utf8", "us-ascii"}:
             raise RequestError("a body must be JSON in UTF-8: send it without another charset", status=415)
+    return False
 
 
 def _too_large(max_body: int) -> RequestError:

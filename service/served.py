@@ -23,7 +23,7 @@ from service.batcher import MAX_BATCH_ROWS, Batcher, DeadlineExceeded, QueueFull
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
-from service.http import BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
+from service.http import JSON, BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
 from service.metrics import Meter
 from service.pieces import LONG_BODY, pieces
 from service.rows import GraphInputs, Row
@@ -51,9 +51,9 @@ class Reply(NamedTuple):
     status: int
     """The HTTP status."""
     body: bytes
-    """JSON."""
     headers: tuple[Header, ...] = ()
     """Beyond those that every answer has."""
+    content_type: bytes = JSON
 
 
 class ServedModel:

@@ -217,7 +217,7 @@ def _json_bytes(headers: Iterable[Header], max_body: int) -> int | None:
     Raises:
         RequestError: they are not.
     """
-    check_headers(headers, max_body, binary=True)
+    check_headers(headers, max_body, "application/octet-stream")
     lengths = [value for name, value in headers if name == _JSON_BYTES]
     if not lengths:
         return None

@@ -1,0 +1,191 @@
+"""Requests of any number of rows: cut into runs, between which other callers have their turn.
+
+At any moment only a few of a request's runs are queued: one that runs, and one that follows it at once. Whoever else
+asks waits behind those, not behind the whole request. The answer is gathered and sent as one, so that a request is
+either answered whole, or refused with everything that is wrong with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from http import HTTPStatus
+
+from models.arrow import MEDIA_TYPE
+from models.errors import Fault, RequestError
+from models.session import Predictions
+from service.arrow import ArrowEncoder, ArrowReader
+from service.batcher import MAX_BATCH_ROWS, QueueFull
+from service.columns import Columns
+from service.faults import refused
+from service.http import ClientGone, Receive, refusal_body, retry_after
+from service.served import Reply, ServedModel
+from service.terms import USUAL, Terms
+
+_QUEUED_ROWS = 2 * MAX_BATCH_ROWS
+"""Rows of a request that are in the queue or in the run."""
+_ENCODED_ROWS = 8192
+"""Rows that are gathered before they are encoded, as one record batch."""
+_LOOKED_AT = 16
+"""Record batches that are looked at before others have their turn."""
+_POLL_SECONDS = 0.02
+"""How often a request that is under way asks whether there is room for more of its rows."""
+_PATIENCE_SECONDS = 30.0
+"""How long it asks."""
+
+
+class Bulk:
+    """Answers Arrow streams for one model.
+
+    Args:
+        served: the model.
+        max_rows: rows that a request of any kind may hold; a stream may hold more.
+    """
+
+    def __init__(self, served: ServedModel, max_rows: int) -> None:
+        self._served = served
+        self._reader = ArrowReader(served.signature, max_rows, served.max_body)
+        self._encoder = ArrowEncoder(served.name, served.version, served.signature)
+
+    async def answer(self, body: bytes, receive: Receive, terms: Terms = USUAL, since: float = 0.0) -> Reply:
+        """Answer a request.
+
+        Args:
+            body: the request's.
+            receive: the request's, to notice that its caller hangs up.
+            terms: what its headers ask for; each of its runs has the request's own deadline.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
+        deadline = None if terms.timeout is None else since + terms.timeout
+        work = asyncio.ensure_future(self._work(body, deadline))
+        watch = asyncio.ensure_future(_gone(receive))
+        try:
+            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ClientGone
+            return Reply(200, work.result(), content_type=MEDIA_TYPE.encode())
+        except QueueFull as full:
+            return Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
+        except RequestError as error:
+            return Reply(error.status, refusal_body(error))
+        finally:
+            work.cancel()
+            watch.cancel()
+
+    async def _work(self, body: bytes, deadline: float | None) -> bytes:
+        """The body of the answer."""
+        self._served.admit()  # when there is no room for even a row, the body need not be understood
+        stream = self._reader.open(body)
+        batches = []
+        for batch in stream.batches():
+            batches.append(batch)
+            if len(batches) % _LOOKED_AT == 0:
+                await asyncio.sleep(0)
+        parts: list[bytes] = [self._encoder.head]
+        gathered: list[Predictions] = []
+        rows = 0
+
+        def gather(answer: Predictions | None) -> None:
+            nonlocal rows
+            if answer is not None:
+                gathered.append(answer)
+                rows += len(answer)
+            if gathered and (answer is None or rows >= _ENCODED_ROWS):
+                parts.extend(self._encoder.batch(gathered))
+                gathered.clear()
+                rows = 0
+
+        window = _Window(self._served, gather, deadline)
+        try:
+            faults: list[Fault] = []
+            for part in stream.parts(batches):
+                if isinstance(part, RequestError):
+                    faults.extend(part.faults)
+                    window.close()
+                    if part.status != HTTPStatus.BAD_REQUEST or not part.faults or len(faults) >= part.MAX_FAULTS:
+                        break
+                elif not faults:
+                    for start in range(0, len(part), MAX_BATCH_ROWS):
+                        await window.put(part[start : start + MAX_BATCH_ROWS])
+                if faults:  # the rest is only looked at for more of them
+                    await asyncio.sleep(0)
+            if faults:
+                raise refused(*faults)
+            await window.drain()
+        finally:
+            window.close()
+        gather(None)
+        return b"".join([*parts, self._encoder.end])
+
+
+class _Window:
+    """The runs of a request that are under way.
+
+    Args:
+        served: the model.
+        done: given the answer to each run, in the order in which they were put.
+        deadline: by when each has to be answered.
+    """
+
+    def __init__(self, served: ServedModel, done: Callable[[Predictions], None], deadline: float | None) -> None:
+        self._served = served
+        self._done = done
+        self._deadline = deadline
+        self._runs: deque[tuple[int, asyncio.Future[Predictions]]] = deque()
+        self._rows = 0
+        self._begun = False
+
+    async def put(self, columns: Columns) -> None:
+        """Queue some rows, as soon as there is room for them."""
+        while self._runs and self._rows + len(columns) > _QUEUED_ROWS:
+            await self._next()
+        if self._begun:
+            await self._room(len(columns))
+        self._begun = True
+        self._runs.append(
+            (len(columns), asyncio.ensure_future(self._served.answer_columns(columns, deadline=self._deadline)))
+        )
+        self._rows += len(columns)
+
+    async def drain(self) -> None:
+        """Wait for all that are under way."""
+        while self._runs:
+            await self._next()
+
+    def close(self) -> None:
+        """Give up all that are under way: what still waits is not computed."""
+        for _, run in self._runs:
+            run.cancel()
+        self._runs.clear()
+        self._rows = 0
+
+    async def _next(self) -> None:
+        rows, run = self._runs[0]
+        answer = await run
+        self._runs.popleft()
+        self._rows -= rows
+        self._done(answer)
+
+    async def _room(self, rows: int) -> None:
+        """Wait until the queue has room: a request that is half done is not refused because others came."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self._served.batcher.admit(rows)
+            except QueueFull:
+                if loop.time() > give_up:
+                    raise
+            else:
+                return
+            await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _gone(receive: Receive) -> None:
+    """Return when the caller has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
