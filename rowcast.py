@@ -3,6 +3,8 @@
 >>> import rowcast
 >>> model = rowcast.fit(frame, target="price")          # doctest: +SKIP
 >>> model.predict(new_rows)                             # doctest: +SKIP
+>>> client = rowcast.Client("http://127.0.0.1:3000")    # doctest: +SKIP
+>>> client.predict(new_rows)                            # doctest: +SKIP
 
 Every command says what it does in one place of the house and hands over to it; nothing is computed here.
 """
@@ -28,15 +30,25 @@ from models.signature import check_model_name, model_name_from
 if TYPE_CHECKING:
     import polars as pl
 
+    from client import AsyncClient, Client, ClientError
     from training.fit import Progress
 
-__all__ = ["Model", "RowcastError", "fit", "load", "main"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "main"]
 __version__ = "0.1.0"
 
 DEFAULT_REPOSITORY = Path("models/repository")
 
 
 # ─── Python API ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def __getattr__(name: str) -> Any:
+    """The clients, imported when they are asked for: the command line need not wait for them."""
+    if name in ("AsyncClient", "Client", "ClientError"):
+        import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class Model:
@@ -324,36 +336,43 @@ def evaluate(
         print(json.dumps(summary))
 
 
-@app.command(epilog="Example: rowcast predict flights new_rows.csv --out predictions.csv --keep flight")
+@app.command(
+    epilog="Example: rowcast predict flights new_rows.csv --out predictions.csv --keep flight. "
+    "Through a service: rowcast predict --url http://127.0.0.1:3000 new_rows.csv --out predictions.csv"
+)
 def predict(
-    model: ModelArgument,
-    table: TableArgument,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VERSION] TABLE", help="A model and a table; with --url the model may be left out."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Where to write: a .csv or .parquet file.")],
     keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
+    url: Annotated[str | None, typer.Option(help="Of a service that is to predict.")] = None,
     encoding: EncodingOption = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     as_json: JsonOption = False,
 ) -> None:
-    """Predict every row of a table, in order."""
+    """Predict every row of a table, in order: here, or through a service."""
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise ConfigError(f"--out must end in .csv or .parquet, however: {out}")
-    stored = _open(model, repository)
-    from training.predict import predict_table
+    if len(arguments) not in ((1, 2) if url else (2,)):
+        usage = "--url U [NAME[:VERSION]] TABLE" if url else "NAME[:VERSION] TABLE"
+        raise ConfigError(f"the arguments are {usage}, however: {' '.join(arguments)}")
+    model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
+    if url is not None:
+        name, version, answers = _predict_through(url, model, table, _names(keep) or (), encoding)
+    else:
+        from training.predict import predict_table
 
-    answers = predict_table(stored, table, keep=_names(keep) or (), encoding=encoding)
+        stored = _open(str(model), repository)
+        answers = predict_table(stored, table, keep=_names(keep) or (), encoding=encoding)
+        name, version = stored.manifest.name, stored.manifest.version
     _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
     progress_console.print(f"wrote {len(answers):,} predictions to {out}")
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "name": stored.manifest.name,
-                    "version": stored.manifest.version,
-                    "rows": len(answers),
-                    "out": str(out.absolute()),
-                }
-            )
-        )
+        print(json.dumps({"name": name, "version": version, "rows": len(answers), "out": str(out.absolute())}))
 
 
 @models_app.command("list", epilog="Example: rowcast models list")
@@ -554,6 +573,33 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> None:
         half.replace(out)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _predict_through(
+    url: str, model: str | None, table: Path, keep: Sequence[str], encoding: str | None
+) -> tuple[str, int, pl.DataFrame]:
+    """Name and version of the model behind a service, and its predictions for a table."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from client import Client
+    from models.signature import Signature
+    from training.predict import predict_elsewhere
+
+    with Client(url, model) as client:
+        about = client.describe()
+    name, version = str(about["name"]), int(about["version"])
+    columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
+    # always the version that was described, whatever is published meanwhile
+    with Client(url, f"{name}:{version}", protocol="arrow") as client, Bar(*columns, console=progress_console) as bar:
+        task = bar.add_task("", total=None)
+
+        def ask(given: dict[str, Any], rows: int) -> Any:
+            bar.update(task, total=rows)
+            return client.predict(given, progress=lambda done: bar.advance(task, done))
+
+        signature = Signature.model_validate(about["signature"])
+        return name, version, predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding)
 
 
 @contextmanager

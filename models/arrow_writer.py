@@ -81,6 +81,17 @@ def batch(rows: int, columns: Sequence[Written]) -> list[bytes]:
     return [_message(RECORD_BATCH, {0: Scalar("q", rows), 1: nodes, 2: places, 4: Longs()}, place), *parts]
 
 
+def column(
+    kind: Kind, values: NDArray[Any] | Sequence[str | None], missing: NDArray[np.bool_] | None = None
+) -> Written:
+    """A column of a kind: ``[rows]``; texts have None where there is null, the others a mask."""
+    if kind is NULL:
+        return nothing(len(values))
+    if not isinstance(values, np.ndarray):
+        return texts(values)
+    return booleans(values, missing) if kind is BOOL else numbers(values, missing)
+
+
 def numbers(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> Written:
     """Numbers, or moments: ``[rows]`` of the kind's own dtype."""
     nulls, bitmap = _bitmap(missing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
-from models.signature import Column
+from models.signature import Column, Signature
 from training.columns import NULL_SPELLINGS, ColumnRule, read_column
 from training.evaluate import class_metrics, regression_metrics
 from training.table import Table, read_table
@@ -53,26 +53,33 @@ def metrics_of(predictions: Predictions, actual: NDArray[Any], classes: Sequence
     return regression_metrics(actual, predictions.prediction)
 
 
-def columns_for(table: Table, manifest: Manifest) -> dict[str, NDArray[Any]]:
+def columns_for(
+    table: Table, signature: Signature, name: str, nulls: frozenset[str] = frozenset()
+) -> dict[str, NDArray[Any]]:
     """The model's columns of a table, ``[rows]`` each, read by the rules of its training.
 
     A column in which training saw nulls may be absent, as it may be in a request.
 
+    Args:
+        table: in which they are.
+        signature: the model's.
+        name: the model's.
+        nulls: texts that mean null besides the usual ones.
+
     Raises:
         TableError: a column is absent, or holds a value that does not fit.
     """
-    nulls = frozenset(manifest.config.get("data", {}).get("null", ()))
-    absent = [c.name for c in manifest.signature.columns if c.name not in table.names and not c.nullable]
+    absent = [c.name for c in signature.columns if c.name not in table.names and not c.nullable]
     if absent:
         raise TableError(
-            f"{table.source} lacks {', '.join(map(repr, absent))}, which model {manifest.name!r} needs; "
+            f"{table.source} lacks {', '.join(map(repr, absent))}, which model {name!r} needs; "
             f"its columns: {', '.join(table.names)}"
         )
     return {
         column.name: read_column(table, _rule(column, nulls))
         if column.name in table.names
         else np.full(len(table), column.missing, column.dtype)
-        for column in manifest.signature.columns
+        for column in signature.columns
     }
 
 
@@ -96,9 +103,10 @@ def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = No
     table = open_table(source, model.manifest, encoding=encoding)
     signature = model.manifest.signature
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes)
-    nulls = tuple(model.manifest.config.get("data", {}).get("null", ()))
-    actual = read_target_like(table, like, null=nulls)
-    predictions = predict_columns(bulk_session(model), columns_for(table, model.manifest))
+    nulls = _nulls(model.manifest)
+    actual = read_target_like(table, like, null=tuple(nulls))
+    columns = columns_for(table, signature, model.manifest.name, nulls)
+    predictions = predict_columns(bulk_session(model), columns)
     return {"rows": len(table), "metrics": metrics_of(predictions, actual, signature.classes)}
 
 
@@ -121,23 +129,76 @@ def predict_table(
     table = open_table(source, model.manifest, encoding=encoding)
     rename = model.manifest.config.get("data", {}).get("rename", {})
     kept = {name: name if name in table.names else rename.get(name, name) for name in keep}
-    unknown = [name for name, found in kept.items() if found not in table.names]
-    if unknown:
-        raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
-    predictions = predict_columns(bulk_session(model), columns_for(table, model.manifest))
+    signature = model.manifest.signature
+    _check_kept(table, kept)
+    columns = columns_for(table, signature, model.manifest.name, _nulls(model.manifest))
+    predictions = predict_columns(bulk_session(model), columns)
     answers: dict[str, Any] = {}
     if predictions.probabilities is not None:
         answers["label"] = predictions.labels
-        for i, label in enumerate(model.manifest.signature.classes):
+        for i, label in enumerate(signature.classes):
             answers[f"probability_{label}"] = predictions.probabilities[:, i]
     else:
-        answers = {name: getattr(predictions, name) for name in model.manifest.signature.outputs}
-    both = [name for name in keep if name in answers]
+        answers = {name: getattr(predictions, name) for name in signature.outputs}
+    return _beside(table, kept, answers)
+
+
+def predict_elsewhere(
+    ask: Callable[[dict[str, Any], int], Mapping[str, Any]],
+    signature: Signature,
+    name: str,
+    source: Any,
+    *,
+    keep: Sequence[str] = (),
+    encoding: str | None = None,
+) -> pl.DataFrame:
+    """Predictions of somebody else for a table, rows in order, as :func:`predict_table` gives them.
+
+    Args:
+        ask: predicts: given columns by name and how many rows they have. NaN, NaT and "" are missing.
+        signature: the model's.
+        name: the model's.
+        source: a file or a data frame, whose columns have the model's names.
+        keep: columns of the table to carry along, before the predictions.
+        encoding: of a text file; UTF-8 when not given.
+
+    Raises:
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    table = read_table(source, encoding=encoding or "utf-8")
+    kept = {name: name for name in keep}
+    _check_kept(table, kept)
+    columns: dict[str, Any] = columns_for(table, signature, name)
+    for column in signature.columns:
+        if column.kind == "timestamp":  # what is missing is the smallest number, which is what NaT is
+            columns[column.name] = columns[column.name].view("datetime64[us]")
+    answers = dict(ask(columns, len(table)))
+    floats = {answer: np.float32 for answer in answers if signature.classes and answer != "label"}
+    return _beside(table, kept, {k: np.asarray(v, floats[k]) if k in floats else v for k, v in answers.items()})
+
+
+def _check_kept(table: Table, kept: Mapping[str, str]) -> None:
+    unknown = [name for name, found in kept.items() if found not in table.names]
+    if unknown:
+        raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
+
+
+def _beside(table: Table, kept: Mapping[str, str], answers: Mapping[str, Any]) -> pl.DataFrame:
+    """The kept columns of a table, and the answers to its rows."""
+    both = [name for name in kept if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
     return pl.DataFrame(
-        [*(table.frame[kept[name]].alias(name) for name in keep), *(pl.Series(k, v) for k, v in answers.items())]
+        [
+            *(table.frame[found].alias(name) for name, found in kept.items()),
+            *(pl.Series(name, values) for name, values in answers.items()),
+        ]
     )
+
+
+def _nulls(manifest: Manifest) -> frozenset[str]:
+    """Texts that mean null in every column, as they did in training."""
+    return frozenset(manifest.config.get("data", {}).get("null", ()))
 
 
 def bulk_session(model: StoredModel) -> Session:

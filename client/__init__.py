@@ -1,0 +1,14 @@
+"""Tables in, predictions out, through a running service.
+
+ClientError             the base: ``status`` of the answer (None: there was none), ``faults`` with path and message
+├── Unsendable          the table cannot be sent; nothing was
+├── Unreachable         no connection, or it broke, or the time was up
+├── Refused             4xx: the request is wrong; never tried again
+├── Busy                429 or 503, and retries did not help
+└── Failed              5xx, or an answer that is none of a Rowcast service
+"""
+
+from client.clients import AsyncClient, Client
+from client.errors import Busy, ClientError, Failed, Refused, Unreachable, Unsendable
+
+__all__ = ["AsyncClient", "Busy", "Client", "ClientError", "Failed", "Refused", "Unreachable", "Unsendable"]

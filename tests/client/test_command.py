@@ -1,0 +1,85 @@
+"""`rowcast predict --url`: the same file as the offline command writes, or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+import rowcast
+from tests import tables
+from tests.client.conftest import stub
+from tests.service.servers import Server, free_port, serving
+from tests.test_rowcast import run
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    frame = tables.every_kind()
+    for target, other in (("amount", "class"), ("class", "amount")):
+        rowcast.fit(frame.drop(other), target=target, name=target, repository=folder / "repository", **tables.QUICK)
+    frame.write_csv(folder / "rows.csv")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def service(home: Path) -> Iterator[Server]:
+    with serving(home / "repository", home / "bento") as running:
+        yield running
+
+
+def read(file: Path) -> pl.DataFrame:
+    return pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
+
+
+@pytest.mark.parametrize("model", ["amount", "class:1"])
+@pytest.mark.parametrize("extension", ["csv", "parquet"])
+def test_the_file_is_the_one_that_is_written_offline(
+    model: str, extension: str, home: Path, service: Server, tmp_path: Path, capfd: Any
+) -> None:
+    here, there = tmp_path / f"here.{extension}", tmp_path / f"there.{extension}"
+    common = (model, home / "rows.csv", "--keep", "count,city")
+    code, _, err = run(capfd, "predict", *common, "--out", here, "--repository", home / "repository")
+    assert code == 0, err
+    code, out, err = run(capfd, "predict", *common, "--out", there, "--url", service.url, "--json")
+    assert code == 0, err
+    assert "wrote 400 predictions" in err
+    assert json.loads(out.splitlines()[-1]) == {
+        "name": model.removesuffix(":1"),
+        "version": 1,
+        "rows": 400,
+        "out": str(there),
+    }
+    expected, got = read(here), read(there)
+    assert got.schema == expected.schema
+    floats = [name for name, dtype in expected.schema.items() if dtype.is_float()]
+    assert got.drop(floats).equals(expected.drop(floats))
+    assert (got.select(floats) - expected.select(floats)).select(pl.all().abs().max()).row(0) < (1e-6,) * len(floats)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [here.name, there.name]
+
+
+def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Server, tmp_path: Path, capfd: Any) -> None:
+    out, table = tmp_path / "out.csv", home / "rows.csv"
+    (tmp_path / "lacks.csv").write_text("size\n1\n")
+    with stub((500, {}, b'{"error": "the model could not answer these rows"}')) as failing:
+        for code, words, arguments in (
+            (1, "several models are served, amount, class: say which", (table, "--url", service.url)),
+            (1, "no answer from http://127.0.0.1:", (table, "--url", f"http://127.0.0.1:{free_port()}")),
+            (1, "there is no such model or route", ("none", table, "--url", service.url)),
+            (1, "lacks.csv lacks 'count'", ("amount", tmp_path / "lacks.csv", "--url", service.url)),
+            (1, "--keep names 'x'; columns: size", ("amount", table, "--url", service.url, "--keep", "x")),
+            (1, "--keep names 'y'", ("amount", table, "--url", service.url, "--keep", "y")),
+            (2, "the arguments are --url U [NAME[:VERSION]] TABLE, however: a b c", ("a", "b", "c", "--url", "x")),
+            (2, "the arguments are NAME[:VERSION] TABLE, however: amount", ("amount",)),
+        ):
+            got, _, err = run(capfd, "predict", *arguments, "--out", out)
+            assert (got, words in err) == (code, True), err
+            assert "Traceback" not in err
+        got, _, err = run(capfd, "predict", "m", table, "--out", out, "--url", failing.url)
+        assert (got, err.splitlines()[-1]) == (1, "rowcast: the model could not answer these rows")
+    assert [file.name for file in tmp_path.iterdir()] == ["lacks.csv"]
