@@ -20,7 +20,7 @@ test: $(MADE)  ## Run the test suite
 	$(BIN)/python -m pytest
 
 fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, and 6,000 wrong requests on the service
-	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/abuse/test_fuzz_grpc.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
+	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/abuse/test_fuzz_grpc.py tests/abuse/test_fuzz_arrow.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
 
 check: lint types test  ## Lint, types and tests
 

@@ -32,9 +32,9 @@ END = CONTINUES + bytes(4)
 """What a stream ends with."""
 MAX_DICTIONARY = 2**20
 """Values of a dictionary: it is held as texts as soon as one of them is used."""
-MAX_REPEATED_TEXT = 4 * 2**20
-"""Bytes that the texts of one slice may have together where many may be one and the same: 256 rows that all point at a
-text of 16 MB would fill the memory."""
+MAX_REPEATED_TEXT = 16 * 2**10
+"""Bytes a row that texts may have on average where many may be one and the same: 256 rows that all point at a text of
+16 MB would fill the memory."""
 
 SCHEMA, DICTIONARY_BATCH, RECORD_BATCH = 1, 2, 3
 _VERSIONS = {3, 4}
@@ -145,7 +145,7 @@ class Array:
             raise Malformed("a view has a length below 0, or names a buffer that is not there")
         if ((offsets < 0) | (offsets + lengths > sizes[buffers]))[long].any():
             raise Malformed("a view points outside of its buffer")
-        if int(lengths.sum()) > max(MAX_REPEATED_TEXT, int(sizes.sum())):
+        if int(lengths.sum()) > max(MAX_REPEATED_TEXT * len(lengths), int(sizes.sum())):
             raise Malformed("a text column holds the same long texts again and again: send fewer rows at a time")
         parts = [views[at : at + n] for at, n in zip(range(4, len(views), 16), lengths.tolist(), strict=True)]
         for i in np.flatnonzero(long).tolist():
@@ -181,7 +181,7 @@ class Dictionary:
             raise Malformed(f"a column names a place that its dictionary, of {len(self):,} values, does not have")
         whole = self._whole()
         if self._lengths is not None:
-            if int(self._lengths[places].sum()) > MAX_REPEATED_TEXT:
+            if int(self._lengths[places].sum()) > MAX_REPEATED_TEXT * len(places):
                 raise Malformed("a text column holds the same long texts again and again: send fewer rows at a time")
             texts = whole.values[places]
             if missing is not None:

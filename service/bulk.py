@@ -143,13 +143,9 @@ class _Window:
         """Queue some rows, as soon as there is room for them."""
         while self._runs and self._rows + len(columns) > _QUEUED_ROWS:
             await self._next()
-        if self._begun:
-            await self._room(len(columns))
-        self._begun = True
-        self._runs.append(
-            (len(columns), asyncio.ensure_future(self._served.answer_columns(columns, deadline=self._deadline)))
-        )
+        self._runs.append((len(columns), asyncio.ensure_future(self._run(columns, patient=self._begun))))
         self._rows += len(columns)
+        self._begun = True
 
     async def drain(self) -> None:
         """Wait for all that are under way."""
@@ -169,6 +165,11 @@ class _Window:
         self._runs.popleft()
         self._rows -= rows
         self._done(answer)
+
+    async def _run(self, columns: Columns, *, patient: bool) -> Predictions:
+        if patient:
+            await self._room(len(columns))
+        return await self._served.answer_columns(columns, deadline=self._deadline)
 
     async def _room(self, rows: int) -> None:
         """Wait until the queue has room: a request that is half done is not refused because others came."""
