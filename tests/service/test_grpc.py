@@ -23,7 +23,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from service.grpc_messages import COMPILED, POOL, REQUEST_CLASSES, SERVICE
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
-from tests.service.rpc import CONTENTS, INFER, Caller, calling, good, message, outputs
+from tests.service.rpc import CONTENTS, Caller, calling, good, message, outputs
 from tests.service.servers import ROOT, Server, command, environment, free_port, serving, stop
 
 with warnings.catch_warnings():  # its messages were compiled by the protobuf before this one
@@ -446,10 +446,3 @@ def test_a_certificate_without_its_key_refuses_to_start(
     )
     said = refused(tmp_path, one_model, grpc_port=port, grpc_tls_cert=key, grpc_tls_key=made)
     assert "must be a certificate and its key in PEM" in said
-
-
-def test_the_fields_of_a_refusal_have_gone_through_the_reader_of_every_protocol(both: Both) -> None:
-    sent = message({**ROW, "distance": np.inf, "stops": 0.5})
-    code, words = both.caller.refusal(sent, INFER)
-    assert code == grpc.StatusCode.INVALID_ARGUMENT
-    assert words == "inputs[0].data[0]: must be a number, or NaN where it is missing, however: Infinity"
