@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, JsonValue
 from models.values import format_timestamp
 from training.columns import ColumnRule
+from training.levels import count_levels
 from training.oblique import Oblique, fit_oblique
 from training.settings import ComponentConfig
 
@@ -321,9 +322,9 @@ def _calendar_of(moments: NDArray[np.int64], config: FeaturesConfig, *, trend: b
 
 def _vocabulary(levels: NDArray[Any], config: FeaturesConfig) -> dict[str, int]:
     """Levels and their training rows, commonest first, ties by text."""
-    names, counts = np.unique(levels[levels != MISSING_STRING].astype(str), return_counts=True)
-    order = np.lexsort((names, -counts))[: config.max_levels]
-    return {str(names[i]): int(counts[i]) for i in order if counts[i] >= config.min_level_rows}
+    names, counts = count_levels(levels[levels != MISSING_STRING])
+    order = np.argsort(-counts, kind="stable")[: config.max_levels]
+    return {names[i]: int(counts[i]) for i in order if counts[i] >= config.min_level_rows}
 
 
 def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:

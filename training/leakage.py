@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from models.signature import MISSING_TIMESTAMP
 from training.columns import ColumnRule
+from training.levels import level_numbers
 from training.target import Target
 
 SUSPICIOUS = 0.95
@@ -52,7 +53,7 @@ def share_explained(cells: NDArray[np.int64], target: Target) -> float:
         return _regression_share(
             cells[fitted], target.values[fitted], cells[measured], target.values[measured], n_cells
         )
-    labels = np.unique(target.values.astype(str), return_inverse=True)[1]
+    labels = level_numbers(target.values)
     return _class_share(cells[fitted], labels[fitted], cells[measured], labels[measured], n_cells)
 
 
@@ -80,21 +81,25 @@ def _class_share(
 ) -> float:
     n_classes = int(max(labels.max(), new_labels.max())) + 1
     overall = np.bincount(labels, minlength=n_classes) / len(labels)
-    counts = np.bincount(cells * n_classes + labels, minlength=n_cells * n_classes).reshape(n_cells, n_classes)
-    rows = counts.sum(axis=1, keepdims=True)
-    shares = np.where(rows > 0, counts / np.maximum(rows, 1), overall)
+    rows = np.bincount(cells, minlength=n_cells)
+    # Only the pairs of a cell and a class that occur: a million levels times a thousand classes would fill any memory.
+    pairs, counts = np.unique(cells * n_classes + labels, return_counts=True)
+    shares = counts / rows[pairs // n_classes]
+    squares = np.bincount(pairs // n_classes, weights=shares**2, minlength=n_cells)
 
-    def brier(p: NDArray[np.float64], of_label: NDArray[np.float64]) -> float:
-        return float(np.mean((p**2).sum(axis=-1) - 2 * of_label + 1))
-
-    base = brier(overall, overall[new_labels])
-    return 1.0 - brier(shares[new_cells], shares[new_cells, new_labels]) / base if base > 0 else 0.0
+    wanted = new_cells * n_classes + new_labels
+    place = np.minimum(np.searchsorted(pairs, wanted), len(pairs) - 1)
+    share_of_label = np.where(pairs[place] == wanted, shares[place], 0.0)
+    seen = rows[new_cells] > 0
+    by_cell = np.where(seen, squares[new_cells] - 2 * share_of_label, overall @ overall - 2 * overall[new_labels])
+    base = float(np.mean(overall @ overall - 2 * overall[new_labels] + 1))
+    return float(1.0 - np.mean(by_cell + 1) / base) if base > 0 else 0.0
 
 
 def _cells(values: NDArray[Any], rule: ColumnRule) -> NDArray[np.int64]:
     """A partition of the rows by a column: its levels, or quantile bins; missing values are a cell of their own."""
     if rule.kind == "category":
-        return np.unique(values.astype(str), return_inverse=True)[1].astype(np.int64)
+        return level_numbers(values)
     missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
     present = values[~missing].astype(np.float64)
     distinct = np.unique(present)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
+from training.levels import count_levels, level_numbers
 
 MIN_ROWS = 10
 """Fewer rows leave a part with one row or none."""
@@ -104,14 +105,15 @@ def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, valida
         ConfigError: the shares leave nothing to train on.
     """
     _check(len(groups), test, validation)
-    distinct, codes = np.unique(groups.astype(str), return_inverse=True)
+    codes = level_numbers(groups)
+    distinct = int(codes.max()) + 1
     n_parts = 1 + (test > 0) + (validation > 0)
-    if len(distinct) < n_parts:
+    if distinct < n_parts:
         raise TableError(
-            f"a split by group needs {n_parts} groups, one for each part, however: the column holds {len(distinct)}; "
+            f"a split by group needs {n_parts} groups, one for each part, however: the column holds {distinct}; "
             "name another with --group, or split at random without it"
         )
-    place = np.random.default_rng(seed).permutation(len(distinct))  # time does the same along places in a queue
+    place = np.random.default_rng(seed).permutation(distinct)  # time does the same along places in a queue
     return split_by_time(place[codes], test=test, validation=validation)
 
 
@@ -152,13 +154,14 @@ def _check(n_rows: int, test: float, validation: float) -> None:
 
 
 def _rows_by_class(labels: NDArray[Any], n_parts: int) -> list[NDArray[np.int64]]:
-    classes, codes, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+    classes, counts = count_levels(labels)
+    codes = level_numbers(labels)
     if counts.min() < n_parts:
         smallest = int(counts.argmin())
         rows = "1 row" if counts[smallest] == 1 else f"{counts[smallest]} rows"
         raise TableError(
             f"every class needs {n_parts} rows at least, one for each part of the table, however: class "
-            f"{str(classes[smallest])!r} has {rows}; add rows of it, take it out, or join it with another class"
+            f"{classes[smallest]!r} has {rows}; add rows of it, take it out, or join it with another class"
         )
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(counts)[:-1])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.columns import ColumnRule
-from training.leakage import suspected_leaks
+from training.leakage import share_explained, suspected_leaks
 from training.target import Target
 
 RNG = np.random.default_rng(0)
@@ -48,3 +48,11 @@ def test_levels_that_single_out_rows_prove_nothing():
 def test_a_handful_of_rows_proves_nothing():
     few = Target("y", "regression", VALUES[:20])
     assert suspected_leaks({"x": VALUES[:20]}, [ColumnRule("x", "number", False, frozenset())], few) == []
+
+
+def test_a_thousand_classes_and_many_levels_are_searched_for_leaks_in_bounded_memory():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 1000, 400_000)
+    target = Target("y", "multiclass", np.array([str(i) for i in labels], dtype=object), tuple(map(str, range(1000))))
+    assert share_explained(labels * 300 + rng.integers(0, 300, 400_000), target) == pytest.approx(0.49, abs=0.02)
+    assert share_explained(rng.integers(0, 300_000, 400_000), target) < 0
