@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
 from training.features import FeaturesConfig
@@ -80,6 +80,12 @@ class Config(ComponentConfig):
     objective: ObjectiveConfig = ObjectiveConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
+
+    @model_validator(mode="after")
+    def _objective_fits_task(self) -> Config:
+        if self.data.task != "auto":
+            self.objective.check_task(self.data.task)
+        return self
 
 
 def make_config(

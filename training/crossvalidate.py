@@ -56,7 +56,7 @@ def cross_validate(
         split = Split(fold.train[rest.train], fold.train[rest.validation], fold.validation)
         prepared = prepare_split(table, target, split, config)
         core, _, _ = fit_network(prepared, config, device)
-        session = Session(export(core, signature_of(prepared)), "cpu", threads=os.cpu_count() or 1)
+        session = Session(export(core, signature_of(prepared, core)), "cpu", threads=os.cpu_count() or 1)
         answers = predict_columns(session, prepared.test.columns)
         metrics = metrics_of(answers, prepared.test.target, prepared.target.classes)
         measured.append(metrics)

@@ -1,18 +1,14 @@
-"""How good the answers are: metrics, calibration and prediction intervals."""
+"""How good the answers are: the metrics of each task."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-COVERAGE = 0.9
-"""Share of rows whose target lies between ``lower`` and ``upper``."""
 _EPSILON = 1e-15
 
 
@@ -74,47 +70,3 @@ def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[n
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     gap = np.bincount(bins, weights=confidence - right, minlength=n_bins)
     return float(np.abs(gap).sum() / len(confidence))
-
-
-def fit_temperature(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]) -> float:
-    """The temperature that sharpens or softens probabilities to what held-out rows show (Guo et al. 2017, section 4.2).
-
-    It is fitted beside a bias for each class, which is then thrown away: where validation rows hold other shares of the
-    classes than training rows did (a quiet season, after a split by time), the bias takes up that difference, which a
-    bare temperature would take for over- or underconfidence. On `flights` the bare one raised the test log-loss from
-    .501 to .517. The result is kept only if it gives the held-out rows a better log-loss on its own.
-
-    Args:
-        log_probabilities: ``[rows, classes]`` of rows that no weight was fitted on.
-        actual: ``[rows]`` class indices.
-
-    Returns:
-        the temperature, between 0.1 and 10; 1 where it would not help.
-    """
-    rows, classes = log_probabilities.shape
-    one_hot = np.eye(classes)[actual]
-
-    def loss_and_gradient(parameters: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        logits = log_probabilities * parameters[0] + parameters[1:]
-        logits = logits - logits.max(axis=1, keepdims=True)
-        log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-        error = (np.exp(log_p) - one_hot) / rows
-        gradient = np.concatenate([[np.sum(error * log_probabilities)], error.sum(axis=0)])
-        return float(-np.mean(log_p[np.arange(rows), actual])), gradient
-
-    start = np.concatenate([[1.0], np.zeros(classes)])
-    bounds = [(0.1, 10.0)] + [(-10.0, 10.0)] * classes
-    inverse = float(minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=bounds).x[0])
-    alone = np.concatenate([[inverse], np.zeros(classes)])
-    return 1.0 / inverse if loss_and_gradient(alone)[0] < loss_and_gradient(start)[0] else 1.0
-
-
-def interval_half_width(residuals: NDArray[np.float64], coverage: float = COVERAGE) -> float:
-    """Half the width of a split-conformal interval (Lei et al. 2018, section 2.2), in the target's own units.
-
-    Args:
-        residuals: ``[rows]`` of rows that no weight was fitted on.
-        coverage: share of new rows that the interval is to hold.
-    """
-    rank = min(math.ceil((len(residuals) + 1) * coverage), len(residuals))
-    return float(np.sort(np.abs(residuals))[rank - 1])

@@ -33,8 +33,8 @@ from models.errors import ExportRefused
 from models.session import Predictions, Session
 from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Signature
 from training.features import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
+from training.head import ClassHead, RegressionHead
 from training.network import Network
-from training.objective import ClassHead, RegressionHead
 
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000
@@ -54,7 +54,7 @@ class Core(nn.Module):
     """Everything between codes and answers: calendar, encoding, network, head.
 
     Shape: ``numbers [rows, n_numbers] float64, moments [rows, n_moments] int64, codes [rows, n_categories] int64`` to
-    ``[rows, classes] float32`` or ``[rows, 3] float64`` (prediction, lower, upper).
+    ``[rows, classes] float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without intervals.
     """
 
     def __init__(self, front: Front, network: Network, head: ClassHead | RegressionHead) -> None:
@@ -232,14 +232,17 @@ def _put_outputs(graph: ir.Graph, signature: Signature, prefix: str) -> None:
     answers = graph.outputs[0]
     graph.outputs.clear()
     if signature.task == "regression":
-        sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(np.ones(3, np.int64), name=f"{prefix}sizes"))
-        graph.register_initializer(sizes)
-        split = ir.node("Split", [answers, sizes], {"axis": 1}, num_outputs=3)
-        graph.append(split)
-        for value, name in zip(split.outputs, ("prediction", "lower", "upper"), strict=True):
+        outputs = [answers]
+        if len(signature.outputs) > 1:
+            sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(np.ones(3, np.int64), name=f"{prefix}sizes"))
+            graph.register_initializer(sizes)
+            split = ir.node("Split", [answers, sizes], {"axis": 1}, num_outputs=3)
+            graph.append(split)
+            outputs = list(split.outputs)
+        for value, name in zip(outputs, signature.outputs, strict=True):
             value.name = name
             value.type, value.shape = ir.TensorType(ir.DataType.DOUBLE), ir.Shape(["rows", 1])
-        graph.outputs.extend(split.outputs[: len(signature.outputs)])
+        graph.outputs.extend(outputs)
         return
     classes = ir.val(
         f"{prefix}classes",
@@ -309,10 +312,10 @@ def check_parity(core: Core, graph: bytes, held_out: Mapping[str, NDArray[Any]])
 
     with torch.no_grad():
         expected = core(*core.front.raw(columns)).numpy()
-    scale = float(core.head.scale) if isinstance(core.head, RegressionHead) else 1.0
+    unit = _unit(core.head, expected)
     runs = [_run_in_batches(session, columns, n_rows, size) for size in (*GATE_BATCHES, n_rows)]
-    answers = [_answers(run) / scale for run in runs]
-    difference = max(_distance(run, expected[:, : run.shape[1]] / scale) for run in answers)
+    answers = [_answers(run) / unit for run in runs]
+    difference = max(_distance(run, expected / unit) for run in answers)
     between = max(_distance(run, answers[-1]) for run in answers)
     labels_equal = all(_labels_equal(run, expected, signature.classes) for run in runs) if signature.classes else True
     parity = Parity(n_rows - n_nasty, n_nasty, difference, between, labels_equal)
@@ -322,6 +325,15 @@ def check_parity(core: Core, graph: bytes, held_out: Mapping[str, NDArray[Any]])
             f"(at most {TOLERANCE:g} is allowed; labels {'equal' if labels_equal else 'differ'}): nothing was published"
         )
     return parity
+
+
+def _unit(head: ClassHead | RegressionHead, expected: NDArray[Any]) -> NDArray[Any] | float:
+    """What a difference is measured in: 1 for probabilities; for a prediction the standard deviation of the training
+    target, or the prediction itself where an exponential made it larger, or 1 where that is the network's own unit."""
+    if isinstance(head, ClassHead):
+        return 1.0
+    unit, name = head.transform.unit, head.transform.name
+    return np.maximum(np.abs(expected), unit) if name == "log" else max(unit, 1.0) if name == "none" else unit
 
 
 def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:

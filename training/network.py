@@ -179,6 +179,11 @@ class Heads(nn.Module):
         self.weight = nn.Parameter(torch.empty(members, d_in, n_outputs).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(members, 1, n_outputs).uniform_(-bound, bound))
 
+    def keep_first(self) -> None:
+        """Forget all outputs but the first: what is not asked for need not be computed."""
+        self.weight = nn.Parameter(self.weight[..., :1].contiguous())
+        self.bias = nn.Parameter(self.bias[..., :1].contiguous())
+
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
             return torch.matmul(x, self.weight) + self.bias

@@ -18,13 +18,14 @@ from models.errors import DeviceError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
+from training.calibrate import calibrate_classes, calibrate_intervals
 from training.config import Config, to_toml
-from training.evaluate import COVERAGE, fit_temperature, interval_half_width
 from training.export import Core, check_parity, export
 from training.features import Front, describe_columns
 from training.fit import Batch, Fit, Progress, fit, outputs_of
+from training.head import COVERAGE, ClassHead, RegressionHead
 from training.network import Network
-from training.objective import ClassHead, Objective
+from training.objective import Objective
 from training.predict import metrics_of, predict_columns
 from training.prepare import Part, Prepared, prepare
 
@@ -89,7 +90,7 @@ def train(
     repository.check_writable()
     prepared = prepare(source, config, validation=validation, test=test)
     core, how, calibration = fit_network(prepared, config, device, report)
-    signature = signature_of(prepared)
+    signature = signature_of(prepared, core)
     graph = export(core, signature)
     parity = check_parity(core, graph, _held_out(prepared))
     model = repository.publish(
@@ -150,7 +151,7 @@ def fit_network(
             report=report,
         )
     _settle(network, train_rows, front)
-    decisions = calibrate(objective, network, front, validation_rows)
+    decisions = calibrate(objective, network, front, validation_rows, by_time=bool(config.data.split_by_time))
     return Core(front, network, objective.head).cpu().eval(), how, decisions
 
 
@@ -166,14 +167,14 @@ def network_of(front: Front, objective: Objective, config: Config) -> Network:
     )
 
 
-def signature_of(prepared: Prepared) -> Signature:
+def signature_of(prepared: Prepared, core: Core) -> Signature:
     """The signature of a model of this table."""
     target = prepared.target
     return Signature(
         task=target.task,
         target=target.name,
         classes=target.classes,
-        intervals=target.task == "regression",
+        intervals=isinstance(core.head, RegressionHead) and core.head.intervals != "none",
         columns=describe_columns(prepared.front, prepared.train.columns, prepared.rules),
     )
 
@@ -201,20 +202,34 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def calibrate(objective: Objective, network: Network, front: Front, validation: Batch) -> list[str]:
-    """Set the head's temperature or interval on validation rows; say what was decided."""
-    outputs = outputs_of(network, front, validation)
-    head = objective.head
+@torch.no_grad()
+def calibrate(objective: Objective, network: Network, front: Front, validation: Batch, *, by_time: bool) -> list[str]:
+    """Put the head right on validation rows; say what was decided."""
+    outputs, head, config = outputs_of(network, front, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
-        temperature = fit_temperature(head.log_mean(outputs).cpu().numpy(), validation.target.cpu().numpy())
-        head.temperature.fill_(temperature)
-        if temperature == 1.0:
-            return ["probabilities are left as they are: no temperature gave the validation rows a better log-loss"]
-        return [f"probabilities are calibrated at temperature {temperature:.3f}, chosen on validation rows"]
-    residuals = outputs.to(torch.float64).mean(dim=0).squeeze(-1) - validation.target
-    width = interval_half_width((residuals * head.scale).cpu().numpy())
-    head.half_width.fill_(width)
-    return [f"intervals reach {width:.4g} to either side, which held {COVERAGE:.0%} of the validation rows"]
+        weights = objective.class_weights
+        return [
+            calibrate_classes(
+                head,
+                head.log_mean(outputs).cpu().numpy(),
+                validation.target.cpu().numpy(),
+                asked=config.calibration,
+                by_time=by_time,
+                weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
+            )
+        ]
+    answers, target = head.mean(outputs), validation.target.to(torch.float64)
+    decisions = []
+    if objective.predicts_mean and head.transform.name == "log":
+        factor = head.transform.fit_smearing(answers[:, 0], head.transform(target))
+        decisions.append(
+            f"predictions are {factor:.3f} times the exponential of a mean logarithm, so that they are means"
+        )
+    contest, two_sided = config.intervals == "auto", objective.loss_name == "pinball"
+    decisions.append(calibrate_intervals(head, answers, target, contest=contest, two_sided=two_sided))
+    if head.intervals != "quantiles":
+        network.heads.keep_first()
+    return decisions
 
 
 def _settle(network: Network, train_rows: Batch, front: Front) -> None:

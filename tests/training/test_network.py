@@ -85,9 +85,19 @@ def test_an_unseen_level_settles_at_the_mean_of_the_levels():
     assert network.categories.weight.tolist() == [[9, 9], [1, 2], [0, 1], [4, 5]]
 
 
-@pytest.mark.parametrize("task", ["regression", "binary"])
+STEPS = {
+    "mse": ("regression", {}),
+    "mae": ("regression", {"loss": "mae", "target_transform": "log", "intervals": "none"}),
+    "huber": ("regression", {"loss": "huber", "intervals": "constant"}),
+    "pinball": ("regression", {"loss": "pinball", "quantile": 0.9}),
+    "cross_entropy": ("binary", {"class_weights": "balanced", "label_smoothing": 0.1}),
+    "focal": ("binary", {"loss": "focal"}),
+}
+
+
+@pytest.mark.parametrize("loss", STEPS)
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optimizer):
+def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, optimizer):
     """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""
     rng = np.random.default_rng(0)
     columns = {
@@ -99,10 +109,12 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optim
     }
     kinds = {"x": "number", "near": "number", "two": "integer", "t": "timestamp", "c": "category"}
     rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
+    task, fields = STEPS[loss]
     apart = np.abs(columns["x"] - columns["near"])
     values = apart if task == "regression" else np.where(apart > np.median(apart), "yes", "no").astype(object)
     front = fit_front(columns, rules, FeaturesConfig(), values)
-    objective = Objective(Target("y", task, values, () if task == "regression" else ("no", "yes")), ObjectiveConfig())
+    classes = () if task == "regression" else ("no", "yes")
+    objective = Objective(Target("y", task, values, classes), ObjectiveConfig(**fields))
     config = OptimizerConfig(name=optimizer)
     network = network_of(front, objective, Config())
     assert front.oblique is not None
@@ -113,13 +125,13 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(task, optim
     objective.head.to("meta")
     batch = Batch(front.derive(numbers, moments), levels, objective.encode(values).to("meta"))
     stepper, average = make_optimizer(network, config), WeightAverage(network, config.average)
-    loss = objective.loss(network(front.encode(batch.features), batch.codes), batch.target)
-    loss.backward()
+    step = objective.loss(network(front.encode(batch.features), batch.codes), batch.target)
+    step.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), FitConfig().clip)
     stepper.step()
     average.update()
     outputs = average.network(front.encode(batch.features), batch.codes)
-    assert loss.device.type == "meta"
+    assert step.device.type == "meta"
     assert objective.head(outputs).device.type == "meta"
     assert objective.score(outputs, batch.target).device.type == "meta"
 

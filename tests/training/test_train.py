@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import polars as pl
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
@@ -23,7 +25,7 @@ from training.objective import Objective, ObjectiveConfig
 from training.predict import evaluate_table, predict_table
 from training.prepare import prepare
 from training.target import Target
-from training.train import train
+from training.train import fit_network, train
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
 
@@ -211,6 +213,15 @@ ANYTHING = st.fixed_dictionaries(
     }
 )
 
+OBJECTIVES = {
+    "class": [
+        {},
+        {"class_weights": "balanced", "calibration": "affine"},
+        {"loss": "focal", "calibration": "temperature"},
+    ],
+    "amount": [{}, {"target_transform": "log", "intervals": "constant"}, {"intervals": "quantiles"}],
+}
+
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ANYTHING, min_size=30, max_size=30), target=st.sampled_from(["class", "amount"]))
@@ -227,6 +238,44 @@ def test_whatever_the_held_out_rows_hold_the_fitted_front_is_the_same_to_the_byt
     assert poisoned.rules == honest.rules
     assert poisoned.decisions == honest.decisions
     assert poisoned.target.classes == honest.target.classes
+    for fields in OBJECTIVES[target]:
+        fitted = [Objective(prepared.target, ObjectiveConfig(**fields)) for prepared in (poisoned, honest)]
+        assert save(fitted[0].head.state_dict()) == save(fitted[1].head.state_dict())
+        if fitted[0].class_weights is not None:
+            assert torch.equal(fitted[0].class_weights, fitted[1].class_weights)
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=st.lists(ANYTHING, min_size=20, max_size=20), data=st.data())
+def test_whatever_the_test_rows_hold_the_trained_and_calibrated_model_is_the_same_to_the_byte(rows, data):
+    target = data.draw(st.sampled_from(["class", "amount"]))
+    fields = data.draw(st.sampled_from(OBJECTIVES[target]))
+    table = tables.every_kind(200).drop_nulls("when").sort("when")
+    overrides = {
+        **tables.QUICK,
+        "objective": fields,
+        "data": {"target": target, "split_by_time": "when"},
+    }
+    config = make_config(overrides=overrides)
+    honest = prepare(table, config)
+    keep = len(table) - len(honest.test)
+    changed = [table.row(keep + i, named=True) | rows[i % len(rows)] for i in range(len(honest.test))]
+    poisoned = prepare(pl.concat([table[:keep], pl.DataFrame(changed, schema=table.schema)]), config)
+    assert not np.array_equal(poisoned.test.target, honest.test.target) or target == "class"
+    cores, fits, decisions = zip(
+        *(fit_network(p, config, torch.device("cpu")) for p in (honest, poisoned)), strict=True
+    )
+    assert save(cores[0].state_dict()) == save(cores[1].state_dict())
+    assert decisions[0] == decisions[1]
+    assert fits[0].best_epoch == fits[1].best_epoch
+
+
+def test_calibration_is_fitted_on_validation_rows(table):
+    config = config_for("amount")
+    honest = prepare(table, config)
+    other = replace(honest, validation=replace(honest.validation, target=honest.validation.target + 1000))
+    widths = [float(fit_network(p, config, torch.device("cpu"))[0].head.above) for p in (honest, other)]
+    assert widths[1] > 10 * widths[0]
 
 
 def test_changed_training_rows_do_change_the_front():
@@ -335,7 +384,8 @@ def test_the_same_seed_gives_the_same_graph_to_the_byte(table, tmp_path):
 @pytest.mark.parametrize("unit", [1e-150, 1e200])
 def test_figures_of_a_target_in_an_extreme_unit_are_finite(unit):
     objective = Objective(Target("y", "regression", np.array([1.0, 3.0]) * unit), ObjectiveConfig())
-    assert (objective.mean, objective.scale) == (pytest.approx(2 * unit), pytest.approx(unit))
+    transform = objective.transform
+    assert (transform.mean.item(), transform.scale.item()) == (pytest.approx(2 * unit), pytest.approx(unit))
     metrics = regression_metrics(np.array([1.0, 3.0]) * unit, np.array([1.0, 2.0]) * unit)
     assert metrics == {
         "rmse": pytest.approx(0.5**0.5 * unit),

@@ -1,0 +1,87 @@
+"""The last nodes of the graph: what the members say becomes an answer, calibrated and in the target's own units.
+
+In float64 throughout, so that an answer does not depend on how many rows were run with it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from training.transform import TargetTransform
+
+Intervals = Literal["none", "constant", "quantiles"]
+COVERAGE = 0.9
+"""Share of rows whose target is to lie between ``lower`` and ``upper``."""
+
+
+class ClassHead(nn.Module):
+    """Member logits to calibrated probabilities: the mean of the members' probabilities, at a temperature, with a bias.
+
+    Args:
+        n_classes: how many.
+
+    Shape: ``[members, rows, classes] float32 -> [rows, classes] float32``.
+    """
+
+    temperature: Tensor
+    bias: Tensor
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        # One element and not a scalar: the exporter takes a scalar within 1e-5 of 1 for 1.
+        self.register_buffer("temperature", torch.ones(1, dtype=torch.float64))
+        self.register_buffer("bias", torch.zeros(n_classes, dtype=torch.float64))
+
+    def log_mean(self, logits: Tensor) -> Tensor:
+        """Log of the members' mean probability, ``[rows, classes]`` float64."""
+        log_probabilities = torch.log_softmax(logits.to(torch.float64), dim=-1)
+        return torch.logsumexp(log_probabilities, dim=0) - math.log(logits.shape[0])
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.softmax(self.log_mean(logits) / self.temperature + self.bias, dim=-1).to(torch.float32)
+
+
+class RegressionHead(nn.Module):
+    """Member outputs to a prediction in the target's own units, and an interval around it.
+
+    The first output is the prediction. ``constant`` bounds lie at fixed distances from it, ``quantiles`` at fixed
+    distances from two further outputs, each in the network's units; either way the prediction lies between them.
+
+    Args:
+        transform: fitted on the training rows' targets.
+        intervals: which bounds; ``none`` for a prediction alone.
+
+    Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper), or ``[rows, 1]``.
+    """
+
+    below: Tensor
+    above: Tensor
+
+    def __init__(self, transform: TargetTransform, intervals: Intervals) -> None:
+        super().__init__()
+        self.transform = transform
+        self.intervals = intervals
+        self.register_buffer("below", torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("above", torch.zeros(1, dtype=torch.float64))
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """Mean over the members, in the network's units, ``[rows, n_outputs]`` float64."""
+        return outputs.to(torch.float64).mean(dim=0)
+
+    def forward(self, outputs: Tensor) -> Tensor:
+        return self.answer(self.mean(outputs))
+
+    def answer(self, mean: Tensor) -> Tensor:
+        """The answer to :meth:`mean`."""
+        middle = self.transform(mean[:, :1])
+        prediction = self.transform.smeared(middle)
+        if self.intervals == "none":
+            return prediction
+        low, high = (mean[:, 1:2], mean[:, 2:3]) if self.intervals == "quantiles" else (mean[:, :1], mean[:, :1])
+        lower = torch.minimum(self.transform(low - self.below), prediction)
+        upper = torch.maximum(self.transform(high + self.above), prediction)
+        return torch.cat([prediction, lower, upper], dim=1)

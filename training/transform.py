@@ -1,0 +1,110 @@
+"""Between the target's own units and those a network learns well: fitted on training targets, undone in the graph."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.errors import ConfigError
+
+TransformName = Literal["none", "standardise", "log"]
+_LOG_MAX, _SMEARING_MAX = 700.0, 1000.0
+"""The exponential of a little more, times a factor, is beyond a double."""
+
+
+class TargetTransform(nn.Module):
+    """One target to about mean 0 and deviation 1, and answers back to the target's own units.
+
+    ``none`` leaves values as they are; ``standardise`` is ``(y - mean) / deviation``; ``log`` is the same of ``ln(y)``,
+    or of ``ln(1 + y)`` where some training rows hold 0.
+
+    The exponential of a mean logarithm is more like a median and lies below the mean: a factor found on held-out rows
+    makes up for it (Duan 1983, "Smearing estimate: a nonparametric retransformation method"). What the network says
+    beyond the training range by more than a deviation is cut off before the exponential blows it up.
+
+    Args:
+        values: the training rows' targets, ``[rows]``.
+        name: which transform.
+
+    Raises:
+        ConfigError: a log is asked for and a training row holds a value below 0.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    floor: Tensor
+    ceiling: Tensor
+    smearing: Tensor
+
+    def __init__(self, values: NDArray[np.float64], name: TransformName) -> None:
+        super().__init__()
+        self.name = name
+        self.unit = mean_and_deviation(values)[1]
+        self.shift = 0.0
+        if name == "log":
+            if values.min() < 0:
+                raise ConfigError(
+                    "'objective.target_transform' may be \"log\" where no target is below 0, however: a training row "
+                    f'holds {values.min():g}; leave it at "auto"'
+                )
+            self.shift = 0.0 if values.min() > 0 else 1.0
+        centre, spread = (0.0, 1.0) if name == "none" else mean_and_deviation(self._compressed(values))
+        self.centre, self.spread = centre, spread
+        # One element and not a scalar: the exporter takes a scalar within 1e-8 of 0, or 1e-5 of 1, for 0 or 1.
+        self.register_buffer("mean", torch.tensor([centre], dtype=torch.float64))
+        self.register_buffer("scale", torch.tensor([spread], dtype=torch.float64))
+        if name == "log":
+            logs = self._compressed(values)
+            self.lowest = float(logs.min()) - spread
+            self.register_buffer("floor", torch.tensor([self.lowest], dtype=torch.float64))
+            self.register_buffer("ceiling", torch.tensor([min(logs.max() + spread, _LOG_MAX)], dtype=torch.float64))
+            self.register_buffer("smearing", torch.ones(1, dtype=torch.float64))
+
+    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Targets as the network learns them, ``[rows]``. A value that a log does not take counts as the lowest one."""
+        if self.name == "log":
+            values = np.maximum(values, np.exp(self.lowest) - self.shift)
+        scaled: NDArray[np.float64] = (self._compressed(values) - self.centre) / self.spread
+        return scaled.astype(np.float32)
+
+    def forward(self, answers: Tensor) -> Tensor:
+        """Answers in the target's own units, float64, any shape. Rising, so that a quantile stays that quantile."""
+        values = answers.to(torch.float64) * self.scale + self.mean
+        if self.name != "log":
+            return values
+        return torch.exp(torch.minimum(torch.maximum(values, self.floor), self.ceiling)) - self.shift
+
+    def smeared(self, values: Tensor) -> Tensor:
+        """Means of what :meth:`forward` gave for mean logarithms."""
+        return (values + self.shift) * self.smearing - self.shift if self.name == "log" else values
+
+    def fit_smearing(self, answers: Tensor, actual: Tensor) -> float:
+        """Set the factor: what held-out rows hold in all, over what they are told in all.
+
+        Duan takes the mean of the ratios; the ratio of the totals does not hang on the rows that are told the least,
+        and is right on average whether or not the errors grow with the answer.
+
+        Args:
+            answers: in the network's units, ``[rows]``.
+            actual: in the target's own units, ``[rows]``.
+        """
+        told, held = self.forward(answers) + self.shift, actual + self.shift
+        most = torch.maximum(told.abs().max(), held.abs().max())
+        factor = float((held / most).mean() / (told / most).mean())
+        self.smearing.fill_(min(factor, _SMEARING_MAX) if math.isfinite(factor) and factor > 0 else 1.0)
+        return float(self.smearing)
+
+    def _compressed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.log(values + self.shift) if self.name == "log" else values
+
+
+def mean_and_deviation(values: NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and standard deviation, whose squares neither overflow nor vanish; 1 for the deviation of a constant."""
+    exponent = np.frexp(np.abs(values).max())[1]
+    shrunk = np.ldexp(values, -exponent)
+    return float(np.ldexp(shrunk.mean(), exponent)), float(np.ldexp(shrunk.std(), exponent)) or 1.0
