@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
+from training.augment import AugmentConfig
 from training.features import FeaturesConfig
 from training.fit import FitConfig
 from training.network import NetworkConfig
@@ -78,6 +79,7 @@ class Config(ComponentConfig):
     features: FeaturesConfig = FeaturesConfig()
     network: NetworkConfig = NetworkConfig()
     objective: ObjectiveConfig = ObjectiveConfig()
+    augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
 

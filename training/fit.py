@@ -101,6 +101,7 @@ def fit(
     optimizer_config: OptimizerConfig,
     *,
     generator: torch.Generator,
+    augment: Callable[[Batch], Batch] = lambda batch: batch,
     report: Callable[[Progress], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Fit:
@@ -115,6 +116,7 @@ def fit(
         config: epochs, patience, batches.
         optimizer_config: optimizer, schedule, averaging.
         generator: CPU generator of the permutations.
+        augment: changes each batch of training rows, see :class:`training.augment.Augment`.
         report: called after each look at the validation rows.
         clock: monotonic seconds.
 
@@ -144,7 +146,7 @@ def fit(
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(done, optimizer_config)
 
-            batch = train[rows]
+            batch = augment(train[rows])
             outputs = network(front.encode(batch.features), batch.codes)
             loss = objective.loss(outputs, batch.target)
             optimizer.zero_grad()

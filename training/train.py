@@ -18,6 +18,7 @@ from models.errors import DeviceError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
+from training.augment import Augment
 from training.calibrate import calibrate_classes, calibrate_intervals
 from training.config import Config, to_toml
 from training.export import Core, check_parity, export
@@ -148,6 +149,7 @@ def fit_network(
             config.fit,
             config.optimizer,
             generator=torch.Generator().manual_seed(config.seed),
+            augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
             report=report,
         )
     _settle(network, train_rows, front)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from training.augment import Augment, AugmentConfig
 from training.columns import ColumnRule
 from training.config import Config
 from training.features import Encoded, FeaturesConfig, fit_front
@@ -96,8 +97,9 @@ STEPS = {
 
 
 @pytest.mark.parametrize("loss", STEPS)
+@pytest.mark.parametrize("augmented", [False, True])
 @pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd"])
-def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, optimizer):
+def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, augmented, optimizer):
     """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""
     rng = np.random.default_rng(0)
     columns = {
@@ -124,8 +126,11 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, optim
     front, network = front.to("meta"), network.to("meta")
     objective.head.to("meta")
     batch = Batch(front.derive(numbers, moments), levels, objective.encode(values).to("meta"))
+    share = 0.1 if augmented else 0.0
+    augment = Augment(AugmentConfig(noise=share, swap=share, missing=share, mixup=share), batch, len(classes))
     stepper, average = make_optimizer(network, config), WeightAverage(network, config.average)
-    step = objective.loss(network(front.encode(batch.features), batch.codes), batch.target)
+    rows = augment(batch)
+    step = objective.loss(network(front.encode(rows.features), rows.codes), rows.target)
     step.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), FitConfig().clip)
     stepper.step()

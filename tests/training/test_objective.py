@@ -177,6 +177,8 @@ def test_early_stopping_watches_the_loss_of_the_mean_probability(config, logits)
         (["objective.class_weights=heavy"], ['"none", "balanced"', "'heavy'"]),
         (["objective.class_weights={a=0}"], ["objective.class_weights", "more than 0", "however: 0"]),
         (["objective.target_transform=sqrt"], ['"standardise"', '"log"', "'sqrt'"]),
+        (["augment.missing=1"], ["'augment.missing' must be at least 0 and less than 1", "however: 1"]),
+        (["augment.mixup=-0.1"], ["'augment.mixup' must be at least 0 and at most 10"]),
     ],
 )
 def test_an_impossible_config_is_refused_with_its_field_its_value_and_what_is_valid(settings, fragments):

@@ -251,9 +251,11 @@ def test_whatever_the_test_rows_hold_the_trained_and_calibrated_model_is_the_sam
     target = data.draw(st.sampled_from(["class", "amount"]))
     fields = data.draw(st.sampled_from(OBJECTIVES[target]))
     table = tables.every_kind(200).drop_nulls("when").sort("when")
+    augment = {"noise": 0.1, "mixup": 0.2}
     overrides = {
         **tables.QUICK,
         "objective": fields,
+        "augment": augment,
         "data": {"target": target, "split_by_time": "when"},
     }
     config = make_config(overrides=overrides)
