@@ -197,6 +197,11 @@ def _target_of(target: Target, positions: NDArray[np.int64]) -> Target:
             f"the training rows hold one class of {target.name!r} only, {classes[0]!r}; "
             "split at random instead of by time, or train on more rows"
         )
+    if not target.classes and values.min() == values.max():
+        raise TableError(
+            f"the training rows hold one value of {target.name!r} only, {values[0]:g}; "
+            "split at random instead of by time, or train on more rows"
+        )
     task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
     return Target(target.name, task, values, classes)
 
