@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
@@ -109,7 +110,7 @@ class Methods:
         try:
             message = parse(await self._message(context), self._max_columns)
             model = self._find(message.model_name, message.model_version)
-            answer = await self._answer(model, message, context)
+            answer = await self._answer(model, message, context, started)
         except RequestError as error:
             status, words = error.status, str(error)
             if isinstance(error, QueueFull):
@@ -127,15 +128,22 @@ class Methods:
         await context.abort(_CODES[status], words, metadata)
         raise AssertionError("abort raises")
 
-    async def _answer(self, model: _Model, message: Any, context: Context) -> bytes:
+    async def _answer(self, model: _Model, message: Any, context: Context, since: float) -> bytes:
         served = model.served
         if not self._serving.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
         request = model.reader.read(message)
         columns = served.columns.read(request.tensors)
+        limits = request.limits
+        deadline = limits.deadline(since)
+        remaining = context.time_remaining()
+        if remaining is not None:
+            deadline = min(time.perf_counter() + remaining, math.inf if deadline is None else deadline)
         # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
-        predictions = await served.answer_columns(columns)
+        predictions = await served.answer_columns(
+            columns, deadline=deadline, priority=limits.priority, size=message.ByteSize()
+        )
         return model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
 
     async def _message(self, context: Context) -> bytes:

@@ -21,7 +21,9 @@ from service.v2_rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
     UNABLE,
+    Limits,
     is_shape,
+    limits_of,
     no_datatype,
     no_output,
     no_shape,
@@ -58,6 +60,7 @@ class InferRequest(NamedTuple):
     outputs: list[str]
     raw: bool
     """Whether its values came in raw bytes; so will the answer's."""
+    limits: Limits
 
 
 class RequestReader:
@@ -164,9 +167,19 @@ class _Reading:
             elif len(self._faults) >= RequestError.MAX_FAULTS:
                 break
         outputs = self._wanted() if len(message.outputs) else list(self._outputs)
+        limits, faults = limits_of(self._parameter("timeout"), self._parameter("priority"))
+        self._faults += faults
         if self._faults:
             raise refused(*self._faults)
-        return InferRequest(message.id, tensors, outputs, raw)
+        return InferRequest(message.id, tensors, outputs, raw, limits)
+
+    def _parameter(self, name: str) -> Any:
+        """The value of a parameter of the request; None when it has none."""
+        parameters = self._message.parameters
+        if not len(parameters) or name not in parameters:  # to ask a map for a key it lacks would add it
+            return None
+        field = parameters[name].WhichOneof("parameter_choice")
+        return None if field is None else getattr(parameters[name], field)
 
     def _tensor(self, i: int, entry: Any, raw: bool) -> Tensor | None:
         datatype, shape = entry.datatype, list(entry.shape[:_SHAPE_LOOKED_AT])

@@ -57,8 +57,8 @@ class Done:
     queue_seconds: float = 0.0
     """How long they were queued, all of them together; so with the next."""
     compute_seconds: float = 0.0
-    last_run_ms: int = 0
-    """When the last run ended, in milliseconds since 1970; 0 for never."""
+    last_run: float | None = None
+    """When the last run ended, on the clock of ``time.perf_counter``; None for never."""
 
 
 class Meter:
@@ -135,7 +135,7 @@ class Meter:
         done.requests += requests
         done.queue_seconds += sum(report.waits)
         done.compute_seconds += report.seconds * requests
-        done.last_run_ms = int(time.time() * 1000)
+        done.last_run = time.perf_counter()
 
     def unseen(self, levels: Mapping[str, int]) -> None:
         """Count category values that training never saw, by column."""

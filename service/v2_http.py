@@ -152,7 +152,7 @@ class OpenInference:
             json_bytes = _json_bytes(scope["headers"], served.max_body)
             body = await served.bodies.read(receive, served.max_body)
             body_read = True
-            answer = await self._infer_body(model, body, json_bytes, receive)
+            answer = await self._infer_body(model, body, json_bytes, receive, started)
         except ClientGone:
             return
         except RequestError as error:
@@ -172,12 +172,18 @@ class OpenInference:
             await self._refuse(scope, receive, send, status, refusal, *headers)
         served.meter.request(status, time.perf_counter() - started)
 
-    async def _infer_body(self, model: _Model, body: bytes, json_bytes: int | None, receive: Receive) -> Answer:
+    async def _infer_body(
+        self, model: _Model, body: bytes, json_bytes: int | None, receive: Receive, since: float
+    ) -> Answer:
         served = model.served
         served.admit()  # when there is no room for even a row, the body need not be understood
         request = model.reader.read(body, json_bytes)
         columns = served.columns.read(request.tensors)
-        return model.writer.write(await served.answer_columns(columns, receive), request.id, request.outputs)
+        limits = request.limits
+        predictions = await served.answer_columns(
+            columns, receive, deadline=limits.deadline(since), priority=limits.priority, size=len(body)
+        )
+        return model.writer.write(predictions, request.id, request.outputs)
 
     async def _send(self, send: Send, answer: Answer) -> None:
         if answer.json_bytes is None:

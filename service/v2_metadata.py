@@ -6,6 +6,7 @@ BYTES. The first dimension of every tensor is its rows.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from models.signature import Signature
@@ -91,7 +92,7 @@ def _statistics(served: ServedModel) -> Content:
     return {
         "name": served.name,
         "version": str(served.version),
-        "last_inference": done.last_run_ms,
+        "last_inference": 0 if done.last_run is None else _epoch_ms(done.last_run),
         "inference_count": done.rows,
         "execution_count": done.runs,
         "inference_stats": {
@@ -106,6 +107,11 @@ def _statistics(served: ServedModel) -> Content:
         },
         "batch_stats": [],
     }
+
+
+def _epoch_ms(moment: float) -> int:
+    """A moment on the clock of ``time.perf_counter`` in milliseconds since 1970, as the protocol tells the time."""
+    return round((time.time() - (time.perf_counter() - moment)) * 1000)
 
 
 def index(serving: Serving) -> list[Content]:

@@ -25,7 +25,9 @@ from service.v2_rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
     UNABLE,
+    Limits,
     is_shape,
+    limits_of,
     no_datatype,
     no_output,
     no_shape,
@@ -57,6 +59,7 @@ class InferRequest(NamedTuple):
     id: str | None
     tensors: list[Tensor]
     outputs: list[Output]
+    limits: Limits
 
 
 class RequestReader:
@@ -141,7 +144,10 @@ class _Reading:
         request_id = content.get("id")
         if not isinstance(request_id, str | None):
             self._fault("id", f"must be a string, however: {brief(request_id)}")
-        binary = self._flag("", self._parameters("", content), "binary_data_output", False)
+        parameters = self._parameters("", content)
+        binary = self._flag("", parameters, "binary_data_output", False)
+        limits, faults = limits_of(parameters.get("timeout"), parameters.get("priority"))
+        self.faults += faults
         inputs = content.get("inputs")
         tensors = []
         if type(inputs) is list:
@@ -150,7 +156,7 @@ class _Reading:
             self._fault("inputs", f"must be a list of tensors, however: {brief(inputs)}")
         if self._raw and not self.faults:
             self._fault("", f"the body must end with its last tensor, however: {len(self._raw):,} more bytes")
-        return InferRequest(request_id, tensors, self._wanted(content.get("outputs"), outputs, binary))
+        return InferRequest(request_id, tensors, self._wanted(content.get("outputs"), outputs, binary), limits)
 
     def _tensor(self, where: str, entry: Any) -> Tensor | None:
         if type(entry) is not dict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,6 +15,37 @@ UNABLE = ("classification", "shared_memory_region")
 """Parameters of an output that are refused."""
 NO_SHARED_MEMORY = "is not supported: send the data"
 NOT_SUPPORTED = "is not supported: leave it out"
+
+
+MICROSECONDS = 1_000_000
+
+
+class Limits(NamedTuple):
+    """What a request's parameters say about when it wants to be answered."""
+
+    timeout: float | None = None
+    """Seconds from its coming until its answer is of no use; None when it waits for as long as it takes."""
+    priority: int = 0
+    """1 is the highest; 0 is none in particular."""
+
+    def deadline(self, since: float) -> float | None:
+        """By when it has to be answered, on the clock that ``since``, its coming, was read off."""
+        return None if self.timeout is None else since + self.timeout
+
+
+def limits_of(timeout: Any, priority: Any) -> tuple[Limits, list[Fault]]:
+    """The limits that the parameters ``timeout`` (microseconds; 0 is none) and ``priority`` set, and what is wrong.
+
+    Either is None when the request does not have it.
+    """
+    faults = []
+    for name, value in (("timeout", timeout), ("priority", priority)):
+        if value is not None and not (type(value) is int and 0 <= value < 2**63):
+            message = f"must be a whole number, 0 or more, however: {brief(value)}"
+            faults.append(Fault(f"parameters.{name}", message))
+    if faults:
+        return Limits(), faults
+    return Limits(timeout / MICROSECONDS if timeout else None, priority or 0), []
 
 
 def is_shape(shape: Any) -> bool:

@@ -160,6 +160,10 @@ def test_a_clock_that_steps_an_hour_to_and_fro_changes_nothing(repository: Path,
         assert time.monotonic() - started >= GRACE_SECONDS
 
 
+TOLD = {"v2_metadata.py": {"time.time"}}
+"""Where the time of day is told to whoever asks, and decides nothing: Open Inference's statistics."""
+
+
 def test_nothing_in_the_service_asks_the_wall_clock() -> None:
     wall = {"time.time", "time.time_ns", "time.localtime", "time.gmtime"}
     wall |= {f"{owner}.{name}" for owner in ("datetime", "datetime.datetime") for name in ("now", "utcnow", "today")}
@@ -169,6 +173,6 @@ def test_nothing_in_the_service_asks_the_wall_clock() -> None:
     for file in files:
         for node in ast.walk(ast.parse(file.read_text("utf-8"))):
             if isinstance(node, ast.Attribute):
-                assert ast.unparse(node) not in wall, f"{file.name}:{node.lineno}"
+                assert ast.unparse(node) not in wall - TOLD.get(file.name, set()), f"{file.name}:{node.lineno}"
             elif isinstance(node, ast.ImportFrom) and node.module == "time":
                 assert not {f"time.{alias.name}" for alias in node.names} & wall, file.name

@@ -110,18 +110,18 @@ def test_a_full_queue_refuses_a_request_that_has_not_begun_and_holds_up_one_that
         admit: Callable[..., None] = batcher.admit
         refusals = 0
 
-        def full_for_a_while(rows: int = 1) -> None:
+        def full_for_a_while(rows: int = 1, priority: int = 0, size: int = 0) -> None:
             nonlocal refusals
             if runs and refusals < 3:
                 refusals += 1
                 raise QueueFull(0.1)
-            admit(rows)
+            admit(rows, priority, size)
 
         batcher.admit = full_for_a_while  # type: ignore[method-assign]
         status, got = await arrow(front, stream(table(2000)))
         assert (status, got.height, refusals) == (200, 2000, 3)
 
-        def always(rows: int = 1) -> None:
+        def always(rows: int = 1, priority: int = 0, size: int = 0) -> None:
             raise QueueFull(3.2)
 
         batcher.admit = always  # type: ignore[method-assign]

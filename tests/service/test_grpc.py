@@ -201,6 +201,20 @@ def test_requests_and_runs_are_counted_with_those_of_http(both: Both) -> None:
     assert [new - old for new, old in zip(after, before, strict=True)] == [1, 1, 1, 2]
 
 
+def test_a_deadline_that_cannot_be_kept_is_refused_whichever_way_it_is_told(both: Both) -> None:
+    late = message(ROW)
+    late.parameters["timeout"].int64_param = 1
+    code, words = both.caller.refusal(late)
+    assert (code, "deadline" in words) == (grpc.StatusCode.DEADLINE_EXCEEDED, True)
+    late.parameters["timeout"].string_param = "1"
+    code, words = both.caller.refusal(late)
+    expected = 'parameters.timeout: must be a whole number, 0 or more, however: "1"'
+    assert (code, words) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
+    soon = message(ROW)
+    soon.parameters["priority"].uint64_param = 1
+    assert len(both.caller.infer(soon).outputs) == 2
+
+
 def test_the_health_service_says_serving(both: Both) -> None:
     health = health_pb2_grpc.HealthStub(both.caller.channel)
     for service in ("", SERVICE):

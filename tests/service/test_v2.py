@@ -197,6 +197,18 @@ def test_a_route_is_read_with_its_own_method_only(server: Server) -> None:
         assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
+def test_a_request_that_cannot_be_answered_in_its_time_is_refused(server: Server) -> None:
+    assert "deadline" in refused(server, request(ROW, parameters={"timeout": 1}), status=504)
+    assert ask(server, request(ROW, parameters={"timeout": 0}))["outputs"]
+    assert ask(server, request(ROW, parameters={"timeout": 10_000_000, "priority": 1}))["outputs"]
+
+
+@pytest.mark.parametrize(("name", "value"), [("timeout", -1), ("timeout", 1.5), ("timeout", True), ("priority", "1")])
+def test_limits_are_whole_numbers(server: Server, name: str, value: Any) -> None:
+    said = refused(server, request(ROW, parameters={name: value}))
+    assert said.startswith(f"parameters.{name}: must be a whole number, 0 or more, however: ")
+
+
 @pytest.fixture
 def client(server: Server) -> Iterator[triton.InferenceServerClient]:
     """Triton's client, as it comes."""
