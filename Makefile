@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory bento image-test fuzz
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,15 @@ proof-restarts: $(MADE)  ## 20 rolling restarts without a failed request, then w
 proof-memory: $(MADE)  ## Memory after 200,000 requests and after abuse; a leak on purpose must be noticed
 	$(BIN)/python -m tests.proofs.memory
 	! $(BIN)/python -m tests.proofs.memory --leak --requests 10000
+
+proof-deadlines: $(MADE)  ## 1,000 random deadlines under load: none run too late, none refused too soon
+	$(BIN)/python -m tests.proofs.deadlines
+
+proof-fairness: $(MADE)  ## Single rows beside a client of 4,096-row requests: delayed by two full runs at most
+	$(BIN)/python -m tests.proofs.fairness
+
+proof-overload: $(MADE)  ## Five minutes at three times capacity: only 200s and 429s, and the accepted stay fast
+	$(BIN)/python -m tests.proofs.overload
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

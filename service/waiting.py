@@ -1,8 +1,9 @@
 """Who waits for a run, and who goes first.
 
 Small requests go first, and are never cut: they wait for the run that is on, and for their own. A large one is cut to
-fill up what they leave of each run, of which they leave at least a quarter while it waits. So a large request delays a
-small one by no more than it makes its run fuller, and many small ones delay a large one fourfold at worst.
+fill up what they leave of each run, of which they leave at least a quarter while it waits; and while small ones keep
+coming, a run is only half filled with it. So a large request delays a small one by about one full run, half of it
+before its own and half in it; and many small ones delay a large one fourfold at worst.
 
 Among the small the order is that of their coming, among the large that in which each would end if it were alone: one is
 overtaken by a smaller one that comes before its own work could be done, and by no other. Priority shifts the clock: a
@@ -26,6 +27,8 @@ AGING_SECONDS = 0.25
 waits, so that a higher level overtakes a whole queue, and a flood of it stops nobody."""
 SHARE_OF_LARGE = 4
 """One in so many rows of a run is kept for the large requests, while any waits."""
+QUIET_SECONDS = 1.0
+"""How long after the last small request the large ones have whole runs again, which are a few percent cheaper."""
 NEVER = float("inf")
 
 
@@ -114,6 +117,8 @@ class Queue:
     def __init__(self, max_rows: int) -> None:
         self._max_rows = max_rows
         self._kept = max_rows // SHARE_OF_LARGE
+        self._half = max(1, max_rows // 2)
+        self._last_small = -NEVER
         self._largest_small = max(1, self._kept)
         self._small: list[deque[Waiting]] = [deque() for _ in range(LEVELS)]
         self._small_rows = [0] * LEVELS
@@ -146,9 +151,14 @@ class Queue:
             item.place = item.since + (item.level - 1) * AGING_SECONDS + rows * seconds_per_row
             insort(self._large, item, key=_place)
 
-    def ahead(self, rows: int, level: int) -> int:
-        """Rows that a request of so many, which came now, would find before it."""
-        return self.rows if rows > self._largest_small else sum(self._small_rows[:level])
+    def ahead(self, rows: int, level: int, now: float, seconds_per_row: float) -> int:
+        """Rows that would be run before the last of a request of so many, which came now."""
+        small = sum(self._small_rows[:level])
+        if rows <= self._largest_small:
+            return small
+        place = now + (level - 1) * AGING_SECONDS + rows * seconds_per_row
+        large = sum(item.left for item in self._large if item.place <= place)
+        return large + min(small, (SHARE_OF_LARGE - 1) * (large + rows))
 
     def oldest(self, level: int, now: float) -> float:
         """Since when the longest-waiting small request has waited that goes before this level; now if there is none."""
@@ -161,9 +171,13 @@ class Queue:
         if large is not None:
             # whoever is of a lower level, and has not aged, stands behind it
             self._take_small(self._max_rows - self._kept, now, now + (large.level - 1) * AGING_SECONDS, run)
-        while large is not None and run.rows < self._max_rows:
-            self._cut(large, self._max_rows - run.rows, run)
-            large = self._first_large(now, run)
+            if run.rows:
+                self._last_small = now
+            quiet = now > self._last_small + QUIET_SECONDS
+            most = self._max_rows if quiet else max(self._half, run.rows + self._kept)
+            while large is not None and run.rows < most:
+                self._cut(large, most - run.rows, run)
+                large = self._first_large(now, run)
         if run.rows < self._max_rows:
             self._take_small(self._max_rows, now, NEVER, run)
         return run

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.abuse.exchange import Answer, check_refusal, connect, in_chunks, read_answer, request, say
@@ -137,6 +138,47 @@ def test_a_caller_who_is_gone_while_queued_is_not_computed(slow: Slow) -> None:
         held.end()
         assert read_answer(staying[0]).status == 200
     assert slow.metric("batch_rows_sum") - computed == 3  # the first, the long, and the one who stayed
+
+
+def test_a_deadline_that_passes_in_the_queue_is_told_then_and_the_rows_are_never_run(slow: Slow) -> None:
+    (worker,) = psutil.Process(slow.server.process.pid).children()
+    computed, told = slow.metric("batch_rows_sum"), slow.metric("late_requests_total")
+    with slow.held() as held:
+        threads = worker.num_threads()
+        late = held.send(*[request(GOOD, "/predict", "grpc-timeout: 250m")] * 6)
+        patient = held.send(request(GOOD, "/predict", "grpc-timeout: 1M"))
+        for connection in late:
+            assert check_refusal(read_answer(connection), 504).startswith(
+                "the rows cannot be answered by the request's"
+            )
+        assert held.still
+        assert worker.num_threads() == threads
+        held.end()
+        assert read_answer(patient[0]).status == 200
+    assert slow.metric("batch_rows_sum") - computed == 3  # the first, the long, and the one who had time
+    assert slow.metric("late_requests_total") - told == 6
+    assert worker.num_threads() == threads
+
+
+def test_a_deadline_that_cannot_be_kept_is_refused_at_once_and_one_that_is_none_is_a_bad_request(slow: Slow) -> None:
+    computed = slow.metric("batch_rows_sum")
+    for _ in range(20):
+        check_refusal(say(slow.server, request(GOOD, "/predict", "grpc-timeout: 1n")), 504)
+    words = check_refusal(say(slow.server, request(GOOD, "/predict", "grpc-timeout: soon")), 400)
+    assert words.startswith("grpc-timeout must be at most eight digits and one of H, M, S, m, u, n")
+    assert slow.metric("batch_rows_sum") == computed
+
+
+def test_who_asks_is_told_how_long_the_rows_were_queued_and_run(slow: Slow) -> None:
+    with slow.held() as held:
+        asking = held.send(request(GOOD, "/predict", "want-server-timing: ?1"))
+        held.end()
+        times = read_answer(asking[0]).headers["server-timing"]
+    queued, computed = (float(part.partition("dur=")[2]) for part in times.split(", "))
+    assert times.startswith("queue;dur=")
+    assert queued > 10
+    assert 0 < computed < queued
+    assert "server-timing" not in say(slow.server, request(GOOD)).headers
 
 
 def test_overload_is_refused_at_once_with_retry_after_and_the_accepted_are_answered(slow: Slow) -> None:

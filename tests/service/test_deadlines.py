@@ -59,7 +59,7 @@ def test_what_waits_before_it_counts_and_what_stands_behind_it_does_not() -> Non
 
 def test_a_deadline_that_passes_in_the_queue_is_told_then_and_the_rows_are_not_run() -> None:
     async def scenario() -> None:
-        async with busy(seconds_per_row=0.001) as (double, batcher, first):
+        async with busy(seconds_per_row=0.002) as (double, batcher, first):
             began = time.perf_counter()
             later = batcher.submit([3], deadline=within(0.3))
             soon = batcher.submit([1], deadline=within(0.1))
@@ -80,7 +80,7 @@ def test_a_large_request_whose_deadline_passes_between_two_parts_is_run_no_furth
     async def scenario() -> None:
         double = Doubler()
         double.gate.clear()
-        async with batching(double, max_rows=4, seconds_per_row=0.001) as batcher:
+        async with batching(double, max_rows=4, seconds_per_row=0.002) as batcher:
             large = batcher.submit([1] * 12, deadline=within(0.15))
             await started(double)
             await refused(large)
@@ -96,7 +96,7 @@ def test_a_request_in_the_run_is_answered_even_when_its_deadline_passes_meanwhil
     async def scenario() -> None:
         double = Doubler()
         double.gate.clear()
-        async with batching(double, seconds_per_row=0.001) as batcher:
+        async with batching(double, seconds_per_row=0.002) as batcher:
             answer = batcher.submit([1], deadline=within(0.05))
             await started(double)
             await asyncio.sleep(0.1)
@@ -108,7 +108,7 @@ def test_a_request_in_the_run_is_answered_even_when_its_deadline_passes_meanwhil
 
 def test_who_has_left_is_told_nothing_when_the_deadline_passes() -> None:
     async def scenario() -> None:
-        async with busy(seconds_per_row=0.001) as (double, batcher, first):
+        async with busy(seconds_per_row=0.002) as (double, batcher, first):
             told: list[Any] = []
             batcher.enqueue([1], told.append, deadline=within(0.05)).cancel()
             await asyncio.sleep(0.1)
@@ -145,7 +145,8 @@ def test_of_three_hundred_random_deadlines_none_is_run_too_late_and_none_is_refu
         told: dict[int, float] = {}
 
         def run(requests: list[list[int]]) -> list[list[int]]:
-            ran.update(dict.fromkeys((row for request in requests for row in request), time.perf_counter()))
+            decided = batcher._started  # how long the machine then takes to begin is not the batcher's
+            ran.update(dict.fromkeys((row for request in requests for row in request), decided))
             time.sleep(run_seconds)
             return requests
 
@@ -167,8 +168,7 @@ def test_of_three_hundred_random_deadlines_none_is_run_too_late_and_none_is_refu
             await asyncio.gather(*asks)
         assert not ran.keys() & told.keys()
         assert ran.keys() | told.keys() == set(range(300))
-        # the run reads the clock a moment after the batcher has decided
-        assert [n for n, moment in ran.items() if moment > due[n] + run_seconds] == []
+        assert [n for n, moment in ran.items() if moment > due[n]] == []
         assert len(told) > 20
         assert len(ran) > 100
 

@@ -51,7 +51,21 @@ def test_a_small_request_that_comes_during_a_large_one_is_in_the_next_run_and_sh
             assert await small == [10]
             assert not large.done()
             assert await large == [2] * 24
-        assert double.runs == [[1] * 8, [5, *[1] * 7], [1] * 8, [1]]
+        assert double.runs == [[1] * 8, [5, 1, 1, 1], [1] * 4, [1] * 4, [1] * 4, [1]]
+
+    asyncio.run(scenario())
+
+
+def test_large_requests_have_whole_runs_again_once_small_ones_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service.waiting, "QUIET_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double, max_rows=8) as batcher:
+            await asyncio.gather(batcher.submit([1] * 8), batcher.submit([5]))
+            await asyncio.sleep(0.2)
+            await batcher.submit([2] * 16)
+        assert double.runs == [[5, 1, 1, 1], [1] * 4, [1], [2] * 8, [2] * 8]
 
     asyncio.run(scenario())
 
@@ -161,7 +175,7 @@ def test_a_large_request_of_a_higher_priority_goes_before_small_ones_of_a_lower(
             answers = [batcher.submit([2]), batcher.submit([1] * 6, priority=1), batcher.submit([3], priority=1)]
             double.gate.set()
             await asyncio.gather(first, *answers)
-            assert double.runs == [[0], [3, 1, 1, 1], [1, 1, 1, 2]]
+            assert double.runs == [[0], [3, 1, 2], [1, 1], [1, 1], [1]]
 
     asyncio.run(scenario())
 
