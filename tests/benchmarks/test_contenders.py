@@ -7,10 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from models.errors import ConfigError
 from tests.benchmarks import tiny
 from tests.benchmarks.accuracy import contenders
-from tests.benchmarks.accuracy.ablation import INGREDIENTS, change, contender
 from tests.benchmarks.accuracy.contenders import PEER_LIST, Peer, Rowcast
 from tests.benchmarks.accuracy.environment import PEERS, exact
 from tests.benchmarks.accuracy.measure import run
@@ -82,18 +80,3 @@ def test_rowcast_answers_validation_rows_without_opening_the_test_rows(target, t
         else:
             assert set(answers) == {"validation"}
             assert answers["validation"].sum(axis=1) == pytest.approx(np.ones(40), abs=1e-6)
-
-
-def test_every_ingredient_can_be_taken_out_of_the_default(tmp_path):
-    parts = tiny.parts(tmp_path)
-    default = contender().config(parts, 0)
-    for name, settings in INGREDIENTS:
-        assert contender(settings).config(parts, 0) != default, name
-    assert len({name for name, _ in INGREDIENTS}) == len(INGREDIENTS)
-    with pytest.raises(ConfigError, match="there is no field"):
-        contender(("network.no_such=1",)).config(parts, 0)
-
-
-def test_what_an_ingredient_buys_is_a_share_of_the_defaults_figure():
-    assert change({"difference": 0.02, "low": 0.01, "high": 0.03}, 0.4) == "+5.0%"
-    assert change({"difference": -0.002, "low": -0.01, "high": 0.03}, 0.4) == "-0.5% ≈"

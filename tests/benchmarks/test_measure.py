@@ -75,6 +75,8 @@ def test_what_was_not_asked_for_is_shown_while_it_stands(bench, parts, contender
 def test_a_failure_is_told_with_its_last_words_and_tried_again(bench, parts, contender):
     broken = replace(contender, program="raise SystemExit('no such table')")
     assert bench.result(parts, broken, 0) == {"reason": "ended with exit code 1: no such table"}
+    silent = replace(contender, program="pass")
+    assert bench.result(parts, silent, 0) == {"reason": "ended with exit code 0: it said nothing"}
     assert not bench.store.exists()
     assert "reason" not in bench.result(parts, contender, 0)
 

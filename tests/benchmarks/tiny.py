@@ -48,10 +48,15 @@ def frames(target: str) -> Frames:
     return made
 
 
-def parts(scratch: Path, target: str = "price") -> Parts:
-    """The table on disk: a regression of ``price``, or two classes of ``sold``."""
+def dataset(target: str = "price") -> Dataset:
+    """A regression of ``price``, or two classes of ``sold``."""
     task = "regression" if target == "price" else "binary"
-    return write_parts(Dataset("tiny", target, task, (), lambda _: frames(target), timestamps=("day",)), scratch)
+    return Dataset("tiny", target, task, (), lambda _: frames(target), timestamps=("day",))
+
+
+def parts(scratch: Path, target: str = "price") -> Parts:
+    """The table on disk."""
+    return write_parts(dataset(target), scratch)
 
 
 @dataclass(frozen=True)

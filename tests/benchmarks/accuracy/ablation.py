@@ -6,7 +6,7 @@ Test rows are not opened. To put another ingredient on trial, add a line to `ING
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ from tests.benchmarks.accuracy.datasets import Dataset, NotThere, Parts, write_p
 from tests.benchmarks.accuracy.measure import Bench, interval
 from tests.benchmarks.accuracy.scores import primary, verdict
 
-PRESET = "quick"
-DEFAULT = "the default"
+DEFAULT = Rowcast("quick", validation_only=True)
+DEFAULT_NAME = "the default"
 
 INGREDIENTS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("one member instead of an ensemble", ("network.members=1",)),
@@ -45,7 +45,13 @@ class Row:
     text: str = ""
 
 
-def ablate(bench: Bench, data: Sequence[Dataset], seeds: int) -> str:
+def ablate(
+    bench: Bench,
+    data: Sequence[Dataset],
+    seeds: int,
+    ingredients: Sequence[tuple[str, tuple[str, ...]]] = INGREDIENTS,
+    default: Rowcast = DEFAULT,
+) -> str:
     """Measure what is not measured yet; the table in Markdown."""
     tables, absent = [], []
     for one in data:
@@ -53,44 +59,43 @@ def ablate(bench: Bench, data: Sequence[Dataset], seeds: int) -> str:
             tables.append(write_parts(one, bench.scratch))
         except NotThere as error:
             absent.append(f"{one.name}: not measured: {error}.")
-    rows = [Row(DEFAULT, {parts.name: _figure(bench, parts, seeds) for parts in tables})]
-    for name, settings in INGREDIENTS:
+    rows = [Row(DEFAULT_NAME, {parts.name: _figure(bench, parts, default, seeds) for parts in tables})]
+    for name, settings in ingredients:
         cells, text = {}, ""
         for parts in tables:
             try:
-                cells[parts.name] = _change(bench, parts, name, settings, seeds)
+                cells[parts.name] = _change(bench, parts, default, without(settings, default), name, seeds)
             except ConfigError as error:
                 text = f"cannot be tried: {error}"
         rows.append(Row(name, cells, text))
     return page(tables, rows, absent, seeds)
 
 
-def contender(settings: tuple[str, ...] = ()) -> Rowcast:
-    """The default with these settings."""
-    return Rowcast(PRESET, settings, validation_only=True)
+def without(settings: tuple[str, ...], default: Rowcast = DEFAULT) -> Rowcast:
+    """The default but for these settings."""
+    return replace(default, settings=(*default.settings, *settings))
 
 
-def _figure(bench: Bench, parts: Parts, seeds: int) -> str:
-    cells = [bench.result(parts, contender(), seed, DEFAULT) for seed in range(seeds)]
+def _figure(bench: Bench, parts: Parts, default: Rowcast, seeds: int) -> str:
+    cells = [bench.result(parts, default, seed, DEFAULT_NAME) for seed in range(seeds)]
     if any("reason" in cell for cell in cells):
         return _reason(cells)
     return f"{np.mean([cell['validation'][primary(parts.task)] for cell in cells]):.4g}"
 
 
-def _change(bench: Bench, parts: Parts, name: str, settings: tuple[str, ...], seeds: int) -> str:
-    without = contender(settings)
-    if without.config(parts, 0) == contender().config(parts, 0):
+def _change(bench: Bench, parts: Parts, default: Rowcast, lesser: Rowcast, name: str, seeds: int) -> str:
+    if lesser.config(parts, 0) == default.config(parts, 0):
         return "is the default"
     cells = [
         bench.result(parts, one, seed, title)
-        for one, title in ((contender(), DEFAULT), (without, name))
+        for one, title in ((default, DEFAULT_NAME), (lesser, name))
         for seed in range(seeds)
     ]
     if any("reason" in cell for cell in cells):
         return _reason(cells)
-    default = np.mean([cell["validation"][primary(parts.task)] for cell in cells[:seeds]])
-    found = interval(bench, parts, (without, name), (contender(), DEFAULT), seeds, "validation")
-    return _reason([found]) if "reason" in found else change(found, float(default))
+    figure = np.mean([cell["validation"][primary(parts.task)] for cell in cells[:seeds]])
+    found = interval(bench, parts, (lesser, name), (default, DEFAULT_NAME), seeds, "validation")
+    return _reason([found]) if "reason" in found else change(found, float(figure))
 
 
 def change(found: dict[str, Any], default: float) -> str:
@@ -110,9 +115,10 @@ def page(tables: Sequence[Parts], rows: Sequence[Row], absent: Sequence[str], se
         "# What each ingredient buys",
         "",
         (
-            f"{machine()}. Preset {PRESET}, {seeds} seed{'s' * (seeds > 1)}, **validation rows**; test rows were not "
-            "opened. First line: the figure of the default. Below: how much higher it is with one ingredient taken "
-            "out, in percent; above 0 the ingredient helps. ≈: 0 lies inside the 95% interval over resampled rows."
+            f"{machine()}. Preset {DEFAULT.preset}, {seeds} seed{'s' * (seeds > 1)}, **validation rows**; no "
+            "test row is opened. First line: the figure of the default. Below: how much higher it is with one "
+            "ingredient taken out, in percent; above 0 the ingredient helps. ≈: 0 lies inside the 95% interval over "
+            "resampled rows."
         ),
         *("", f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)),
     ]

@@ -151,10 +151,13 @@ def run(command: list[str], folder: Path) -> dict[str, Any]:
     before, started, used = _busy_s(), time.monotonic(), _children_s()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     wall, busy = time.monotonic() - started, _busy_s() - before
-    if done.returncode:
+    try:
+        how: dict[str, Any] = json.loads((done.stdout.strip().splitlines() or [""])[-1])
+    except ValueError:
+        how = {}  # one that is told to end by a signal may call that success
+    if done.returncode or not how:
         words = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         raise NotMeasured(f"ended with exit code {done.returncode}: {(words or ['it said nothing'])[-1].strip()[:300]}")
-    how: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     # Work at low priority is not counted as busy; so where we are such work, all that was counted is others'.
     own = _children_s() - used if os.getpriority(os.PRIO_PROCESS, 0) <= 0 else 0.0
     return {**how, "others": round(max(0.0, busy - own) / wall, 3)}
