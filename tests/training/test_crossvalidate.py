@@ -18,7 +18,7 @@ def test_a_copy_of_the_class_is_found_in_every_fold():
     table = tables.every_kind(150)
     told = table.with_columns(copy=table["class"])
     config = make_config(
-        overrides={"network": {"members": 2, "layers": [16]}, "fit": {"epochs": 25}, "data": {"target": "class"}}
+        overrides={"network": {"members": 4, "layers": [32]}, "fit": {"epochs": 30}, "data": {"target": "class"}}
     )
     seen = []
     result = cross_validate(told, config, folds=3, report=lambda number, _: seen.append(number))
