@@ -22,7 +22,7 @@ from tests.abuse.mutations import CASES
 from tests.service.servers import Server, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-REFUSALS = {"400", "408", "413", "415", "429", "431", "500", "503"}
+REFUSALS = {"400", "408", "413", "415", "429", "431", "500", "503", "504"}
 PREDICT = ("/predict", "/models/flights/predict")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
+import service.batcher
 import service.http
 from service.front import Front
 from service.http import Message, Receive, Scope, Send
@@ -347,7 +348,11 @@ def test_with_the_front_off_only_the_typed_routes_go_through(two_models: Path) -
     serve(two_models, scenario, front=False)
 
 
-def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(one_model: Path) -> None:
+def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service.batcher, "SHORT_RUN_SECONDS", 0.0)
+
     async def scenario(app: Front, models: Serving) -> None:
         before = metric("rowcast_batch_rows_sum", model="flights")
         gate = threading.Event()
