@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-serving bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,9 @@ test: $(MADE)  ## Run the test suite
 
 fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, and 6,000 wrong requests on the service
 	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/abuse/test_fuzz_grpc.py tests/abuse/test_fuzz_arrow.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_openapi.py
+
+fuzz-gate: $(MADE)  ## Train and export 500 models of random configs on random tables through the export gate
+	FUZZ_CASES=500 $(BIN)/python -m pytest tests/training/test_gate.py
 
 check: lint types test  ## Lint, types and tests
 
