@@ -144,6 +144,12 @@ def test_every_command_helps_with_an_example(command, capfd):
         (["train", "TABLE", "--target", "amount", "--preset", "huge"], 2, ["preset", '"quick"']),
         (["train", "TABLE", "--target", "amount", "--budget", "soon"], 2, ["60s or 30m", "'soon'"]),
         (["train", "TABLE", "--target", "amount", "--set", "network.members=99"], 2, ["network.members", "at most 64"]),
+        (
+            ["train", "absent.csv", "--target", "y", "--task", "regression", "--set", "objective.loss=focal"],
+            2,  # and not 1: the table is not looked for
+            ["'objective.loss' must be auto or mse or mae or huber or pinball", "'focal'"],
+        ),
+        (["train", "absent.csv", "--target", "y", "--set", "objective.quantile=0.9"], 2, ["objective.loss=pinball"]),
         (["train", "TABLE", "--target", "amount", "--drop", "nope"], 1, ["--drop", "'nope'"]),
         (["train", "TABLE", "--target", "amount", "--rename", "x"], 2, ["old=new"]),
         (["train", "TABLE", "--target", "amount", "--name", "No!"], 2, ["a-z, 0-9", "--name"]),

@@ -39,7 +39,7 @@ def _bounds(rules: Sequence[Any]) -> str:
 
 
 def _choices(annotation: Any) -> list[str]:
-    """What the parts of an annotation admit: the values of a Literal, the bounds of a number in a union."""
+    """What the parts of an annotation admit: the values of a Literal, the bounds of a number in a union or a table."""
     if get_origin(annotation) is Literal:
         return [f'"{value}"' for value in get_args(annotation)]
     if get_origin(annotation) is Annotated:
@@ -47,24 +47,27 @@ def _choices(annotation: Any) -> list[str]:
         fields = [rule.metadata if isinstance(rule, FieldInfo) else [rule] for rule in rules]
         bounds = _bounds([rule for field in fields for rule in field])
         return [bounds] if bounds else _choices(inner)
+    if get_origin(annotation) is dict:
+        rule = " or ".join(_choices(get_args(annotation)[1]))
+        return [f"a table of numbers {rule}"] if rule else []
     return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
 def explain(error: ValidationError, root: type[BaseModel]) -> ConfigError:
     """Turn pydantic's report into one sentence a field: the rule, what came, and the valid names or range."""
-    sentences = []
+    sentences: dict[str, str] = {}  # by field: of a union's faults the last is the nearest
     for fault in error.errors():
         owner, name, field = _locate(root, [str(part) for part in fault["loc"]])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(owner.model_fields)
-            sentences.append(f"there is no field {name!r}; fields there: {known}")
+            sentences[name] = f"there is no field {name!r}; fields there: {known}"
         elif fault["type"] == "missing":
-            sentences.append(f"{name!r} is needed")
+            sentences[name] = f"{name!r} is needed"
         else:
             rule = valid_range(field) if field is not None else ""
             sentence = f"{name!r} must be {rule}" if rule else f"{name!r}: {fault['msg'].removeprefix('Value error, ')}"
-            sentences.append(f"{sentence}, however: {fault['input']!r}")
-    return ConfigError("; ".join(dict.fromkeys(sentences)))
+            sentences[name] = f"{sentence}, however: {fault['input']!r}"
+    return ConfigError("; ".join(sentences.values()))
 
 
 def _locate(root: type[BaseModel], location: list[str]) -> tuple[type[BaseModel], str, FieldInfo | None]:
