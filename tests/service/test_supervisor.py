@@ -76,7 +76,8 @@ def test_a_worker_that_cannot_start_is_tried_ever_more_seldom_while_the_others_s
         time.sleep(9)
         log = server.log.read_text()
         assert "Traceback" not in log
-        assert log.count("a worker cannot start: ") in {1, 2}
+        # at once, after 2 seconds and after 4 more: on a slow machine the third falls into what has passed
+        assert log.count("a worker cannot start: ") in {1, 2, 3}
         assert "a worker could not start; trying again in 2 seconds" in log
         assert server.post("/predict", GOOD).content == expected
 
