@@ -14,7 +14,7 @@ from models.repository import Repository
 from tests import handmade
 
 WIDTH = 512
-LAYERS = 4
+LAYERS = 6
 
 
 def heavy_graph() -> bytes:
