@@ -14,7 +14,7 @@ from models.errors import RowcastError
 from service import protocol
 from service.drain import drain_on_sigterm, end_with_parent
 from service.front import Front, paths_of
-from service.grpc_port import check_port
+from service.grpc_port import settle_port
 from service.http import ASGIApp
 from service.lane import Lane, LaneProtocol
 from service.launch import LAUNCHED_BY
@@ -68,7 +68,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             """Before the first worker: refuse to start when no worker could serve."""
             try:
                 serving.check()
-                check_port(settings)
+                settle_port(settings)
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
             look_after_workers()
@@ -82,10 +82,9 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             try:
                 await serving.start()
                 if settings.grpc_port:
-                    from service.grpc_server import GrpcServer  # its threads are no supervisor's business
+                    from service.grpc_server import serve_grpc  # its threads are no supervisor's business
 
-                    self.grpc = GrpcServer(serving)
-                    await self.grpc.start()
+                    self.grpc = await serve_grpc(serving)
             except RowcastError as error:
                 refuse_to_start(error)
             gc.collect()

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
 import ssl
 
 from models.errors import RowcastError
 from service.settings import Settings
+
+logger = logging.getLogger("rowcast.service")
+
+_SETTING = "ROWCAST_GRPC_PORT"
 
 
 def address(settings: Settings) -> str:
@@ -15,15 +21,28 @@ def address(settings: Settings) -> str:
     return f"[{host}]:{settings.grpc_port}" if ":" in host else f"{host}:{settings.grpc_port}"
 
 
-def check_port(settings: Settings) -> None:
+def settle_port(settings: Settings) -> None:
     """Make sure that every worker will be able to listen, and that nobody else does.
 
+    A default port that is taken is no reason not to serve over HTTP, as a second service on a machine would find: then
+    the workers are told to do without gRPC.
+
     Raises:
-        RowcastError: the port is taken, there is no such host, or the certificate is none. Nothing where gRPC is off.
+        RowcastError: the port that was asked for is taken, there is no such host, or the certificate is none.
     """
     if not settings.grpc_port:
         return
     _check_certificate(settings)
+    try:
+        _try_port(settings)
+    except RowcastError as error:
+        if settings.grpc_port_is_chosen:
+            raise
+        logger.warning("gRPC is off: %s", error)
+        os.environ[_SETTING] = "off"  # what the workers read
+
+
+def _try_port(settings: Settings) -> None:
     try:
         found = socket.getaddrinfo(settings.grpc_host, settings.grpc_port, type=socket.SOCK_STREAM)
         family, _, _, _, listened = found[0]
@@ -31,10 +50,10 @@ def check_port(settings: Settings) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(listened)
     except OSError as error:
-        wrong = "ROWCAST_GRPC_HOST" if isinstance(error, socket.gaierror) else "ROWCAST_GRPC_PORT"
+        wrong = "ROWCAST_GRPC_HOST" if isinstance(error, socket.gaierror) else _SETTING
         raise RowcastError(
             f"cannot listen for gRPC on {address(settings)} ({error.strerror}): choose another {wrong}, "
-            "or turn gRPC off with ROWCAST_GRPC_PORT=off"
+            f"or turn gRPC off with {_SETTING}=off"
         ) from None
 
 

@@ -38,6 +38,26 @@ _UNCOMPRESSED = 1
 """The bit of "identity": a compressed message is refused, as a compressed body is over HTTP."""
 
 
+async def serve_grpc(serving: Serving) -> GrpcServer | None:
+    """Start the server of a worker, on the running event loop, once the models are loaded.
+
+    Returns:
+        The server; None where the default port is taken, by HTTP of the same service for example.
+
+    Raises:
+        RowcastError: the port that was asked for is taken.
+    """
+    server = GrpcServer(serving)
+    try:
+        await server.start()
+    except RowcastError as error:
+        if serving.settings.grpc_port_is_chosen:
+            raise
+        logger.warning("gRPC is off: %s", error)
+        return None
+    return server
+
+
 class GrpcServer:
     """The server of one worker; make it on the running event loop, once the models are loaded."""
 

@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     grace: float = Field(5.0, ge=0, le=3600, allow_inf_nan=False)
     """Seconds the service goes on answering after SIGTERM, while ``/readyz`` already says no."""
     grpc_port: int = Field(3001, ge=0, le=65535)
-    """Where Open Inference over gRPC listens; ``off``, or 0, for nowhere."""
+    """Where Open Inference over gRPC listens; ``off``, or 0, for nowhere. See :attr:`grpc_port_is_chosen`."""
     grpc_host: str = Field("127.0.0.1", min_length=1)
     """The address it listens on; ``rowcast serve`` takes that of HTTP."""
     grpc_tls_cert: Path | None = None
@@ -80,6 +80,11 @@ class Settings(BaseSettings):
     """The certificate's key, in PEM."""
     front: bool = True
     """``off`` lets BentoML's typed API answer the predict routes."""
+
+    @property
+    def grpc_port_is_chosen(self) -> bool:
+        """Whether somebody asked for this port: then it is needed. The default one gives way to whoever has it."""
+        return "grpc_port" in self.model_fields_set
 
     @field_validator("grpc_port", mode="before")
     @classmethod

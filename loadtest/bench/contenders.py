@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import Any
 
 import orjson
 
+from loadtest.bench.environments import NotMade, python_of
 from loadtest.bench.processes import NotStarted
-from loadtest.cells import ROOT, hash_of
+from loadtest.cells import ROOT
 
 PEERS = ROOT / "loadtest" / "peers"
 _SHARED = (PEERS / "onnx_rows.py", PEERS / "rows_model.py")
@@ -82,28 +82,11 @@ class Contender:
         Raises:
             NotStarted: its environment cannot be made.
         """
-        python = self._python(scratch) if self.own_environment else sys.executable
+        try:
+            python = python_of(PEERS / f"{self.name}.txt", scratch) if self.own_environment else sys.executable
+        except NotMade as error:
+            raise NotStarted(str(error)) from None
         return [python, *(argument.format(port=port) for argument in self.arguments)]
-
-    def _python(self, scratch: Path) -> str:
-        """The Python of its own environment, which is made when it is missing or its requirements have changed."""
-        requirements = PEERS / f"{self.name}.txt"
-        folder = scratch / f"venv-{self.name}"
-        done, wanted = folder / "installed", hash_of([requirements], sys.version)
-        python = folder / "bin" / "python"
-        if not done.exists() or done.read_text() != wanted:
-            print(f"making {folder}", file=sys.stderr)
-            steps = (
-                [sys.executable, "-m", "venv", "--clear", str(folder)],
-                [str(python), "-m", "pip", "install", "--quiet", "--requirement", str(requirements)],
-            )
-            for step in steps:
-                result = subprocess.run(step, capture_output=True, text=True, check=False)
-                if result.returncode:
-                    reasons = [line for line in result.stderr.splitlines() if line.startswith("ERROR")]
-                    raise NotStarted(f"cannot be installed: {reasons[0] if reasons else result.stderr[-300:]}")
-            done.write_text(wanted)
-        return str(python)
 
 
 OURS = Contender("rowcast", "Rowcast", ("-m", "rowcast", "serve", "--port", "{port}"))

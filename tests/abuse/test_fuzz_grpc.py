@@ -15,6 +15,7 @@ from service.grpc_request import RequestReader, parse
 from service.v2_binary import DATATYPES
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
+from tests.abuse.outcomes import check
 
 Message = REQUEST_CLASSES["ModelInfer"]
 READER = RequestReader(SIGNATURE, MAX_ROWS)
@@ -81,16 +82,6 @@ def outcome(body: bytes) -> Columns | RequestError:
         return COLUMNS.read(READER.read(parse(body, len(SIGNATURE.columns))).tensors)
     except RequestError as error:
         return error
-
-
-def check(got: Columns | RequestError) -> None:
-    if isinstance(got, RequestError):
-        assert got.status in {400, 413}
-        assert len(got.faults) <= RequestError.MAX_FAULTS
-        assert str(got)
-    else:
-        assert 1 <= len(got) <= MAX_ROWS
-        assert not any(np.isinf(block).any() for block in got.blocks if block.dtype == np.float64)
 
 
 @fuzzed

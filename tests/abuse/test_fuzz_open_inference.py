@@ -17,6 +17,7 @@ from service.v2_binary import DATATYPES, DTYPES, from_raw
 from service.v2_request import RequestReader
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
+from tests.abuse.outcomes import check
 from tests.service.open_inference import body
 
 REQUESTS = RequestReader(SIGNATURE, MAX_ROWS)
@@ -73,16 +74,6 @@ def outcome(text: bytes, json_bytes: int | None = None) -> Columns | RequestErro
         return COLUMNS.read(REQUESTS.read(text, json_bytes).tensors)
     except RequestError as error:
         return error
-
-
-def check(got: Columns | RequestError) -> None:
-    if isinstance(got, RequestError):
-        assert got.status in {400, 413}
-        assert len(got.faults) <= RequestError.MAX_FAULTS
-        assert str(got)
-    else:
-        assert 1 <= len(got) <= MAX_ROWS
-        assert not any(np.isinf(block).any() for block in got.blocks if block.dtype == np.float64)
 
 
 @fuzzed

@@ -9,8 +9,7 @@ import pytest
 
 from tests.benchmarks import tiny
 from tests.benchmarks.accuracy import contenders
-from tests.benchmarks.accuracy.contenders import PEER_LIST, Peer, Rowcast
-from tests.benchmarks.accuracy.environment import PEERS, exact
+from tests.benchmarks.accuracy.contenders import PEER_LIST, PEERS, Peer, Rowcast, exact
 from tests.benchmarks.accuracy.measure import run
 
 

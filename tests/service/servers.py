@@ -40,6 +40,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+UNSET = ""
+
+
 def command(port: int, service: str = "service:Rowcast") -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
@@ -47,13 +50,13 @@ def command(port: int, service: str = "service:Rowcast") -> list[str]:
 def environment(home: Path, **settings: str) -> dict[str, str]:
     """An environment in which BentoML writes under ``home`` only, and sends nothing home.
 
-    gRPC is off unless asked for: its default port is one for all.
+    gRPC is off unless asked for: its default port is one for all. A setting that is :data:`UNSET` is left out.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("ROWCAST_", "BENTOML_"))}
     home.mkdir(parents=True, exist_ok=True)
     own = {"BENTOML_HOME": str(home), "TMPDIR": str(home), "BENTOML_DO_NOT_TRACK": "True"}
     settings = {"grpc_port": "off", **settings}
-    return kept | own | {f"ROWCAST_{name.upper()}": value for name, value in settings.items()}
+    return kept | own | {f"ROWCAST_{name.upper()}": value for name, value in settings.items() if value != UNSET}
 
 
 class Server:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import subprocess
 import time
@@ -24,7 +25,7 @@ from service.grpc_messages import COMPILED, POOL, REQUEST_CLASSES, SERVICE
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import CONTENTS, Caller, calling, good, message, outputs
-from tests.service.servers import ROOT, Server, command, environment, free_port, serving, stop
+from tests.service.servers import ROOT, UNSET, Server, command, environment, free_port, serving, stop
 
 with warnings.catch_warnings():  # its messages were compiled by the protobuf before this one
     warnings.filterwarnings("ignore", "Protobuf gencode version")
@@ -414,6 +415,30 @@ def test_a_port_or_host_that_cannot_be_listened_on_is_one_clear_line(one_model: 
     said = refused(tmp_path, one_model, grpc_port=str(free_port()), grpc_host="no.such.invalid")
     assert "cannot listen for gRPC on no.such.invalid:" in said
     assert "choose another ROWCAST_GRPC_HOST" in said
+
+
+DEFAULT_PORT = 3001
+"""The one port here that cannot be picked: what happens to it is the matter. Who has it already does as well."""
+
+
+def test_the_default_port_gives_way_to_another_service(one_model: Path, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            stack.enter_context(socket.create_server(("127.0.0.1", DEFAULT_PORT)))
+        with serving(one_model, tmp_path, grpc_port=UNSET) as server:
+            assert server.predict("/predict", ROW)
+            log = server.log.read_text()
+    assert f"gRPC is off: cannot listen for gRPC on 127.0.0.1:{DEFAULT_PORT} (Address already in use)" in log
+
+
+def test_the_default_port_gives_way_to_http_of_the_same_service(one_model: Path, tmp_path: Path) -> None:
+    try:
+        socket.create_server(("127.0.0.1", DEFAULT_PORT)).close()
+    except OSError:
+        pytest.skip(f"port {DEFAULT_PORT} is taken on this machine")
+    with serving(one_model, tmp_path, port=DEFAULT_PORT, grpc_port=UNSET) as server:
+        assert server.predict("/predict", ROW)
+        assert f"gRPC is off: cannot listen for gRPC on 127.0.0.1:{DEFAULT_PORT}" in server.log.read_text()
 
 
 # ─── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -8,14 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from loadtest.bench.environments import python_of
 from loadtest.cells import ROOT, hash_of
 from tests.benchmarks.accuracy.datasets import Parts
-from tests.benchmarks.accuracy.environment import PEERS, exact, python_of
 from tests.benchmarks.accuracy.scores import metrics_code
 from training.config import Config, make_config, to_toml
 
+PEERS = ROOT / "tests" / "benchmarks" / "peers"
 THREADS = 2
 _TASKS = ("regression", "binary", "multiclass")
+
+
+def exact(environment: str, package: str) -> str:
+    """The line of a package in the list of an environment, with its exact version."""
+    lines = (PEERS / f"{environment}.txt").read_text().splitlines()
+    return next(line for line in lines if line.partition("==")[0].lower() == package)
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,12 @@ class Peer:
         """
         options = ["--seed", str(seed), "--threads", str(THREADS), *self.options]
         return [
-            *(python_of(self.environment, scratch), str(PEERS / self.script), str(parts.folder), str(out)),
+            *(
+                python_of(PEERS / f"{self.environment}.txt", scratch),
+                str(PEERS / self.script),
+                str(parts.folder),
+                str(out),
+            ),
             *options,
         ]
 

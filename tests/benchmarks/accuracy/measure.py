@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from loadtest.bench.environments import NotMade
 from loadtest.bench.processes import busy_s
 from loadtest.cells import ROOT, cell
 from tests.benchmarks.accuracy.contenders import THREADS, Contender
 from tests.benchmarks.accuracy.datasets import Parts
-from tests.benchmarks.accuracy.environment import NotMade
 from tests.benchmarks.accuracy.scores import difference, row_losses, score
 
 _THREADS_OF = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")

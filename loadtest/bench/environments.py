@@ -1,4 +1,4 @@
-"""The environments of the peers: exact versions, made under ``.bench`` when missing or when their list has changed."""
+"""Environments of their own for what a benchmark compares with: exact versions, made when missing or changed."""
 
 from __future__ import annotations
 
@@ -6,29 +6,24 @@ import subprocess
 import sys
 from pathlib import Path
 
-from loadtest.cells import ROOT, hash_of
-
-PEERS = ROOT / "tests" / "benchmarks" / "peers"
+from loadtest.cells import hash_of
 
 
 class NotMade(Exception):
     """An environment that cannot be made; the text says why."""
 
 
-def exact(environment: str, package: str) -> str:
-    """The line of a package in the list of an environment, with its exact version."""
-    lines = (PEERS / f"{environment}.txt").read_text().splitlines()
-    return next(line for line in lines if line.partition("==")[0].lower() == package)
+def python_of(requirements: Path, scratch: Path) -> str:
+    """The Python of the environment that holds a list of exact versions.
 
-
-def python_of(environment: str, scratch: Path) -> str:
-    """The Python of an environment.
+    Args:
+        requirements: the list, as pip takes it; the environment has its name.
+        scratch: the folder that environments are made in.
 
     Raises:
         NotMade: it cannot be installed.
     """
-    requirements = PEERS / f"{environment}.txt"
-    folder = scratch / f"venv-{environment}"
+    folder = scratch / f"venv-{requirements.stem}"
     done, wanted = folder / "installed", hash_of([requirements], sys.version)
     python = folder / "bin" / "python"
     if not done.exists() or done.read_text() != wanted:
