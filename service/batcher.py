@@ -2,8 +2,9 @@
 
 What a request's rows are, and what an answer to them is, only the run knows: here they have a length, and can be cut.
 
-There is no timer. An idle batcher runs a request as soon as the event loop has handed over everything that arrived with
-it; whatever arrives while a run is on gathers, and is the next batch. So one caller waits for nothing, and many callers
+There is no timer. An idle batcher runs a request as soon as the event loop has handed over everything that arrived
+with it; where that is more than one row, the loop looks once more: reading them took long enough for others to come.
+Whatever arrives while a run is on gathers, and is the next batch. So one caller waits for nothing, and many callers
 share runs without being told to. Who goes first among more rows than a run takes, :mod:`service.waiting` says.
 
 A run leaves the event loop for a thread, except a short one: moving it there and back costs more than it takes. What
@@ -52,9 +53,11 @@ MAX_QUEUE_ROWS = 16_384
 """Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 MAX_QUEUE_BYTES = 64 * 2**20
 """Bytes that the waiting rows may have come in, for rows of long texts: four bodies of the largest size."""
-SHORT_RUN_SECONDS = 0.0015
+SHORT_RUN_SECONDS = 0.0025
 """A run expected to end sooner stays on the event loop, and holds up others hardly longer than the hop would. A worker
-with one core has nothing of the thread: 0.5 ms here cost some 3% more CPU at 128 connections, and 3 ms save no more."""
+with one core has nothing of the thread: it parts callers who come together into two camps that take turns. With the run
+of 32 rows on the loop (1.5 ms before), and one more look at what has come, 32 connections share runs of 30 rows instead
+of 22, and get 11% more answers with a fifth less p99."""
 
 
 class QueueFull(RequestError):
@@ -228,7 +231,7 @@ class Batcher:
         self._queue.push(waiting, self._pace.drain_seconds_per_row)
         if not self._busy and not self._due:
             self._due = True
-            self._loop.call_soon(self._start)
+            self._loop.call_soon(self._gather)
         return waiting
 
     def submit(self, rows: Rows, **options: Any) -> asyncio.Future[Any]:
@@ -280,6 +283,13 @@ class Batcher:
         if not self._tidied:
             self._tidied = True
             self._queue.tidy()
+
+    def _gather(self) -> None:
+        """Start at once with a row alone; else after one more look at what has come meanwhile."""
+        if self._queue.rows > 1:
+            self._loop.call_soon(self._start)
+        else:
+            self._start()
 
     def _start(self) -> None:
         """Run the next batch, here or in the thread."""

@@ -71,7 +71,7 @@ class Running:
             "SECOND_PORT": str(second_port),
             "MODEL": str(model.path / "model.onnx"),
             "SCRATCH": str(SCRATCH),
-            "BENTOML_HOME": str(SCRATCH / "bentoml"),
+            "BENTOML_HOME": str(SCRATCH / "bentoml" / contender.name),  # two that share one delete each other's metrics
             "BENTOML_DO_NOT_TRACK": "True",
             "ROWCAST_REPOSITORY": str(SCRATCH / "repository"),
             "ROWCAST_MODELS": f"flights:{model.manifest.version}",

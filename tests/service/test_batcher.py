@@ -369,7 +369,7 @@ def test_a_queue_that_does_not_move_takes_one_run_and_no_more_whatever_was_expec
     monkeypatch.setattr(service.pace, "MAX_WAIT_SECONDS", 0.05)
 
     async def scenario() -> None:
-        async with busy(max_rows=4, seconds_per_row=0.002) as (double, batcher, _):
+        async with busy(max_rows=4, seconds_per_row=0.003) as (double, batcher, _):
             waiting = batcher.submit([1])
             await asyncio.sleep(0.1)
             last = batcher.submit([2, 2, 2])

@@ -14,7 +14,7 @@ from service.deadlines import Deadlines
 from service.waiting import Waiting
 from tests.service.test_batcher import Doubler, batching, busy, started
 
-PACE = {"seconds_per_row": 0.002, "drain_seconds_per_row": 0.002}
+PACE = {"seconds_per_row": 0.003, "drain_seconds_per_row": 0.003}
 
 
 def within(seconds: float) -> float:
@@ -45,7 +45,7 @@ def test_a_request_that_cannot_keep_its_deadline_is_refused_at_once_and_never_ru
 def test_what_waits_before_it_counts_and_what_stands_behind_it_does_not() -> None:
     async def scenario() -> None:
         async with busy(max_rows=4, max_queue=1000, **PACE) as (double, batcher, first):
-            waiting = [batcher.submit([n]) for n in range(100)]  # 200 ms of rows
+            waiting = [batcher.submit([n]) for n in range(70)]  # 210 ms of rows
             with pytest.raises(DeadlineExceeded):
                 batcher.submit([2], deadline=within(0.1))
             urgent = batcher.submit([3], deadline=within(0.1), priority=1)
@@ -59,7 +59,7 @@ def test_what_waits_before_it_counts_and_what_stands_behind_it_does_not() -> Non
 
 def test_a_deadline_that_passes_in_the_queue_is_told_then_and_the_rows_are_not_run() -> None:
     async def scenario() -> None:
-        async with busy(seconds_per_row=0.002) as (double, batcher, first):
+        async with busy(seconds_per_row=0.003) as (double, batcher, first):
             began = time.perf_counter()
             later = batcher.submit([3], deadline=within(0.3))
             soon = batcher.submit([1], deadline=within(0.1))
@@ -80,7 +80,7 @@ def test_a_large_request_whose_deadline_passes_between_two_parts_is_run_no_furth
     async def scenario() -> None:
         double = Doubler()
         double.gate.clear()
-        async with batching(double, max_rows=4, seconds_per_row=0.002) as batcher:
+        async with batching(double, max_rows=4, seconds_per_row=0.003) as batcher:
             large = batcher.submit([1] * 12, deadline=within(0.15))
             await started(double)
             await refused(large)
@@ -96,7 +96,7 @@ def test_a_request_in_the_run_is_answered_even_when_its_deadline_passes_meanwhil
     async def scenario() -> None:
         double = Doubler()
         double.gate.clear()
-        async with batching(double, seconds_per_row=0.002) as batcher:
+        async with batching(double, seconds_per_row=0.003) as batcher:
             answer = batcher.submit([1], deadline=within(0.05))
             await started(double)
             await asyncio.sleep(0.1)
@@ -108,7 +108,7 @@ def test_a_request_in_the_run_is_answered_even_when_its_deadline_passes_meanwhil
 
 def test_who_has_left_is_told_nothing_when_the_deadline_passes() -> None:
     async def scenario() -> None:
-        async with busy(seconds_per_row=0.002) as (double, batcher, first):
+        async with busy(seconds_per_row=0.003) as (double, batcher, first):
             told: list[Any] = []
             batcher.enqueue([1], told.append, deadline=within(0.05)).cancel()
             await asyncio.sleep(0.1)

@@ -202,8 +202,8 @@ def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[...
         await served.answer_columns(columns_of(served, HOLD))  # from now on runs leave the loop
         before = rows_run()
         held = asyncio.create_task(served.answer_columns(columns_of(served, *[HOLD] * 64)))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        for _ in range(4):  # turns of the loop until the run is on
+            await asyncio.sleep(0)
         assert served.batcher.busy
         leaving = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
         staying = asyncio.create_task(served.answer_columns(columns_of(served, ROW, ROW)))
