@@ -19,7 +19,15 @@ import orjson
 from models.errors import RequestError
 from models.repository import StoredModel
 from models.session import Predictions, Session
-from service.batcher import MAX_BATCH_ROWS, Batcher, DeadlineExceeded, QueueFull, Waiting
+from service.batcher import (
+    MAX_BATCH_ROWS,
+    SHORT_RUN_SECONDS,
+    SHORT_RUN_SECONDS_ON_ONE_CORE,
+    Batcher,
+    DeadlineExceeded,
+    QueueFull,
+    Waiting,
+)
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
@@ -28,7 +36,7 @@ from service.metrics import Meter
 from service.pieces import LONG_BODY, pieces
 from service.rows import GraphInputs, Row
 from service.runner import Runner, joined
-from service.settings import Settings
+from service.settings import Settings, usable_cores
 from service.terms import USUAL, Terms, server_timing
 
 logger = logging.getLogger("rowcast.service")
@@ -73,6 +81,7 @@ class ServedModel:
         self.versions = versions
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
+        self.has_second_core = usable_cores() > settings.workers
         self.decoder = Decoder(self.signature, settings.max_rows)
         self.columns = ColumnReader(self.signature, settings.max_rows)
         self.inputs = GraphInputs(self.signature)
@@ -104,6 +113,7 @@ class ServedModel:
         session.warm_up()
         run = Runner(session, self.inputs, self.encoder)
         row = self.decoder.rows(orjson.dumps(self.example))
+        apart = self.has_second_core or session.provider != "CPUExecutionProvider"  # a GPU leaves the core to the loop
         self._batcher = Batcher(
             run,
             thread,
@@ -111,6 +121,7 @@ class ServedModel:
             max_queue=self.max_queue,
             seconds_per_row=_seconds_per_row(run, row),
             drain_seconds_per_row=_seconds_per_row(run, row * MAX_BATCH_ROWS),
+            short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
             report=self.meter.run,
         )
 
