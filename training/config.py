@@ -30,11 +30,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "balanced": {},
     # as long as it takes
-    "best": {
-        "network": {"members": 16},
-        "fit": {"patience": 32, "row_visits": 20_000_000},
-        "optimizer": {"average": 0.998},
-    },
+    "best": {"fit": {"seeds": 4, "patience": 24}},
 }
 
 

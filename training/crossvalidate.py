@@ -11,11 +11,12 @@ import numpy as np
 from models.errors import ConfigError
 from models.session import Session
 from training.config import Config
+from training.device import training_device
 from training.export import export
 from training.predict import metrics_of, predict_columns
 from training.prepare import open_table, prepare_split
 from training.split import Split, k_folds, split_random
-from training.train import fit_network, resolve_device, signature_of
+from training.train import fit_network, signature_of
 
 VALIDATION_SHARE = 0.2
 """Share of the rows outside a fold that choose when its training stops."""
@@ -41,7 +42,7 @@ def cross_validate(
     """
     if config.data.split_by_time or config.data.group:
         raise ConfigError("cross-validation splits at random: leave out --split-by-time and --group")
-    device = resolve_device(config.device)
+    device = training_device(config.device, config.fit.precision)
     table, target = open_table(source, config)
     labels = target.values if target.classes else None
     measured = []

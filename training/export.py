@@ -34,7 +34,7 @@ from models.session import Predictions, Session
 from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Signature
 from training.features import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
 from training.head import ClassHead, RegressionHead
-from training.network import Network
+from training.network import Ensemble, Network
 
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000
@@ -57,7 +57,7 @@ class Core(nn.Module):
     ``[rows, classes] float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without intervals.
     """
 
-    def __init__(self, front: Front, network: Network, head: ClassHead | RegressionHead) -> None:
+    def __init__(self, front: Front, network: Network | Ensemble, head: ClassHead | RegressionHead) -> None:
         super().__init__()
         self.front, self.network, self.head = front, network, head
 

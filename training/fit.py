@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from models.errors import TrainingError
 from training.features import Front
-from training.network import Network
+from training.network import Ensemble, Network
 from training.objective import Objective
 from training.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
 from training.settings import ComponentConfig
@@ -43,6 +44,12 @@ class FitConfig(ComponentConfig):
     There is one look an epoch, and more in the long epochs of a large table."""
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """Rows of a step. auto: 256, and more for large tables, up to 1,024 from 100,000 rows."""
+    seeds: int = Field(1, ge=1, le=32)
+    """Fits with initial weights and an order of rows of their own, whose members answer together: each costs as much as
+    the first, in training and in serving."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the matrix products of a step; weights, losses and the exported graph are float32 either way. bfloat16 needs a
+    processor with instructions for it (AVX-512 BF16, AMX, or a GPU), and halves the step there."""
     clip: float = Field(1.0, gt=0.0)
     """Norm to which gradients are clipped; 1 as in TabM."""
     budget_s: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
@@ -74,7 +81,7 @@ class Progress:
     epoch: int
     epochs: int
     done: float
-    """Share of the fit that is over, 0 to 1."""
+    """Share of the training that is over, 0 to 1."""
     train_loss: float
     validation_loss: float
     best_epoch: int
@@ -124,6 +131,7 @@ def fit(
         TrainingError: the loss is no longer finite.
     """
     started = clock()
+    device = train.target.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
     epochs = auto_epochs(len(train), config.row_visits) if config.epochs == "auto" else config.epochs
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
@@ -137,8 +145,8 @@ def fit(
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
     for epoch in range(1, epochs + 1):
-        order = torch.randperm(len(train), generator=generator).to(train.target.device)
-        total_loss, steps = torch.zeros((), device=train.target.device), 0
+        order = torch.randperm(len(train), generator=generator).to(device)
+        total_loss, steps = torch.zeros((), device=device), 0
 
         for step, rows in enumerate(order[: steps_per_epoch * batch_size].split(batch_size)):
             network.train()
@@ -147,7 +155,9 @@ def fit(
                 group["lr"] = learning_rate(done, optimizer_config)
 
             batch = augment(train[rows])
-            outputs = network(front.encode(batch.features), batch.codes)
+            encoded = front.encode(batch.features)
+            with _precision(config, device):
+                outputs = network(encoded, batch.codes).float()
             loss = objective.loss(outputs, batch.target)
             optimizer.zero_grad()
             loss.backward()
@@ -171,6 +181,11 @@ def fit(
                     return Fit(epoch, best.epoch, best.score, clock() - started, stopped)
 
     raise AssertionError("the last step of the last epoch ends the fit")  # pragma: no cover
+
+
+def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
+    """What the matrix products of a step are computed in."""
+    return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 
 
 class Best:
@@ -208,7 +223,7 @@ def look_steps(steps_per_epoch: int, batch_size: int) -> frozenset[int]:
 
 
 @torch.no_grad()
-def outputs_of(network: Network, front: Front, rows: Batch) -> Tensor:
+def outputs_of(network: Network | Ensemble, front: Front, rows: Batch) -> Tensor:
     """Member outputs ``[members, rows, n_outputs]`` of a network in evaluation mode, in bounded memory."""
     network.eval()
     parts = []
@@ -218,7 +233,7 @@ def outputs_of(network: Network, front: Front, rows: Batch) -> Tensor:
     return torch.cat(parts, dim=1)
 
 
-def evaluate(network: Network, front: Front, objective: Objective, rows: Batch) -> float:
+def evaluate(network: Network | Ensemble, front: Front, objective: Objective, rows: Batch) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
     return float(objective.score(outputs_of(network, front, rows), rows.target))
 

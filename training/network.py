@@ -6,11 +6,14 @@ parameter-efficient ensembling", section 3). ``members=1`` is a plain deep neura
     encoded numbers ── NumberEmbedding ─┐
     switches ───────────────────────────┼─ MemberScales ─ Linear ─ activation ─ dropout ─ ... ─ Heads
     codes ─────────── CategoryEmbedding ┘
+
+Layers may be normalised and may add to what they get; neither is the default.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import torch
@@ -42,6 +45,11 @@ class NetworkConfig(ComponentConfig):
     """Nodes of each hidden layer. Wider than 256 costs more at serving than it gains on tables of this size."""
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "mish", "selu", "tanh"] = "relu"
     """Between the layers; relu as in TabM, and the cheapest to serve."""
+    normalisation: Literal["none", "layer"] = "none"
+    """Of each hidden layer, before its activation. Statistics of a batch are not on offer: they would be those of other
+    weights than the averaged ones that are kept."""
+    residual: bool = False
+    """Whether a hidden layer that is as wide as the one before adds to it, for networks of many layers."""
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the nodes that is silenced in training."""
     d_number: int = Field(16, ge=1, le=128)
@@ -164,6 +172,25 @@ class Dropout(nn.Module):
         return x * nn.functional.dropout(torch.ones_like(x[:1]), self.p)
 
 
+class Layer(nn.Module):
+    """A hidden layer: linear, normalised if asked, activation, dropout; if asked, added to what it got.
+
+    Shape: ``[members, rows, d_in] -> [members, rows, d_out]``.
+    """
+
+    def __init__(self, d_in: int, d_out: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.linear = Linear(d_in, d_out)
+        self.normalisation = nn.LayerNorm(d_out) if config.normalisation == "layer" else nn.Identity()
+        self.activation = ACTIVATIONS[config.activation]()
+        self.dropout = Dropout(config.dropout)
+        self.adds = config.residual and d_in == d_out
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.dropout(self.activation(self.normalisation(self.linear(x))))
+        return x + out if self.adds else out
+
+
 class Heads(nn.Module):
     """The last layer, one for each member; in float64 once trained.
 
@@ -215,12 +242,9 @@ class Network(nn.Module):
         columns = [d_number] * n_features + [2] * n_switches + [d_category] * len(level_counts)
         self.scales = MemberScales(config.members, columns) if config.members > 1 else None
         d_in = sum(columns)
-        layers: list[nn.Module] = []
-        for d_out in config.layers:
-            layers += [Linear(d_in, d_out), ACTIVATIONS[config.activation](), Dropout(config.dropout)]
-            d_in = d_out
-        self.layers = nn.Sequential(*layers)
-        self.heads = Heads(d_in, n_outputs, config.members)
+        widths = [d_in, *config.layers]
+        self.layers = nn.Sequential(*(Layer(a, b, config) for a, b in pairwise(widths)))
+        self.heads = Heads(widths[-1], n_outputs, config.members)
 
     def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
         if self.training:
@@ -242,6 +266,39 @@ class Network(nn.Module):
             x = self.scales(x)
         out: Tensor = self.heads(self.layers(x))
         return out
+
+    def settle(self, counts: Sequence[Tensor]) -> None:
+        """See :meth:`CategoryEmbedding.settle`."""
+        if self.categories is not None:
+            self.categories.settle(counts)
+
+    def keep_first(self) -> None:
+        """See :meth:`Heads.keep_first`."""
+        self.heads.keep_first()
+
+
+class Ensemble(nn.Module):
+    """Networks that were trained apart, whose members answer together (Lakshminarayanan et al. 2017).
+
+    Shape: ``Encoded, [rows, n_categories] int64 -> [networks * members, rows, n_outputs]``.
+    """
+
+    def __init__(self, networks: Sequence[Network]) -> None:
+        super().__init__()
+        self.networks: Sequence[Network] = nn.ModuleList(networks)  # type: ignore[assignment]
+
+    def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        return torch.cat([network(encoded, codes) for network in self.networks])
+
+    def settle(self, counts: Sequence[Tensor]) -> None:
+        """See :meth:`CategoryEmbedding.settle`."""
+        for network in self.networks:
+            network.settle(counts)
+
+    def keep_first(self) -> None:
+        """See :meth:`Heads.keep_first`."""
+        for network in self.networks:
+            network.keep_first()
 
 
 def _one_more(rows: Tensor) -> Tensor:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -14,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from models.errors import DeviceError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
 from training.augment import Augment
 from training.calibrate import calibrate_classes, calibrate_intervals
 from training.config import Config, to_toml
+from training.device import training_device
 from training.export import Core, check_parity, export
 from training.features import Front, describe_columns
 from training.fit import Batch, Fit, Progress, fit, outputs_of
 from training.head import COVERAGE, ClassHead, RegressionHead
-from training.network import Network
+from training.network import Ensemble, Network
 from training.objective import Objective
 from training.predict import metrics_of, predict_columns
 from training.prepare import Part, Prepared, prepare
@@ -87,7 +86,7 @@ def train(
         ExportRefused: the graph does not answer as the network does.
     """
     check_model_name(name)
-    device = resolve_device(config.device)
+    device = training_device(config.device, config.fit.precision)
     repository.check_writable()
     prepared = prepare(source, config, validation=validation, test=test)
     core, how, calibration = fit_network(prepared, config, device, report)
@@ -133,28 +132,64 @@ def fit_network(
         TrainingError: the fit cannot go on.
     """
     front = prepared.front.to(device)
+    objective = Objective(prepared.target, config.objective)
+    objective.head.to(device)
+    train_rows = to_batch(prepared.train, front, objective, device)
+    validation_rows = to_batch(prepared.validation, front, objective, device)
+    networks, fits = [], []
+    for number in range(config.fit.seeds):
+        network, how = _fit_one(number, prepared, config, front, objective, train_rows, validation_rows, report)
+        networks.append(network)
+        fits.append(how)
+    combined = networks[0] if len(networks) == 1 else Ensemble(networks)
+    combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)])
+    decisions = calibrate(objective, combined, front, validation_rows, by_time=bool(config.data.split_by_time))
+    return Core(front, combined, objective.head).cpu().eval(), joined(fits), decisions
+
+
+def _fit_one(
+    number: int,
+    prepared: Prepared,
+    config: Config,
+    front: Front,
+    objective: Objective,
+    train_rows: Batch,
+    validation_rows: Batch,
+    report: Callable[[Progress], None],
+) -> tuple[Network, Fit]:
+    """One of ``config.fit.seeds`` fits; they share the budget."""
+    n_fits = config.fit.seeds
+    seed = config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+    budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / n_fits
+    device = train_rows.target.device
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        objective = Objective(prepared.target, config.objective)
-        objective.head.to(device)
+        torch.manual_seed(seed)
         network = network_of(front, objective, config).to(device)
-        train_rows = to_batch(prepared.train, front, objective, device)
-        validation_rows = to_batch(prepared.validation, front, objective, device)
         how = fit(
             network,
             front,
             objective,
             train_rows,
             validation_rows,
-            config.fit,
+            config.fit.model_copy(update={"budget_s": budget}),
             config.optimizer,
-            generator=torch.Generator().manual_seed(config.seed),
+            generator=torch.Generator().manual_seed(seed),
             augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
-            report=report,
+            report=lambda progress: report(replace(progress, done=(number + progress.done) / n_fits)),
         )
-    _settle(network, train_rows, front)
-    decisions = calibrate(objective, network, front, validation_rows, by_time=bool(config.data.split_by_time))
-    return Core(front, network, objective.head).cpu().eval(), how, decisions
+    return network, how
+
+
+def joined(fits: Sequence[Fit]) -> Fit:
+    """How several fits went: the seconds of all, the mean of their scores, and whether each could stop by itself."""
+    stopped = [fit.stopped for fit in fits]
+    return Fit(
+        epochs=max(fit.epochs for fit in fits),
+        best_epoch=max(fit.best_epoch for fit in fits),
+        validation_loss=float(np.mean([fit.validation_loss for fit in fits])),
+        seconds=sum(fit.seconds for fit in fits),
+        stopped=next((way for way in ("budget", "epochs") if way in stopped), "patience"),
+    )
 
 
 def network_of(front: Front, objective: Objective, config: Config) -> Network:
@@ -187,25 +222,10 @@ def to_batch(part: Part, front: Front, objective: Objective, device: torch.devic
     return Batch(front.derive(numbers, moments), codes, objective.encode(part.target).to(device))
 
 
-def resolve_device(name: str) -> torch.device:
-    """The device to train on: ``auto`` is the first CUDA device where there is one.
-
-    Raises:
-        DeviceError: CUDA was demanded and is absent.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if re.fullmatch(r"cpu|cuda(:\d+)?", name) is None:
-        raise DeviceError(f"a device is auto, cpu, cuda or cuda:N, however: {name!r}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise DeviceError(f"{name} was demanded, but PyTorch finds {found} CUDA devices; use --device cpu or auto")
-    return device
-
-
 @torch.no_grad()
-def calibrate(objective: Objective, network: Network, front: Front, validation: Batch, *, by_time: bool) -> list[str]:
+def calibrate(
+    objective: Objective, network: Network | Ensemble, front: Front, validation: Batch, *, by_time: bool
+) -> list[str]:
     """Put the head right on validation rows; say what was decided."""
     outputs, head, config = outputs_of(network, front, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
@@ -230,14 +250,8 @@ def calibrate(objective: Objective, network: Network, front: Front, validation: 
     contest, two_sided = config.intervals == "auto", objective.loss_name == "pinball"
     decisions.append(calibrate_intervals(head, answers, target, contest=contest, two_sided=two_sided))
     if head.intervals != "quantiles":
-        network.heads.keep_first()
+        network.keep_first()
     return decisions
-
-
-def _settle(network: Network, train_rows: Batch, front: Front) -> None:
-    if network.categories is not None:
-        counts = [torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)]
-        network.categories.settle(counts)
 
 
 def _held_out(prepared: Prepared) -> Mapping[str, NDArray[Any]]:

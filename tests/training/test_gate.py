@@ -90,6 +90,8 @@ def tasks(draw):
             "members": draw(st.sampled_from([1, 2, 8])),
             "layers": draw(st.lists(st.sampled_from([1, 5, 32, 64]), min_size=1, max_size=3)),
             "dropout": draw(share),
+            "normalisation": draw(st.sampled_from(["none", "layer"])),
+            "residual": draw(st.booleans()),
             "d_number": draw(st.sampled_from([1, 16])),
             "d_category": draw(st.sampled_from([1, 16])),
         },
@@ -97,7 +99,7 @@ def tasks(draw):
         "optimizer": {"average": draw(st.sampled_from([0.0, 0.9]))},
         "augment": {name: draw(share) for name in ("noise", "swap", "missing", "mixup")},
         "objective": draw(objectives(target)),
-        "fit": {"epochs": 2, "batch_size": 64},
+        "fit": {"epochs": 2, "batch_size": 64, "seeds": draw(st.sampled_from([1, 1, 2]))},
         "seed": draw(st.integers(0, 100)),
     }
     return pl.DataFrame(columns | {"target": TARGETS[target](rng, rows)}), config

@@ -11,7 +11,7 @@ from training.columns import ColumnRule
 from training.config import Config
 from training.features import Encoded, FeaturesConfig, fit_front
 from training.fit import Batch, FitConfig
-from training.network import ACTIVATIONS, Dropout, MemberScales, Network, NetworkConfig
+from training.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
 from training.objective import Objective, ObjectiveConfig
 from training.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from training.target import Target
@@ -50,7 +50,7 @@ def test_members_differ_from_the_start_and_share_their_weights():
 def test_one_member_is_a_plain_network():
     network = Network(NetworkConfig(members=1, layers=(4,)), 3, 6, (), 1)
     assert network.scales is None
-    assert {name for name, _ in network.layers.named_parameters()} == {"0.weight", "0.bias"}
+    assert {name for name, _ in network.layers.named_parameters()} == {"0.linear.weight", "0.linear.bias"}
 
 
 def test_a_member_sees_every_column_at_one_scale_of_its_own_at_first():
@@ -59,6 +59,35 @@ def test_a_member_sees_every_column_at_one_scale_of_its_own_at_first():
     assert seen.shape == (4, 4)
     assert torch.equal(seen[:, 0], seen[:, 2])
     assert len(torch.unique(seen[:, [0, 3]])) == 8
+
+
+def test_a_residual_layer_adds_to_what_it_gets_where_the_widths_allow():
+    config = NetworkConfig(residual=True, dropout=0.0)
+    wide, same = Layer(4, 8, config), Layer(8, 8, config)
+    for layer in (wide, same):
+        torch.nn.init.zeros_(layer.linear.weight)
+        torch.nn.init.zeros_(layer.linear.bias)
+    x = torch.rand(2, 3, 8)
+    assert torch.equal(same(x), x)
+    assert not wide(x[..., :4]).any()
+
+
+def test_a_normalised_layer_forgets_how_large_its_input_was():
+    layer = Layer(6, 32, NetworkConfig(normalisation="layer", dropout=0.0))
+    torch.nn.init.zeros_(layer.linear.bias)
+    x = torch.rand(2, 3, 6)
+    assert torch.allclose(layer(1000 * x), layer(x), atol=1e-3)
+
+
+def test_networks_answer_together_as_the_members_of_one():
+    networks = [Network(NetworkConfig(members=2, layers=(8,)), 2, 4, (3,), 3).eval() for _ in range(3)]
+    together = Ensemble(networks)
+    rows = encoded(5, 2, 4), codes(5, (3,))
+    outputs = together(*rows)
+    assert outputs.shape == (6, 5, 3)
+    assert torch.equal(outputs[2:4], networks[1](*rows))
+    together.keep_first()
+    assert together(*rows).shape == (6, 5, 1)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -363,6 +363,55 @@ def test_a_device_that_is_not_there_is_refused_before_the_table_is_read(tmp_path
         train(tmp_path / "absent.csv", config, name="x", repository=Repository(tmp_path))
 
 
+def test_a_processor_without_bfloat16_is_told_before_the_table_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.device._cpu_flags", lambda: frozenset({"avx2"}))
+    config = make_config(settings=["fit.precision=bfloat16"], overrides={"data": {"target": "y"}, "device": "cpu"})
+    with pytest.raises(DeviceError, match=r"fit\.precision=bfloat16: cpu has no instructions for it; use float32"):
+        train("nowhere.csv", config, name="m", repository=Repository(tmp_path))
+
+
+def test_what_learned_in_bfloat16_is_served_in_float32(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("training.device._cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    both = {}
+    for precision in ("float32", "bfloat16"):
+        config = make_config(
+            settings=[f"fit.precision={precision}"], overrides={**tables.QUICK, "data": {"target": "class"}}
+        )
+        both[precision] = train(table.drop_nulls("class"), config, name=precision, repository=Repository(tmp_path))
+    losses = {name: one.model.manifest.metrics["validation"]["log_loss"] for name, one in both.items()}
+    assert losses["bfloat16"] != losses["float32"]
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], abs=0.05)
+    kinds = {i.data_type for i in onnx.load_from_string(both["bfloat16"].model.graph).graph.initializer}
+    assert onnx.TensorProto.BFLOAT16 not in kinds
+
+
+def test_several_fits_are_one_graph_of_which_the_first_is_the_fit_alone(table):
+    rows = table.drop_nulls("amount")
+    config = config_for("amount")
+    several = config.model_copy(update={"fit": config.fit.model_copy(update={"seeds": 3})})
+    prepared = prepare(rows, config)
+    device = torch.device("cpu")
+    alone, how_alone, _ = fit_network(prepared, config, device)
+    shares = []
+    core, how, _ = fit_network(prepare(rows, several), several, device, lambda progress: shares.append(progress.done))
+    assert shares == sorted(shares)
+    assert shares[-1] == pytest.approx(1.0) or how.stopped == "patience"
+    first, second, third = core.network.networks
+    for name, tensor in alone.network.state_dict().items():
+        assert torch.equal(first.state_dict()[name], tensor)
+    assert not torch.equal(first.layers[0].linear.weight, second.layers[0].linear.weight)
+    assert not torch.equal(second.layers[0].linear.weight, third.layers[0].linear.weight)
+    assert how.seconds > how_alone.seconds
+
+
+def test_a_budget_is_for_all_fits_together(table):
+    fields = {"seeds": 2, "budget_s": 1.0, "epochs": 10_000, "patience": 10_000}
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "class"}, "fit": fields})
+    _, how, _ = fit_network(prepare(table.drop_nulls("class"), config), config, torch.device("cpu"))
+    assert how.stopped == "budget"
+    assert how.seconds < 5.0
+
+
 def test_a_repository_that_cannot_be_written_is_refused_before_the_table_is_read(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="is a file; choose another with --repository"):
