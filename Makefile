@@ -98,8 +98,8 @@ proof-poisoned: $(MADE)  ## Bad requests in 10,000 batches, and over HTTP: nobod
 proof-restarts: $(MADE)  ## 20 rolling restarts without a failed request, then workers killed for a minute
 	$(BIN)/python -m tests.proofs.restarts
 
-proof-memory: $(MADE)  ## Memory after 200,000 requests and after abuse; a leak on purpose must be noticed
-	$(BIN)/python -m tests.proofs.memory
+proof-memory: $(MADE)  ## Memory after 200,000 requests (ARGS=--long: 2,000,000) and after abuse; a leak must be noticed
+	$(BIN)/python -m tests.proofs.memory $(ARGS)
 	! $(BIN)/python -m tests.proofs.memory --leak --requests 10000
 
 proof-deadlines: $(MADE)  ## 1,000 random deadlines under load: none run too late, none refused too soon

@@ -37,6 +37,8 @@ from service.v2_rules import (
 _BODY_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
 _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
+_EXACT_WHOLE = np.float64(EXACT_WHOLE)
+"""Beside half floats a plain number is taken for one of them, which has no such size."""
 _SMALL = 2**16
 """Bytes whose parsing takes milliseconds, whatever they are."""
 _SLACK = 1000
@@ -136,7 +138,7 @@ class _Reading:
         """Whether JSON held a number that may have been rounded."""
         if not self._floats:
             return False
-        return bool((np.abs(np.concatenate(self._floats)) >= EXACT_WHOLE).any())
+        return bool((np.abs(np.concatenate(self._floats)) >= _EXACT_WHOLE).any())
 
     def request(self, content: Object, outputs: tuple[str, ...]) -> InferRequest:
         """What the body asks for, as far as it is right."""

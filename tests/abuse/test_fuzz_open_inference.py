@@ -85,6 +85,12 @@ def test_bodies_nearly_valid_or_damaged_are_read_or_refused(
     check(outcome(damage(text, changes) if damaged else text))
 
 
+def test_half_floats_alone_are_read() -> None:
+    entry = {"name": "distance", "shape": [2], "datatype": "FP16", "data": [1.0, 65504.0]}
+    (tensor,) = REQUESTS.read(body({"inputs": [entry]})).tensors
+    assert tensor.values.tolist() == [1.0, 65504.0]
+
+
 @fuzzed
 @given(st.binary(max_size=60), st.none() | st.integers(0, 70))
 def test_any_bytes_are_read_or_refused(text: bytes, json_bytes: int | None) -> None:
