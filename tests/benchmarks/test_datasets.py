@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from tests.benchmarks import tiny
+from tests.benchmarks.accuracy.contenders import PEERS
 from tests.benchmarks.accuracy.datasets import DATASETS, PARTS, Dataset, NotThere, class_order, data_folder, write_parts
-from tests.benchmarks.accuracy.environment import PEERS
 
 ROWS = {
     "california": (13209, 3303, 4128),
