@@ -4,6 +4,9 @@ Each worker that dies is replaced within a second or two; in a container, too, w
 runs the container, and one crash would take every request down with it. But a worker that ends with an error soon after
 its start would end so again: with other workers left it is tried again after a while, and ever more seldom; without,
 the service ends, as it does when it cannot start in the first place.
+
+Told to stop, it stops. Circus refuses a command while another one runs, and one that came by a signal is then
+forgotten: the service would run on after a SIGTERM that met its start or its look at the workers.
 """
 
 from __future__ import annotations
@@ -17,11 +20,14 @@ from typing import Any, NoReturn
 
 from bentoml._internal.utils.circus import Arbiter
 from bentoml.exceptions import BentoMLException
+from circus.sighandler import SysHandler
 
 logger = logging.getLogger("rowcast.service")
 
 _CHECK_SECONDS = 1.0
 """How often the supervisor looks whether a worker is gone. BentoML's ten seconds are a long time without one."""
+_BUSY_SECONDS = 0.05
+"""How soon a supervisor that could not stop for being busy is asked again."""
 _YOUNG_SECONDS = 30.0
 """A worker that ends with an error at this age could not start; a later end is an accident."""
 _FIRST_PAUSE_SECONDS = 2.0
@@ -81,8 +87,20 @@ def look_after_workers() -> None:
                 raise
             raise StartRefused("no worker is left and none could start, so the service ends; see above why") from None
 
+    def quit_when_free(handler: Any) -> None:
+        handler.controller.loop.add_callback_from_signal(_stop_when_free, handler.controller.arbiter)
+
+    SysHandler.quit = quit_when_free
     Arbiter.__init__ = careful  # type: ignore[method-assign]
     Arbiter.start = start  # type: ignore[method-assign]
+
+
+def _stop_when_free(arbiter: Any) -> None:
+    """Stop a supervisor as soon as it does nothing else; on its loop."""
+    if arbiter._exclusive_running_command is None:  # it says so nowhere else
+        arbiter.stop()
+    elif not arbiter._stopping:
+        arbiter.loop.call_later(_BUSY_SECONDS, _stop_when_free, arbiter)
 
 
 def _check_free(wanted: Any) -> None:

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tests.service.hostile_payloads import GOOD
-from tests.service.servers import ROOT, Server, command, environment, publish_flights, serving
+from tests.service.servers import ROOT, Server, command, environment, free_port, publish_flights, serving
 
 
 def workers(server: Server) -> list[psutil.Process]:
@@ -92,3 +92,19 @@ def test_a_taken_port_is_named_with_the_way_out(one_model: Path, tmp_path: Path)
         f"Error: [serve] `serve` failed: cannot listen on 127.0.0.1:{port} (Address already in use): "
         "choose another --port or --host\n"
     )
+
+
+def test_a_stop_that_meets_the_start_of_a_worker_is_heeded(one_model: Path, tmp_path: Path) -> None:
+    env = environment(tmp_path, repository=str(one_model), workers="1", grace="0")
+    process = subprocess.Popen(
+        command(free_port()), cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+    try:
+        supervisor = psutil.Process(process.pid)
+        while not supervisor.children():
+            time.sleep(0.001)
+        process.terminate()  # while the supervisor still starts its watcher
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait()
