@@ -443,6 +443,18 @@ def serve(
     raise typer.Exit(launch(repository, host=host, port=port))
 
 
+@app.command(epilog="Example: rowcast key alice --file keys.txt")
+def key(
+    holder: Annotated[str, typer.Argument(help="Who gets it: a name for the log.")],
+    file: Annotated[Path, typer.Option(help="Where its hash is added; ROWCAST_API_KEYS names it.", metavar="F")],
+) -> None:
+    """Make an API key and print it, once: only its hash is kept."""
+    from service.keys import new_key
+
+    print(new_key(holder, file))
+    progress_console.print(f"added to {file}; services started from now on know it")
+
+
 @loadtest_app.command(
     epilog="Example: rowcast loadtest check --url http://127.0.0.1:3000 --rate 500 --p99-ms 10 --duration 30s"
 )

@@ -13,6 +13,7 @@ import bentoml
 from models.errors import RowcastError
 from service import protocol
 from service.drain import drain_on_sigterm, end_with_parent
+from service.edges import Edges
 from service.front import Front, paths_of
 from service.grpc_port import settle_port
 from service.http import ASGIApp
@@ -22,6 +23,7 @@ from service.openapi import with_refusals
 from service.serving import Serving
 from service.settings import Settings
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
+from service.tls import check_pair
 from service.typed import typed_methods
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         RowcastError: a model cannot be served.
     """
     serving = Serving(settings)
+    edges = Edges(settings)
 
     class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]
         """A BentoML service with our front before its app."""
@@ -49,9 +52,9 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
             front = Front(inner, serving, paths_of(inner))
-            LaneProtocol.lane = Lane(serving, front.routes)
-            protocol.install(LaneProtocol)
-            return front
+            LaneProtocol.lane = Lane(serving, front.routes, edges.admit)
+            protocol.install(protocol.Protocol if edges.see_every_request else LaneProtocol)
+            return edges.around(front)
 
         @property
         def openapi_spec(self) -> Any:
@@ -68,6 +71,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             """Before the first worker: refuse to start when no worker could serve."""
             try:
                 serving.check()
+                check_pair("ROWCAST_TLS", settings.tls_cert, settings.tls_key)
                 settle_port(settings)
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
@@ -84,7 +88,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                 if settings.grpc_port:
                     from service.grpc_server import serve_grpc  # its threads are no supervisor's business
 
-                    self.grpc = await serve_grpc(serving)
+                    self.grpc = await serve_grpc(serving, edges)
             except RowcastError as error:
                 refuse_to_start(error)
             gc.collect()
@@ -100,6 +104,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             if self.grpc is not None:
                 await self.grpc.stop()
             serving.stop()
+            edges.stop()
 
     for name, method in typed_methods(serving).items():
         setattr(Rowcast, name, method)
@@ -110,7 +115,16 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         traffic={"timeout": _TIMEOUT_SECONDS},
         logging={"access": {"enabled": False}},
         tracing={"excluded_urls": ".*"},
+        **_tls(settings),
     )(Rowcast)
+
+
+def _tls(settings: Settings) -> dict[str, Any]:
+    """What BentoML is told of a certificate."""
+    if settings.certificate is None:
+        return {}
+    certificate, key = map(str, settings.certificate)
+    return {"ssl": {"enabled": True, "certfile": certificate, "keyfile": key}}
 
 
 try:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import ssl
 
 from models.errors import RowcastError
 from service.settings import Settings
+from service.tls import check_pair
 
 logger = logging.getLogger("rowcast.service")
 
@@ -32,7 +32,7 @@ def settle_port(settings: Settings) -> None:
     """
     if not settings.grpc_port:
         return
-    _check_certificate(settings)
+    check_pair("ROWCAST_GRPC_TLS", settings.grpc_tls_cert, settings.grpc_tls_key)
     try:
         _try_port(settings)
     except RowcastError as error:
@@ -54,20 +54,4 @@ def _try_port(settings: Settings) -> None:
         raise RowcastError(
             f"cannot listen for gRPC on {address(settings)} ({error.strerror}): choose another {wrong}, "
             f"or turn gRPC off with {_SETTING}=off"
-        ) from None
-
-
-def _check_certificate(settings: Settings) -> None:
-    certificate, key = settings.grpc_tls_cert, settings.grpc_tls_key
-    if certificate is None and key is None:
-        return
-    if certificate is None or key is None:
-        given, left = ("CERT", "KEY") if key is None else ("KEY", "CERT")
-        raise RowcastError(f"ROWCAST_GRPC_TLS_{left} must be set as well, however: only ROWCAST_GRPC_TLS_{given} is")
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise RowcastError(
-            f"ROWCAST_GRPC_TLS_CERT and ROWCAST_GRPC_TLS_KEY must be a certificate and its key in PEM, however: "
-            f"{certificate} and {key} ({error.strerror or error})"
         ) from None

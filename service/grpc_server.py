@@ -13,6 +13,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from models.errors import RowcastError
+from service.edges import Edges
+from service.grpc_edges import interceptors
 from service.grpc_messages import POOL, SERVICE
 from service.grpc_methods import Methods
 from service.grpc_port import address
@@ -38,8 +40,12 @@ _UNCOMPRESSED = 1
 """The bit of "identity": a compressed message is refused, as a compressed body is over HTTP."""
 
 
-async def serve_grpc(serving: Serving) -> GrpcServer | None:
+async def serve_grpc(serving: Serving, edges: Edges) -> GrpcServer | None:
     """Start the server of a worker, on the running event loop, once the models are loaded.
+
+    Args:
+        serving: the models.
+        edges: who may ask, and what is written down of it.
 
     Returns:
         The server; None where the default port is taken, by HTTP of the same service for example.
@@ -47,7 +53,7 @@ async def serve_grpc(serving: Serving) -> GrpcServer | None:
     Raises:
         RowcastError: the port that was asked for is taken.
     """
-    server = GrpcServer(serving)
+    server = GrpcServer(serving, edges)
     try:
         await server.start()
     except RowcastError as error:
@@ -61,8 +67,12 @@ async def serve_grpc(serving: Serving) -> GrpcServer | None:
 class GrpcServer:
     """The server of one worker; make it on the running event loop, once the models are loaded."""
 
-    def __init__(self, serving: Serving) -> None:
-        self._server = grpc.aio.server(options=_options(serving.settings), maximum_concurrent_rpcs=_MAX_CALLS)
+    def __init__(self, serving: Serving, edges: Edges) -> None:
+        self._server = grpc.aio.server(
+            interceptors=interceptors(edges),
+            options=_options(serving.settings),
+            maximum_concurrent_rpcs=_MAX_CALLS,
+        )
         self._server.add_generic_rpc_handlers((Methods(serving).handler(),))
         self._health = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -82,11 +92,11 @@ class GrpcServer:
         await self._health.set(SERVICE, health_pb2.HealthCheckResponse.SERVING)
         where = address(self._settings)
         try:
-            if self._settings.grpc_tls_cert is None or self._settings.grpc_tls_key is None:
+            if self._settings.grpc_certificate is None:
                 self._server.add_insecure_port(where)
             else:
-                pair = self._settings.grpc_tls_key.read_bytes(), self._settings.grpc_tls_cert.read_bytes()
-                self._server.add_secure_port(where, grpc.ssl_server_credentials([pair]))
+                certificate, key = (file.read_bytes() for file in self._settings.grpc_certificate)
+                self._server.add_secure_port(where, grpc.ssl_server_credentials([(key, certificate)]))
         except (RuntimeError, OSError):
             raise RowcastError(f"cannot listen for gRPC on {where}: choose another ROWCAST_GRPC_PORT") from None
         await self._server.start()

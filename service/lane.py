@@ -12,7 +12,7 @@ or to another route. The answers are the same bytes.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import httptools
@@ -51,10 +51,15 @@ class Lane:
     Args:
         serving: the models, and whether they are ready.
         routes: the paths that take rows, and the model behind each.
+        admit: tells of headers whether nothing stands between them and a model, such as the lack of a key. What it says
+            is kept with the head: a key is compared once, and after that as a part of a dictionary's key.
     """
 
-    def __init__(self, serving: Serving, routes: Mapping[str, ServedModel]) -> None:
+    def __init__(
+        self, serving: Serving, routes: Mapping[str, ServedModel], admit: Callable[[list[Header]], bool]
+    ) -> None:
         self._serving = serving
+        self._admit = admit
         self._routes = {path.encode(): served for path, served in routes.items()}
         self._heads: dict[bytes, _Known | None] = {}
         self._common: tuple[list[Header], bytes] = [], b""
@@ -76,7 +81,7 @@ class Lane:
         except KeyError:
             if len(self._heads) >= _MAX_HEADS:
                 self._heads.clear()
-            known = self._heads[head] = _Reading(head).understood(self._routes)
+            known = self._heads[head] = _Reading(head).understood(self._routes, self._admit)
             return known
 
     def write(self, reply: Reply, common: list[Header], *, last: bool) -> bytes:
@@ -112,10 +117,10 @@ class _Reading:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._valid = False
 
-    def understood(self, routes: Mapping[bytes, ServedModel]) -> _Known | None:
+    def understood(self, routes: Mapping[bytes, ServedModel], admit: Callable[[list[Header]], bool]) -> _Known | None:
         """What it says, if it says nothing but: rows in JSON, of this length, and keep the connection."""
         served = routes.get(self._path)
-        if not self._valid or served is None:
+        if not self._valid or served is None or not admit(self._headers):
             return None
         values = dict(self._headers)
         if len(values) < len(self._headers) or not _SPECIAL.isdisjoint(values):

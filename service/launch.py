@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from types import FrameType
 
 from models.errors import ModelNotFound, RowcastError
 from models.repository import Repository
+from service.settings import Settings
 
 LAUNCHED_BY = "ROWCAST_LAUNCHED_BY"
 """Variable that tells the service which process not to outlive; no setting."""
@@ -48,6 +50,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
             "or name another folder with --repository"
         )
+    settings = Settings.load()
     host = checked_address(host, port)
     home = Path(__file__).resolve().parent.parent
     environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute()), LAUNCHED_BY: str(os.getpid())}
@@ -78,9 +81,9 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
         try:
             # A group of its own: the signal goes to the service once, from here, and not again from the terminal.
             service = subprocess.Popen(command, env=environment, start_new_session=True)
-            url = _address(host, port)
+            url = _address(host, port, secure=settings.certificate is not None)
             if not told_to_stop and _wait_until_ready(service, url):
-                print(_greeting(url), flush=True)
+                print(_greeting(url, settings), flush=True)
             code = service.wait()
         finally:
             if service is not None:
@@ -101,10 +104,11 @@ def _end(service: subprocess.Popen[bytes]) -> None:
         service.wait()
 
 
-def _address(host: str, port: int) -> str:
+def _address(host: str, port: int, *, secure: bool) -> str:
     """The URL under which this machine reaches a service that listens on ``host``."""
     reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - listens nowhere
-    return f"http://[{reached}]:{port}" if ":" in reached else f"http://{reached}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{reached}]:{port}" if ":" in reached else f"{scheme}://{reached}:{port}"
 
 
 def checked_address(host: str, port: int) -> str:
@@ -139,17 +143,23 @@ def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> bool:
     return False
 
 
-def _greeting(url: str) -> str:
+def _greeting(url: str, settings: Settings) -> str:
     """Where the service is, and a command for each model that works as pasted."""
+    options = "" if settings.certificate is None else f" --cacert {shlex.quote(str(settings.certificate[0]))}"
+    if settings.api_keys is not None:  # not even the names of the models are told without one
+        ask = f"curl {url}/models{options} -H 'authorization: Bearer YOUR_KEY'"
+        return f"\nRowcast serves whoever has a key on {url} (Ctrl-C stops). What there is to ask:\n\n{ask}\n"
     models = json.loads(_get(f"{url}/models"))["models"]
     lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {url} (Ctrl-C stops). Try:\n"]
     for model in models:
         body = json.dumps(model["example"], ensure_ascii=False)
-        ask = f"curl {url}/models/{model['name']}/predict -H 'content-type: application/json'"
+        ask = f"curl {url}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
         lines.append(f"{ask} -d {shlex.quote(body)}\n")
     return "\n".join(lines)
 
 
 def _get(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310 - the address is our own
+    # the certificate is for those who ask from elsewhere: it need not know the name by which this machine asks itself
+    trusting = ssl._create_unverified_context()  # noqa: S323 - as above
+    with urllib.request.urlopen(url, timeout=5, context=trusting) as answer:  # noqa: S310 - the address is our own
         return bytes(answer.read())

@@ -17,6 +17,8 @@ from service.batcher import MAX_QUEUE_ROWS
 DEFAULT_REPOSITORY = Path("models/repository")
 
 _CHOICE = re.compile(r"([a-z0-9_-]{1,64})(?::([1-9][0-9]{0,8}))?")
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?")
+"""Scheme, host and port: a browser sends no path with it."""
 _CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _RULES = {
     "repository": "a folder",
@@ -32,6 +34,11 @@ _RULES = {
     "grpc_tls_cert": "a file",
     "grpc_tls_key": "a file",
     "front": "on or off",
+    "tls_cert": "a file",
+    "tls_key": "a file",
+    "api_keys": "a file",
+    "cors_origins": "* or origins with commas between, such as https://example.com,http://localhost:8080",
+    "access_log": "on or off",
 }
 
 
@@ -75,9 +82,19 @@ class Settings(BaseSettings):
     grpc_host: str = Field("127.0.0.1", min_length=1)
     """The address it listens on; ``rowcast serve`` takes that of HTTP."""
     grpc_tls_cert: Path | None = None
-    """A certificate, and those that vouch for it, in PEM: with it and its key, gRPC is spoken over TLS only."""
+    """A certificate for gRPC alone."""
     grpc_tls_key: Path | None = None
-    """The certificate's key, in PEM."""
+    """Its key."""
+    tls_cert: Path | None = None
+    """A certificate, and those that vouch for it, in PEM: with it and its key, TLS alone is spoken on both ports."""
+    tls_key: Path | None = None
+    """The certificate's key, in PEM, without a password."""
+    api_keys: Path | None = None
+    """A file of keys, see :mod:`service.keys`; with it, whoever has none is refused."""
+    cors_origins: str = ""
+    """Origins whose pages may ask: ``*``, or ``https://example.com,http://localhost:8080``."""
+    access_log: bool = False
+    """Whether a line is written for each request."""
     front: bool = True
     """``off`` lets BentoML's typed API answer the predict routes."""
 
@@ -85,6 +102,37 @@ class Settings(BaseSettings):
     def grpc_port_is_chosen(self) -> bool:
         """Whether somebody asked for this port: then it is needed. The default one gives way to whoever has it."""
         return "grpc_port" in self.model_fields_set
+
+    @property
+    def grpc_certificate(self) -> tuple[Path, Path] | None:
+        """Certificate and key of gRPC: its own, or else those of HTTP."""
+        if self.grpc_tls_cert is not None and self.grpc_tls_key is not None:
+            return self.grpc_tls_cert, self.grpc_tls_key
+        return self.certificate
+
+    @property
+    def certificate(self) -> tuple[Path, Path] | None:
+        """Certificate and key of HTTP."""
+        return None if self.tls_cert is None or self.tls_key is None else (self.tls_cert, self.tls_key)
+
+    @property
+    def origins(self) -> list[str]:
+        """The origins whose pages may ask."""
+        return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
+
+    @field_validator("api_keys", "tls_cert", "tls_key", "grpc_tls_cert", "grpc_tls_key", mode="before")
+    @classmethod
+    def _unset(cls, path: Any) -> Any:
+        """An empty text is no file; were it one, it would be the working directory."""
+        return path or None
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _are_origins(cls, text: str) -> str:
+        for origin in filter(None, map(str.strip, text.split(","))):
+            if origin != "*" and not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin")
+        return text
 
     @field_validator("grpc_port", mode="before")
     @classmethod

@@ -6,8 +6,9 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from loadtest.bench.closedloop import drive
@@ -62,9 +63,22 @@ class WrongAnswers(Exception):
 
 
 class Running:
-    """A started contender."""
+    """A started contender.
 
-    def __init__(self, contender: Contender, model: StoredModel, core: int) -> None:
+    Args:
+        contender: what is started.
+        model: what it serves.
+        core: its only one.
+        variables: more of its environment.
+    """
+
+    def __init__(
+        self,
+        contender: Contender,
+        model: StoredModel,
+        core: int,
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         port, second_port = free_port(), free_port()
         environment = {
             "PORT": str(port),
@@ -78,6 +92,7 @@ class Running:
             "ROWCAST_WORKERS": "1",
             "ROWCAST_GRACE": "0",
             "ROWCAST_GRPC_PORT": str(second_port),
+            **variables,
         }
         self.contender = contender
         self.endpoint = Endpoint.of(f"http://127.0.0.1:{port}")
@@ -110,6 +125,10 @@ class Running:
     def measure(self, load: Load, bodies: Sequence[Sequence[dict[str, Any]]], plan: Plan) -> dict[str, Any]:
         """The quietest of a few rounds; the first that is quiet enough."""
         requests = [self.endpoint.post(self.contender.path, self.contender.dialect.write(rows)) for rows in bodies]
+        return self.measure_requests(load, requests, plan)
+
+    def measure_requests(self, load: Load, requests: Sequence[bytes], plan: Plan) -> dict[str, Any]:
+        """The same, of whole HTTP requests."""
         self.server.go_on()
         try:
             tried: list[dict[str, Any]] = []

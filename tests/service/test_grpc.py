@@ -444,20 +444,6 @@ def test_the_default_port_gives_way_to_http_of_the_same_service(one_model: Path,
 # ─── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate of 127.0.0.1 that vouches for itself, and its key."""
-    home = tmp_path_factory.mktemp("tls")
-    made, key = home / "certificate.pem", home / "key.pem"
-    say = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
-    say += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(made)]
-    try:
-        subprocess.run(say, check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("there is no openssl to make a certificate with")
-    return made, key
-
-
 def test_with_a_certificate_it_speaks_tls_and_nothing_else(
     one_model: Path, tmp_path: Path, certificate: tuple[Path, Path]
 ) -> None:

@@ -92,7 +92,7 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
     class Bound(LaneProtocol):
-        lane = Lane(models, front.routes)
+        lane = Lane(models, front.routes, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)
@@ -240,7 +240,7 @@ def test_while_the_service_drains_every_answer_ends_its_connection(one_model: Pa
 )
 def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) -> None:
     serving = Serving(Settings(repository=one_model))
-    lane = Lane(serving, {"/predict": serving.models["flights"]})
+    lane = Lane(serving, {"/predict": serving.models["flights"]}, lambda _: True)
     head = (HEAD % 3)[:-4]
     known = lane.look_up(head)
     assert known is not None
@@ -251,7 +251,7 @@ def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) 
 
 def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path) -> None:
     serving = Serving(Settings(repository=one_model))
-    lane = Lane(serving, {"/predict": serving.models["flights"]})
+    lane = Lane(serving, {"/predict": serving.models["flights"]}, lambda _: True)
     for n in range(3000):
         assert lane.look_up((HEAD % 3)[:-4] + b"\r\nx-request-id: %d" % n) is not None
     assert len(lane._heads) <= 1024

@@ -31,6 +31,11 @@ def test_defaults() -> None:
         "grpc_host": "127.0.0.1",
         "grpc_tls_cert": None,
         "grpc_tls_key": None,
+        "tls_cert": None,
+        "tls_key": None,
+        "api_keys": None,
+        "cors_origins": "",
+        "access_log": False,
         "front": True,
     }
 
