@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import polars as pl
 import psutil
 import pytest
 
+from models.arrow import MEDIA_TYPE
 from tests.abuse.exchange import Answer, check_refusal, connect, in_chunks, read_answer, request, say
 from tests.abuse.slow_model import publish_slow, slow_row
+from tests.service import open_inference
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
 from tests.service.servers import Server, serving
 
@@ -181,12 +185,26 @@ def test_who_asks_is_told_how_long_the_rows_were_queued_and_run(slow: Slow) -> N
     assert "server-timing" not in say(slow.server, request(GOOD)).headers
 
 
+def other_protocols() -> list[bytes]:
+    """A row as Open Inference has it, in JSON and in bytes, and as an Arrow stream."""
+    content, json_bytes = open_inference.binary(ROW)
+    length = f"inference-header-content-length: {json_bytes}"
+    stream = io.BytesIO()
+    pl.DataFrame([ROW]).with_columns(pl.col("departs").str.to_datetime(time_zone="UTC")).write_ipc_stream(stream)
+    return [
+        request(open_inference.body(open_inference.request(ROW)), open_inference.PATH),
+        request(content, open_inference.PATH, length, content_type="application/octet-stream"),
+        request(stream.getvalue(), "/models/flights/versions/1/predict", content_type=MEDIA_TYPE),
+    ]
+
+
 def test_overload_is_refused_at_once_with_retry_after_and_the_accepted_are_answered(slow: Slow) -> None:
     alone = [predictions(say(slow.server, request(rows(row)))) for row in GOOD_ROWS]
     before = slow.metric("refused_requests_total")
     with slow.held() as held:
         accepted = held.send(*(request(rows(row)) for row in GOOD_ROWS), request(rows(*[ROW] * (MAX_QUEUE - 12))))
-        refused = held.send(*[request(GOOD), in_chunks(GOOD), request(rows(ROW, ROW)), request(b"not even JSON")] * 3)
+        asked = [request(GOOD), in_chunks(GOOD), request(rows(ROW, ROW)), request(b"not even JSON"), *other_protocols()]
+        refused = held.send(*asked * 2)
         for connection in refused:
             answer = read_answer(connection)
             assert check_refusal(answer, 429).startswith("too many rows are waiting: send this request again later")
