@@ -598,12 +598,14 @@ def _predict_through(
     from models.signature import Signature
     from training.predict import predict_elsewhere
 
-    with Client(url, model) as client:
+    key = os.environ.get("ROWCAST_API_KEY")
+    with Client(url, model, api_key=key) as client:
         about = client.describe()
     name, version = str(about["name"]), int(about["version"])
     columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
     # always the version that was described, whatever is published meanwhile
-    with Client(url, f"{name}:{version}", protocol="arrow") as client, Bar(*columns, console=progress_console) as bar:
+    chosen = Client(url, f"{name}:{version}", api_key=key, protocol="arrow")
+    with chosen as client, Bar(*columns, console=progress_console) as bar:
         task = bar.add_task("", total=None)
 
         def ask(given: dict[str, Any], rows: int) -> Any:

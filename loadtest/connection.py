@@ -9,7 +9,7 @@ import asyncio
 import selectors
 import ssl
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -30,10 +30,16 @@ class Endpoint:
     prefix: str
     authority: str
     """What the Host header says."""
+    key: str = field(default="", repr=False)
+    """An API key, sent as a bearer token; empty for none."""
 
     @classmethod
-    def of(cls, url: str) -> Endpoint:
+    def of(cls, url: str, key: str = "") -> Endpoint:
         """Take a URL apart.
+
+        Args:
+            url: such as ``http://127.0.0.1:3000``.
+            key: an API key.
 
         Raises:
             ConfigError: it is no http or https address.
@@ -47,19 +53,24 @@ class Endpoint:
             raise ConfigError(f"--url must be an address such as http://127.0.0.1:3000, however: {url!r}")
         tls = parts.scheme == "https"
         authority = parts.netloc.rpartition("@")[2]
-        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority)
+        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority, key)
 
     def get(self, path: str) -> bytes:
         """The bytes of a GET."""
-        return f"GET {self.prefix}{path} HTTP/1.1\r\nHost: {self.authority}\r\n\r\n".encode()
+        return f"GET {self.prefix}{path} HTTP/1.1\r\n{self._common}\r\n".encode()
 
     def post(self, path: str, body: bytes) -> bytes:
         """The bytes of a POST of JSON."""
         head = (
-            f"POST {self.prefix}{path} HTTP/1.1\r\nHost: {self.authority}\r\n"
+            f"POST {self.prefix}{path} HTTP/1.1\r\n{self._common}"
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         return head.encode() + body
+
+    @property
+    def _common(self) -> str:
+        """The headers of every request."""
+        return f"Host: {self.authority}\r\n" + (f"Authorization: Bearer {self.key}\r\n" if self.key else "")
 
     async def connect(self, protocol: Callable[[], Connection]) -> Connection:
         """Open a connection.

@@ -7,6 +7,7 @@ rounds its percentiles, so it cannot tell whether a latency promise is kept; ``r
 from __future__ import annotations
 
 import itertools
+import os
 from typing import Any
 
 from locust import FastHttpUser, constant, events, task
@@ -36,6 +37,8 @@ class Predictor(FastHttpUser):  # type: ignore[misc]
     def on_start(self) -> None:
         """Ask the service what the model takes; a user who cannot find out stops, and that is a failure."""
         options = self.environment.parsed_options
+        key = os.environ.get("ROWCAST_API_KEY", "")
+        self.key = {"Authorization": f"Bearer {key}"} if key else {}
         name = options.model or self._read("/models", only_name)
         self.rows = max(1, options.rows)
         self.served = self._read(model_path(name), ServedModel.of)
@@ -47,14 +50,14 @@ class Predictor(FastHttpUser):  # type: ignore[misc]
         with self.client.post(
             self.served.predict_path,
             data=self.payloads.body(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", **self.key},
             catch_response=True,
         ) as response:
             if response.status_code == 200 and (fault := self.served.fault(response.content, self.rows)):
                 response.failure(fault)
 
     def _read(self, path: str, read: Any) -> Any:
-        with self.client.get(path, catch_response=True) as response:
+        with self.client.get(path, headers=self.key, catch_response=True) as response:
             try:
                 if response.status_code == 200:
                     return read(response.json())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from dataclasses import dataclass, replace
 
 import orjson
@@ -65,7 +66,8 @@ def check(
     if not len(openloop.schedule(rate, duration_s, seed)):
         raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections)
-    verdict = run_precisely(_check(Endpoint.of(url), model, blank))
+    endpoint = Endpoint.of(url, os.environ.get("ROWCAST_API_KEY", ""))
+    verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)
     return verdict
 

@@ -91,7 +91,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it with 401 before its body is read."""
-        if scope["type"] == "lifespan" or scope["path"] in PROBES or self._keys.holder(scope["headers"]) is not None:
+        if scope["type"] != "http" or scope["path"] in PROBES or self._keys.holder(scope["headers"]) is not None:
             await self._app(scope, receive, send)
             return
         body = error_body(NEEDED if key_in(scope["headers"]) is None else UNKNOWN)

@@ -1,7 +1,7 @@
 """Rowcast beside CatBoost, LightGBM, XGBoost and RealMLP-TD, untuned: the same rows, two threads, one fit at a time.
 
 Every contender reads the same three files of a data set and stops on the same validation rows; all answers are scored
-by one arithmetic. Data is looked for in the folder that BENCH_DATA names, ../shared/data when it is not set.
+by one arithmetic. Data is looked for in the folder that BENCH_DATA names.
 
 A result stands until the code it measured changes: run it again, and only what is missing is measured.
 

@@ -103,6 +103,20 @@ def test_the_client_sends_its_key(locked: Locked) -> None:
             assert caught.value.status == 401
 
 
+def test_the_commands_take_a_key_from_the_environment(locked: Locked, tmp_path: Path) -> None:
+    table = tmp_path / "rows.csv"
+    table.write_text(",".join(ROW) + "\n" + ",".join(map(str, ROW.values())) + "\n")
+    checking = ["--rate", "20", "--p99-ms", "5000", "--duration", "1", "--url", locked.server.url]
+    predicting = [str(table), "--url", locked.server.url, "--out", str(tmp_path / "out.csv")]
+    for command, refused in ((["loadtest", "check", *checking], 3), (["predict", *predicting], 1)):
+        for key, code in ((locked.key, 0), ("wrong", refused)):
+            env = {**environment(tmp_path), "ROWCAST_API_KEY": key}
+            say = [sys.executable, "-m", "rowcast", *command]
+            done = subprocess.run(say, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode == code, done.stdout + done.stderr
+            assert locked.key not in done.stdout + done.stderr
+
+
 def test_grpc_wants_the_same_key(locked: Locked) -> None:
     with calling(locked.port) as caller:
         for method, sent in (("ModelInfer", good()), ("ServerMetadata", b""), ("RepositoryIndex", b"")):

@@ -1,7 +1,6 @@
 """The tables everybody is measured on, written once as the same three CSV files for all.
 
-They lie in the folder that the variable ``BENCH_DATA`` names, ``../shared/data`` when it is not set. `flights` comes
-from a package instead, as in the demo.
+They lie in the folder that the variable ``BENCH_DATA`` names. `flights` comes from a package instead, as in the demo.
 """
 
 from __future__ import annotations
