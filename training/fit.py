@@ -27,6 +27,9 @@ CHECK_EVERY = 50
 """Steps between checks that the loss is finite: on a GPU each check waits for the device."""
 LOOK_ROWS = 65_536
 """Training rows between looks at the validation rows, at most: an epoch of a large table is long."""
+LOOKED_AT_ROWS = 16_384
+"""Validation rows that a look scores, at most. A large table has more looks an epoch and more rows to look at: with all
+of them an epoch of a million rows would spend half of its time on looking."""
 
 
 Stop = Literal["epochs", "patience", "budget"]
@@ -119,7 +122,7 @@ def fit(
         front: the fitted front, on that device too.
         objective: loss and score.
         train: training rows.
-        validation: rows that choose when to stop, and nothing else.
+        validation: rows that choose when to stop, and nothing else; of many, a random few.
         config: epochs, patience, batches.
         optimizer_config: optimizer, schedule, averaging.
         generator: CPU generator of the permutations.
@@ -136,6 +139,7 @@ def fit(
     epochs = auto_epochs(len(train), config.row_visits) if config.epochs == "auto" else config.epochs
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
     looks = look_steps(steps_per_epoch, batch_size)
+    validation = looked_at(validation, generator)
 
     optimizer = make_optimizer(network, optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
@@ -220,6 +224,14 @@ def look_steps(steps_per_epoch: int, batch_size: int) -> frozenset[int]:
     """The steps of an epoch after which to look at the validation rows: the last, and evenly spaced ones before it."""
     looks = math.ceil(steps_per_epoch * batch_size / LOOK_ROWS)
     return frozenset(round(steps_per_epoch * (i + 1) / looks) - 1 for i in range(looks))
+
+
+def looked_at(validation: Batch, generator: torch.Generator) -> Batch:
+    """The validation rows that looks score: all of a small table, the same random ones of a large table each time."""
+    if len(validation) <= LOOKED_AT_ROWS:
+        return validation
+    chosen = torch.randperm(len(validation), generator=generator)[:LOOKED_AT_ROWS]
+    return validation[chosen.to(validation.target.device)]
 
 
 @torch.no_grad()

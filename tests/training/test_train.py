@@ -21,6 +21,7 @@ from tests import bare, tables
 from training.config import make_config
 from training.evaluate import regression_metrics
 from training.export import NASTY_ROWS, nasty_rows
+from training.fit import LOOKED_AT_ROWS, Batch, looked_at
 from training.objective import Objective, ObjectiveConfig
 from training.predict import evaluate_table, predict_table
 from training.prepare import prepare
@@ -461,3 +462,21 @@ def test_the_gate_of_a_very_wide_table_puts_several_hostile_values_in_a_row():
     for hostile in (np.inf, -np.inf, 1e308, 5e-324):
         assert ((values[1:-9] == hostile).sum(axis=0) == 1).all()
     assert (np.isnan(values[1:-9]).sum(axis=0) == 1).all()
+
+
+# ─── large tables ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_look_scores_all_validation_rows_of_a_small_table_and_a_fair_few_of_a_large_one():
+    def rows(count):
+        return Batch(
+            torch.arange(count).double()[:, None], torch.zeros(count, 0, dtype=torch.int64), torch.arange(count)
+        )
+
+    small, large = rows(LOOKED_AT_ROWS), rows(10 * LOOKED_AT_ROWS)
+    assert looked_at(small, torch.Generator()) is small
+    chosen = looked_at(large, torch.Generator().manual_seed(0))
+    assert len(chosen) == len(chosen.target.unique()) == LOOKED_AT_ROWS
+    assert torch.equal(chosen.features[:, 0].long(), chosen.target)
+    assert torch.equal(chosen.target, looked_at(large, torch.Generator().manual_seed(0)).target)
+    assert chosen.target.double().mean() == pytest.approx(5 * LOOKED_AT_ROWS, rel=0.02)
