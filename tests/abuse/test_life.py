@@ -160,8 +160,12 @@ def test_a_clock_that_steps_an_hour_to_and_fro_changes_nothing(repository: Path,
         assert time.monotonic() - started >= GRACE_SECONDS
 
 
-TOLD = {"v2_metadata.py": {"time.time"}}
-"""Where the time of day is told to whoever asks, and decides nothing: Open Inference's statistics."""
+TOLD = {
+    "v2_metadata.py": {"time.time"},
+    "access_log.py": {"datetime.now"},
+    "tracing.py": {"time.time_ns"},
+}
+"""Where the time of day is told, and decides nothing: Open Inference's statistics, lines and spans."""
 
 
 def test_nothing_in_the_service_asks_the_wall_clock() -> None:
