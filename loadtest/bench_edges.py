@@ -9,11 +9,12 @@ held still. The model, the rows and the client are those of `bench_serving`.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,9 +32,7 @@ from loadtest.payloads import Payloads
 
 STORE = ROOT / "loadtest" / "bench_edges.md"
 LOADS = (Load(1, 1), Load(32, 1))
-HASH = "5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8"
-"""SHA-256 of the key."""
-KEY = "password"
+KEY = "of the benchmark alone"
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Variant:
 def variants(home: Path, collector: int) -> list[Variant]:
     """What is compared; the first is what the others are measured against."""
     keys = home / "keys.txt"
-    keys.write_text(f"bench {HASH}\n")
+    keys.write_text(f"bench {hashlib.sha256(KEY.encode()).hexdigest()}\n")
     traces = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector}",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
@@ -63,12 +62,13 @@ def variants(home: Path, collector: int) -> list[Variant]:
 
 
 @contextmanager
-def collecting() -> Iterator[int]:
-    """A collector that takes traces and forgets them; its port."""
+def collecting(take: Callable[[bytes, str], None] = lambda body, encoding: None) -> Iterator[int]:
+    """A collector of traces; its port. ``take`` is told each body and its content encoding."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["content-length"]))
+            body = self.rfile.read(int(self.headers["content-length"]))
+            take(body, self.headers.get("content-encoding", ""))
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -77,11 +77,13 @@ def collecting() -> Iterator[int]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    thread = Thread(target=server.serve_forever)
+    thread.start()
     try:
         yield server.server_address[1]
     finally:
         server.shutdown()
+        thread.join()
         server.server_close()
 
 

@@ -10,9 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import grpc
@@ -21,6 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rowcast
+from loadtest.bench_edges import collecting
 from service.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
@@ -238,29 +237,13 @@ def collector() -> Iterator[tuple[int, list[Any]]]:
 
     spans: list[Any] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            if self.headers.get("content-encoding") == "gzip":
-                body = gzip.decompress(body)
-            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-                spans.extend(span for scope in resource.scope_spans for span in scope.spans)
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
+    def take(body: bytes, encoding: str) -> None:
+        content = gzip.decompress(body) if encoding == "gzip" else body
+        for resource in ExportTraceServiceRequest.FromString(content).resource_spans:
+            spans.extend(span for scope in resource.scope_spans for span in scope.spans)
 
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server.server_address[1], spans
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with collecting(take) as port:
+        yield port, spans
 
 
 def until(true: Any, log: Path, seconds: float = 30) -> None:
@@ -382,7 +365,7 @@ def test_a_call_over_grpc_has_its_line_and_its_trace(watched: Watched) -> None:
 def test_a_request_is_a_trace_with_its_queue_and_its_run(watched: Watched) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     sent = {"x_api_key": watched.key, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-    answer = watched.server.post("/predict", GOOD, **sent)
+    answer = watched.server.post("/predict?token=secret", GOOD, **sent)
     assert answer.status_code == 200
     assert "server-timing" not in answer.headers  # nobody asked for it
     spans = watched.trace(trace, 3)
@@ -391,6 +374,9 @@ def test_a_request_is_a_trace_with_its_queue_and_its_run(watched: Watched) -> No
     assert queue.parent_span_id == run.parent_span_id == whole.span_id
     assert queue.end_time_unix_nano == run.start_time_unix_nano
     assert run.end_time_unix_nano > run.start_time_unix_nano
+    assert "/predict" in str(whole.attributes)
+    assert "secret" not in str(whole.attributes)
+    assert watched.key not in str(whole.attributes)
     timed = watched.server.post("/predict", GOOD, x_api_key=watched.key, want_server_timing="?1")
     assert timed.headers["server-timing"].startswith("queue;dur=")
 
