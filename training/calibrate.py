@@ -1,13 +1,13 @@
 """Answers put right on validation rows: probabilities that mean what they say, intervals that hold what they promise.
 
-Whatever is chosen here is chosen honestly: a way is fitted on one half of the validation rows and judged on the other,
-and then the other way round. The way that won is fitted once more on all of them.
+Whatever is chosen here is chosen honestly: a way is fitted on some of the validation rows and judged on the others, in
+turn until every row has judged. The way that won is fitted once more on all of them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,8 @@ MIN_CONTEST_ROWS = 100
 SLACK = 1e-5
 """By how much bounds are let out, in the network's units: where very many rows are the same one, they would stand just
 at its edge, and rounding would put all of them outside."""
+STRETCHES = 4
+"""Of time, after a split by time: what lowers the loss in each of them is likely to lower it in the next one, too."""
 MAX_CELLS = 10_000_000
 """Validation rows times classes that calibration looks at, at most, which bounds time and memory."""
 
@@ -106,7 +108,8 @@ def calibrate_classes(
         log_probabilities: of the validation rows, uncalibrated, ``[rows, classes]``.
         actual: their class indices, ``[rows]``.
         asked: ``objective.calibration``.
-        by_time: the table is split by time: shares of the classes differ by season, so that ``auto`` takes no bias.
+        by_time: the table is split by time, and the rows are in its order. Shares of the classes differ by season, so
+            that ``auto`` takes no bias; so does overconfidence, so that a calibration has to help at all times.
         weights: of the classes in the loss, if there are any.
     """
     if asked == "none":
@@ -114,6 +117,8 @@ def calibrate_classes(
     if len(actual) < MIN_ROWS:
         return f"probabilities are left as they are: {len(actual)} validation rows are too few to calibrate on"
     kept = np.random.default_rng(0).permutation(len(actual))[: max(MIN_ROWS, MAX_CELLS // log_probabilities.shape[1])]
+    kept.sort()
+    judges = _stretches(len(kept)) if by_time else _halves(len(kept))
     log_p, actual = log_probabilities[kept], actual[kept]
     # A network that learned with weights says p_c * w_c over their sum. That is known, and needs no estimate.
     undone = np.zeros(log_p.shape[1]) if weights is None else -np.log(weights)
@@ -124,11 +129,13 @@ def calibrate_classes(
         ways["affine"] = fit_affine
     best, losses = "", _as_they_are(log_p, actual).losses(log_p, actual)
     for name, way in ways.items():
-        tried = cross_fitted_losses(way, log_p + undone, actual)
-        if _clearly_lower(tried, losses):
+        tried = cross_fitted_losses(way, log_p + undone, actual, judges)
+        at_all_times = all(np.mean(tried[judged] - losses[judged]) < 0 for judged in judges)
+        if _clearly_lower(tried, losses) and (at_all_times or not by_time or way is _as_they_are):
             best, losses = name, tried
     if not best:
-        return "probabilities are left as they are: no calibration gave held-out rows a clearly better log-loss"
+        when = f", in each of {STRETCHES} stretches of time" if by_time else ""
+        return f"probabilities are left as they are: no calibration gave held-out rows a clearly better log-loss{when}"
     chosen = ways[best](log_p + undone, actual)
     head.temperature.fill_(1.0 / chosen.inverse)
     head.bias.copy_(torch.from_numpy(chosen.inverse * undone + chosen.bias))
@@ -143,11 +150,12 @@ def calibrate_classes(
 
 
 def cross_fitted_losses(
-    way: Fit, log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]
+    way: Fit, log_probabilities: NDArray[np.float64], actual: NDArray[np.int64], judges: Sequence[NDArray[np.int64]]
 ) -> NDArray[np.float64]:
-    """Log-loss of each row after a calibration fitted on the half of the rows that it is not in, ``[rows]``."""
+    """Log-loss of each row after a calibration fitted without those that it judges with, ``[rows]``."""
     losses = np.empty(len(actual))
-    for fitted, judged in _halves(len(actual)):
+    for judged in judges:
+        fitted = np.setdiff1d(np.arange(len(actual)), judged, assume_unique=True)
         calibration = way(log_probabilities[fitted], actual[fitted])
         losses[judged] = calibration.losses(log_probabilities[judged], actual[judged])
     return losses
@@ -227,7 +235,8 @@ def _held_out_width(
     """Mean width of intervals of a kind, in the target's own units, on rows their bounds were not fitted on."""
     head.intervals = kind
     widths = []
-    for fitted, judged in _halves(len(target)):
+    first, second = _halves(len(target))
+    for fitted, judged in ((first, second), (second, first)):
         _fit_bounds(head, answers[fitted], target[fitted], two_sided=two_sided)
         widths.append(_widths(head, answers[judged]))
     return float(torch.cat(widths).mean())
@@ -238,8 +247,12 @@ def _widths(head: RegressionHead, answers: Tensor) -> Tensor:
     return answer[:, 2] - answer[:, 1]
 
 
-def _halves(rows: int) -> tuple[tuple[NDArray[np.int64], NDArray[np.int64]], ...]:
-    """Two halves of the rows at random, each to fit on and each to judge on; the same for the same number of rows."""
+def _halves(rows: int) -> tuple[NDArray[np.int64], ...]:
+    """Two halves of the rows at random, the same for the same number of rows."""
     order = np.random.default_rng(1).permutation(rows)
-    first, second = order[: rows // 2], order[rows // 2 :]
-    return ((first, second), (second, first))
+    return order[: rows // 2], order[rows // 2 :]
+
+
+def _stretches(rows: int) -> tuple[NDArray[np.int64], ...]:
+    """Rows that follow one another, in equal numbers."""
+    return tuple(np.array_split(np.arange(rows), STRETCHES))

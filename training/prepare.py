@@ -37,7 +37,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A table read, split and understood; of statistics it holds only what training rows gave."""
+    """A table read, split and understood; of statistics it holds only what training rows gave.
+
+    After a split by time the validation rows are in its order.
+    """
 
     target: Target
     rules: tuple[ColumnRule, ...]
@@ -119,7 +122,7 @@ def prepare_split(
         decisions=tuple(decisions),
         front=front,
         train=Part(train_columns, fitted_target.values),
-        validation=part(validation, split.validation),
+        validation=_in_time(part(validation, split.validation), data.split_by_time),
         test=part(test, split.test),
         data={"rows": len(table), "source": table.source},
     )
@@ -159,7 +162,8 @@ def _split(table: Table, target: Target, config: Config, *, own_validation: bool
         return Split(np.arange(len(table)), nothing, nothing)
     if data.split_by_time:
         moments = _moments(table, data.split_by_time, data.null)
-        return split_by_time(moments, test=test_share, validation=validation_share)
+        split = split_by_time(moments, test=test_share, validation=validation_share)
+        return replace(split, validation=split.validation[np.argsort(moments[split.validation], kind="stable")])
     if data.group:
         table.require(data.group, "--group names")
         texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
@@ -185,6 +189,14 @@ def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
         where = table.where(int(missing.argmax()))
         raise TableError(f"--split-by-time {name}: {where} holds no value there; drop such rows first")
     return values
+
+
+def _in_time(part: Part, name: str) -> Part:
+    """Rows in the order of a column; as they are where it is no input."""
+    if name not in part.columns:
+        return part
+    order = np.argsort(part.columns[name], kind="stable")
+    return Part({column: values[order] for column, values in part.columns.items()}, part.target[order])
 
 
 def _target_of(target: Target, positions: NDArray[np.int64]) -> Target:

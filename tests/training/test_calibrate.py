@@ -76,6 +76,22 @@ def test_a_bias_is_taken_from_a_random_split_and_not_from_a_season():
     assert (random.bias[0] - random.bias[1]).item() == pytest.approx(1.0, abs=0.1)
 
 
+def test_after_a_split_by_time_a_calibration_has_to_help_at_all_times():
+    rng = np.random.default_rng(0)
+    logits = np.stack([rng.normal(size=8_000) * 3, np.zeros(8_000)], axis=1)
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    always, drifting = logits / 1.5, logits / np.where(np.arange(8_000) < 6_000, 1.5, 0.9)[:, None]
+    decisions = {}
+    for name, truth in (("always", always), ("drifting", drifting)):
+        _, labels = drawn(truth, rng)
+        for by_time in (True, False):
+            decisions[name, by_time] = calibrate_classes(
+                ClassHead(2), log_p, labels, asked="temperature", by_time=by_time
+            )
+    assert all("calibrated at temperature" in decisions[case] for case in decisions if case != ("drifting", True))
+    assert decisions["drifting", True].endswith("clearly better log-loss, in each of 4 stretches of time")
+
+
 @pytest.mark.parametrize("asked", ["auto", "temperature", "affine"])
 @pytest.mark.parametrize("rows", [MIN_ROWS, 60, 1000])
 def test_probabilities_that_are_right_are_seldom_touched_and_never_made_much_worse(asked, rows):
@@ -124,7 +140,7 @@ def test_a_class_that_a_half_of_the_rows_lacks_gives_a_finite_calibration():
     labels[0] = 3
     found = fit_affine(log_p[1:], labels[1:])
     assert np.abs(found.bias).max() < 5
-    assert np.isfinite(cross_fitted_losses(fit_affine, log_p, labels)).all()
+    assert np.isfinite(cross_fitted_losses(fit_affine, log_p, labels, np.array_split(np.arange(len(labels)), 2))).all()
 
 
 # ─── intervals ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -306,6 +306,17 @@ def test_a_split_by_time_holds_out_the_latest_rows(table):
     assert "trend" not in prepared.front.calendar["when"]
 
 
+def test_after_a_split_by_time_validation_rows_are_in_its_order(table):
+    dated = table.drop_nulls("when").sample(fraction=1.0, shuffle=True, seed=1)
+    config = config_for("amount", split_by_time="when")
+    for prepared in (prepare(dated, config), prepare(dated, config, validation=dated[:60], test=dated[60:90])):
+        validation = prepared.validation
+        assert (np.diff(validation.columns["when"]) >= 0).all()
+        moments = dated["when"].str.to_datetime(time_zone="UTC").dt.timestamp("us")
+        amount = dict(zip(moments, dated["amount"], strict=True))
+        assert [amount[when] for when in validation.columns["when"]] == validation.target.tolist()
+
+
 def test_a_split_needs_a_moment_in_every_row(table):
     with pytest.raises(TableError, match=r"--split-by-time when: row .* holds no value"):
         prepare(table, config_for("amount", split_by_time="when"))
