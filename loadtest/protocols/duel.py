@@ -31,8 +31,6 @@ BARE_S = 1.0
 """Length of a round of bare runs, at most."""
 _WARM_ROWS = 4096
 """Rows under way in the warm-up, at most: a server that has far more to do is late for the round."""
-_QUEUE_ROWS = 2 * max(load.connections * load.rows for load in LOADS)
-"""Rows that may wait at Rowcast: no peer refuses any, so neither may it."""
 _TIMEOUT_S = 30.0
 
 
@@ -48,8 +46,7 @@ class Speaking(Running):
     def __init__(self, contender: Contender, model: StoredModel, core: int) -> None:
         self.grpc_port = free_port()
         port = str(self.grpc_port)
-        variables = {"SECOND_PORT": port, "ROWCAST_GRPC_PORT": port, "ROWCAST_MAX_QUEUE": str(_QUEUE_ROWS)}
-        super().__init__(contender, model, core, variables)
+        super().__init__(contender, model, core, {"SECOND_PORT": port, "ROWCAST_GRPC_PORT": port})
         self._grpc = False
 
     def ask(self, protocol: Protocol, signature: Signature, table: Table) -> Answers:

@@ -3,6 +3,8 @@
 :func:`loadtest.bench.closedloop.drive` gives up what is under way when its time is over. Where a request takes a server
 tens of milliseconds and 32 are under way, that is as much work as the round itself: it would be counted for nobody, and
 left to be done in the next round. Here no more is begun once the time is over, and the round ends with the last answer.
+
+Who is refused asks again after a second, the least that ``Retry-After`` can say. Latencies are from the first attempt.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ _OPTIONS = (
 )
 _PATIENCE_S = 60.0
 """For the answers to what is under way when the time is over."""
+_RETRY_S = 1.0
 
 
 class _Tally:
@@ -38,9 +41,9 @@ class _Tally:
         self._started, self._cpu = time.perf_counter(), time.process_time()
         self._until = self._started + seconds
 
-    @property
-    def over(self) -> bool:
-        return time.perf_counter() >= self._until
+    def goes_on(self, after: float = 0.0) -> bool:
+        """Whether requests are still begun, so many seconds from now."""
+        return time.perf_counter() + after < self._until
 
     def answered(self, sent: float) -> None:
         self.latencies.append(time.perf_counter() - sent)
@@ -70,11 +73,17 @@ def drive_http(endpoint: Endpoint, requests: Sequence[bytes], connections: int, 
 async def _http(endpoint: Endpoint, requests: Sequence[bytes], connections: int, seconds: float) -> Round:
     done = asyncio.Event()
     busy: dict[Connection, float] = {}
-    """Connections with a request under way, and when it was sent."""
+    """Connections with a request under way, and when it was first sent."""
 
     def ask(connection: Connection) -> None:
         busy[connection] = time.perf_counter()
         connection.send(next(tally.requests))
+
+    def ask_again(connection: Connection) -> None:
+        if connection.usable:
+            connection.send(next(tally.requests))
+        else:
+            ended(connection)
 
     def ended(connection: Connection) -> None:
         busy.pop(connection, None)
@@ -82,14 +91,17 @@ async def _http(endpoint: Endpoint, requests: Sequence[bytes], connections: int,
             done.set()
 
     def answered(connection: Connection, status: int, _: bytes) -> None:
-        if status == 200:
-            tally.answered(busy[connection])
-        else:
+        if status != 200:
             tally.failures += 1
-        if connection.usable and not tally.over:
-            ask(connection)
+            if tally.goes_on(_RETRY_S):
+                asyncio.get_running_loop().call_later(_RETRY_S, ask_again, connection)
+                return
         else:
-            ended(connection)
+            tally.answered(busy[connection])
+            if connection.usable and tally.goes_on():
+                ask(connection)
+                return
+        ended(connection)
 
     def failed(connection: Connection, _: str) -> None:
         tally.failures += 1
@@ -131,14 +143,20 @@ async def _grpc(port: int, requests: Sequence[bytes], connections: int, seconds:
 
         async def keep_asking(channel: grpc.aio.Channel) -> None:
             infer = channel.unary_unary(INFER)  # without serializers it takes and gives bytes
-            while not tally.over:
-                sent = time.perf_counter()
+            sent = time.perf_counter()
+            while True:
                 try:
                     await infer(next(tally.requests), timeout=_PATIENCE_S)
                 except grpc.RpcError:
                     tally.failures += 1
+                    if not tally.goes_on(_RETRY_S):
+                        return
+                    await asyncio.sleep(_RETRY_S)
                 else:
                     tally.answered(sent)
+                    if not tally.goes_on():
+                        return
+                    sent = time.perf_counter()
 
         await asyncio.gather(*map(keep_asking, channels))
         return tally.round()
