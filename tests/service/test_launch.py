@@ -26,6 +26,14 @@ IGNORING = (
 """A program that becomes another Python program which ignores a signal, as a shell's `&` and nohup have it."""
 
 
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """What is started here hears a hang-up, even where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @contextmanager
 def launched(
     repository: Path, home: Path, host: str = "127.0.0.1", ignored: signal.Signals | None = None, **settings: str
