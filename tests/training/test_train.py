@@ -403,7 +403,7 @@ def test_several_fits_are_one_graph_of_which_the_first_is_the_fit_alone(table):
     several = config.model_copy(update={"fit": config.fit.model_copy(update={"seeds": 3})})
     prepared = prepare(rows, config)
     device = torch.device("cpu")
-    alone, how_alone, _ = fit_network(prepared, config, device)
+    alone, _, _ = fit_network(prepared, config, device)
     shares = []
     core, how, _ = fit_network(prepare(rows, several), several, device, lambda progress: shares.append(progress.done))
     assert shares == sorted(shares)
@@ -413,7 +413,6 @@ def test_several_fits_are_one_graph_of_which_the_first_is_the_fit_alone(table):
         assert torch.equal(first.state_dict()[name], tensor)
     assert not torch.equal(first.layers[0].linear.weight, second.layers[0].linear.weight)
     assert not torch.equal(second.layers[0].linear.weight, third.layers[0].linear.weight)
-    assert how.seconds > how_alone.seconds
 
 
 def test_a_budget_is_for_all_fits_together(table):
