@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, parse_timestamp
 from service.faults import EXPECTED, brief
+from service.moments import usual_moments
 from service.tensors import Complaints, Tensor, kind_of
 
 Order: TypeAlias = list[int]
@@ -164,6 +165,9 @@ class Moments(BlockReader):
 
     def _parsed(self, texts: list[str | None], i: int, complaints: Complaints) -> NDArray[Any]:
         """Timestamps that come as text; each text is read once, however often it comes."""
+        usual = None if None in texts else usual_moments(texts)  # type: ignore[arg-type]
+        if usual is not None:
+            return usual
         micros: dict[str | None, int] = {}
         wrong: dict[str | None, str] = {}
         for text in set(texts):

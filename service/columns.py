@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,15 @@ class Columns:
     def __len__(self) -> int:
         return self._rows
 
-    def __getitem__(self, rows: slice) -> Columns:
-        return Columns([block[:, rows] for block in self.blocks])
+    def __getitem__(self, rows: slice) -> Self:
+        return type(self)([block[:, rows] for block in self.blocks])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sequence[NDArray[Any]]]) -> Self:
+        """The rows of several, one after the other."""
+        return cls(
+            parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
+        )
 
 
 class ColumnReader:

@@ -1,7 +1,8 @@
 """One run of the model for requests of every protocol.
 
 Rows of JSON are made into arrays together, and their answers are encoded together; columns are joined array by array,
-and their answers are slices of the run's. A run may hold both.
+and their answers are slices of the run's; many rows of JSON come as columns and are answered as rows. A run may hold
+all three.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from models.session import Predictions, Session
 from service.columns import Columns
 from service.encode import Encoder, NotFinite
-from service.rows import GraphInputs, Row
+from service.row_columns import JsonRows, RowColumns
+from service.rows import GraphInputs
 
-Request: TypeAlias = list[Row] | Columns
-"""What a protocol makes of a request: validated rows of JSON, or validated columns."""
+Request: TypeAlias = JsonRows | Columns
+"""What a protocol makes of a request: validated rows of JSON, the same as columns, or validated columns."""
 Outcome: TypeAlias = list[bytes] | Predictions
 """What it gets for it: the JSON of each row, or the predictions as they are."""
 
@@ -45,31 +47,32 @@ class Runner:
         Raises:
             NotFinite: the model answers a row with something that is not a number.
         """
-        if Columns in map(type, requests):
+        if any(type(request) is not list for request in requests):
             return self._any(requests)
         rows: Any = requests[0] if len(requests) == 1 else [row for rows in requests for row in rows]  # type: ignore[union-attr]
         return shares(self._encoder.rows(self._session.run(self._inputs(rows))), requests)
 
     def _any(self, requests: list[Request]) -> list[Any]:
-        """The same, where columns are among the requests: first come the rows of JSON, then the columns."""
+        """The same, where columns are among the requests: first come rows, then those to be answered in JSON."""
+        order = sorted(range(len(requests)), key=lambda i: _ORDER[type(requests[i])])
         rows = [row for request in requests if isinstance(request, list) for row in request]
         parts: list[Sequence[NDArray[Any]]] = [self._inputs.blocks(rows)] if rows else []
-        parts.extend(request.blocks for request in requests if isinstance(request, Columns))
-        blocks = parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
-        predictions = self._session.run(self._inputs.layout.inputs(blocks))
-        if not predictions.finite:
+        parts.extend(request.blocks for i in order if isinstance(request := requests[i], Columns))
+        predictions = self._session.run(self._inputs.layout.inputs(Columns.joined(parts).blocks))
+        in_json = sum(len(request) for request in requests if type(request) is not Columns)
+        encoded = self._encoder.rows(predictions[:in_json]) if in_json else []
+        if in_json < len(predictions) and not predictions.finite:
             raise NotFinite(f"the model gave an answer that is not finite, in {len(predictions)} rows")
-        encoded = self._encoder.rows(predictions[: len(rows)]) if rows else []
-        outcomes: list[Any] = []
-        next_encoded, next_row = 0, len(rows)
-        for request in requests:
-            if isinstance(request, list):
-                outcomes.append(encoded[next_encoded : next_encoded + len(request)])
-                next_encoded += len(request)
-            else:
-                outcomes.append(predictions[next_row : next_row + len(request)])
-                next_row += len(request)
+        outcomes: list[Any] = [None] * len(requests)
+        start = 0
+        for i in order:
+            stop = start + len(requests[i])
+            outcomes[i] = (predictions if type(requests[i]) is Columns else encoded)[start:stop]
+            start = stop
         return outcomes
+
+
+_ORDER: dict[type, int] = {list: 0, RowColumns: 1, Columns: 2}
 
 
 def shares(answers: Any, requests: list[Any]) -> list[Any]:

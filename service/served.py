@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
+from numpy.typing import NDArray
 
 from models.errors import RequestError
 from models.repository import StoredModel
@@ -34,6 +35,7 @@ from service.encode import Encoder, NotFinite
 from service.http import JSON, BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
 from service.metrics import Meter
 from service.pieces import LONG_BODY, pieces
+from service.row_columns import JsonRows, RowColumns
 from service.rows import GraphInputs, Row
 from service.runner import Runner, joined
 from service.settings import Settings, usable_cores
@@ -152,9 +154,7 @@ class ServedModel:
             done(self._refusal(error))
             return None
 
-    def _enqueue(
-        self, rows: list[Row], size: int, done: Callable[[Reply], None], terms: Terms, since: float
-    ) -> Waiting:
+    def _enqueue(self, rows: JsonRows, size: int, done: Callable[[Reply], None], terms: Terms, since: float) -> Waiting:
         if terms is USUAL:
             return self.batcher.enqueue(rows, lambda outcome: done(self._reply(outcome)), size=size)
         deadline = None if terms.timeout is None else since + terms.timeout
@@ -249,7 +249,12 @@ class ServedModel:
         return reply
 
     def _ask_rows(
-        self, rows: list[Row], size: int, done: Callable[[Reply], None], terms: Terms, since: float
+        self,
+        rows: JsonRows,
+        size: int,
+        done: Callable[[Reply], None],
+        terms: Terms,
+        since: float,
     ) -> Waiting | None:
         try:
             return self._enqueue(rows, size, done, terms, since)
@@ -257,19 +262,23 @@ class ServedModel:
             done(self._refusal(error))
             return None
 
-    async def _read_long(self, body: bytes) -> list[Row]:
+    async def _read_long(self, body: bytes) -> JsonRows:
         """The same as :meth:`read`, with pauses."""
-        rows: list[Row] = []
+        parts: list[Sequence[NDArray[Any]]] = []
+        count = 0
         try:
             for piece in pieces(body):
-                rows += self.decoder.rows(piece)
-                if len(rows) > self.decoder.max_rows:
+                part = self.decoder.read(piece)
+                count += len(part)
+                if count > self.decoder.max_rows:
                     break
+                parts.append(self.inputs.blocks(part) if isinstance(part, list) else part.blocks)
                 await asyncio.sleep(0)
         except RequestError:
-            rows = []
-        if not 0 < len(rows) <= self.decoder.max_rows:
+            count = 0
+        if not 0 < count <= self.decoder.max_rows:
             return self.read(body)  # as one, which knows what to say
+        rows = RowColumns.joined(parts)
         self._count_unseen(rows)
         return rows
 
@@ -314,18 +323,18 @@ class ServedModel:
             if watch is not None:
                 watch.cancel()
 
-    def read(self, body: bytes) -> list[Row]:
+    def read(self, body: bytes) -> JsonRows:
         """The rows of a request's body, counting levels that training never saw.
 
         Raises:
             RequestError: the body breaks a rule.
         """
-        rows = self.decoder.rows(body)
+        rows = self.decoder.read(body)
         self._count_unseen(rows)
         return rows
 
-    def _count_unseen(self, rows: list[Row]) -> None:
-        unseen = self.decoder.unseen(rows)
+    def _count_unseen(self, rows: JsonRows) -> None:
+        unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self.columns.unseen(rows)
         if unseen:
             self.meter.unseen(unseen)
 

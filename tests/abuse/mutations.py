@@ -174,6 +174,48 @@ def bodies(draw: st.DrawFn) -> bytes:
     return text.encode(errors="surrogatepass")
 
 
+_usual_dates = st.sampled_from([*_DATES * 6, "2013-02-30", "1900-02-29", "0000-01-01", "2O13-07-01", "2013/07/01"])
+_usual_clocks = st.sampled_from([
+    *("T00:00:00Z", "T08:30:00Z", "T23:59:59Z") * 20,
+    "T24:00:00Z", "T23:60:00Z", "T23:59:60Z", "t08:30:00Z", "T08:30:00z", "T08-30-00Z", "T08:30:000", "T08:30Z", "",
+])  # fmt: skip
+_usual = {
+    **_right,
+    "number": st.sampled_from(["0", "-0", "3", "3.0", "-2.50", "5e-1", "1E+2", "9007199254740991", "1e-400"]),
+    "integer": st.integers(-9, 9).map(str) | st.sampled_from(["3.0", "-0", "1E2", "9007199254740991"]),
+    "category": st.sampled_from([f'"{text}"' for text in [*_PLAIN, "é"]]),
+    "timestamp": st.tuples(_usual_dates, _usual_clocks).map(lambda parts: f'"{"".join(parts)}"'),
+    "line": st.sampled_from(['"7"', "7", "12", "-0", "0", str(2**63), '""', '"x"']),
+}
+_usual_values = st.tuples(*(_usual["line" if column.whole_levels else column.kind] for column in SIGNATURE.columns))
+
+
+@st.composite
+def usual_bodies(draw: st.DrawFn) -> bytes:
+    """Bodies whose rows all hold every column and no escape, or all but one of them."""
+    table = [
+        [[f'"{name}"', value] for name, value in zip(SIGNATURE.names, draw(_usual_values), strict=True)]
+        for _ in range(draw(st.integers(1, MAX_ROWS)))
+    ]
+    row = draw(st.sampled_from(table))
+    pair = row[draw(_columns)]
+    match draw(st.integers(0, 15)):
+        case 0 | 1 | 2:
+            pair[1] = draw(_near)
+        case 3 | 4 | 5:
+            pair[1] = "null"
+        case 6:
+            row.append(list(pair))
+        case 7:
+            row.remove(pair)
+        case 8:
+            row.reverse()
+        case 9:
+            pair[0] = '"x"'
+    inside = ",".join(f"{{{','.join(f'{key}:{value}' for key, value in row)}}}" for row in table)
+    return f'{{"rows":[{inside}]}}'.encode(errors="surrogatepass")
+
+
 class Edit(NamedTuple):
     """Some bytes in place of some others; ``None`` stands for those that were there, twice."""
 

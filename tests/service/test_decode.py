@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from service.decode import Decoder
+from service.row_columns import MANY_ROWS, RowColumns
 from service.rows import GraphInputs, Row
 from tests import handmade
 from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows, with_value
@@ -154,3 +155,33 @@ def test_whatever_a_row_holds_it_is_read_or_refused_with_a_path(row: dict[str, o
 def test_whatever_the_bytes_they_are_read_or_refused(body: bytes) -> None:
     got = outcome(body)
     assert got.status == 400 if isinstance(got, RequestError) else len(got) == 1
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=lambda payload: payload.name)
+def test_many_rows_are_refused_in_the_same_words(payload: Payload) -> None:
+    decoder = Decoder(handmade.BINARY, max_rows=4096, many_rows=0)
+    with pytest.raises(RequestError) as caught:
+        decoder.read(payload.body)
+    assert str(caught.value) == str(refusal(payload.body))
+
+
+def test_a_body_of_many_rows_is_read_by_columns() -> None:
+    many = DECODER.read(rows(*[ROW] * MANY_ROWS))
+    assert isinstance(many, RowColumns)
+    few = DECODER.read(rows(*[ROW] * (MANY_ROWS - 1)))
+    assert isinstance(few, list)
+    blocks = GraphInputs(handmade.BINARY).blocks([*few, few[0]])
+    assert all(map(np.array_equal, many.blocks, blocks))
+    assert [block.dtype for block in many.blocks] == [block.dtype for block in blocks]
+
+
+@pytest.mark.parametrize("kind", ["number", "category", "timestamp"])
+def test_a_model_of_one_column_reads_many_rows(kind: str) -> None:
+    signature = Signature(task="regression", target="y", columns=(Column(name="only", kind=kind, nullable=False),))
+    value = {"number": 2, "category": "a", "timestamp": "2013-07-01T08:30:00Z"}[kind]
+    body = rows(*[{"only": value}] * 20, {"only": None})
+    decoder = Decoder(signature, max_rows=100)
+    many = decoder.read(body)
+    assert isinstance(many, RowColumns)
+    (right,) = GraphInputs(signature).blocks(decoder.rows(body))
+    np.testing.assert_array_equal(many.blocks[0], right)

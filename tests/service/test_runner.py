@@ -22,6 +22,7 @@ from service.batcher import QueueFull
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
+from service.row_columns import RowColumns
 from service.rows import GraphInputs
 from service.runner import Runner
 from service.served import NoAnswer, Reply, ServedModel
@@ -37,6 +38,7 @@ Row = dict[str, Any]
 ENCODER = Encoder("any", 1, SIGNATURE)
 RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), GraphInputs(SIGNATURE), ENCODER)
 DECODER = Decoder(SIGNATURE, 100)
+MANY = Decoder(SIGNATURE, 100, many_rows=0)
 READER = ColumnReader(SIGNATURE, 100)
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -44,7 +46,7 @@ MOMENTS = st.datetimes().map(lambda moment: moment.isoformat())
 ROWS = st.lists(
     st.fixed_dictionaries({
         "distance": st.none() | NUMBERS,
-        "stops": st.none() | st.integers(-(2**53), 2**53),
+        "stops": st.none() | st.integers(-(2**53) + 1, 2**53 - 1),
         "night": st.none() | st.booleans(),
         "carrier": st.none() | st.sampled_from(["UA", "AA", "9E", "never seen", "é"]),
         "departs": st.none() | MOMENTS,
@@ -58,6 +60,13 @@ ROWS = st.lists(
 
 def of_json(rows: list[Row]) -> list[Row]:
     return DECODER.rows(json.dumps({"rows": rows}).encode())
+
+
+def of_much_json(rows: list[Row]) -> RowColumns:
+    whole = [dict.fromkeys(SIGNATURE.names) | row for row in rows]
+    many = MANY.read(json.dumps({"rows": whole}, ensure_ascii=False).encode())
+    assert isinstance(many, RowColumns)
+    return many
 
 
 def of_tensors(rows: list[Row]) -> Columns:
@@ -77,20 +86,31 @@ def close(encoded: list[bytes], predictions: Predictions) -> None:
 def test_the_same_rows_get_the_same_bits_in_json_and_in_columns(rows: list[Row]) -> None:
     (encoded,), (predictions,) = RUN([of_json(rows)]), RUN([of_tensors(rows)])
     assert ENCODER.rows(predictions) == encoded
+    assert RUN([of_much_json(rows)]) == [encoded]
+
+
+FORMS: list[Callable[[list[Row]], Any]] = [of_json, of_much_json, of_tensors]
 
 
 @settings(database=None, deadline=None)
-@given(st.lists(st.tuples(ROWS, st.booleans()), min_size=1, max_size=6))
-def test_a_run_of_both_answers_each_request_as_it_is_answered_alone(requests: list[tuple[list[Row], bool]]) -> None:
-    mixed = RUN([of_json(rows) if in_json else of_tensors(rows) for rows, in_json in requests])
+@given(st.lists(st.tuples(ROWS, st.sampled_from(FORMS)), min_size=1, max_size=6))
+def test_a_run_of_all_forms_answers_each_request_as_it_is_answered_alone(
+    requests: list[tuple[list[Row], Callable[[list[Row]], Any]]],
+) -> None:
+    mixed = RUN([form(rows) for rows, form in requests])
     in_rows = RUN([of_json(rows) for rows, _ in requests])
-    for outcome, same, (rows, in_json) in zip(mixed, in_rows, requests, strict=True):
-        if in_json:
-            assert len(outcome) == len(rows)
-            close(outcome, RUN([of_tensors(rows)])[0])
-        else:
+    for outcome, same, (rows, form) in zip(mixed, in_rows, requests, strict=True):
+        assert len(outcome) == len(rows)
+        if form is of_tensors:
             close(same, outcome)
-            assert len(outcome) == len(rows)
+        else:
+            close(outcome, RUN([of_tensors(rows)])[0])
+
+
+def test_a_part_of_many_rows_is_answered_in_json() -> None:
+    rows = [{**ROW, "distance": float(i), "line": None, "Größe": None} for i in range(5)]
+    whole = of_much_json(rows)
+    assert RUN([whole[1:4]])[0] == RUN([whole])[0][1:4]
 
 
 @settings(database=None, deadline=None)

@@ -1,0 +1,171 @@
+"""Many rows of JSON read at once, column by column: the quick way of a body that is as usual.
+
+To check rows one value at a time takes as long as parsing them twice over. What the rules ask is soon told of a whole
+column, though: the set of its values' types, and its largest number. So this reads a body that breaks no rule, has
+every column in every row, and writes no escapes. Of any other it says nothing: :class:`service.decode.Decoder`, which
+knows all the rules, reads that one again. For a few rows the arrays take longer than they save.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from models.values import EXACT_WHOLE, parse_timestamp
+from service.columns import Columns
+from service.moments import usual_moments
+from service.rows import Layout, Row, values_of
+
+MANY_ROWS = 8
+"""Rows from which this way is quicker: 64 rows of 20 columns take 370 us instead of 580, 4 rows as long as before."""
+
+Values: TypeAlias = tuple[Any, ...]
+"""A column's values, as the parser gives them."""
+
+_NULL = type(None)
+_TYPES: dict[str, frozenset[type]] = {
+    "number": frozenset({float, int, _NULL}),
+    "integer": frozenset({float, int, _NULL}),
+    "boolean": frozenset({bool, _NULL}),
+    "category": frozenset({str, _NULL}),
+    "timestamp": frozenset({str, _NULL}),
+}
+
+
+class RowColumns(Columns):
+    """The rows of a JSON body as columns in the graph's types. Their answer is the JSON of each row."""
+
+    __slots__ = ()
+
+
+JsonRows: TypeAlias = list[Row] | RowColumns
+"""What is made of a body of rows: one by one of a few, columns of many."""
+
+
+class Unusual(ValueError):
+    """A body that this way does not read; it may still be a good one."""
+
+
+class RowColumnReader:
+    """Reads bodies of many rows for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._max_rows = max_rows
+        blocks = Layout(signature).blocks
+        self._width = len(signature.columns)
+        self._values = values_of([column.name for columns in blocks for column in columns])
+        self._blocks = [_reader_of(columns) for columns in blocks]
+
+    def __call__(self, body: bytes) -> RowColumns:
+        """The rows of a body.
+
+        Raises:
+            Unusual: they break a rule, or may.
+        """
+        try:
+            content = orjson.loads(body)
+            rows = content["rows"]
+            lines = list(zip(*map(self._values, rows), strict=True))
+            if len(content) != 1 or type(rows) is not list or set(map(len, rows)) != {self._width}:
+                raise Unusual
+            if len(rows) > self._max_rows:
+                raise Unusual
+            blocks, texts, start = [], 0, 0
+            for block in self._blocks:
+                stop = start + len(block.columns)
+                block_texts, values = block(lines[start:stop])
+                blocks.append(values[:, :, None])
+                texts += block_texts
+                start = stop
+        except (ValueError, TypeError, KeyError) as error:  # orjson's own error is a ValueError
+            raise Unusual from error
+        # the parser keeps the last of two equal keys; then more texts were sent than it gave
+        if b"\\" in body or body.count(b'"') != 2 * (1 + self._width * len(rows) + texts):
+            raise Unusual
+        return RowColumns(blocks)
+
+
+class _Block:
+    """The columns of one dtype. Calling it gives how many texts came in them, and ``[columns, rows]``."""
+
+    def __init__(self, columns: list[Column]) -> None:
+        self.columns = columns
+        self._types = [_TYPES[column.kind] | ({int} if column.whole_levels else set()) for column in columns]
+
+    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
+        raise NotImplementedError
+
+    def _types_of(self, lines: list[Values]) -> list[set[type]]:
+        """The types of each column's values, which are those that its kind may have."""
+        found = [set(map(type, values)) for values in lines]
+        if not all(map(frozenset.issuperset, self._types, found)):
+            raise Unusual
+        return found
+
+
+class _Numbers(_Block):
+    """Numbers, integers and booleans."""
+
+    def __init__(self, columns: list[Column]) -> None:
+        super().__init__(columns)
+        self._wholes = [i for i, column in enumerate(columns) if column.kind == "integer"]
+
+    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
+        self._types_of(lines)
+        block = np.array(lines, np.float64)  # None becomes NaN
+        if not np.fmax.reduce(np.abs(block), axis=None, initial=0.0) < EXACT_WHOLE:
+            raise Unusual
+        if self._wholes:
+            wholes = block[self._wholes]
+            if np.count_nonzero(np.floor(wholes) < wholes):
+                raise Unusual
+        return 0, block
+
+
+class _Texts(_Block):
+    """Categories."""
+
+    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
+        texts = 0
+        block: list[Sequence[str]] = []
+        for values, types in zip(lines, self._types_of(lines), strict=True):
+            texts += len(values)
+            if len(types) > 1 or str not in types:
+                texts -= sum(type(value) is not str for value in values)
+                block.append([str(value) if type(value) is int else value or MISSING_STRING for value in values])
+            else:
+                block.append(values)
+        return texts, np.array(block, object)
+
+
+class _Moments(_Block):
+    """Timestamps."""
+
+    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
+        texts = 0
+        block = np.empty((len(lines), len(lines[0])), np.int64)
+        for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
+            texts += len(values) - (values.count(None) if _NULL in types else 0)
+            micros = None if _NULL in types else usual_moments(values)
+            block[i] = list(map(_micros, values)) if micros is None else micros
+        return texts, block
+
+
+def _micros(text: str | None) -> int:
+    return MISSING_TIMESTAMP if text is None else parse_timestamp(text)
+
+
+def _reader_of(columns: list[Column]) -> _Block:
+    if columns[0].kind == "category":
+        return _Texts(columns)
+    return _Moments(columns) if columns[0].kind == "timestamp" else _Numbers(columns)
