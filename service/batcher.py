@@ -85,7 +85,8 @@ class DeadlineExceeded(RequestError):
 
 
 Run: TypeAlias = Callable[[list[Any]], Sequence[Any]]
-"""Answers the rows of several requests at once: an outcome for each request, in their order."""
+"""Answers the rows of several requests at once: an outcome for each request, in their order. One that turns out to hold
+no rows has a :class:`RequestError` for its outcome."""
 Join: TypeAlias = Callable[[list[Any]], Any]
 """Makes one outcome of those of a request that was cut, in the order of its rows."""
 
@@ -336,14 +337,26 @@ class Batcher:
             except Exception:
                 logger.exception("an answer could not be handed out")
         # what the loop does between two runs counts, too
-        self._pace.learn(run.rows, seconds, finish - (started if self._last_finish is None else self._last_finish))
+        cycle_seconds = finish - (started if self._last_finish is None else self._last_finish)
         self._last_finish = finish if self._queue else None
         self._busy = False
         if self._queue and not self._due:
             self._due = True
             self._loop.call_soon(self._start)
+        self._learn(run, outcomes, started, seconds, cycle_seconds)
+
+    def _learn(self, run: Taken, outcomes: Sequence[Any], started: float, seconds: float, cycle_seconds: float) -> None:
+        """Keep and report what a run tells; what it found to be no rows was not run."""
+        items, rows = run.items, run.rows
+        if any(isinstance(outcome, RequestError) for outcome in outcomes):
+            ran = [i for i, outcome in enumerate(outcomes) if not isinstance(outcome, RequestError)]
+            items = [items[i] for i in ran]
+            rows = sum(len(run.requests[i]) for i in ran)
+        if not rows:
+            return
+        self._pace.learn(rows, seconds, cycle_seconds)
         if self._report is not None:
-            self._report(RunReport(run.rows, seconds, [started - item.since for item in run.items]))
+            self._report(RunReport(rows, seconds, [started - item.since for item in items]))
 
     def _take_part(self, item: Waiting, outcome: Any) -> None:
         """Keep the answers to a part of a request, until it has them all; when a part fails, it all does."""

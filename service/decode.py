@@ -40,7 +40,7 @@ from service.faults import (
     too_many_rows,
     unknown_column,
 )
-from service.row_columns import MANY_ROWS, JsonRows, RowColumnReader, Unusual
+from service.row_columns import MANY_ROWS, JsonRows, RowColumnReader, RowColumns, Unusual
 from service.rows import Row, body_type, row_type, values_of
 
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
@@ -87,10 +87,18 @@ class Decoder:
             if len(body) > _SMALL:
                 self._weigh(body)
             try:
-                return self._row_columns(body)
+                return self._row_columns([body])
             except Unusual:
                 pass  # the long way knows all of the rules
         return self.rows(body)
+
+    def together(self, bodies: list[bytes]) -> RowColumns:
+        """The rows of several bodies, none of them large, one after the other.
+
+        Raises:
+            Unusual: they have to be read one by one; some of them may break a rule.
+        """
+        return self._row_columns(bodies)
 
     def rows(self, body: bytes) -> list[Row]:
         """The same, row by row."""

@@ -9,6 +9,7 @@ knows all the rules, reads that one again. For a few rows the arrays take longer
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,19 +67,22 @@ class RowColumnReader:
         self._values = values_of([column.name for columns in blocks for column in columns])
         self._blocks = [_reader_of(columns) for columns in blocks]
 
-    def __call__(self, body: bytes) -> RowColumns:
-        """The rows of a body.
+    def __call__(self, bodies: list[bytes]) -> RowColumns:
+        """The rows of some bodies, one after the other.
 
         Raises:
             Unusual: they break a rule, or may.
         """
         try:
-            content = orjson.loads(body)
-            rows = content["rows"]
-            lines = list(zip(*map(self._values, rows), strict=True))
-            if len(content) != 1 or type(rows) is not list or set(map(len, rows)) != {self._width}:
+            contents = list(map(orjson.loads, bodies))
+            tables = [content["rows"] for content in contents]
+            if set(map(len, contents)) != {1} or set(map(type, tables)) != {list}:
                 raise Unusual
-            if len(rows) > self._max_rows:
+            if max(map(len, tables)) > self._max_rows:
+                raise Unusual
+            rows = tables[0] if len(tables) == 1 else list(chain.from_iterable(tables))
+            lines = list(zip(*map(self._values, rows), strict=True))
+            if set(map(len, rows)) != {self._width}:
                 raise Unusual
             blocks, texts, start = [], 0, 0
             for block in self._blocks:
@@ -90,7 +94,8 @@ class RowColumnReader:
         except (ValueError, TypeError, KeyError) as error:  # orjson's own error is a ValueError
             raise Unusual from error
         # the parser keeps the last of two equal keys; then more texts were sent than it gave
-        if b"\\" in body or body.count(b'"') != 2 * (1 + self._width * len(rows) + texts):
+        quotes = 2 * (len(bodies) + self._width * len(rows) + texts)
+        if sum(body.count(b'"') for body in bodies) != quotes or any(b"\\" in body for body in bodies):
             raise Unusual
         return RowColumns(blocks)
 

@@ -1,8 +1,8 @@
 """One run of the model for requests of every protocol.
 
 Rows of JSON are made into arrays together, and their answers are encoded together; columns are joined array by array,
-and their answers are slices of the run's; many rows of JSON come as columns and are answered as rows. A run may hold
-all three.
+and their answers are slices of the run's; many rows of JSON come as columns and are answered as rows. Single rows come
+unread. A run may hold all of them.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.errors import RequestError
 from models.session import Predictions, Session
 from service.columns import Columns
 from service.encode import Encoder, NotFinite
+from service.reading import OneRow, RowsReader
 from service.row_columns import JsonRows, RowColumns
 from service.rows import GraphInputs
 
-Request: TypeAlias = JsonRows | Columns
-"""What a protocol makes of a request: validated rows of JSON, the same as columns, or validated columns."""
-Outcome: TypeAlias = list[bytes] | Predictions
-"""What it gets for it: the JSON of each row, or the predictions as they are."""
+Request: TypeAlias = OneRow | JsonRows | Columns
+"""What a protocol makes of a request: an unread row, validated rows of JSON, the same as columns, or other columns."""
+Outcome: TypeAlias = list[bytes] | Predictions | RequestError
+"""What it gets for it: the JSON of each row, the predictions as they are, or what is wrong with an unread row."""
 
 
 class Runner:
@@ -33,12 +35,14 @@ class Runner:
     Args:
         session: the model's.
         inputs: makes the graph's inputs of rows.
+        reader: reads the rows that come unread.
         encoder: writes the answers to rows.
     """
 
-    def __init__(self, session: Session, inputs: GraphInputs, encoder: Encoder) -> None:
+    def __init__(self, session: Session, inputs: GraphInputs, reader: RowsReader, encoder: Encoder) -> None:
         self._session = session
         self._inputs = inputs
+        self._reader = reader
         self._encoder = encoder
 
     def __call__(self, requests: list[Request]) -> list[Any]:
@@ -46,13 +50,47 @@ class Runner:
 
         Raises:
             NotFinite: the model answers a row with something that is not a number.
+            RequestError: the only request breaks a rule.
         """
+        if len(requests) == 1:
+            return [self._alone(requests[0])]
+        kinds = set(map(type, requests))
+        if OneRow not in kinds:
+            return self._read(requests)
+        if len(kinds) == 1:
+            columns = self._reader.together([request.body for request in requests])  # type: ignore[union-attr]
+            if columns is not None:
+                return shares(self._in_json(self._inputs.layout.inputs(columns.blocks)), requests)
+        read = list(map(self._one_by_one, requests))
+        rows = [request for request in read if not isinstance(request, RequestError)]
+        outcomes = iter(self._read(rows) if rows else ())
+        return [request if isinstance(request, RequestError) else next(outcomes) for request in read]
+
+    def _alone(self, request: Request) -> Outcome:
+        rows = self._reader.read_one(request.body) if type(request) is OneRow else request
+        if type(rows) is list:
+            return self._in_json(self._inputs(rows))
+        outcome: Outcome = self._any([rows])[0]  # type: ignore[list-item]
+        return outcome
+
+    def _one_by_one(self, request: Request) -> JsonRows | Columns | RequestError:
+        if not isinstance(request, OneRow):
+            return request
+        try:
+            return self._reader.read_one(request.body)
+        except RequestError as refusal:
+            return refusal
+
+    def _read(self, requests: list[Any]) -> list[Any]:
+        """The outcome of each request that has been read."""
         if any(type(request) is not list for request in requests):
             return self._any(requests)
-        rows: Any = requests[0] if len(requests) == 1 else [row for rows in requests for row in rows]  # type: ignore[union-attr]
-        return shares(self._encoder.rows(self._session.run(self._inputs(rows))), requests)
+        return shares(self._in_json(self._inputs([row for rows in requests for row in rows])), requests)
 
-    def _any(self, requests: list[Request]) -> list[Any]:
+    def _in_json(self, inputs: dict[str, NDArray[Any]]) -> list[bytes]:
+        return self._encoder.rows(self._session.run(inputs))
+
+    def _any(self, requests: list[JsonRows | Columns]) -> list[Any]:
         """The same, where columns are among the requests: first come rows, then those to be answered in JSON."""
         order = sorted(range(len(requests)), key=lambda i: _ORDER[type(requests[i])])
         rows = [row for request in requests if isinstance(request, list) for row in request]

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
 import orjson
-from numpy.typing import NDArray
 
 from models.errors import RequestError
 from models.repository import StoredModel
@@ -30,12 +29,12 @@ from service.batcher import (
     Waiting,
 )
 from service.columns import ColumnReader, Columns
-from service.decode import Decoder
 from service.encode import Encoder, NotFinite
 from service.http import JSON, BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
 from service.metrics import Meter
-from service.pieces import LONG_BODY, pieces
-from service.row_columns import JsonRows, RowColumns
+from service.pieces import LONG_BODY
+from service.reading import OneRow, RowsReader
+from service.row_columns import JsonRows
 from service.rows import GraphInputs, Row
 from service.runner import Runner, joined
 from service.settings import Settings, usable_cores
@@ -84,7 +83,6 @@ class ServedModel:
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
         self.has_second_core = usable_cores() > settings.workers
-        self.decoder = Decoder(self.signature, settings.max_rows)
         self.columns = ColumnReader(self.signature, settings.max_rows)
         self.inputs = GraphInputs(self.signature)
         self.encoder = Encoder(self.name, self.version, self.signature)
@@ -101,6 +99,7 @@ class ServedModel:
             "example": self.example,
         }
         self.meter = Meter(self.name)
+        self.reader = RowsReader(self.signature, settings.max_rows, self.meter)
         self.bodies = BodyReader()
         self._batcher: Batcher | None = None
 
@@ -113,8 +112,8 @@ class ServedModel:
         """
         session = Session.of(stored, device)
         session.warm_up()
-        run = Runner(session, self.inputs, self.encoder)
-        row = self.decoder.rows(orjson.dumps(self.example))
+        run = Runner(session, self.inputs, self.reader, self.encoder)
+        row = self.reader.decoder.rows(orjson.dumps(self.example))
         apart = self.has_second_core or session.provider != "CPUExecutionProvider"  # a GPU leaves the core to the loop
         self._batcher = Batcher(
             run,
@@ -149,12 +148,14 @@ class ServedModel:
         """
         try:
             self.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            return self._enqueue(self.read(body), len(body), done, terms, since)
+            return self._enqueue(self.reader.begin(body), len(body), done, terms, since)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             done(self._refusal(error))
             return None
 
-    def _enqueue(self, rows: JsonRows, size: int, done: Callable[[Reply], None], terms: Terms, since: float) -> Waiting:
+    def _enqueue(
+        self, rows: JsonRows | OneRow, size: int, done: Callable[[Reply], None], terms: Terms, since: float
+    ) -> Waiting:
         if terms is USUAL:
             return self.batcher.enqueue(rows, lambda outcome: done(self._reply(outcome)), size=size)
         deadline = None if terms.timeout is None else since + terms.timeout
@@ -241,7 +242,7 @@ class ServedModel:
         if len(body) > LONG_BODY:
             try:
                 self.batcher.admit(size=len(body))
-                rows = await self._read_long(body)
+                rows = await self.reader.read_long(body)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 return self._refusal(error)
             ask = partial(self._ask_rows, rows, len(body), terms=terms, since=since)
@@ -250,7 +251,7 @@ class ServedModel:
 
     def _ask_rows(
         self,
-        rows: JsonRows,
+        rows: JsonRows | OneRow,
         size: int,
         done: Callable[[Reply], None],
         terms: Terms,
@@ -261,26 +262,6 @@ class ServedModel:
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             done(self._refusal(error))
             return None
-
-    async def _read_long(self, body: bytes) -> JsonRows:
-        """The same as :meth:`read`, with pauses."""
-        parts: list[Sequence[NDArray[Any]]] = []
-        count = 0
-        try:
-            for piece in pieces(body):
-                part = self.decoder.read(piece)
-                count += len(part)
-                if count > self.decoder.max_rows:
-                    break
-                parts.append(self.inputs.blocks(part) if isinstance(part, list) else part.blocks)
-                await asyncio.sleep(0)
-        except RequestError:
-            count = 0
-        if not 0 < count <= self.decoder.max_rows:
-            return self.read(body)  # as one, which knows what to say
-        rows = RowColumns.joined(parts)
-        self._count_unseen(rows)
-        return rows
 
     async def answer_columns(
         self,
@@ -323,23 +304,8 @@ class ServedModel:
             if watch is not None:
                 watch.cancel()
 
-    def read(self, body: bytes) -> JsonRows:
-        """The rows of a request's body, counting levels that training never saw.
-
-        Raises:
-            RequestError: the body breaks a rule.
-        """
-        rows = self.decoder.read(body)
-        self._count_unseen(rows)
-        return rows
-
-    def _count_unseen(self, rows: JsonRows) -> None:
-        unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self.columns.unseen(rows)
-        if unseen:
-            self.meter.unseen(unseen)
-
     def _reply(self, outcome: Any) -> Reply:
-        """What is told of rows that were run, or waited until their deadline."""
+        """What is told of rows that were run, were none, or waited until their deadline."""
         if not isinstance(outcome, Exception):
             return Reply(200, self.encoder.answer(outcome))
         error = self._outcome(outcome)
@@ -364,8 +330,8 @@ class ServedModel:
         """What is told of columns that were run: what the run gave, or an exception that may be shown."""
         if not isinstance(outcome, Exception):
             return outcome
-        if isinstance(outcome, DeadlineExceeded):
-            self.meter.late()
+        if isinstance(outcome, RequestError):
+            self._count_refusal(outcome)
             return outcome
         if isinstance(outcome, NotFinite):
             logger.error("%s:%d: %s", self.name, self.version, outcome)

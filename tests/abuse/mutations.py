@@ -191,11 +191,11 @@ _usual_values = st.tuples(*(_usual["line" if column.whole_levels else column.kin
 
 
 @st.composite
-def usual_bodies(draw: st.DrawFn) -> bytes:
+def usual_bodies(draw: st.DrawFn, max_rows: int = MAX_ROWS) -> bytes:
     """Bodies whose rows all hold every column and no escape, or all but one of them."""
     table = [
         [[f'"{name}"', value] for name, value in zip(SIGNATURE.names, draw(_usual_values), strict=True)]
-        for _ in range(draw(st.integers(1, MAX_ROWS)))
+        for _ in range(draw(st.integers(1, max_rows)))
     ]
     row = draw(st.sampled_from(table))
     pair = row[draw(_columns)]

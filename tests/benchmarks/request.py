@@ -47,8 +47,8 @@ def steps(
     ]
     requests = [head + b"\r\n\r\n" + body for head, body in zip(heads, bodies, strict=True)]
     common = [(b"date", b"Tue, 24 Nov 2026 00:00:00 GMT"), (b"server", b"uvicorn")]
-    decoded = [row for body in bodies for row in served.decoder.rows(body)]
-    inputs = served.inputs(decoded)
+    reader = served.reader
+    inputs = served.inputs([row for body in bodies for row in reader.read(body)])
     predictions = session.run(inputs)
     encoded = served.encoder.rows(predictions)
     batcher = Batcher(lambda requests: shares(encoded, requests), thread)
@@ -57,6 +57,10 @@ def steps(
     def look_up() -> None:
         for request in requests:
             lane.look_up(request[: request.find(b"\r\n\r\n", 0, 1024)])
+
+    def read() -> None:
+        if reader.together(bodies) is None:  # there are few
+            served.inputs([row for body in bodies for row in reader.read(body)])
 
     async def gather() -> None:
         settled = asyncio.Event()
@@ -67,8 +71,8 @@ def steps(
             if len(told) == rows:
                 settled.set()
 
-        for row in decoded:
-            batcher.enqueue([row], tell)
+        for body in bodies:
+            batcher.enqueue(reader.begin(body), tell)
         await settled.wait()
 
     def count() -> None:
@@ -77,10 +81,8 @@ def steps(
 
     return {
         "find the head among the known": look_up,
-        "decode and validate": lambda: [served.decoder.rows(body) for body in bodies],
-        "count levels never seen": lambda: [served.decoder.unseen([row]) for row in decoded],
         "gather, and hand out the answers": gather,
-        "make the graph's inputs": lambda: served.inputs(decoded),
+        "read and validate the rows, into the graph's inputs": read,
         "run the graph": lambda: session._session.run(outputs, inputs),
         "encode the rows": lambda: served.encoder.rows(predictions),
         "write the answers": lambda: [

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import service.pace
+from models.errors import RequestError
 from service.batcher import Batcher, QueueFull, RunReport, run_apart
 
 LONG = 1.0
@@ -230,6 +231,22 @@ def test_every_run_is_reported_once_with_the_wait_of_each_request() -> None:
             await asyncio.gather(*map(batcher.submit, ([1], [2, 2], [3, 3], [4, 4], [5, 5])))
         assert [(report.rows, len(report.waits)) for report in reports] == [(7, 4), (2, 1)]
         assert all(report.seconds > 0 and min(report.waits) >= 0 for report in reports)
+
+    asyncio.run(scenario())
+
+
+def test_what_a_run_finds_to_be_no_rows_is_not_reported() -> None:
+    def run(requests: list[list[int]]) -> list[Any]:
+        return [RequestError("no rows") if rows == [0] else rows for rows in requests]
+
+    async def scenario() -> None:
+        reports: list[RunReport] = []
+        with ThreadPoolExecutor(1) as thread:
+            batcher = Batcher(run, thread, report=reports.append)
+            mixed = await asyncio.gather(*map(batcher.submit, ([1], [0], [2, 2])), return_exceptions=True)
+            (alone,) = await asyncio.gather(batcher.submit([0]), return_exceptions=True)
+        assert [type(outcome) for outcome in [*mixed, alone]] == [list, RequestError, list, RequestError]
+        assert [(report.rows, len(report.waits)) for report in reports] == [(3, 2)]
 
     asyncio.run(scenario())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
@@ -22,21 +22,24 @@ from service.batcher import QueueFull
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
 from service.encode import Encoder, NotFinite
-from service.row_columns import RowColumns
+from service.metrics import Meter
+from service.reading import OneRow, RowsReader
+from service.row_columns import MANY_ROWS, RowColumns
 from service.rows import GraphInputs
 from service.runner import Runner
 from service.served import NoAnswer, Reply, ServedModel
 from service.serving import Serving
 from service.settings import Settings
 from tests import handmade
-from tests.abuse.mutations import SIGNATURE
+from tests.abuse.mutations import SIGNATURE, usual_bodies
 from tests.abuse.slow_model import publish_slow
 from tests.service.hostile_payloads import ROW
 from tests.service.tensors import tensors
 
 Row = dict[str, Any]
 ENCODER = Encoder("any", 1, SIGNATURE)
-RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), GraphInputs(SIGNATURE), ENCODER)
+READING = RowsReader(SIGNATURE, 100, Meter("any"))
+RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), GraphInputs(SIGNATURE), READING, ENCODER)
 DECODER = Decoder(SIGNATURE, 100)
 MANY = Decoder(SIGNATURE, 100, many_rows=0)
 READER = ColumnReader(SIGNATURE, 100)
@@ -81,6 +84,12 @@ def close(encoded: list[bytes], predictions: Predictions) -> None:
     assert np.abs(probabilities - predictions.probabilities).max() <= 1e-6
 
 
+def probabilities_of(encoded: list[bytes]) -> Predictions:
+    """Predictions that say what an answer in JSON says."""
+    said = [json.loads(row) for row in encoded]
+    return Predictions([row["label"] for row in said], np.array([list(row["probabilities"].values()) for row in said]))
+
+
 @settings(database=None, deadline=None)
 @given(ROWS)
 def test_the_same_rows_get_the_same_bits_in_json_and_in_columns(rows: list[Row]) -> None:
@@ -113,6 +122,29 @@ def test_a_part_of_many_rows_is_answered_in_json() -> None:
     assert RUN([whole[1:4]])[0] == RUN([whole])[0][1:4]
 
 
+@settings(database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(usual_bodies(max_rows=1), min_size=MANY_ROWS, max_size=2 * MANY_ROWS))
+def test_rows_that_come_unread_are_answered_or_refused_as_each_is_alone(bodies: list[bytes]) -> None:
+    outcomes = RUN([OneRow(body) for body in bodies])
+    for body, outcome in zip(bodies, outcomes, strict=True):
+        if isinstance(outcome, RequestError):
+            with pytest.raises(RequestError) as alone:
+                DECODER.rows(body)
+            assert (outcome.status, str(outcome)) == (alone.value.status, str(alone.value))
+        else:
+            assert len(outcome) == 1
+            close(outcome, probabilities_of(RUN([DECODER.rows(body)])[0]))
+
+
+def test_unread_rows_as_usual_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {**ROW, "line": None, "Größe": None}
+    content = [{"rows": [{**row, "distance": float(i)}]} for i in range(MANY_ROWS)]
+    bodies = [json.dumps(one, ensure_ascii=False).encode() for one in content]
+    right = RUN([DECODER.rows(body) for body in bodies])
+    monkeypatch.setattr(Decoder, "rows", None)  # what reads one by one
+    assert RUN([OneRow(body) for body in bodies]) == right
+
+
 @settings(database=None, deadline=None)
 @given(ROWS, ROWS)
 def test_in_a_run_of_one_shape_an_answer_is_the_same_bits_however_all_was_sent(
@@ -124,7 +156,9 @@ def test_in_a_run_of_one_shape_an_answer_is_the_same_bits_however_all_was_sent(
 
 
 def test_predictions_that_are_no_numbers_are_not_handed_out() -> None:
-    run = Runner(Session(handmade.graph(handmade.REGRESSION), "cpu"), GraphInputs(handmade.REGRESSION), ENCODER)
+    run = Runner(
+        Session(handmade.graph(handmade.REGRESSION), "cpu"), GraphInputs(handmade.REGRESSION), READING, ENCODER
+    )
     columns = ColumnReader(handmade.REGRESSION, 9).read(tensors(handmade.REGRESSION, [ROW]))
     assert run([columns])[0].finite
     columns.blocks[0][0] = np.inf  # which no reader lets through

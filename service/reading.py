@@ -1,0 +1,118 @@
+"""From the body of a request to what a run takes, and when.
+
+A body of several rows is read as soon as it has come, and what is wrong with it is told at once. A body of one row
+waits unread: read together with those it shares a run with, as the columns of one table, it takes a quarter of the
+time. What is wrong with it is told out of the run, in which it takes no part.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from models.errors import RequestError
+from models.signature import Signature
+from service.columns import ColumnReader
+from service.decode import Decoder
+from service.metrics import Meter
+from service.pieces import pieces
+from service.row_columns import MANY_ROWS, JsonRows, RowColumns, Unusual
+from service.rows import GraphInputs, Row
+
+_SHORT = 2**12
+"""Bytes of a body that may wait unread: if it is nonsense, it is short nonsense."""
+
+
+class OneRow:
+    """A body that has yet to be read, and holds one row if it holds any."""
+
+    __slots__ = ("body",)
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, rows: slice) -> OneRow:
+        return self
+
+
+class RowsReader:
+    """Reads bodies of rows for one model, and counts levels that training never saw.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+        meter: the model's.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int, meter: Meter) -> None:
+        self.decoder = Decoder(signature, max_rows)
+        self._inputs = GraphInputs(signature)
+        self._columns = ColumnReader(signature, max_rows)
+        self._meter = meter
+
+    def begin(self, body: bytes) -> JsonRows | OneRow:
+        """What waits for a run, of a request that has come.
+
+        Raises:
+            RequestError: the body breaks a rule.
+        """
+        if len(body) <= _SHORT and body.count(b"{") == 2:
+            return OneRow(body)
+        return self.read(body)
+
+    def read(self, body: bytes) -> JsonRows:
+        """The rows of a body.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        return self._counted(self.decoder.read(body))
+
+    def read_one(self, body: bytes) -> list[Row]:
+        """The same for the body of a :class:`OneRow`."""
+        rows = self.decoder.rows(body)
+        unseen = self.decoder.unseen(rows)
+        if unseen:
+            self._meter.unseen(unseen)
+        return rows
+
+    def together(self, bodies: list[bytes]) -> RowColumns | None:
+        """The rows of several bodies as one table; None if one of them is not as usual, or there are few."""
+        if len(bodies) < MANY_ROWS:
+            return None
+        try:
+            rows = self.decoder.together(bodies)
+        except Unusual:
+            return None
+        self._counted(rows)
+        return rows
+
+    async def read_long(self, body: bytes) -> JsonRows:
+        """The same as :meth:`read` piece by piece, with others' turns in between."""
+        parts: list[Sequence[NDArray[Any]]] = []
+        count, most = 0, self.decoder.max_rows
+        try:
+            for piece in pieces(body):
+                part = self.decoder.read(piece)
+                count += len(part)
+                if count > most:
+                    break
+                parts.append(self._inputs.blocks(part) if isinstance(part, list) else part.blocks)
+                await asyncio.sleep(0)
+        except RequestError:
+            count = 0
+        if not 0 < count <= most:
+            return self.read(body)  # as one, which knows what to say
+        return self._counted(RowColumns.joined(parts))
+
+    def _counted(self, rows: JsonRows) -> JsonRows:
+        unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self._columns.unseen(rows)
+        if unseen:
+            self._meter.unseen(unseen)
+        return rows
