@@ -65,17 +65,22 @@ class Numbers(BlockReader):
                 values = self._line(i, tensors[i], column, rows, complaints)
             lines.append(values if values.ndim == 1 else values.reshape(rows))
         block = np.concatenate(lines, dtype=np.float64, casting="unsafe").reshape(len(lines), rows)
-        bad = np.isinf(block)
+        bad = self.wrong(block)
+        if np.count_nonzero(bad):
+            for i, column, values, wrong in zip(order, self.columns, block, bad, strict=True):
+                complaints.of_rows(i, wrong, partial(_wrong_number, column, values))
+        return block[:, :, None]
+
+    def wrong(self, block: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which numbers of ``[columns, rows]`` are none that their column takes."""
+        bad: NDArray[np.bool_] = np.isinf(block)
         if self._wholes is not None:
             wholes = block[self._wholes]
             bad[self._wholes] |= np.floor(wholes) < wholes
         if self._booleans is not None:
             booleans = block[self._booleans]
             bad[self._booleans] = (booleans != 0) & (booleans != 1) & (booleans == booleans)
-        if np.count_nonzero(bad):
-            for i, column, values, wrong in zip(order, self.columns, block, bad, strict=True):
-                complaints.of_rows(i, wrong, partial(_wrong_number, column, values))
-        return block[:, :, None]
+        return bad
 
     def _line(self, i: int, tensor: Tensor, column: Column, rows: int, complaints: Complaints) -> NDArray[Any]:
         """A column that is not simply to be cast, with NaN for what is missing."""
@@ -153,7 +158,7 @@ class Moments(BlockReader):
             complaints.of_type(i, tensor, _WANTED["timestamp"])
             return MISSING_TIMESTAMP
         values, missing = np.asarray(tensor.values).reshape(rows), tensor.missing
-        bad = (values > LAST_MOMENT) | ((values < FIRST_MOMENT) & (values != MISSING_TIMESTAMP))
+        bad = self.wrong(values)
         if missing is not None:
             bad &= ~missing
         if np.count_nonzero(bad):
@@ -162,6 +167,12 @@ class Moments(BlockReader):
             return MISSING_TIMESTAMP
         micros = values.astype(np.int64, copy=False)
         return micros if missing is None else np.where(missing, MISSING_TIMESTAMP, micros)
+
+    @staticmethod
+    def wrong(micros: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which whole numbers are neither a moment nor what stands for a missing one."""
+        bad: NDArray[np.bool_] = (micros > LAST_MOMENT) | ((micros < FIRST_MOMENT) & (micros != MISSING_TIMESTAMP))
+        return bad
 
     def _parsed(self, texts: list[str | None], i: int, complaints: Complaints) -> NDArray[Any]:
         """Timestamps that come as text; each text is read once, however often it comes."""

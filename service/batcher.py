@@ -2,10 +2,10 @@
 
 What a request's rows are, and what an answer to them is, only the run knows: here they have a length, and can be cut.
 
-There is no timer. An idle batcher runs a request as soon as the event loop has handed over everything that arrived
-with it; where that is more than one row, the loop looks once more: reading them took long enough for others to come.
-Whatever arrives while a run is on gathers, and is the next batch. So one caller waits for nothing, and many callers
-share runs without being told to. Who goes first among more rows than a run takes, :mod:`service.waiting` says.
+An idle batcher runs a request as soon as the event loop has handed over everything that arrived with it; where that is
+more than one row, the loop looks once more: reading them took long enough for others to come. Whatever arrives while a
+run is on gathers, and is the next batch. So one caller waits for nothing, and many callers share runs without being
+told to. Where requests come in steps, a run waits for those that have begun to come (:mod:`service.arrivals`).
 
 A run leaves the event loop for a thread, except a short one: moving it there and back costs more than it takes. What
 counts as short is measured, run by run.
@@ -30,6 +30,7 @@ from itertools import chain
 from typing import Any, TypeAlias
 
 from models.errors import RequestError
+from service.arrivals import Arrivals
 from service.deadlines import Deadlines
 from service.pace import Pace
 from service.waiting import Done, Queue, Rows, Taken, Waiting, level_of
@@ -139,6 +140,7 @@ class Batcher:
         drain_seconds_per_row: a first guess for a full run.
         short_run_seconds: a run expected to end sooner stays on the event loop.
         report: told about every run, on the event loop.
+        arrivals: tells of requests that are about to be queued.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class Batcher:
         drain_seconds_per_row: float = 0.0,
         short_run_seconds: float = SHORT_RUN_SECONDS,
         report: Callable[[RunReport], None] | None = None,
+        arrivals: Arrivals | None = None,
     ) -> None:
         self._run = run
         self._thread = thread
@@ -164,6 +167,7 @@ class Batcher:
         self._max_bytes = max_bytes
         self._short_run_seconds = short_run_seconds
         self._report = report
+        self._arrivals = arrivals
         self._loop = asyncio.get_running_loop()
         self._pace = Pace(max_rows, seconds_per_row, drain_seconds_per_row)
         self._queue = Queue(max_rows)
@@ -237,7 +241,12 @@ class Batcher:
         self._queue.push(waiting, self._pace.drain_seconds_per_row)
         if not self._busy and not self._due:
             self._due = True
-            self._loop.call_soon(self._gather)
+            if self._arrivals is None or not self._arrivals.gather(self._start, self._is_full, now):
+                self._loop.call_soon(self._gather)
+        elif self._arrivals is not None:
+            self._arrivals.queued()
+        if self._arrivals is not None:
+            self._arrivals.settle(now)
         return waiting
 
     def submit(self, rows: Rows, **options: Any) -> asyncio.Future[Any]:
@@ -289,6 +298,10 @@ class Batcher:
         if not self._tidied:
             self._tidied = True
             self._queue.tidy()
+
+    def _is_full(self) -> bool:
+        """Whether a run can be filled up."""
+        return self._queue.rows >= self._max_rows
 
     def _gather(self) -> None:
         """Start at once with a row alone; else after one more look at what has come meanwhile."""

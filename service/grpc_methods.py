@@ -22,7 +22,8 @@ from service.batcher import QueueFull
 from service.faults import brief
 from service.grpc_answer import AnswerWriter
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
-from service.grpc_request import RequestReader, parse, parsed
+from service.grpc_reading import Asked, MessageReader, Readers
+from service.grpc_request import parsed
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
 from service.serving import LOADING, Serving
@@ -55,7 +56,7 @@ Content = v2_metadata.Content
 
 class _Model(NamedTuple):
     served: ServedModel
-    reader: RequestReader
+    readers: Readers
     writer: AnswerWriter
 
 
@@ -72,13 +73,13 @@ class Methods:
         for (name, version), served in serving.versions.items():
             model = _Model(
                 served,
-                RequestReader(served.signature, served.columns.max_rows),
+                Readers(served.signature, served.columns.max_rows),
                 AnswerWriter(name, version, served.signature),
             )
             self._models[name, str(version)] = model
             if served is serving.models[name]:
                 self._models[name, ""] = model
-        self._max_columns = max(len(served.signature.columns) for served in serving.versions.values())
+        self._reader = MessageReader(max(len(served.signature.columns) for served in serving.versions.values()))
         self._patience = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
@@ -108,9 +109,9 @@ class Methods:
         model: _Model | None = None
         metadata: tuple[tuple[str, str], ...] = ()
         try:
-            message = parse(await self._message(context), self._max_columns)
-            model = self._find(message.model_name, message.model_version)
-            answer = await self._answer(model, message, context, started)
+            asked = self._reader.begin(await self._message_that_comes(context))
+            model = self._find(asked.model, asked.version)
+            answer = await self._answer(model, asked, context, started)
         except RequestError as error:
             status, words = error.status, str(error)
             if isinstance(error, QueueFull):
@@ -121,6 +122,7 @@ class Methods:
         else:
             model.served.meter.request(200, time.perf_counter() - started)
             return answer
+        self._serving.arrivals.settle(time.perf_counter())
         if model is None:
             self._strangers.inc()
         else:
@@ -128,13 +130,21 @@ class Methods:
         await context.abort(_CODES[status], words, metadata)
         raise AssertionError("abort raises")
 
-    async def _answer(self, model: _Model, message: Any, context: Context, since: float) -> bytes:
+    async def _message_that_comes(self, context: Context) -> bytes:
+        """The message of a request that others may share a run with."""
+        arrivals = self._serving.arrivals
+        token = arrivals.begin()
+        try:
+            return await self._message(context)
+        finally:
+            arrivals.end(token)
+
+    async def _answer(self, model: _Model, asked: Asked, context: Context, since: float) -> bytes:
         served = model.served
         if not self._serving.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request = model.reader.read(message)
-        columns = served.columns.read(request.tensors)
+        request, columns = self._reader.read(asked, model.readers)
         limits = request.limits
         deadline = limits.deadline(since)
         remaining = context.time_remaining()
@@ -142,7 +152,7 @@ class Methods:
             deadline = min(time.perf_counter() + remaining, math.inf if deadline is None else deadline)
         # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
         predictions = await served.answer_columns(
-            columns, deadline=deadline, priority=limits.priority, size=message.ByteSize()
+            columns, deadline=deadline, priority=limits.priority, size=len(asked.body)
         )
         return model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
 

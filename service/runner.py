@@ -67,11 +67,11 @@ class Runner:
         return [request if isinstance(request, RequestError) else next(outcomes) for request in read]
 
     def _alone(self, request: Request) -> Outcome:
-        rows = self._reader.read_one(request.body) if type(request) is OneRow else request
-        if type(rows) is list:
+        rows = self._reader.read_one(request.body) if isinstance(request, OneRow) else request
+        if isinstance(rows, list):
             return self._in_json(self._inputs(rows))
-        outcome: Outcome = self._any([rows])[0]  # type: ignore[list-item]
-        return outcome
+        inputs = self._inputs.layout.inputs(rows.blocks)
+        return self._in_json(inputs) if isinstance(rows, RowColumns) else _finite(self._session.run(inputs))
 
     def _one_by_one(self, request: Request) -> JsonRows | Columns | RequestError:
         if not isinstance(request, OneRow):
@@ -99,8 +99,8 @@ class Runner:
         predictions = self._session.run(self._inputs.layout.inputs(Columns.joined(parts).blocks))
         in_json = sum(len(request) for request in requests if type(request) is not Columns)
         encoded = self._encoder.rows(predictions[:in_json]) if in_json else []
-        if in_json < len(predictions) and not predictions.finite:
-            raise NotFinite(f"the model gave an answer that is not finite, in {len(predictions)} rows")
+        if in_json < len(predictions):
+            _finite(predictions)
         outcomes: list[Any] = [None] * len(requests)
         start = 0
         for i in order:
@@ -108,6 +108,12 @@ class Runner:
             outcomes[i] = (predictions if type(requests[i]) is Columns else encoded)[start:stop]
             start = stop
         return outcomes
+
+
+def _finite(predictions: Predictions) -> Predictions:
+    if not predictions.finite:
+        raise NotFinite(f"the model gave an answer that is not finite, in {len(predictions)} rows")
+    return predictions
 
 
 _ORDER: dict[type, int] = {list: 0, RowColumns: 1, Columns: 2}

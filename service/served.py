@@ -19,6 +19,7 @@ import orjson
 from models.errors import RequestError
 from models.repository import StoredModel
 from models.session import Predictions, Session
+from service.arrivals import Arrivals
 from service.batcher import (
     MAX_BATCH_ROWS,
     SHORT_RUN_SECONDS,
@@ -103,7 +104,7 @@ class ServedModel:
         self.bodies = BodyReader()
         self._batcher: Batcher | None = None
 
-    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor) -> None:
+    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> None:
         """Open the session, warm it up and start the batcher, on the running event loop.
 
         Raises:
@@ -124,6 +125,7 @@ class ServedModel:
             drain_seconds_per_row=_seconds_per_row(run, row * MAX_BATCH_ROWS),
             short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
             report=self.meter.run,
+            arrivals=arrivals,
         )
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from models.errors import ModelNotFound, RequestError
 from models.repository import Repository, StoredModel
 from models.session import Session
+from service.arrivals import Arrivals
 from service.faults import brief
 from service.served import ServedModel
 from service.settings import DEFAULT_REPOSITORY, Settings
@@ -48,6 +49,8 @@ class Serving:
             self.models[name] = self.versions[name, version] = served
         self._names = {(name, ""): served for name, served in self.models.items()}
         self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}
+        self.arrivals = Arrivals()
+        """Requests that are about to be queued, for whichever model."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="run")
         """Where longer runs go: one at a time, whatever the model. It starts with the first of them."""
 
@@ -95,7 +98,7 @@ class Serving:
     async def start(self) -> None:
         """Load every model and warm it up, on the running event loop; then the worker is ready."""
         for key, stored in self._stored.items():
-            self.versions[key].load(stored, self.settings.device, self.thread)
+            self.versions[key].load(stored, self.settings.device, self.thread, self.arrivals)
             logger.info("serving %s:%d", *key)
         self._stored.clear()  # the sessions have copies of the graphs
         self.ready = True

@@ -1,0 +1,95 @@
+"""From the bytes of a request over gRPC to its columns: the short way under a known head, or the long one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from models.signature import Signature
+from service.columns import ColumnReader, Columns
+from service.grpc_heads import Found, Heads
+from service.grpc_request import InferRequest, RequestReader, parse
+from service.raw_columns import RawColumnReader
+
+
+class Readers:
+    """What reads the requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.request = RequestReader(signature, max_rows)
+        self.columns = ColumnReader(signature, max_rows)
+        self.raw_columns = RawColumnReader(signature)
+
+
+class _Known(NamedTuple):
+    """What a head says."""
+
+    model: str
+    version: str
+    request: InferRequest
+    """Without its tensors."""
+    order: list[int]
+    """Of the columns among its raw values."""
+    rows: int
+
+
+class Asked(NamedTuple):
+    """A request whose values have yet to be read."""
+
+    model: str
+    version: str
+    """Empty for the newest."""
+    body: bytes
+    found: Found[_Known] | None = None
+    message: Any = None
+
+
+class MessageReader:
+    """Reads the requests of one worker.
+
+    Args:
+        max_columns: the most columns a served model has.
+    """
+
+    def __init__(self, max_columns: int) -> None:
+        self._max_columns = max_columns
+        self._heads: Heads[_Known] = Heads()
+
+    def begin(self, body: bytes) -> Asked:
+        """Which model is asked.
+
+        Raises:
+            RequestError: the bytes are no such message.
+        """
+        found = self._heads.find(body)
+        if found is not None:
+            return Asked(found.known.model, found.known.version, body, found)
+        message = parse(body, self._max_columns)
+        return Asked(message.model_name, message.model_version, body, message=message)
+
+    def read(self, asked: Asked, readers: Readers) -> tuple[InferRequest, Columns]:
+        """What it asks for, and of which rows; by its head the next of its kind will be known.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        if asked.found is not None:
+            known, entries = asked.found
+            columns = readers.raw_columns(known.order, entries, known.rows)
+            if columns is not None:
+                return known.request, columns
+        # what is wrong with its values, only the long way tells
+        message = parse(asked.body, self._max_columns) if asked.message is None else asked.message
+        request = readers.request.read(message)
+        columns = readers.columns.read(request.tensors)
+        if request.raw and not request.id:
+            order = readers.raw_columns.order([(tensor.name, tensor.datatype) for tensor in message.inputs])
+            if order is not None:
+                bare = request._replace(tensors=[])
+                known = _Known(asked.model, asked.version, bare, order, len(columns))
+                self._heads.keep(asked.body, message.raw_input_contents, known)
+        return request, columns
