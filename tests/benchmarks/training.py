@@ -26,7 +26,7 @@ from tests.benchmarks.accuracy.table import Table, report, validation
 HERE = Path(__file__).resolve().parent
 STORE = HERE / "training.json"
 SCRATCH = ROOT / ".bench" / "training"
-PRESETS = ("quick", "balanced")
+PRESETS = ("quick", "balanced", "best")
 
 
 def names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
