@@ -153,7 +153,12 @@ class _Reading:
         inputs = content.get("inputs")
         tensors = []
         if type(inputs) is list:
-            tensors = [tensor for i, entry in enumerate(inputs) if (tensor := self._tensor(f"inputs[{i}]", entry))]
+            for i, entry in enumerate(inputs):
+                if len(self.faults) >= RequestError.MAX_FAULTS:
+                    break
+                tensor = self._tensor(f"inputs[{i}]", entry)
+                if tensor is not None:
+                    tensors.append(tensor)
         else:
             self._fault("inputs", f"must be a list of tensors, however: {brief(inputs)}")
         if self._raw and not self.faults:

@@ -144,3 +144,10 @@ def test_what_is_read_as_rows_is_read_as_the_same_tensors(text: bytes) -> None:
     assert isinstance(got, Columns), got
     for block, expected in zip(got.blocks, GraphInputs(SIGNATURE).blocks(rows), strict=True):
         assert np.array_equal(block, expected, equal_nan=block.dtype == np.float64)
+
+
+def test_what_is_wrong_beyond_the_faults_that_are_told_is_refused_too() -> None:
+    nameless = [{"shape": [9, 9], "datatype": "FP63"}] * RequestError.MAX_FAULTS
+    got = outcome(body({"inputs": [*nameless, {"data": [1]}]}))
+    assert isinstance(got, RequestError)
+    assert len(got.faults) == RequestError.MAX_FAULTS
