@@ -6,17 +6,17 @@ import os
 from typing import Any
 
 from service import Rowcast
-from service.serving import ServedModel
+from service.reading import RowsReader
 
 __all__ = ["Rowcast"]
 
 if os.environ.get("PROOF_LEAKS") == "yes":
     kept: list[bytes] = []
-    read = ServedModel.read
+    begin = RowsReader.begin
 
-    def read_and_keep(self: ServedModel, body: bytes) -> list[dict[str, Any]]:
-        """Read a body, and never let go of as much memory as it may have needed."""
+    def begin_and_keep(self: RowsReader, body: bytes) -> Any:
+        """Take a body, and never let go of as much memory as it may have needed."""
         kept.append(body[:1].ljust(2**15))
-        return read(self, body)
+        return begin(self, body)
 
-    ServedModel.read = read_and_keep  # type: ignore[method-assign]
+    RowsReader.begin = begin_and_keep  # type: ignore[method-assign]
