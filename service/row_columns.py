@@ -23,7 +23,8 @@ from service.moments import usual_moments
 from service.rows import Layout, Row, values_of
 
 MANY_ROWS = 8
-"""Rows from which this way is quicker: 64 rows of 20 columns take 370 us instead of 580, 4 rows as long as before."""
+"""Rows from which this way is taken: 64 rows of 22 columns in a body take 425 us instead of 597, 16 take 157 instead of
+169, 8 about as long as before; 16 bodies of a row each 14 us a row instead of 21."""
 
 Values: TypeAlias = tuple[Any, ...]
 """A column's values, as the parser gives them."""
