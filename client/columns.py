@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.errors import Unsendable
-from models import arrow_writer
 from models.arrow import END
+from models.arrow import writer as arrow_writer
 from models.values import format_timestamp
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)

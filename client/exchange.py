@@ -12,9 +12,8 @@ import orjson
 
 from client.errors import Busy, ClientError, Failed, Refused, Unreachable, Unsendable
 from client.tables import Answer, Given, Rows
-from models.arrow import MEDIA_TYPE, Stream
+from models.arrow import MEDIA_TYPE, Malformed, Stream
 from models.errors import Fault
-from models.flatbuffer import Malformed
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -221,7 +220,7 @@ def _of_arrow(body: bytes) -> Answer:
     stream = Stream(body)
     parts: list[list[Any]] = [[] for _ in stream.schema.fields]
     for batch in stream.batches():
-        for part, array in zip(parts, batch.columns, strict=True):
+        for part, array in zip(parts, batch.columns(), strict=True):
             part.append(array[:].values)
     return {
         field.name: [v for values in part for v in values] if isinstance(part[0], list) else np.concatenate(part)

@@ -45,9 +45,10 @@ def stage(settings: Settings, context: Path) -> list[str]:
         (context / file).parent.mkdir(exist_ok=True)
         shutil.copy(CHECKOUT / file, context / file)
     for room in _ROOMS:
-        (context / room).mkdir()
-        for module in sorted([*(CHECKOUT / room).glob("*.py"), *(CHECKOUT / room).glob("*.binpb")]):
-            shutil.copy(module, context / room / module.name)
+        for pattern in ("*.py", "*/*.py", "*.binpb"):
+            for module in sorted((CHECKOUT / room).glob(pattern)):
+                (context / module.relative_to(CHECKOUT)).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(module, context / module.relative_to(CHECKOUT))
     folders = sorted({source.resolve(name, version) for name, version in choices})
     copy = Repository(context / "models" / "repository")
     for folder in folders:

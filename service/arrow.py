@@ -8,16 +8,18 @@ without one (then it is UTC), and any column may be dictionary-encoded, or hold 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from models import arrow_writer
-from models.arrow import END, Batch, Family, Field, Schema, Stream, Values
+from models.arrow import END, Array, Batch, Family, Field, Malformed, Schema, Stream, Values, head_of, schema_of
+from models.arrow import Places as ArrayPlaces
+from models.arrow import writer as arrow_writer
 from models.errors import Fault, RequestError
-from models.flatbuffer import Malformed
 from models.session import Predictions
 from models.signature import Column, Kind, Signature
 from models.values import FIRST_MOMENT, LAST_MOMENT
+from service.arrow_columns import UsualBatches
 from service.columns import ColumnReader, Columns
 from service.faults import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
 from service.tensors import Places, Tensor
@@ -30,6 +32,10 @@ _ROW_BYTES = 16
 """Bytes of a body for each row that it may hold: a column of nulls has any number of rows in none."""
 _ANSWER_FACTOR = 4
 """How many times as large as a body the answer may be."""
+_MAX_HEADS = 64
+"""Heads of streams that are kept; then all are forgotten, and those in use soon known again."""
+_MAX_HEAD_BYTES = 2**16
+"""The longest of them: one of 20 columns takes 2 kB."""
 
 
 class ArrowPlaces(Places):
@@ -65,7 +71,9 @@ class ArrowReader:
     """
 
     def __init__(self, signature: Signature, max_rows: int, max_body: int) -> None:
+        self._signature = signature
         self._columns = {column.name: column for column in signature.columns}
+        self._known: dict[bytes, _Known] = {}
         self._reader = ColumnReader(signature, _READ_ROWS)
         answer_bytes = 4 * len(signature.classes) or 8 * len(signature.outputs)
         self.max_rows = max(max_rows, max_body // max(_ROW_BYTES, answer_bytes // _ANSWER_FACTOR))
@@ -78,11 +86,29 @@ class ArrowReader:
             RequestError: 400 where it is malformed or has columns that are none of the model's or of another type.
         """
         try:
-            stream = Stream(body, len(self._columns) + RequestError.MAX_FAULTS + 1)
+            head = head_of(body)
+            known = self._known.get(head)
+            if known is None:
+                schema = schema_of(head, len(self._columns) + RequestError.MAX_FAULTS + 1)
+                refuse(self._misfits(schema))
+                known = self._learned(head, schema)
+            return OpenStream(Stream(body, known.schema), known, self._reader, self.max_rows)
         except Malformed as error:
             raise _malformed(error) from None
-        refuse(self._misfits(stream.schema))
-        return OpenStream(stream, self._columns, self._reader, self.max_rows)
+
+    def _learned(self, head: bytes, schema: Schema) -> _Known:
+        """What a head that fits the model says: whoever sends many streams begins each with the same."""
+        try:
+            usual = UsualBatches(self._signature, schema)
+        except LookupError:
+            usual = None
+        names = [field.name for field in schema.fields]
+        known = _Known(schema, names, [self._columns[name].kind for name in names], usual)
+        if len(head) <= _MAX_HEAD_BYTES:
+            if len(self._known) >= _MAX_HEADS:
+                self._known.clear()
+            self._known[head] = known
+        return known
 
     def _misfits(self, schema: Schema) -> Iterator[Fault]:
         """The columns that are unknown, come twice, are of a type that cannot be read into the model's, or left out."""
@@ -101,20 +127,56 @@ class ArrowReader:
                 yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")
 
 
+class _Known(NamedTuple):
+    """What the head of a stream says."""
+
+    schema: Schema
+    names: list[str]
+    kinds: list[Kind]
+    """Of the model's columns, in the order of the stream's."""
+    usual: UsualBatches | None
+    """None where its types are not as usual."""
+
+
+class LookedAt:
+    """A record batch whose buffers lie within it and are long enough.
+
+    Raises:
+        Malformed: they are not.
+    """
+
+    def __init__(self, batch: Batch, reader: UsualBatches | None) -> None:
+        self.rows = batch.rows
+        self._batch = batch
+        self._reader = reader
+        self._laid = None if reader is None else reader.lay(batch)
+        self._columns = batch.columns() if self._laid is None else None
+
+    def usual(self, rows: slice) -> Columns | None:
+        """Some rows, if they are as usual."""
+        if self._reader is None or self._laid is None:
+            return None
+        return self._reader.read(self._laid, rows.start, rows.stop)
+
+    def columns(self) -> list[Array | ArrayPlaces]:
+        """The columns one by one, of any type."""
+        if self._columns is None:
+            self._columns = self._batch.columns()
+        return self._columns
+
+
 class OpenStream:
     """A stream of columns that fit the model's; what their values are is still to be read."""
 
-    def __init__(self, stream: Stream, columns: dict[str, Column], reader: ColumnReader, max_rows: int) -> None:
+    def __init__(self, stream: Stream, known: _Known, reader: ColumnReader, max_rows: int) -> None:
         self._batches = stream.batches()
-        self._fields = stream.schema.fields
-        self._kinds = [columns[field.name].kind for field in self._fields]
-        self._names = [field.name for field in self._fields]
+        self._known = known
         self._reader = reader
         self._max_rows = max_rows
         self.rows = 0
         """Rows of the batches that have been looked at."""
 
-    def batches(self) -> Iterator[Batch]:
+    def batches(self) -> Iterator[LookedAt]:
         """The record batches, each looked at when it is asked for.
 
         Raises:
@@ -133,27 +195,32 @@ class OpenStream:
                     raise RequestError(
                         f"a stream holds at most {_MAX_BATCHES:,} record batches; put more rows into each", status=413
                     )
-                yield batch
+                yield LookedAt(batch, self._known.usual)
         except Malformed as error:
             raise _malformed(error) from None
 
-    def parts(self, batches: Sequence[Batch]) -> Iterator[Columns | RequestError]:
+    def parts(self, batches: Sequence[LookedAt]) -> Iterator[Columns | RequestError]:
         """The rows, in parts of at most :data:`_READ_ROWS`; or what is wrong with such a part."""
         first = 0
         for batch in batches:
             for start in range(0, batch.rows, _READ_ROWS):
                 rows = slice(start, min(start + _READ_ROWS, batch.rows))
                 try:
-                    yield self._read(batch, rows, ArrowPlaces(self._names, first + start))
+                    yield self._read(batch, rows, first + start)
                 except RequestError as error:
                     yield error
             first += batch.rows
         if first == 0:
             yield refused(Fault("columns", "must hold at least one row, however: none"))
 
-    def _read(self, batch: Batch, rows: slice, places: ArrowPlaces) -> Columns:
+    def _read(self, batch: LookedAt, rows: slice, first: int) -> Columns:
+        columns = batch.usual(rows)
+        if columns is not None:
+            return columns
+        places = ArrowPlaces(self._known.names, first)
         tensors, faults = [], []
-        for i, (field, kind, array) in enumerate(zip(self._fields, self._kinds, batch.columns, strict=True)):
+        fields = self._known.schema.fields
+        for i, (field, kind, array) in enumerate(zip(fields, self._known.kinds, batch.columns(), strict=True)):
             try:
                 values = array[rows]
             except Malformed as error:

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from http import HTTPStatus
 
 from models.arrow import MEDIA_TYPE
 from models.errors import Fault, RequestError
 from models.session import Predictions
-from service.arrow import ArrowEncoder, ArrowReader
+from service.arrow import ArrowEncoder, ArrowReader, LookedAt, OpenStream
 from service.batcher import MAX_BATCH_ROWS, QueueFull
 from service.columns import Columns
 from service.faults import refused
@@ -27,6 +27,8 @@ _QUEUED_ROWS = 2 * MAX_BATCH_ROWS
 """Rows of a request that are in the queue or in the run."""
 _ENCODED_ROWS = 8192
 """Rows that are gathered before they are encoded, as one record batch."""
+_SHORT_BODY = 2**15
+"""Bytes of a body that is looked at in one go: not even one of many small record batches takes long."""
 _LOOKED_AT = 16
 """Record batches that are looked at before others have their turn."""
 _POLL_SECONDS = 0.02
@@ -61,31 +63,50 @@ class Bulk:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
         deadline = None if terms.timeout is None else since + terms.timeout
-        work = asyncio.ensure_future(self._work(body, deadline))
+        try:
+            self._served.admit()  # when there is no room for even a row, the body need not be understood
+            stream = self._reader.open(body)
+            if len(body) <= _SHORT_BODY:
+                batches = list(stream.batches())
+                if stream.rows <= MAX_BATCH_ROWS:
+                    columns = _whole(stream.parts(batches))
+                    answers = [await self._served.answer_columns(columns, receive, deadline=deadline)]
+                    return self._reply(self._encoder.batch(answers))
+                return await self._long(stream, batches, receive, deadline)
+            return await self._long(stream, None, receive, deadline)
+        except QueueFull as full:
+            return Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
+        except RequestError as error:
+            return Reply(error.status, refusal_body(error))
+
+    async def _long(
+        self, stream: OpenStream, batches: list[LookedAt] | None, receive: Receive, deadline: float | None
+    ) -> Reply:
+        """Answer a request of several runs, while its caller is there."""
+        work = asyncio.ensure_future(self._work(stream, batches, deadline))
         watch = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 raise ClientGone
-            return Reply(200, work.result(), content_type=MEDIA_TYPE.encode())
-        except QueueFull as full:
-            return Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
-        except RequestError as error:
-            return Reply(error.status, refusal_body(error))
+            return self._reply(work.result())
         finally:
             work.cancel()
             watch.cancel()
 
-    async def _work(self, body: bytes, deadline: float | None) -> bytes:
-        """The body of the answer."""
-        self._served.admit()  # when there is no room for even a row, the body need not be understood
-        stream = self._reader.open(body)
-        batches = []
-        for batch in stream.batches():
-            batches.append(batch)
-            if len(batches) % _LOOKED_AT == 0:
-                await asyncio.sleep(0)
-        parts: list[bytes] = [self._encoder.head]
+    def _reply(self, batches: list[bytes]) -> Reply:
+        body = b"".join([self._encoder.head, *batches, self._encoder.end])
+        return Reply(200, body, content_type=MEDIA_TYPE.encode())
+
+    async def _work(self, stream: OpenStream, batches: list[LookedAt] | None, deadline: float | None) -> list[bytes]:
+        """The record batches of the answer."""
+        if batches is None:
+            batches = []
+            for batch in stream.batches():
+                batches.append(batch)
+                if len(batches) % _LOOKED_AT == 0:
+                    await asyncio.sleep(0)
+        parts: list[bytes] = []
         gathered: list[Predictions] = []
         rows = 0
 
@@ -119,7 +140,27 @@ class Bulk:
         finally:
             window.close()
         gather(None)
-        return b"".join([*parts, self._encoder.end])
+        return parts
+
+
+def _whole(parts: Iterable[Columns | RequestError]) -> Columns:
+    """The rows of a short request.
+
+    Raises:
+        RequestError: with what is wrong with any of them.
+    """
+    columns: list[Columns] = []
+    faults: list[Fault] = []
+    for part in parts:
+        if isinstance(part, RequestError):
+            if part.status != HTTPStatus.BAD_REQUEST or not part.faults:
+                raise part
+            faults.extend(part.faults)
+        else:
+            columns.append(part)
+    if faults:
+        raise refused(*faults)
+    return Columns.joined([part.blocks for part in columns])
 
 
 class _Window:

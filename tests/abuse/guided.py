@@ -72,15 +72,19 @@ def grpc() -> tuple[Check, Iterable[bytes]]:
 
 
 def arrow() -> tuple[Check, Iterable[bytes]]:
-    """Arrow streams."""
-    from models.flatbuffer import Malformed
-    from tests.abuse.test_fuzz_arrow import STREAMS, read_whole
+    """Arrow streams, also under heads that earlier ones left, and block by block held against column by column."""
+    from models.arrow import Malformed
+    from service.arrow import ArrowReader
+    from tests.abuse.test_fuzz_arrow import SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
+
+    reader = ArrowReader(SIGNATURE, MAX_BYTES, MAX_BYTES)
 
     def check(body: bytes) -> None:
+        compare(reader, body)
         with suppress(Malformed):
             read_whole(body)
 
-    return check, STREAMS
+    return check, [*STREAMS, USUAL_STREAM]
 
 
 def broken() -> tuple[Check, Iterable[bytes]]:

@@ -11,8 +11,9 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from models.arrow import CONTINUES, END, MEDIA_TYPE
-from models.arrow_writer import INT64, NULL, batch, nothing, schema
+from models.arrow import END, MEDIA_TYPE
+from models.arrow.stream import CONTINUES
+from models.arrow.writer import INT64, NULL, batch, nothing, schema
 from tests.abuse.conftest import MAX_BODY
 from tests.abuse.exchange import check_refusal, request, say
 from tests.abuse.test_fuzz_arrow import COLUMNS, N, written

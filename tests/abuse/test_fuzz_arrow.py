@@ -10,15 +10,19 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.arrow import MEDIA_TYPE, Stream
-from models.flatbuffer import Malformed
+from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream
+from models.errors import RequestError
 from models.repository import Repository
+from models.values import FIRST_MOMENT, LAST_MOMENT
+from service.arrow import ArrowReader
+from service.columns import Columns
 from service.front import Front
 from service.serving import Serving
 from service.settings import Settings
@@ -59,6 +63,7 @@ def written(columns: dict[str, pa.Array], rows: int = 8) -> bytes:
     return out.getvalue()
 
 
+SIGNATURE = handmade.BINARY
 STREAMS = [written(columns) for columns in FORMS]
 
 _words = st.sampled_from([0, 1, -1, 2**15, 2**16, 2**24, 2**31 - 1, -(2**31), 8, 16]) | st.integers(-(2**31), 2**31 - 1)
@@ -88,7 +93,7 @@ def read_whole(body: bytes) -> dict[str, list[Any]]:
     for batch in stream.batches():
         if batch.rows > 10**6:  # nulls: they take no bytes, and whoever reads them asks for some at a time
             continue
-        for field, column in zip(stream.schema.fields, batch.columns, strict=True):
+        for field, column in zip(stream.schema.fields, batch.columns(), strict=True):
             values, missing = column[:]
             values = values if isinstance(values, list) else values.tolist()
             if missing is not None:
@@ -143,6 +148,125 @@ def test_no_stream_takes_more_memory_than_a_multiple_of_its_bytes() -> None:
     finally:
         tracemalloc.stop()
     assert most < 16 * 2**20  # a stream has some 4 kB; nulls take no bytes, and there may be a million of them here
+
+
+class LongWay(ArrowReader):
+    """Reads every record batch column by column."""
+
+    def _learned(self, head: bytes, schema: Schema) -> Any:
+        known = super()._learned(head, schema)
+        self._known.clear()
+        return known._replace(usual=None)
+
+
+def compare(reader: ArrowReader, body: bytes) -> bool:
+    """Hold what a reader makes of a body, block by block where it can, against the long way; whether it is rows."""
+    short, long = outcome(reader, body), outcome(LONG_WAY, body)
+    if isinstance(short, RequestError) or isinstance(long, RequestError):
+        assert isinstance(short, RequestError), long
+        assert isinstance(long, RequestError), short
+        assert (short.status, str(short), short.faults) == (long.status, str(long), long.faults)
+        return False
+    for block, expected in zip(short.blocks, long.blocks, strict=True):
+        assert block.dtype == expected.dtype
+        assert np.array_equal(block, expected, equal_nan=block.dtype == np.float64)
+    return True
+
+
+def outcome(reader: ArrowReader, body: bytes) -> Columns | RequestError:
+    """The rows of a body, or what is wrong with it."""
+    try:
+        stream = reader.open(body)
+        parts = list(stream.parts(list(stream.batches())))
+    except RequestError as error:
+        return error
+    wrong = [part for part in parts if isinstance(part, RequestError)]
+    return wrong[0] if wrong else Columns.joined([part.blocks for part in parts if isinstance(part, Columns)])
+
+
+LONG_WAY = LongWay(SIGNATURE, 4096, 16 * 4096)
+
+_numbers = st.sampled_from([0.0, 1.0, -2.5, float("nan"), float("inf"), 2.0**60]) | st.floats()
+_wholes = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1])
+_moments = st.integers(FIRST_MOMENT, LAST_MOMENT) | st.sampled_from([FIRST_MOMENT - 1, LAST_MOMENT + 1, -(2**63)])
+_texts = st.sampled_from(["AA", "", "Zürich", "never seen, and longer than a view"]) | st.text(max_size=3)
+USUAL: dict[str, list[tuple[pa.DataType, SearchStrategy[Any], SearchStrategy[Any]]]] = {
+    "distance": [(pa.float64(), st.floats(-9, 9), _numbers), (pa.int64(), st.integers(-9, 9), _wholes)],
+    "stops": [(pa.int64(), st.integers(0, 3), _wholes), (pa.float64(), st.integers(0, 3).map(float), _numbers)],
+    "night": [(pa.bool_(), st.booleans(), st.booleans())],
+    "carrier": [(pa.string(), _texts, _texts), (pa.large_string(), _texts, _texts)],
+    "departs": [(pa.timestamp(*unit), st.integers(0, 10**15), _moments) for unit in (("us", "UTC"), ("us",))],
+}
+"""Types that are read block by block, values that their columns take, and some that they may not."""
+
+
+def array_of(type_: pa.DataType, values: list[Any], missing: list[bool]) -> pa.Array:
+    """What lies under a null is as it was given, which a writer may well leave there."""
+    plain = pa.array(values, pa.int64() if pa.types.is_timestamp(type_) else type_)
+    bits = np.packbits(~np.array(missing), bitorder="little")
+    return pa.Array.from_buffers(
+        type_, len(values), [pa.py_buffer(bits) if any(missing) else None, *plain.buffers()[1:]]
+    )
+
+
+USUAL_STREAM = written(
+    {
+        "distance": array_of(pa.float64(), [1.5, float("inf"), 2.5], [False, True, False]),
+        "stops": array_of(pa.int64(), [1, 2, 3], [False, False, False]),
+        "night": array_of(pa.bool_(), [True, True, False], [False, True, False]),
+        "carrier": array_of(pa.string(), ["AA", "under null", "Zürich"], [False, True, False]),
+        "departs": array_of(pa.timestamp("us"), [0, -(2**63), 10**15], [False, True, False]),
+    }
+)
+
+
+@st.composite
+def usual(draw: st.DrawFn) -> bytes:
+    """A stream of usual types, with values that its columns take, some of which may be others."""
+    rows, share = draw(st.integers(1, 20)), draw(st.sampled_from([0.0, 0.0, 0.3, 1.0]))
+    odd = draw(st.sampled_from(["", *USUAL]))
+    columns = {}
+    for name in draw(st.permutations(list(USUAL))):
+        type_, good, any_ = draw(st.sampled_from(USUAL[name]))
+        values = draw(st.lists(any_ if name == odd else good, min_size=rows, max_size=rows))
+        missing = draw(st.lists(st.floats(0, 1).map(lambda place: place < share), min_size=rows, max_size=rows))
+        columns[name] = array_of(type_, values, missing)
+    return written(columns, draw(st.sampled_from([3, 8, 20])))
+
+
+def test_batches_read_block_by_block_are_what_the_long_way_makes_of_them() -> None:
+    told: list[bool] = []
+
+    @fuzzed
+    @given(usual(), st.lists(st.tuples(st.integers(0, 4000), _edit), max_size=2))
+    def check(body: bytes, edits: list[tuple[int, bytes]]) -> None:
+        reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+        told.append(compare(reader, body))
+        damaged = bytearray(body)
+        for place, edit in edits:
+            at = place % len(body) & ~(len(edit) - 1)
+            damaged[at : at + len(edit)] = edit
+        compare(reader, bytes(damaged))  # under a head that is known by now, unless that was damaged
+
+    check()
+    assert 0.1 < sum(told) / len(told) < 0.9
+
+
+def test_usual_streams_are_read_block_by_block() -> None:
+    reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+    (batch,) = reader.open(USUAL_STREAM).batches()
+    assert batch.usual(slice(0, 3)) is not None
+    assert compare(reader, USUAL_STREAM)
+
+
+def test_a_known_head_vouches_for_nothing_behind_it() -> None:
+    reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+    assert compare(reader, USUAL_STREAM)
+    (head,) = reader._known
+    rest = USUAL_STREAM[len(head) :]
+    for body in (head, head[:-1], head + END, head + USUAL_STREAM, head + rest + b"\0", rest):
+        assert not compare(reader, body)
+    assert compare(reader, USUAL_STREAM)
 
 
 @pytest.fixture(scope="module")

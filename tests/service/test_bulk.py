@@ -11,11 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
+import service.served
 from models.arrow import END
-from models.arrow_writer import NULL, UTF8, batch, nothing, schema, texts
+from models.arrow.writer import NULL, UTF8, batch, nothing, schema, texts
 from service.batcher import QueueFull
 from service.front import Front
 from service.serving import Serving
+from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.servers import publish_flights
 from tests.service.test_arrow import ARROW, arrow, stream, table
@@ -84,6 +86,40 @@ def test_the_rest_is_not_computed_when_the_caller_is_gone(repository: Path) -> N
         assert len(runs) <= so_far + 1
         assert sum(runs) < 20_000 / 2
         assert serving.versions["flights", 1].batcher.queued_rows == 0
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_a_short_request_is_not_computed_when_its_caller_is_gone(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
+        monkeypatch.setattr(service.served, name, 0.0)  # every run goes to the thread
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        runs: list[int] = []
+        slowly(serving, runs, 0.1)
+        first = asyncio.ensure_future(arrow(front, stream(table(200))))
+        await asyncio.sleep(0.02)
+        caller = Caller("POST", "/predict", stream(table(7)), headers=ARROW)
+        asking = asyncio.ensure_future(front(caller.scope, caller.receive, caller.send))
+        caller.hangs_up.set()
+        await asyncio.wait_for(asking, 1)
+        assert caller.sent == []
+        assert (await first)[0] == 200
+        assert runs == [200]
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_short_requests_of_several_record_batches_are_answered_in_the_order_of_their_rows(repository: Path) -> None:
+    frame = table(90).with_columns(distance=pl.int_range(90).cast(pl.Float64))
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        _, whole = await arrow(front, stream(frame))
+        status, got = await arrow(front, written({c: frame.to_arrow()[c] for c in frame.columns}, 40))
+        assert status == 200
+        assert got.equals(whole)
 
     serve(repository, scenario, device="cpu")
 

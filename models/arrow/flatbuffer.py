@@ -12,7 +12,11 @@ import struct
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
-_SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "i": 4, "I": 4, "q": 8}
+import numpy as np
+from numpy.typing import NDArray
+
+_SIZES = {"b": 1, "B": 1, "?": 1, "h": 2, "H": 2, "i": 4, "I": 4, "q": 8}
+_UNPACK = {letter: struct.Struct("<" + letter).unpack_from for letter in _SIZES}
 
 
 class Malformed(ValueError):
@@ -84,13 +88,13 @@ class Table:
         places = range(start, start + 4 * min(length, at_most), 4)
         return [Table(self._data, place + _number(self._data, place, "I")) for place in places]
 
-    def pairs(self, slot: int) -> list[tuple[int, int]]:
-        """A vector of structs of two 64-bit numbers."""
+    def pairs(self, slot: int) -> NDArray[np.int64]:
+        """A vector of structs of two 64-bit numbers, ``[structs, 2]``."""
         at = self._at(slot)
         if at is None:
-            return []
+            return np.zeros((0, 2), np.int64)
         start, length = self._vector(at, 16)
-        return list(struct.iter_unpack("<qq", self._data[start : start + 16 * length]))
+        return np.frombuffer(self._data, "<i8", 2 * length, start).reshape(-1, 2)
 
     def longs(self, slot: int) -> list[int]:
         """A vector of 64-bit numbers."""
@@ -120,7 +124,7 @@ def _number(data: bytes | memoryview, at: int, format: str) -> int:  # noqa: A00
     if at < 0:
         raise Malformed("a position lies before the first byte")
     try:
-        number: int = struct.unpack_from("<" + format, data, at)[0]
+        number: int = _UNPACK[format](data, at)[0]
     except struct.error:
         raise Malformed("a position lies behind the last byte") from None
     return number

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow import CONTINUES, RECORD_BATCH, SCHEMA
-from models.flatbuffer import Longs, Pairs, Scalar, Tables, Value, build
+from models.arrow.flatbuffer import Longs, Pairs, Scalar, Tables, Value, build
+from models.arrow.stream import CONTINUES, RECORD_BATCH, SCHEMA
 
 _VERSION = 4
 """Of the metadata: format 1.0 and later."""
@@ -69,7 +70,7 @@ def schema(fields: Sequence[tuple[str, Kind]], metadata: Mapping[str, str] | Non
 
 def batch(rows: int, columns: Sequence[Written]) -> list[bytes]:
     """The message of a record batch, in parts."""
-    places, parts, place = Pairs(), [], 0
+    places, parts, place = [], [], 0
     for column in columns:
         for buffer in column.buffers:
             data = buffer if isinstance(buffer, bytes) else buffer.tobytes()
@@ -77,8 +78,22 @@ def batch(rows: int, columns: Sequence[Written]) -> list[bytes]:
             padding = bytes(-len(data) % 8)
             parts += [data, padding] if padding else [data]
             place += len(data) + len(padding)
-    nodes = Pairs((column.rows, column.nulls) for column in columns)
-    return [_message(RECORD_BATCH, {0: Scalar("q", rows), 1: nodes, 2: places, 4: Longs()}, place), *parts]
+    nodes = tuple([(column.rows, column.nulls) for column in columns])
+    message = _known_batch_message if len(places) <= _KNOWN_BUFFERS else _batch_message
+    return [message(rows, nodes, tuple(places), place), *parts]
+
+
+def _batch_message(
+    rows: int, nodes: tuple[tuple[int, int], ...], places: tuple[tuple[int, int], ...], body_bytes: int
+) -> bytes:
+    header: dict[int, Value] = {0: Scalar("q", rows), 1: Pairs(nodes), 2: Pairs(places), 4: Longs()}
+    return _message(RECORD_BATCH, header, body_bytes)
+
+
+_KNOWN_BUFFERS = 64
+"""Buffers of a batch whose message is kept, at most."""
+_known_batch_message = lru_cache(maxsize=256)(_batch_message)
+"""A service answers with batches of the same few shapes again and again."""
 
 
 def column(

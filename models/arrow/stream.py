@@ -1,0 +1,133 @@
+"""The messages of a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from models.arrow.arrays import Dictionary
+from models.arrow.batch import Batch, RecordBatch
+from models.arrow.flatbuffer import Malformed, Table
+from models.arrow.types import Schema, read_schema
+
+CONTINUES = b"\xff\xff\xff\xff"
+"""What every message begins with."""
+END = CONTINUES + bytes(4)
+"""What a stream ends with."""
+MAX_DICTIONARY = 2**20
+"""Values of a dictionary: it is held as texts as soon as one of them is used."""
+
+SCHEMA, DICTIONARY_BATCH, RECORD_BATCH = 1, 2, 3
+_VERSIONS = {3, 4}
+_FILE_MAGIC = b"ARROW1"
+
+
+def head_of(body: bytes) -> bytes:
+    """The message that a stream begins with, which holds its schema; what it says is not looked at.
+
+    Whoever sends many streams begins each with the same bytes, so what they say may be kept by them.
+
+    Raises:
+        Malformed: it does not begin with a message.
+    """
+    if body.startswith(_FILE_MAGIC):
+        raise Malformed("this is Arrow's file format: write the stream format")
+    return body[: _metadata(body, 0)[1]]
+
+
+def schema_of(head: bytes, max_fields: int = 10_000) -> Schema:
+    """What the head of a stream says.
+
+    Args:
+        head: the message.
+        max_fields: columns to be read; where there are more, only as many are looked at.
+
+    Raises:
+        Malformed: it is no schema.
+    """
+    kind, header, body_bytes, _ = _message(memoryview(head), 0)
+    if kind != SCHEMA or header is None:
+        raise Malformed("a stream begins with a schema")
+    if len(body_bytes):
+        raise Malformed("a schema has no body")
+    return read_schema(header, max_fields)
+
+
+class Stream:
+    """A stream whose schema has been read.
+
+    Args:
+        body: all of it.
+        schema: what its head says, where that is known.
+
+    Raises:
+        Malformed: it does not begin with a schema.
+    """
+
+    def __init__(self, body: bytes, schema: Schema | None = None) -> None:
+        head = head_of(body)
+        self._body = memoryview(body)
+        self._after_schema = len(head)
+        self.schema = schema_of(head) if schema is None else schema
+
+    def batches(self) -> Iterator[Batch]:
+        """The record batches, read as they are asked for.
+
+        Raises:
+            Malformed: one cannot be read, or the stream does not end as it should.
+        """
+        fields = self.schema.fields
+        if self.schema.n_fields > len(fields) or any(field.type is None for field in fields):
+            raise Malformed("a column has a type that is not read")
+        types = {field.dictionary: field.type for field in fields if field.dictionary is not None}
+        dictionaries: dict[int, Dictionary] = {}
+        place = self._after_schema
+        while True:
+            kind, header, body, place = _message(self._body, place)
+            if header is None:
+                break
+            if kind == DICTIONARY_BATCH:
+                number, data = header.number(0, "q"), header.table(1)
+                if header.number(2, "?"):
+                    raise Malformed("dictionary deltas are not read: send each dictionary whole")
+                if data is None:
+                    raise Malformed("a dictionary holds no values")
+                value_type = types.get(number)
+                if value_type is not None:
+                    (values,) = RecordBatch(data, body).arrays([value_type])
+                    if len(values) > MAX_DICTIONARY:
+                        raise Malformed(f"a dictionary holds at most {MAX_DICTIONARY:,} values")
+                    dictionaries[number] = Dictionary(values)
+            elif kind == RECORD_BATCH:
+                yield Batch(RecordBatch(header, body), fields, dictionaries)
+            else:
+                raise Malformed("a message is neither a dictionary nor a record batch")
+        if place != len(self._body):
+            raise Malformed("there are bytes behind the end of the stream")
+
+
+def _metadata(body: bytes | memoryview, place: int) -> tuple[int, int]:
+    """Where the flatbuffer of the message at a place begins, and where it ends."""
+    head = body[place : place + 8]
+    if len(head) < 8 or head[:4] != CONTINUES:
+        raise Malformed("the stream is cut off, or is none of Arrow's stream format since version 0.15")
+    size = int.from_bytes(head[4:], "little", signed=True)
+    start = place + 8
+    if size < 0 or start + size > len(body):
+        raise Malformed("the stream is cut off")
+    return start, start + size
+
+
+def _message(stream: memoryview, place: int) -> tuple[int, Table | None, memoryview, int]:
+    """The message at a place: its kind, its header (None: the end), its body, and the place behind it."""
+    start, end = _metadata(stream, place)
+    if start == end:
+        return 0, None, stream[:0], start
+    message = Table.root(stream[start:end])
+    if message.number(0, "h") not in _VERSIONS:
+        raise Malformed("a message is of another version of the format than 1.0")
+    header, length = message.table(2), message.number(3, "q")
+    if length < 0 or end + length > len(stream):
+        raise Malformed("the stream is cut off")
+    if header is None:
+        raise Malformed("a message has no header")
+    return message.number(1, "B"), header, stream[end : end + length], end + length

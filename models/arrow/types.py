@@ -1,0 +1,107 @@
+"""The types of columns, and the schema that says which a stream holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
+
+from models.arrow.flatbuffer import Malformed, Table
+
+_MAX_SCALE = 128
+
+Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "moment"]
+
+
+class Type(NamedTuple):
+    """The type of a column."""
+
+    family: Family
+    layout: str
+    """How it lies in the buffers: ``none``, ``bits``, ``fixed``, ``offsets`` or ``views``."""
+    dtype: str = ""
+    """NumPy's name for the elements, or for the offsets of texts."""
+    scale: int = 0
+    """Of a decimal: digits after the point; of a moment: its units in a second."""
+
+
+class Field(NamedTuple):
+    """A column of a stream."""
+
+    name: str
+    type: Type | None
+    """None: one that is not read."""
+    came: str
+    """The type in words."""
+    dictionary: int | None = None
+    """Where its values are kept, when what it holds are places in there."""
+    place: str = ""
+    """NumPy's name for such a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What every record batch of a stream holds."""
+
+    fields: list[Field]
+    """At most as many as were asked for."""
+    n_fields: int
+    """How many there are."""
+
+
+def read_schema(header: Table, max_fields: int) -> Schema:
+    if header.number(0, "h") != 0:
+        raise Malformed("numbers must be little-endian")
+    return Schema([_read_field(field) for field in header.tables(1, max_fields)], header.length(1))
+
+
+def _read_field(field: Table) -> Field:
+    name, number, details = field.text(0), field.number(2, "B"), field.table(3)
+    type_, came = _read_type(number, details)
+    encoding = field.table(4)
+    if encoding is None or type_ is None:
+        return Field(name, type_, came)
+    index = encoding.table(1)
+    index_type = Type("integer", "fixed", "<i4") if index is None else _read_type(2, index)[0]
+    if index_type is None:
+        raise Malformed("a dictionary's places are whole numbers of 8, 16, 32 or 64 bits")
+    return Field(name, type_, came, encoding.number(0, "q"), index_type.dtype)
+
+
+def _read_type(number: int, details: Table | None) -> tuple[Type | None, str]:
+    """A type, and what it is in words."""
+    if details is None:
+        raise Malformed("a column has no type")
+    if number == 1:
+        return Type("null", "none"), "nulls"
+    if number == 2 and (bits := details.number(0, "i")) in (8, 16, 32, 64):
+        return Type("integer", "fixed", f"<{'i' if details.number(1, '?') else 'u'}{bits // 8}"), "integers"
+    if number == 3 and (precision := details.number(0, "h")) in (0, 1, 2):
+        return Type("float", "fixed", f"<f{2 << precision}"), "floats"
+    if number == 7 and (dtype := _DECIMALS.get(details.number(2, "i", 128))) is not None:
+        scale = details.number(1, "i")
+        if abs(scale) > _MAX_SCALE:
+            raise Malformed(f"a decimal has at most {_MAX_SCALE} digits after the point")
+        return Type("decimal", "fixed", dtype, scale), "decimals"
+    if number == 8:
+        days = details.number(0, "h", 1) == 0
+        return Type("moment", "fixed", "<i4" if days else "<i8", 0 if days else 1000), "dates"
+    if number == 10 and (unit := details.number(0, "h")) in (0, 1, 2, 3):
+        return Type("moment", "fixed", "<i8", 1000**unit), "timestamps"
+    if number in _PLAIN:
+        return _PLAIN[number]
+    return None, _OTHERS.get(number, "another type")
+
+
+_DECIMALS = {32: "<i4", 64: "<i8", 128: "V16", 256: "V32"}
+_PLAIN: dict[int, tuple[Type, str]] = {
+    5: (Type("text", "offsets", "<i4"), "text"),
+    6: (Type("boolean", "bits"), "booleans"),
+    20: (Type("text", "offsets", "<i8"), "text"),
+    24: (Type("text", "views"), "text"),
+}
+_OTHERS = {
+    **dict.fromkeys((4, 15, 19, 23), "bytes"),
+    **dict.fromkeys((12, 16, 21, 25, 26), "lists"),
+    **dict.fromkeys((13, 17), "structs"),
+    **dict.fromkeys((9, 11, 18), "times or durations"),
+}

@@ -1,0 +1,250 @@
+"""Record batches of the types that writers usually have, read block by block and without a look at each column.
+
+It says nothing of what is wrong with them: whatever is not as usual goes the long way, column by column, which does.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.arrow import Batch, Field, Schema, Type
+from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Kind, Signature
+from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from service.arrays import Numbers
+from service.columns import Columns
+from service.rows import Layout
+
+_USUAL: dict[Kind, frozenset[tuple[str, str]]] = {
+    "number": frozenset({("float", "<f8"), ("integer", "<i8")}),
+    "integer": frozenset({("float", "<f8"), ("integer", "<i8")}),
+    "boolean": frozenset({("boolean", "")}),
+    "category": frozenset({("text", "<i4"), ("text", "<i8")}),
+    "timestamp": frozenset({("moment", "<i8")}),
+}
+"""Families and NumPy types that are read here, by the kind of the column."""
+_MICROS = 10**6
+_ALIGNMENT = 8
+
+
+class Laid(NamedTuple):
+    """A record batch whose buffers lie as usual, each within its body and long enough."""
+
+    rows: int
+    body: memoryview
+    nulls: list[int]
+    """Of each field."""
+    starts: list[int]
+    """Of each buffer in the body, a multiple of 8."""
+    sizes: list[int]
+    """Of each buffer, in bytes."""
+
+
+class UsualBatches:
+    """Reads the record batches of streams of one schema.
+
+    Args:
+        signature: the model's.
+        schema: of the streams.
+
+    Raises:
+        LookupError: not of this schema.
+    """
+
+    def __init__(self, signature: Signature, schema: Schema) -> None:
+        fields = {field.name: i for i, field in enumerate(schema.fields)}
+        if len(fields) != schema.n_fields or fields.keys() != {column.name for column in signature.columns}:
+            raise LookupError("other columns than the model's")
+        columns = {column.name: column for column in signature.columns}
+        types = [_usual(columns[field.name], field) for field in schema.fields]
+        firsts = list(accumulate((3 if type_.family == "text" else 2 for type_ in types), initial=0))
+        # What a buffer takes at least: so much for each row, for each 8 rows begun, and once.
+        needed = [part for type_ in types for part in _needed(type_)]
+        self._a_row, self._eight_rows, self._once = np.array(needed).T
+        self._bitmaps = firsts[:-1]
+        self._blocks = [
+            _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
+            for block in Layout(signature).blocks
+        ]
+
+    def lay(self, batch: Batch) -> Laid | None:
+        """A batch of the schema; None unless it lies as usual."""
+        nodes, buffers, body = batch.record.nodes, batch.record.buffers, batch.record.body
+        if len(nodes) != len(self._bitmaps) or len(buffers) != len(self._once):
+            return None
+        lengths, nulls = nodes.T
+        starts, sizes = buffers.T
+        least = batch.rows * self._a_row + (batch.rows + 7) // 8 * self._eight_rows + self._once
+        least[self._bitmaps] = np.where(nulls == 0, 0, (batch.rows + 7) // 8)
+        wrong = (starts < 0) | (sizes < least) | (starts > len(body) - sizes) | (starts % _ALIGNMENT != 0)
+        if np.count_nonzero(wrong) or np.count_nonzero(lengths != batch.rows):
+            return None
+        return Laid(batch.rows, body, nulls.tolist(), starts.tolist(), sizes.tolist())
+
+    def read(self, laid: Laid, start: int, stop: int) -> Columns | None:
+        """Some rows of a batch; None where anything about them is not as usual.
+
+        Args:
+            laid: the batch.
+            start: the first row, a multiple of 8.
+            stop: the row behind the last.
+        """
+        blocks = []
+        for read in self._blocks:
+            block = read(laid, start, stop)
+            if block is None:
+                return None
+            blocks.append(block[:, :, None])
+        return Columns(blocks)
+
+
+class _Place(NamedTuple):
+    """Where a column is found."""
+
+    field: int
+    buffer: int
+    """The first of its buffers: the bitmap."""
+    type: Type
+
+
+class _Block(Protocol):
+    def __call__(self, laid: Laid, start: int, stop: int) -> NDArray[Any] | None:
+        """The block, ``[columns, rows]``."""
+
+
+class _Numbers:
+    def __init__(self, columns: list[Column], places: list[_Place]) -> None:
+        self._places = places
+        self._lines = {
+            family: [i for i, place in enumerate(places) if place.type.family == family]
+            for family in {place.type.family for place in places}
+        }
+        self._wrong = Numbers(columns).wrong
+
+    def __call__(self, laid: Laid, start: int, stop: int) -> NDArray[Any] | None:
+        block = np.empty((len(self._places), stop - start))
+        for family, lines in self._lines.items():
+            places = [self._places[i] for i in lines]
+            if family == "boolean":
+                block[lines] = _bits(laid, [place.buffer + 1 for place in places], start, stop)
+                continue
+            values = _words(laid, places, "<f8" if family == "float" else "<i8", start, stop)
+            if family == "integer":
+                beyond = (values > EXACT_WHOLE) | (values < -EXACT_WHOLE)
+                if np.count_nonzero(beyond):  # unless there is null, which the long way sees
+                    return None
+            block[lines] = values
+        missing = _missing(laid, self._places, start, stop)
+        if missing is not None:
+            block[missing] = np.nan
+        return None if np.count_nonzero(self._wrong(block)) else block
+
+
+class _Moments:
+    def __init__(self, places: list[_Place]) -> None:
+        self._places = places
+
+    def __call__(self, laid: Laid, start: int, stop: int) -> NDArray[Any] | None:
+        block = _words(laid, self._places, "<i8", start, stop)
+        outside = (block > LAST_MOMENT) | (block < FIRST_MOMENT)
+        missing = _missing(laid, self._places, start, stop)
+        if missing is not None:
+            outside &= ~missing
+            block[missing] = MISSING_TIMESTAMP
+        return None if np.count_nonzero(outside) else block
+
+
+class _Texts:
+    def __init__(self, places: list[_Place]) -> None:
+        if len({place.type.dtype for place in places}) > 1:
+            raise LookupError("texts with offsets of several sizes")
+        self._places = places
+        self._offset = np.dtype(places[0].type.dtype)
+
+    def __call__(self, laid: Laid, start: int, stop: int) -> NDArray[Any] | None:
+        rows = stop - start
+        offsets = np.empty((len(self._places), rows + 1), self._offset)
+        for line, place in zip(offsets, self._places, strict=True):
+            first = laid.starts[place.buffer + 1] + self._offset.itemsize * start
+            line[:] = np.frombuffer(laid.body, self._offset, rows + 1, first)
+        ends = np.array([laid.sizes[place.buffer + 2] for place in self._places])
+        if np.count_nonzero(offsets[:, 0] < 0) or np.count_nonzero(offsets[:, -1] > ends):
+            return None
+        if np.count_nonzero(offsets[:, 1:] < offsets[:, :-1]):
+            return None
+        try:
+            lines = [
+                _cut(laid.body, laid.starts[place.buffer + 2], line)
+                for place, line in zip(self._places, offsets.tolist(), strict=True)
+            ]
+        except UnicodeDecodeError:
+            return None
+        block = np.array(lines, object)
+        missing = _missing(laid, self._places, start, stop)
+        if missing is not None:
+            block[missing] = MISSING_STRING
+        return block
+
+
+def _cut(body: memoryview, start: int, offsets: list[int]) -> list[str]:
+    """The texts between each two neighbouring offsets of a buffer."""
+    first = offsets[0]
+    data = bytes(body[start + first : start + offsets[-1]])
+    text = data.decode()
+    if len(text) == len(data):  # ASCII: it is cut where its bytes are
+        return [text[here - first : there - first] for here, there in pairwise(offsets)]
+    return [data[here - first : there - first].decode() for here, there in pairwise(offsets)]
+
+
+def _words(laid: Laid, places: list[_Place], dtype: str, start: int, stop: int) -> NDArray[Any]:
+    """Values of 8 bytes, ``[places, rows]``."""
+    words = np.empty((len(places), stop - start), dtype)
+    for line, place in zip(words, places, strict=True):
+        line[:] = np.frombuffer(laid.body, dtype, stop - start, laid.starts[place.buffer + 1] + 8 * start)
+    return words
+
+
+def _bits(laid: Laid, buffers: list[int], start: int, stop: int) -> NDArray[np.bool_]:
+    """Bits, ``[buffers, rows]``."""
+    first, last = start // 8, (stop + 7) // 8
+    data = b"".join([laid.body[laid.starts[i] + first : laid.starts[i] + last] for i in buffers])
+    bits = np.frombuffer(data, np.uint8).reshape(len(buffers), -1)
+    return np.unpackbits(bits, axis=1, count=stop - start, bitorder="little").view(bool)
+
+
+def _missing(laid: Laid, places: list[_Place], start: int, stop: int) -> NDArray[np.bool_] | None:
+    """Where there is null, ``[places, rows]``; None where there is none."""
+    some = [i for i, place in enumerate(places) if laid.nulls[place.field]]
+    if not some:
+        return None
+    missing = np.zeros((len(places), stop - start), bool)
+    missing[some] = ~_bits(laid, [places[i].buffer for i in some], start, stop)
+    return missing
+
+
+def _usual(column: Column, field: Field) -> Type:
+    """The type of a field, if it is as usual for its column."""
+    type_ = field.type
+    if type_ is None or field.dictionary is not None or (type_.family, type_.dtype) not in _USUAL[column.kind]:
+        raise LookupError(f"{column.name} is of another type than usual")
+    if type_.family == "moment" and type_.scale != _MICROS:
+        raise LookupError(f"{column.name} is not in microseconds")
+    return type_
+
+
+def _needed(type_: Type) -> list[tuple[int, int, int]]:
+    """What each buffer of a type takes at least: bytes for each row, for each 8 rows begun, and once."""
+    bitmap = (0, 0, 0)  # which may be left out, unless there are nulls
+    if type_.family == "boolean":
+        return [bitmap, (0, 1, 0)]
+    size = np.dtype(type_.dtype).itemsize
+    return [bitmap, (size, 0, size), (0, 0, 0)] if type_.family == "text" else [bitmap, (size, 0, 0)]
+
+
+def _block_of(columns: list[Column], places: list[_Place]) -> _Block:
+    if columns[0].kind == "category":
+        return _Texts(places)
+    return _Moments(places) if columns[0].kind == "timestamp" else _Numbers(columns, places)
