@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-step bench-cost bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in
 
 bench-training: $(MADE)  ## Measure training beside CatBoost, LightGBM, XGBoost and RealMLP (makes .bench); ARGS=--ablation
 	$(BIN)/python -m tests.benchmarks.training $(ARGS)
+
+bench-calibration: $(MADE)  ## Measure what calibration does to test rows
+	$(BIN)/python -m tests.benchmarks.calibration $(ARGS)
 
 bench-step: $(MADE)  ## Measure a training step against the floor of its matrix products
 	$(BIN)/python -m tests.benchmarks.step
