@@ -71,8 +71,8 @@ def page(lines: Sequence[str], seeds: int) -> str:
     about = (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Test rows, preset quick, {seeds} seed{'s' * (seeds > 1)}. "
         "*difference*: calibrated less left, with the 95% interval over resampled test rows; below 0 calibration "
-        "helps, ≈: 0 lies inside. Two fits with the same seed are the same but for the last bits, since two threads may "
-        "add in another order: about .0002 in log-loss. ECE: 15 bins."
+        "helps, ≈: 0 lies inside. Two fits with the same seed are the same but for the last bits, since two threads "
+        "may add in another order: about .0002 in log-loss. ECE: 15 bins."
     )
     return "\n".join(["# What calibration does", "", about, "", *HEAD, *lines]) + "\n"
 
