@@ -28,6 +28,10 @@ _USUAL: dict[Kind, frozenset[tuple[str, str]]] = {
 """Families and NumPy types that are read here, by the kind of the column."""
 _MICROS = 10**6
 _ALIGNMENT = 8
+_MAX_SIZES = 64
+"""Numbers of rows whose buffers' bytes are kept."""
+_GATHERED_ROWS = 16
+"""Rows up to which values are gathered from the body at once; with more a slice a column is quicker."""
 
 
 class Laid(NamedTuple):
@@ -35,12 +39,10 @@ class Laid(NamedTuple):
 
     rows: int
     body: memoryview
-    nulls: list[int]
-    """Of each field."""
-    starts: list[int]
-    """Of each buffer in the body, a multiple of 8."""
-    sizes: list[int]
-    """Of each buffer, in bytes."""
+    with_nulls: frozenset[int]
+    """The fields that have some."""
+    buffers: list[list[int]]
+    """Of each its start in the body, a multiple of 8, and its bytes."""
 
 
 class UsualBatches:
@@ -61,9 +63,8 @@ class UsualBatches:
         columns = {column.name: column for column in signature.columns}
         types = [_usual(columns[field.name], field) for field in schema.fields]
         firsts = list(accumulate((3 if type_.family == "text" else 2 for type_ in types), initial=0))
-        # What a buffer takes at least: so much for each row, for each 8 rows begun, and once.
-        needed = [part for type_ in types for part in _needed(type_)]
-        self._a_row, self._eight_rows, self._once = np.array(needed).T
+        self._needed = [part for type_ in types for part in _needed(type_)]
+        self._needed_by: dict[int, list[int]] = {}
         self._bitmaps = firsts[:-1]
         self._blocks = [
             _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
@@ -72,17 +73,32 @@ class UsualBatches:
 
     def lay(self, batch: Batch) -> Laid | None:
         """A batch of the schema; None unless it lies as usual."""
-        nodes, buffers, body = batch.record.nodes, batch.record.buffers, batch.record.body
-        if len(nodes) != len(self._bitmaps) or len(buffers) != len(self._once):
+        rows, body = batch.rows, batch.record.body
+        nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
+        if len(nodes) != len(self._bitmaps) or len(buffers) != len(self._needed):
             return None
-        lengths, nulls = nodes.T
-        starts, sizes = buffers.T
-        least = batch.rows * self._a_row + (batch.rows + 7) // 8 * self._eight_rows + self._once
-        least[self._bitmaps] = np.where(nulls == 0, 0, (batch.rows + 7) // 8)
-        wrong = (starts < 0) | (sizes < least) | (starts > len(body) - sizes) | (starts % _ALIGNMENT != 0)
-        if np.count_nonzero(wrong) or np.count_nonzero(lengths != batch.rows):
-            return None
-        return Laid(batch.rows, body, nulls.tolist(), starts.tolist(), sizes.tolist())
+        for (start, size), needed in zip(buffers, self._bytes(rows), strict=True):
+            if start < 0 or start % _ALIGNMENT or size < needed or start > len(body) - size:
+                return None
+        with_nulls = []
+        for field, ((length, nulls), bitmap) in enumerate(zip(nodes, self._bitmaps, strict=True)):
+            if length != rows:
+                return None
+            if nulls:
+                if buffers[bitmap][1] < (rows + 7) // 8:
+                    return None
+                with_nulls.append(field)
+        return Laid(rows, body, frozenset(with_nulls), buffers)
+
+    def _bytes(self, rows: int) -> list[int]:
+        """Bytes that each buffer takes at least. Callers mostly send the same few numbers of rows."""
+        known = self._needed_by.get(rows)
+        if known is None:
+            if len(self._needed_by) >= _MAX_SIZES:
+                self._needed_by.clear()
+            known = [rows * a_row + (rows + 7) // 8 * eight + once for a_row, eight, once in self._needed]
+            self._needed_by[rows] = known
+        return known
 
     def read(self, laid: Laid, start: int, stop: int) -> Columns | None:
         """Some rows of a batch; None where anything about them is not as usual.
@@ -168,17 +184,18 @@ class _Texts:
         rows = stop - start
         offsets = np.empty((len(self._places), rows + 1), self._offset)
         for line, place in zip(offsets, self._places, strict=True):
-            first = laid.starts[place.buffer + 1] + self._offset.itemsize * start
+            first = laid.buffers[place.buffer + 1][0] + self._offset.itemsize * start
             line[:] = np.frombuffer(laid.body, self._offset, rows + 1, first)
-        ends = np.array([laid.sizes[place.buffer + 2] for place in self._places])
+        ends = np.array([laid.buffers[place.buffer + 2][1] for place in self._places])
         if np.count_nonzero(offsets[:, 0] < 0) or np.count_nonzero(offsets[:, -1] > ends):
             return None
         if np.count_nonzero(offsets[:, 1:] < offsets[:, :-1]):
             return None
+        firsts = offsets[:, 0].tolist()
         try:
             lines = [
-                _cut(laid.body, laid.starts[place.buffer + 2], line)
-                for place, line in zip(self._places, offsets.tolist(), strict=True)
+                _cut(laid.body, laid.buffers[place.buffer + 2][0] + first, line)
+                for place, first, line in zip(self._places, firsts, (offsets - offsets[:, :1]).tolist(), strict=True)
             ]
         except UnicodeDecodeError:
             return None
@@ -190,34 +207,40 @@ class _Texts:
 
 
 def _cut(body: memoryview, start: int, offsets: list[int]) -> list[str]:
-    """The texts between each two neighbouring offsets of a buffer."""
-    first = offsets[0]
-    data = bytes(body[start + first : start + offsets[-1]])
+    """The texts between each two neighbouring offsets from a place on; the first of these is 0."""
+    data = bytes(body[start : start + offsets[-1]])
     text = data.decode()
     if len(text) == len(data):  # ASCII: it is cut where its bytes are
-        return [text[here - first : there - first] for here, there in pairwise(offsets)]
-    return [data[here - first : there - first].decode() for here, there in pairwise(offsets)]
+        return [text[here:there] for here, there in pairwise(offsets)]
+    return [data[here:there].decode() for here, there in pairwise(offsets)]
 
 
 def _words(laid: Laid, places: list[_Place], dtype: str, start: int, stop: int) -> NDArray[Any]:
     """Values of 8 bytes, ``[places, rows]``."""
-    words = np.empty((len(places), stop - start), dtype)
-    for line, place in zip(words, places, strict=True):
-        line[:] = np.frombuffer(laid.body, dtype, stop - start, laid.starts[place.buffer + 1] + 8 * start)
+    rows, starts = stop - start, [laid.buffers[place.buffer + 1][0] + 8 * start for place in places]
+    if rows <= _GATHERED_ROWS:
+        body = np.frombuffer(laid.body, dtype, len(laid.body) // 8)
+        return body[np.array(starts)[:, None] // 8 + np.arange(rows)]
+    words = np.empty((len(places), rows), dtype)
+    for line, first in zip(words, starts, strict=True):
+        line[:] = np.frombuffer(laid.body, dtype, rows, first)
     return words
 
 
 def _bits(laid: Laid, buffers: list[int], start: int, stop: int) -> NDArray[np.bool_]:
     """Bits, ``[buffers, rows]``."""
     first, last = start // 8, (stop + 7) // 8
-    data = b"".join([laid.body[laid.starts[i] + first : laid.starts[i] + last] for i in buffers])
+    starts = [laid.buffers[i][0] for i in buffers]
+    data = b"".join([laid.body[at + first : at + last] for at in starts])
     bits = np.frombuffer(data, np.uint8).reshape(len(buffers), -1)
     return np.unpackbits(bits, axis=1, count=stop - start, bitorder="little").view(bool)
 
 
 def _missing(laid: Laid, places: list[_Place], start: int, stop: int) -> NDArray[np.bool_] | None:
     """Where there is null, ``[places, rows]``; None where there is none."""
-    some = [i for i, place in enumerate(places) if laid.nulls[place.field]]
+    if not laid.with_nulls:
+        return None
+    some = [i for i, place in enumerate(places) if place.field in laid.with_nulls]
     if not some:
         return None
     missing = np.zeros((len(places), stop - start), bool)
