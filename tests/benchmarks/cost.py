@@ -43,7 +43,7 @@ _CODE = [file for room in ("training", "models") for file in (ROOT / room).glob(
 
 
 def train_on(rows: int) -> dict[str, float]:
-    """Two epochs with preset quick in this process: seconds of the second, and the most memory that training took."""
+    """Three epochs with preset quick in this process: seconds of the quicker of the last two, and the most memory."""
     before = _peak_mib()
     table = flights_with_weather().sample(rows, with_replacement=True, seed=0)
     ends: dict[int, float] = {}
@@ -52,7 +52,7 @@ def train_on(rows: int) -> dict[str, float]:
         ends[progress.epoch] = time.monotonic()
 
     config = make_config(
-        settings=["fit.epochs=2", "fit.patience=1000"],
+        settings=["fit.epochs=3", "fit.patience=1000"],
         overrides={"preset": "quick", "data": {"target": TARGET, "split_by_time": TIME}},
     )
     started = time.monotonic()
@@ -60,7 +60,7 @@ def train_on(rows: int) -> dict[str, float]:
         trained = train(table, config, name="flights", repository=Repository(folder), report=report)
     return {
         "trained_rows": trained.rows["train"],
-        "epoch_s": ends[2] - ends[1],
+        "epoch_s": min(ends[2] - ends[1], ends[3] - ends[2]),
         "all_s": time.monotonic() - started,
         "peak_mib": _peak_mib() - before,
     }
@@ -109,7 +109,10 @@ def page(fits: dict[int, dict[str, Any]], graphs: dict[str, dict[str, Any]], rms
         "",
         "## Training, by rows",
         "",
-        "Flights (20 columns, 4,000 tail numbers), preset `quick`, an epoch with its looks at the validation rows.",
+        (
+            "Flights (20 columns, 4,000 tail numbers), preset `quick`, an epoch with its looks at the validation rows: "
+            "the quicker of two. *all of `train`*: with three epochs, the export and its gate."
+        ),
         "",
         "| rows of the table | trained on | an epoch, s | µs a training row | most memory, MiB | all of `train`, s |",
         "|---|---|---|---|---|---|",
