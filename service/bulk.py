@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
+from itertools import chain, islice
 
 from models.arrow import MEDIA_TYPE
 from models.errors import Fault, RequestError
@@ -27,8 +28,6 @@ _QUEUED_ROWS = 2 * MAX_BATCH_ROWS
 """Rows of a request that are in the queue or in the run."""
 _ENCODED_ROWS = 8192
 """Rows that are gathered before they are encoded, as one record batch."""
-_SHORT_BODY = 2**15
-"""Bytes of a body that is looked at in one go: not even one of many small record batches takes long."""
 _LOOKED_AT = 16
 """Record batches that are looked at before others have their turn."""
 _POLL_SECONDS = 0.02
@@ -66,24 +65,23 @@ class Bulk:
         try:
             self._served.admit()  # when there is no room for even a row, the body need not be understood
             stream = self._reader.open(body)
-            if len(body) <= _SHORT_BODY:
-                batches = list(stream.batches())
-                if stream.rows <= MAX_BATCH_ROWS:
-                    columns = _whole(stream.parts(batches))
-                    answers = [await self._served.answer_columns(columns, receive, deadline=deadline)]
-                    return self._reply(self._encoder.batch(answers))
-                return await self._long(stream, batches, receive, deadline)
-            return await self._long(stream, None, receive, deadline)
+            looked_at = stream.batches()
+            first = list(islice(looked_at, _LOOKED_AT))
+            if len(first) < _LOOKED_AT and stream.rows <= MAX_BATCH_ROWS:
+                columns = _whole(stream.parts(first))
+                answers = [await self._served.answer_columns(columns, receive, deadline=deadline)]
+                return self._reply(self._encoder.batch(answers))
+            return await self._long(stream, chain(first, looked_at), receive, deadline)
         except QueueFull as full:
             return Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
         except RequestError as error:
             return Reply(error.status, refusal_body(error))
 
     async def _long(
-        self, stream: OpenStream, batches: list[LookedAt] | None, receive: Receive, deadline: float | None
+        self, stream: OpenStream, looked_at: Iterator[LookedAt], receive: Receive, deadline: float | None
     ) -> Reply:
         """Answer a request of several runs, while its caller is there."""
-        work = asyncio.ensure_future(self._work(stream, batches, deadline))
+        work = asyncio.ensure_future(self._work(stream, looked_at, deadline))
         watch = asyncio.ensure_future(_gone(receive))
         try:
             await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,14 +96,13 @@ class Bulk:
         body = b"".join([self._encoder.head, *batches, self._encoder.end])
         return Reply(200, body, content_type=MEDIA_TYPE.encode())
 
-    async def _work(self, stream: OpenStream, batches: list[LookedAt] | None, deadline: float | None) -> list[bytes]:
+    async def _work(self, stream: OpenStream, looked_at: Iterator[LookedAt], deadline: float | None) -> list[bytes]:
         """The record batches of the answer."""
-        if batches is None:
-            batches = []
-            for batch in stream.batches():
-                batches.append(batch)
-                if len(batches) % _LOOKED_AT == 0:
-                    await asyncio.sleep(0)
+        batches = []
+        for batch in looked_at:
+            batches.append(batch)
+            if len(batches) % _LOOKED_AT == 0:
+                await asyncio.sleep(0)
         parts: list[bytes] = []
         gathered: list[Predictions] = []
         rows = 0
