@@ -75,9 +75,9 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
     """Arrow streams, also under heads that earlier ones left, and block by block held against column by column."""
     from models.arrow import Malformed
     from service.arrow import ArrowReader
-    from tests.abuse.test_fuzz_arrow import SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
+    from tests.abuse.test_fuzz_arrow import LIMITS, SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
 
-    reader = ArrowReader(SIGNATURE, MAX_BYTES, MAX_BYTES)
+    reader = ArrowReader(SIGNATURE, *LIMITS)
 
     def check(body: bytes) -> None:
         compare(reader, body)

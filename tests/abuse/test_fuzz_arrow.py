@@ -184,7 +184,9 @@ def outcome(reader: ArrowReader, body: bytes) -> Columns | RequestError:
     return wrong[0] if wrong else Columns.joined([part.blocks for part in parts if isinstance(part, Columns)])
 
 
-LONG_WAY = LongWay(SIGNATURE, 4096, 16 * 4096)
+LIMITS = (4096, 16 * 4096)
+"""Rows and bytes: refusals name them."""
+LONG_WAY = LongWay(SIGNATURE, *LIMITS)
 
 _numbers = st.sampled_from([0.0, 1.0, -2.5, float("nan"), float("inf"), 2.0**60]) | st.floats()
 _wholes = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1])
@@ -240,7 +242,7 @@ def test_batches_read_block_by_block_are_what_the_long_way_makes_of_them() -> No
     @fuzzed
     @given(usual(), st.lists(st.tuples(st.integers(0, 4000), _edit), max_size=2))
     def check(body: bytes, edits: list[tuple[int, bytes]]) -> None:
-        reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+        reader = ArrowReader(SIGNATURE, *LIMITS)
         told.append(compare(reader, body))
         damaged = bytearray(body)
         for place, edit in edits:
@@ -253,14 +255,14 @@ def test_batches_read_block_by_block_are_what_the_long_way_makes_of_them() -> No
 
 
 def test_usual_streams_are_read_block_by_block() -> None:
-    reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+    reader = ArrowReader(SIGNATURE, *LIMITS)
     (batch,) = reader.open(USUAL_STREAM).batches()
     assert batch.usual(slice(0, 3)) is not None
     assert compare(reader, USUAL_STREAM)
 
 
 def test_a_known_head_vouches_for_nothing_behind_it() -> None:
-    reader = ArrowReader(SIGNATURE, 4096, 16 * 4096)
+    reader = ArrowReader(SIGNATURE, *LIMITS)
     assert compare(reader, USUAL_STREAM)
     (head,) = reader._known
     rest = USUAL_STREAM[len(head) :]
