@@ -87,7 +87,7 @@ class ArrowReader:
         """
         try:
             head = head_of(body)
-            known = self._known.get(head)
+            known = self._known.get(head) if len(head) <= _MAX_HEAD_BYTES else None
             if known is None:
                 schema = schema_of(head, len(self._columns) + RequestError.MAX_FAULTS + 1)
                 refuse(self._misfits(schema))
@@ -209,6 +209,8 @@ class OpenStream:
                     yield self._read(batch, rows, first + start)
                 except RequestError as error:
                     yield error
+                except Malformed as error:
+                    yield _malformed(error)
             first += batch.rows
         if first == 0:
             yield refused(Fault("columns", "must hold at least one row, however: none"))

@@ -28,7 +28,7 @@ _USUAL: dict[Kind, frozenset[tuple[str, str]]] = {
 """Families and NumPy types that are read here, by the kind of the column."""
 _MICROS = 10**6
 _ALIGNMENT = 8
-_MAX_SIZES = 64
+_MAX_SIZES = 8
 """Numbers of rows whose buffers' bytes are kept."""
 _GATHERED_ROWS = 16
 """Rows up to which values are gathered from the body at once; with more a slice a column is quicker."""
@@ -74,9 +74,9 @@ class UsualBatches:
     def lay(self, batch: Batch) -> Laid | None:
         """A batch of the schema; None unless it lies as usual."""
         rows, body = batch.rows, batch.record.body
-        nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
-        if len(nodes) != len(self._bitmaps) or len(buffers) != len(self._needed):
+        if len(batch.record.nodes) != len(self._bitmaps) or len(batch.record.buffers) != len(self._needed):
             return None
+        nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
         for (start, size), needed in zip(buffers, self._bytes(rows), strict=True):
             if start < 0 or start % _ALIGNMENT or size < needed or start > len(body) - size:
                 return None

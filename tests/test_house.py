@@ -33,9 +33,14 @@ def imported_modules(file: Path) -> set[str]:
     return found
 
 
+def modules_of(room):
+    """The modules of a room and of its packages."""
+    return [*(ROOT / room).glob("*.py"), *(ROOT / room).glob("*/*.py")]
+
+
 @pytest.mark.parametrize("room", MAY_IMPORT)
 def test_imports_go_one_way(room):
-    files = sorted((ROOT / room).glob("*.py"))
+    files = sorted(modules_of(room))
     assert files
     for file in files:
         foreign = (imported_modules(file) & ROOMS) - {room} - MAY_IMPORT[room]
@@ -44,7 +49,7 @@ def test_imports_go_one_way(room):
 
 @pytest.mark.parametrize("room", ["models", "service", "client", "loadtest", "image"])
 def test_only_training_names_what_training_needs(room):
-    for file in (ROOT / room).glob("*.py"):
+    for file in modules_of(room):
         assert not imported_modules(file) & TRAINING_ONLY, file
 
 
@@ -57,8 +62,8 @@ def test_only_training_loads_torch():
 
 
 def test_nothing_unpickles():
-    for file in ROOT.glob("*/*.py"):
-        if file.parts[-2] in ROOMS:
+    for room in ROOMS:
+        for file in modules_of(room):
             assert not imported_modules(file) & {"pickle", "cloudpickle", "joblib", "dill", "marshal"}, file
             assert "torch.load" not in file.read_text("utf-8"), file
 

@@ -131,7 +131,9 @@ class Dictionary:
         if not len(self):
             if missing is None or not missing.all():
                 raise Malformed("a column names a place in a dictionary that is empty")
-            return Values([None] * len(places))
+            if self._array.type.family == "text":
+                return Values([None] * len(places))
+            return Values(np.zeros(len(places)), missing)
         if len(places) and (places.min() < 0 or places.max() >= len(self)):
             raise Malformed(f"a column names a place that its dictionary, of {len(self):,} values, does not have")
         whole = self._whole()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from models.arrow.arrays import Array, Dictionary, Places
 from models.arrow.flatbuffer import Malformed, Table
 from models.arrow.types import Field, Type
+
+_AT_ONCE = 256
 
 
 class RecordBatch:
@@ -23,7 +26,7 @@ class RecordBatch:
         Malformed: it is compressed, has fewer than 0 rows, or a header that points outside of itself.
     """
 
-    __slots__ = ("_header", "body", "buffers", "nodes", "rows")
+    __slots__ = ("_view_buffers", "body", "buffers", "nodes", "rows")
 
     def __init__(self, header: Table, body: memoryview) -> None:
         if header.table(3) is not None:
@@ -36,7 +39,7 @@ class RecordBatch:
         """Rows and nulls of each array, as they are told, ``[arrays, 2]``."""
         self.buffers = header.pairs(2)
         """Start in the body and bytes of each buffer, as they are told, ``[buffers, 2]``."""
-        self._header = header
+        self._view_buffers = header.longs(4)
 
     def arrays(self, types: Sequence[Type]) -> list[Array]:
         """The arrays, whose types these are.
@@ -44,7 +47,7 @@ class RecordBatch:
         Raises:
             Malformed: one does not lie within the body, or is not whole.
         """
-        reader = _Reader(self.rows, self.body, self.nodes, self.buffers, self._header.longs(4))
+        reader = _Reader(self.rows, self.body, self.nodes[: len(types)], self.buffers, self._view_buffers)
         return [reader.array(type_) for type_ in types]
 
 
@@ -93,6 +96,12 @@ def _held(field: Field) -> Type:
     return field.type if field.dictionary is None else Type("integer", "fixed", field.place)
 
 
+def _one_by_one(told: NDArray[np.int64]) -> Iterator[Any]:
+    """What a vector tells, as far as it is asked for: it may be far longer than a batch needs."""
+    for start in range(0, len(told), _AT_ONCE):
+        yield from told[start : start + _AT_ONCE].tolist()
+
+
 class _Reader:
     """Hands out the buffers of a record batch, array by array."""
 
@@ -102,13 +111,13 @@ class _Reader:
         body: memoryview,
         nodes: NDArray[np.int64],
         buffers: NDArray[np.int64],
-        view_buffers: list[int],
+        view_buffers: NDArray[np.int64],
     ) -> None:
         self._rows = rows
         self._body = body
         self._nodes = iter(nodes.tolist())
-        self._buffers = iter(buffers.tolist())
-        self._view_buffers = iter(view_buffers)
+        self._buffers = _one_by_one(buffers)
+        self._view_buffers = _one_by_one(view_buffers)
 
     def array(self, type: Type) -> Array:  # noqa: A002
         """The next array, of this type."""

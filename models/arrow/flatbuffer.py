@@ -96,13 +96,13 @@ class Table:
         start, length = self._vector(at, 16)
         return np.frombuffer(self._data, "<i8", 2 * length, start).reshape(-1, 2)
 
-    def longs(self, slot: int) -> list[int]:
+    def longs(self, slot: int) -> NDArray[np.int64]:
         """A vector of 64-bit numbers."""
         at = self._at(slot)
         if at is None:
-            return []
+            return np.zeros(0, np.int64)
         start, length = self._vector(at, 8)
-        return [number for (number,) in struct.iter_unpack("<q", self._data[start : start + 8 * length])]
+        return np.frombuffer(self._data, "<i8", length, start)
 
     def _at(self, slot: int) -> int | None:
         """Where a field is; None when it is not there."""

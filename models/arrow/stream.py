@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from models.arrow.arrays import Dictionary
 from models.arrow.batch import Batch, RecordBatch
 from models.arrow.flatbuffer import Malformed, Table
-from models.arrow.types import Schema, read_schema
+from models.arrow.types import Schema, Type, read_schema
 
 CONTINUES = b"\xff\xff\xff\xff"
 """What every message begins with."""
@@ -44,11 +44,12 @@ def schema_of(head: bytes, max_fields: int = 10_000) -> Schema:
     Raises:
         Malformed: it is no schema.
     """
-    kind, header, body_bytes, _ = _message(memoryview(head), 0)
-    if kind != SCHEMA or header is None:
+    start, end = _metadata(head, 0)
+    kind, header, body_bytes = _parsed(memoryview(head)[start:end])
+    if kind != SCHEMA:
         raise Malformed("a stream begins with a schema")
-    if len(body_bytes):
-        raise Malformed("a schema has no body")
+    if body_bytes:
+        raise Malformed("a schema has no body, however: one that says it has")
     return read_schema(header, max_fields)
 
 
@@ -64,10 +65,9 @@ class Stream:
     """
 
     def __init__(self, body: bytes, schema: Schema | None = None) -> None:
-        head = head_of(body)
+        self.schema = schema_of(head_of(body)) if schema is None else schema
         self._body = memoryview(body)
-        self._after_schema = len(head)
-        self.schema = schema_of(head) if schema is None else schema
+        self._after_schema = _metadata(body, 0)[1]
 
     def batches(self) -> Iterator[Batch]:
         """The record batches, read as they are asked for.
@@ -78,7 +78,10 @@ class Stream:
         fields = self.schema.fields
         if self.schema.n_fields > len(fields) or any(field.type is None for field in fields):
             raise Malformed("a column has a type that is not read")
-        types = {field.dictionary: field.type for field in fields if field.dictionary is not None}
+        types: dict[int, Type | None] = {}
+        for field in fields:
+            if field.dictionary is not None and types.setdefault(field.dictionary, field.type) != field.type:
+                raise Malformed("columns of different types share a dictionary")
         dictionaries: dict[int, Dictionary] = {}
         place = self._after_schema
         while True:
@@ -122,12 +125,20 @@ def _message(stream: memoryview, place: int) -> tuple[int, Table | None, memoryv
     start, end = _metadata(stream, place)
     if start == end:
         return 0, None, stream[:0], start
-    message = Table.root(stream[start:end])
-    if message.number(0, "h") not in _VERSIONS:
-        raise Malformed("a message is of another version of the format than 1.0")
-    header, length = message.table(2), message.number(3, "q")
+    kind, header, length = _parsed(stream[start:end])
     if length < 0 or end + length > len(stream):
         raise Malformed("the stream is cut off")
+    return kind, header, stream[end : end + length], end + length
+
+
+def _parsed(metadata: memoryview) -> tuple[int, Table, int]:
+    """What the flatbuffer of a message says: its kind, its header, and the bytes of its body."""
+    if not len(metadata):
+        raise Malformed("a stream begins with a schema")
+    message = Table.root(metadata)
+    if message.number(0, "h") not in _VERSIONS:
+        raise Malformed("a message is of another version of the format than 1.0")
+    header = message.table(2)
     if header is None:
         raise Malformed("a message has no header")
-    return message.number(1, "B"), header, stream[end : end + length], end + length
+    return message.number(1, "B"), header, message.number(3, "q")

@@ -75,7 +75,7 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
     """Arrow streams, also under heads that earlier ones left, and block by block held against column by column."""
     from models.arrow import Malformed
     from service.arrow import ArrowReader
-    from tests.abuse.test_fuzz_arrow import LIMITS, SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
+    from tests.abuse.test_fuzz_arrow import LIMITS, OWN_STREAM, SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
 
     reader = ArrowReader(SIGNATURE, *LIMITS)
 
@@ -84,7 +84,7 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
         with suppress(Malformed):
             read_whole(body)
 
-    return check, [*STREAMS, USUAL_STREAM]
+    return check, [*STREAMS, USUAL_STREAM, OWN_STREAM]
 
 
 def broken() -> tuple[Check, Iterable[bytes]]:

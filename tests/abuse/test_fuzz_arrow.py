@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream
+from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, head_of, writer
+from models.arrow.flatbuffer import Table
 from models.errors import RequestError
 from models.repository import Repository
 from models.values import FIRST_MOMENT, LAST_MOMENT
@@ -222,6 +223,33 @@ USUAL_STREAM = written(
 )
 
 
+OWN_STREAM = b"".join(
+    [
+        writer.schema(
+            [
+                ("distance", writer.FLOAT64),
+                ("stops", writer.INT64),
+                ("night", writer.BOOL),
+                ("carrier", writer.UTF8),
+                ("departs", writer.MICROS),
+            ]
+        ),
+        *writer.batch(
+            2,
+            [
+                writer.numbers(np.array([1.5, 2.5])),
+                writer.numbers(np.array([1, 2])),
+                writer.booleans(np.array([True, False])),
+                writer.texts(["AA", None]),
+                writer.numbers(np.array([0, 1])),
+            ],
+        ),
+        END,
+    ]
+)
+"""What the client sends: its batches name the buffers of views, of which there are none."""
+
+
 @st.composite
 def usual(draw: st.DrawFn) -> bytes:
     """A stream of usual types, with values that its columns take, some of which may be others."""
@@ -240,7 +268,7 @@ def test_batches_read_block_by_block_are_what_the_long_way_makes_of_them() -> No
     told: list[bool] = []
 
     @fuzzed
-    @given(usual(), st.lists(st.tuples(st.integers(0, 4000), _edit), max_size=2))
+    @given(usual() | st.just(OWN_STREAM), st.lists(st.tuples(st.integers(0, 4000), _edit), max_size=2))
     def check(body: bytes, edits: list[tuple[int, bytes]]) -> None:
         reader = ArrowReader(SIGNATURE, *LIMITS)
         told.append(compare(reader, body))
@@ -259,6 +287,37 @@ def test_usual_streams_are_read_block_by_block() -> None:
     (batch,) = reader.open(USUAL_STREAM).batches()
     assert batch.usual(slice(0, 3)) is not None
     assert compare(reader, USUAL_STREAM)
+
+
+def test_long_streams_of_uneven_batches_are_read_alike_both_ways() -> None:
+    rng = np.random.default_rng(0)
+    for rows, size in ((3000, 3000), (3000, 1029), (2500, 777)):
+        missing = rng.random((5, rows)) < 0.1
+        columns = {
+            "distance": array_of(pa.float64(), rng.normal(size=rows).tolist(), missing[0].tolist()),
+            "stops": array_of(pa.int64(), rng.integers(0, 4, rows).tolist(), missing[1].tolist()),
+            "night": array_of(pa.bool_(), (rng.random(rows) < 0.5).tolist(), missing[2].tolist()),
+            "carrier": array_of(pa.string(), rng.choice(["AA", "Zürich", ""], rows).tolist(), missing[3].tolist()),
+            "departs": array_of(pa.timestamp("us"), rng.integers(0, 10**15, rows).tolist(), missing[4].tolist()),
+        }
+        assert compare(ArrowReader(SIGNATURE, *LIMITS), written(columns, size))
+
+
+@pytest.mark.parametrize("distance", [1.5, float("inf")])
+def test_a_vector_that_is_not_there_is_found_out_whichever_way_is_taken(distance: float) -> None:
+    assert compare(ArrowReader(SIGNATURE, *LIMITS), OWN_STREAM)
+    body = bytearray(OWN_STREAM.replace(struct.pack("<d", 1.5), struct.pack("<d", distance)))
+    start = len(head_of(OWN_STREAM)) + 8
+    header = Table.root(memoryview(body)[start:]).table(2)
+    assert header is not None
+    at = header._at(4)
+    assert at is not None
+    at += start
+    at += struct.unpack_from("<I", body, at)[0]
+    struct.pack_into("<I", body, at, 2**31 - 1)
+    reader = ArrowReader(SIGNATURE, *LIMITS)
+    compare(reader, OWN_STREAM)
+    assert not compare(reader, bytes(body))
 
 
 def test_a_known_head_vouches_for_nothing_behind_it() -> None:

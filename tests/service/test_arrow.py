@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import struct
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 
-from models.arrow import END, MEDIA_TYPE
+from models.arrow import END, MEDIA_TYPE, head_of, writer
+from models.arrow.flatbuffer import Scalar, Tables
+from models.arrow.stream import SCHEMA
 from service.front import Front
 from service.serving import Serving
+from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import ROW, rows
 from tests.service.servers import publish_delay, publish_flights
 from tests.service.test_front import Caller, serve
@@ -197,6 +202,51 @@ def test_every_fault_of_a_long_stream_is_found_up_to_fifty(repository: Path) -> 
         status, answer = await arrow(front, stream(frame))
         assert status == 400
         assert [fault["path"] for fault in answer["errors"]] == [f"columns.distance[{99 + 100 * i}]" for i in range(50)]
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_nulls_that_pick_from_an_empty_dictionary_are_missing(repository: Path) -> None:
+    frame = table(2).with_columns(pl.lit(None).alias(name) for name in ROW)
+    nothing = pa.array([None, None], pa.int32())
+    types = {"distance": pa.float64(), "stops": pa.int64(), "carrier": pa.string(), "departs": pa.timestamp("ms")}
+    columns = {name: pa.DictionaryArray.from_arrays(nothing, pa.array([], type_)) for name, type_ in types.items()}
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        _, wanted = await arrow(front, stream(frame), "/models/delay/predict")
+        status, got = await arrow(front, written(columns | {"night": pa.nulls(2)}), "/models/delay/predict")
+        assert status == 200, got
+        assert got.equals(wanted)
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_columns_of_different_types_cannot_share_a_dictionary(repository: Path) -> None:
+    places, moments = pa.array([0, 0], pa.int32()), pa.array([5], pa.timestamp("us"))
+    columns = {name: pa.nulls(2) for name in ("distance", "stops", "night")}
+    columns["departs"] = pa.DictionaryArray.from_arrays(places, moments)
+    columns["carrier"] = pa.DictionaryArray.from_arrays(places, pa.array(["AA"]))
+    body = written(columns)
+    one = struct.pack("<q", 1)
+    head = head_of(body)
+    heads = {head[:at] + bytes(8) + head[at + 8 :] for at in range(0, len(head) - 8, 4) if head[at : at + 8] == one}
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        assert (await arrow(front, body))[0] == 200
+        told = [await arrow(front, other + body[len(head) :]) for other in heads]
+        assert {status for status, _ in told} <= {200, 400}
+        assert any("columns of different types share a dictionary" in answer["error"] for _, answer in told)
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_a_schema_that_says_it_has_a_body_is_refused(repository: Path) -> None:
+    fields: dict[int, Any] = {1: Tables({0: name, 2: Scalar("B", 1), 3: {}} for name in ROW)}
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        status, answer = await arrow(front, writer._message(SCHEMA, fields, 8) + bytes(8) + END)
+        assert status == 400
+        assert answer["error"].endswith("a schema has no body, however: one that says it has")
 
     serve(repository, scenario, device="cpu")
 
