@@ -9,7 +9,7 @@ MADE   := $(VENV)/.made
 .PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(MADE)  ## Make .venv with exactly the locked versions, all extras
 

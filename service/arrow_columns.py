@@ -150,7 +150,7 @@ class _Numbers:
             values = _words(laid, places, "<f8" if family == "float" else "<i8", start, stop)
             if family == "integer":
                 beyond = (values > EXACT_WHOLE) | (values < -EXACT_WHOLE)
-                if np.count_nonzero(beyond):  # unless there is null, which the long way sees
+                if np.count_nonzero(beyond):  # it may lie under a null, which the long way looks into
                     return None
             block[lines] = values
         missing = _missing(laid, self._places, start, stop)

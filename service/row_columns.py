@@ -8,6 +8,7 @@ knows all the rules, reads that one again. For a few rows the arrays take longer
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import chain
 from typing import Any, TypeAlias
@@ -101,15 +102,15 @@ class RowColumnReader:
         return RowColumns(blocks)
 
 
-class _Block:
+class _Block(ABC):
     """The columns of one dtype. Calling it gives how many texts came in them, and ``[columns, rows]``."""
 
     def __init__(self, columns: list[Column]) -> None:
         self.columns = columns
         self._types = [_TYPES[column.kind] | ({int} if column.whole_levels else set()) for column in columns]
 
-    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
-        raise NotImplementedError
+    @abstractmethod
+    def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]: ...
 
     def _types_of(self, lines: list[Values]) -> list[set[type]]:
         """The types of each column's values, which are those that its kind may have."""

@@ -13,6 +13,7 @@ from models.arrow.flatbuffer import Malformed, Table
 from models.arrow.types import Field, Type
 
 _AT_ONCE = 256
+"""Elements of a vector that become Python's numbers together."""
 
 
 class RecordBatch:

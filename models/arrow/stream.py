@@ -45,6 +45,8 @@ def schema_of(head: bytes, max_fields: int = 10_000) -> Schema:
         Malformed: it is no schema.
     """
     start, end = _metadata(head, 0)
+    if start == end:
+        raise Malformed("a stream begins with a schema")
     kind, header, body_bytes = _parsed(memoryview(head)[start:end])
     if kind != SCHEMA:
         raise Malformed("a stream begins with a schema")
@@ -133,8 +135,6 @@ def _message(stream: memoryview, place: int) -> tuple[int, Table | None, memoryv
 
 def _parsed(metadata: memoryview) -> tuple[int, Table, int]:
     """What the flatbuffer of a message says: its kind, its header, and the bytes of its body."""
-    if not len(metadata):
-        raise Malformed("a stream begins with a schema")
     message = Table.root(metadata)
     if message.number(0, "h") not in _VERSIONS:
         raise Malformed("a message is of another version of the format than 1.0")

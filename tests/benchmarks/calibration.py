@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.cells import ROOT, machine
+from loadtest.cells import machine
 from tests.benchmarks.accuracy.contenders import Rowcast
 from tests.benchmarks.accuracy.datasets import DATASETS, Dataset, NotThere, write_parts
 from tests.benchmarks.accuracy.measure import Bench, interval
@@ -87,7 +87,6 @@ def main() -> int:
     chosen = names(given.data, tuple(known), "data sets")
     scratch = SCRATCH.with_name("calibration")
     scratch.mkdir(parents=True, exist_ok=True)
-    (ROOT / ".bench" / ".gitignore").write_text("*\n")
     bench = Bench(STORE, scratch, lambda parts, _: parts.name in chosen)
     text = page([line(bench, data, given.seeds, pair("quick")) for data in known.values()], given.seeds)
     STORE.with_suffix(".md").write_text(text)
