@@ -52,7 +52,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
             front = Front(inner, serving, paths_of(inner))
-            LaneProtocol.lane = Lane(serving, front.routes, edges.admit)
+            LaneProtocol.lane = Lane(serving, front.short, edges.admit)
             protocol.install(protocol.Protocol if edges.see_every_request else LaneProtocol)
             return edges.around(front)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from http import HTTPStatus
 from itertools import chain, islice
 
@@ -17,11 +18,11 @@ from models.arrow import MEDIA_TYPE
 from models.errors import Fault, RequestError
 from models.session import Predictions
 from service.arrow import ArrowEncoder, ArrowReader, LookedAt, OpenStream
-from service.batcher import MAX_BATCH_ROWS, QueueFull
+from service.batcher import MAX_BATCH_ROWS, QueueFull, Waiting
 from service.columns import Columns
 from service.faults import refused
-from service.http import ClientGone, Receive, refusal_body, retry_after
-from service.served import Reply, ServedModel
+from service.http import ClientGone, Receive, TakesLong
+from service.served import Reply, ServedModel, refused_with
 from service.terms import USUAL, Terms
 
 _QUEUED_ROWS = 2 * MAX_BATCH_ROWS
@@ -34,6 +35,15 @@ _POLL_SECONDS = 0.02
 """How often a request that is under way asks whether there is room for more of its rows."""
 _PATIENCE_SECONDS = 30.0
 """How long it asks."""
+
+
+class _LongStream(TakesLong):
+    """An open stream, and what is known of its record batches."""
+
+    def __init__(self, stream: OpenStream, looked_at: Iterator[LookedAt]) -> None:
+        super().__init__()
+        self.stream = stream
+        self.looked_at = looked_at
 
 
 class Bulk:
@@ -49,6 +59,45 @@ class Bulk:
         self._reader = ArrowReader(served.signature, max_rows, served.max_body)
         self._encoder = ArrowEncoder(served.name, served.version, served.signature)
 
+    def ask(
+        self, body: bytes, done: Callable[[Reply], None], since: float = 0.0, *, terms: Terms = USUAL
+    ) -> Waiting | None:
+        """Answer a request of few rows.
+
+        Args:
+            body: the request's.
+            done: told the reply, once; during this call when the request is refused, and later from the event loop.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+            terms: what its headers ask for.
+
+        Returns:
+            The queued request, to be cancelled when its caller is gone; None when the reply has been told.
+
+        Raises:
+            TakesLong: it has more rows or record batches than are answered in one go; ``done`` was told nothing.
+        """
+        try:
+            self._served.batcher.admit()  # when there is no room for even a row, the body need not be understood
+            stream = self._reader.open(body)
+            looked_at = stream.batches()
+            first = list(islice(looked_at, _LOOKED_AT))
+            if len(first) == _LOOKED_AT or stream.rows > MAX_BATCH_ROWS:
+                raise _LongStream(stream, chain(first, looked_at))
+            columns = _whole(stream.parts(first))
+        except TakesLong:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self._served.refusal(error))
+            return None
+
+        def tell(answer: Predictions | RequestError) -> None:
+            if isinstance(answer, RequestError):
+                done(refused_with(answer))
+            else:
+                done(self._reply(self._encoder.batch([answer])))
+
+        return self._served.ask_columns(columns, tell, deadline=_deadline(terms, since))
+
     async def answer(self, body: bytes, receive: Receive, terms: Terms = USUAL, since: float = 0.0) -> Reply:
         """Answer a request.
 
@@ -61,21 +110,15 @@ class Bulk:
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
-        deadline = None if terms.timeout is None else since + terms.timeout
         try:
-            self._served.admit()  # when there is no room for even a row, the body need not be understood
-            stream = self._reader.open(body)
-            looked_at = stream.batches()
-            first = list(islice(looked_at, _LOOKED_AT))
-            if len(first) < _LOOKED_AT and stream.rows <= MAX_BATCH_ROWS:
-                columns = _whole(stream.parts(first))
-                answers = [await self._served.answer_columns(columns, receive, deadline=deadline)]
-                return self._reply(self._encoder.batch(answers))
-            return await self._long(stream, chain(first, looked_at), receive, deadline)
-        except QueueFull as full:
-            return Reply(full.status, refusal_body(full), (retry_after(full.retry_after_seconds),))
-        except RequestError as error:
-            return Reply(error.status, refusal_body(error))
+            ask = partial(self.ask, body, since=since, terms=terms)
+            reply: Reply = await self._served.told(ask, receive)
+        except _LongStream as long:
+            try:
+                return await self._long(long.stream, long.looked_at, receive, _deadline(terms, since))
+            except RequestError as error:
+                return refused_with(error)
+        return reply
 
     async def _long(
         self, stream: OpenStream, looked_at: Iterator[LookedAt], receive: Receive, deadline: float | None
@@ -138,6 +181,10 @@ class Bulk:
             window.close()
         gather(None)
         return parts
+
+
+def _deadline(terms: Terms, since: float) -> float | None:
+    return None if terms.timeout is None else since + terms.timeout
 
 
 def _whole(parts: Iterable[Columns | RequestError]) -> Columns:

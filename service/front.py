@@ -40,6 +40,7 @@ from service.http import (
     with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
+from service.routes import RowsRoute, ShortRoute
 from service.served import ServedModel
 from service.serving import LOADING, Serving
 from service.terms import terms_of
@@ -77,6 +78,9 @@ class Front:
         }
         """The paths whose requests are answered here, and the model behind each."""
         self._open_inference = OpenInference(serving, self._respond, self._refuse)
+        rows = {path: RowsRoute(served, self._bulk[served]) for path, served in self.routes.items()}
+        self.short: dict[str, ShortRoute] = {**rows, **self._open_inference.infer}
+        """The paths among them, and of Open Inference, whose requests may take the short way."""
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

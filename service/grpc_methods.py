@@ -6,7 +6,6 @@ refused as one is elsewhere, and a message that does not come is not waited for.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 import time
@@ -25,12 +24,15 @@ from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from service.grpc_reading import Asked, MessageReader, Readers
 from service.grpc_request import parsed
 from service.metrics import NO_MODEL, REQUESTS
+from service.patience import Patience
 from service.served import ServedModel
 from service.serving import LOADING, Serving
 
 logger = logging.getLogger("rowcast.service")
 
 _MESSAGE_SECONDS = 8.0
+_LOOK_SECONDS = 0.5
+"""How often messages that take their time are looked at."""
 _MESSAGE_BYTES_PER_SECOND = 1_000_000
 """A message may take some seconds, and as long as the largest takes at this rate: how far it has come is not known."""
 
@@ -80,7 +82,8 @@ class Methods:
             if served is serving.models[name]:
                 self._models[name, ""] = model
         self._reader = MessageReader(max(len(served.signature.columns) for served in serving.versions.values()))
-        self._patience = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
+        self._patience = Patience(_LOOK_SECONDS)
+        self._message_seconds = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     def handler(self) -> Any:
@@ -162,11 +165,12 @@ class Methods:
         Raises:
             RequestError: none comes, or not in time.
         """
+        until = time.monotonic() + self._message_seconds
         try:
-            async with asyncio.timeout(self._patience):
-                body = await context.read()
+            body = await self._patience.wait(context.read(), lambda: until)
         except TimeoutError:
-            raise RequestError(f"the message did not come within {self._patience:.0f} seconds", status=408) from None
+            words = f"the message did not come within {self._message_seconds:.0f} seconds"
+            raise RequestError(words, status=408) from None
         if not isinstance(body, bytes):  # grpc.aio.EOF
             raise RequestError("a request must hold one message, however: none")
         return body

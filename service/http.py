@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, TypeAlias
 
 import orjson
 
 from models.errors import RequestError
+from service.patience import Patience
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -34,6 +34,10 @@ _BODY_BYTES_PER_SECOND = 100_000
 
 class ClientGone(Exception):
     """The caller hung up: there is nobody to answer."""
+
+
+class TakesLong(Exception):
+    """A request that cannot be answered in one go; nothing has been done for it."""
 
 
 def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> bool:
@@ -63,24 +67,11 @@ def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> 
     return is_other
 
 
-@dataclass(slots=True)
-class _Coming:
-    """A body that has not come whole yet."""
-
-    started: float
-    size: int = 0
-    late: bool = False
-
-
 class BodyReader:
-    """Reads the bodies of requests on one event loop.
-
-    One timer looks after all of them, and only while there are any: a timer for each costs as much as reading it.
-    """
+    """Reads the bodies of requests on one event loop."""
 
     def __init__(self) -> None:
-        self._coming: dict[asyncio.Task[Any], _Coming] = {}
-        self._looks = False
+        self._patience = Patience(_LOOK_SECONDS)
 
     async def read(self, receive: Receive, max_body: int) -> bytes:
         """The body of a request whose headers were checked; once at a time in a task.
@@ -89,32 +80,25 @@ class BodyReader:
             RequestError: 413, as soon as more than ``max_body`` bytes have come; 408 when they come too slowly.
             ClientGone: the caller hung up.
         """
-        task = asyncio.current_task()
-        assert task is not None
-        coming = self._coming[task] = _Coming(time.monotonic())
-        if not self._looks:
-            self._looks = True
-            task.get_loop().call_later(_LOOK_SECONDS, self._look, task.get_loop())
+        coming = _Coming()
         try:
-            return await _gather(receive, max_body, coming)
-        except asyncio.CancelledError:
-            if not coming.late:
-                raise
-            task.uncancel()
+            return await self._patience.wait(_gather(receive, max_body, coming), coming.until)
+        except TimeoutError:
             raise RequestError(f"the body did not come within {_BODY_SECONDS} seconds", status=408) from None
-        finally:
-            del self._coming[task]
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up the bodies that are late."""
-        now = time.monotonic()
-        for task, coming in self._coming.items():
-            if not coming.late and now > coming.started + _BODY_SECONDS + coming.size / _BODY_BYTES_PER_SECOND:
-                coming.late = True
-                task.cancel()
-        self._looks = bool(self._coming)
-        if self._looks:
-            loop.call_later(_LOOK_SECONDS, self._look, loop)
+
+class _Coming:
+    """A body that has not come whole yet."""
+
+    __slots__ = ("size", "started")
+
+    def __init__(self) -> None:
+        self.started = time.monotonic()
+        self.size = 0
+
+    def until(self) -> float:
+        """By when it has to be there."""
+        return self.started + _BODY_SECONDS + self.size / _BODY_BYTES_PER_SECOND
 
 
 async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:

@@ -20,11 +20,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from models.errors import RequestError
 from service.batcher import Waiting
-from service.http import CLOSE, Header, check_headers
+from service.http import CLOSE, Header, TakesLong
 from service.protocol import Protocol
+from service.routes import Ask, ShortRoute
 from service.served import Reply, ServedModel
 from service.serving import Serving
-from service.terms import Terms, terms_of
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 1024
@@ -42,7 +42,7 @@ class _Known(NamedTuple):
 
     served: ServedModel
     body_bytes: int
-    terms: Terms
+    ask: Ask
 
 
 class Lane:
@@ -50,17 +50,17 @@ class Lane:
 
     Args:
         serving: the models, and whether they are ready.
-        routes: the paths that take rows, and the model behind each.
+        routes: the paths whose requests may come this way.
         admit: tells of headers whether nothing stands between them and a model, such as the lack of a key. What it says
             is kept with the head: a key is compared once, and after that as a part of a dictionary's key.
     """
 
     def __init__(
-        self, serving: Serving, routes: Mapping[str, ServedModel], admit: Callable[[list[Header]], bool]
+        self, serving: Serving, routes: Mapping[str, ShortRoute], admit: Callable[[list[Header]], bool]
     ) -> None:
         self._serving = serving
         self._admit = admit
-        self._routes = {path.encode(): served for path, served in routes.items()}
+        self._routes = {path.encode(): route for path, route in routes.items()}
         self._heads: dict[bytes, _Known | None] = {}
         self._common: tuple[list[Header], bytes] = [], b""
 
@@ -95,9 +95,10 @@ class Lane:
         if self._common[0] is not common:
             self._common = common, _lines(common)
         own = (*reply.headers, CLOSE) if last else reply.headers
-        return b"%b%bcontent-type: application/json\r\ncontent-length: %d\r\n%b\r\n%b" % (
+        return b"%b%bcontent-type: %b\r\ncontent-length: %d\r\n%b\r\n%b" % (
             STATUS_LINE[reply.status],
             self._common[1],
+            reply.content_type,
             len(reply.body),
             _lines(own) if own else b"",
             reply.body,
@@ -117,10 +118,10 @@ class _Reading:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._valid = False
 
-    def understood(self, routes: Mapping[bytes, ServedModel], admit: Callable[[list[Header]], bool]) -> _Known | None:
-        """What it says, if it says nothing but: rows in JSON, of this length, and keep the connection."""
-        served = routes.get(self._path)
-        if not self._valid or served is None or not admit(self._headers):
+    def understood(self, routes: Mapping[bytes, ShortRoute], admit: Callable[[list[Header]], bool]) -> _Known | None:
+        """What it says, if it says nothing but: a body for this route, of this length, and keep the connection."""
+        route = routes.get(self._path)
+        if not self._valid or route is None or not admit(self._headers):
             return None
         values = dict(self._headers)
         if len(values) < len(self._headers) or not _SPECIAL.isdisjoint(values):
@@ -129,11 +130,9 @@ class _Reading:
         if not (length.isdigit() and len(length) <= 9 and 0 < int(length) <= _MAX_REQUEST_BYTES):
             return None
         try:
-            check_headers(self._headers, served.max_body)
-            terms = terms_of(self._headers)
+            return _Known(route.served, int(length), route.understand(self._headers))
         except RequestError:
             return None
-        return _Known(served, int(length), terms)
 
     def on_url(self, url: bytes) -> None:
         """Take in the path; a query makes it none of ours."""
@@ -197,8 +196,7 @@ class LaneProtocol(Protocol):
             if known is not None:
                 start = end + len(_HEAD_END)
                 whole = start + known.body_bytes
-                if len(data) == whole:
-                    self._ask(known, data[start:])
+                if len(data) == whole and self._ask(known, data[start:]):
                     return
                 if len(data) < whole:
                     self._held += data
@@ -250,14 +248,20 @@ class LaneProtocol(Protocol):
         self._whole_bytes = 0
         return held
 
-    def _ask(self, known: _Known, body: bytes) -> None:
+    def _ask(self, known: _Known, body: bytes) -> bool:
+        """Have a body answered; False when it has to go the usual way."""
         self._unset_keepalive_if_required()
         self._waiting_since = None
         self._asked = known.served
         self._asked_at = time.perf_counter()
-        waiting = known.served.ask(body, self._tell, known.terms, self._asked_at)
+        try:
+            waiting = known.ask(body, self._tell, self._asked_at)
+        except TakesLong:
+            self._asked = None
+            return False
         if waiting is not None:
             self._waiting = waiting
+        return True
 
     def _tell(self, reply: Reply) -> None:
         served, self._asked, self._waiting = self._asked, None, None

@@ -164,11 +164,12 @@ class _Moments(_Block):
         for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
             texts += len(values) - (values.count(None) if _NULL in types else 0)
             micros = None if _NULL in types else usual_moments(values)
-            block[i] = list(map(_micros, values)) if micros is None else micros
+            block[i] = list(map(micros_of, values)) if micros is None else micros
         return texts, block
 
 
-def _micros(text: str | None) -> int:
+def micros_of(text: str | None) -> int:
+    """The epoch microseconds of an ISO 8601 text, or what stands for a missing one."""
     return MISSING_TIMESTAMP if text is None else parse_timestamp(text)
 
 

@@ -66,6 +66,12 @@ class Reply(NamedTuple):
     content_type: bytes = JSON
 
 
+def refused_with(error: RequestError) -> Reply:
+    """What is told of a request that is refused."""
+    headers = (retry_after(error.retry_after_seconds),) if isinstance(error, QueueFull) else ()
+    return Reply(error.status, refusal_body(error), headers)
+
+
 class ServedModel:
     """One version of one model.
 
@@ -135,15 +141,15 @@ class ServedModel:
         return self._batcher
 
     def ask(
-        self, body: bytes, done: Callable[[Reply], None], terms: Terms = USUAL, since: float = 0.0
+        self, body: bytes, done: Callable[[Reply], None], since: float = 0.0, *, terms: Terms = USUAL
     ) -> Waiting | None:
         """Answer a request: decode, validate, gather with whatever other requests wait, run, encode.
 
         Args:
             body: the request's.
             done: told the reply, once; during this call when the request is refused, and later from the event loop.
-            terms: what its headers ask for.
             since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+            terms: what its headers ask for.
 
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
@@ -152,7 +158,7 @@ class ServedModel:
             self.batcher.admit()  # when there is no room for even a row, the body need not be understood
             return self._enqueue(self.reader.begin(body), len(body), done, terms, since)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self._refusal(error))
+            done(self.refusal(error))
             return None
 
     def _enqueue(
@@ -240,15 +246,15 @@ class ServedModel:
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
-        ask = partial(self.ask, body, terms=terms, since=since)
+        ask = partial(self.ask, body, since=since, terms=terms)
         if len(body) > LONG_BODY:
             try:
                 self.batcher.admit(size=len(body))
                 rows = await self.reader.read_long(body)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-                return self._refusal(error)
+                return self.refusal(error)
             ask = partial(self._ask_rows, rows, len(body), terms=terms, since=since)
-        reply: Reply = await self._told(ask, receive)
+        reply: Reply = await self.told(ask, receive)
         return reply
 
     def _ask_rows(
@@ -262,7 +268,7 @@ class ServedModel:
         try:
             return self._enqueue(rows, size, done, terms, since)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self._refusal(error))
+            done(self.refusal(error))
             return None
 
     async def answer_columns(
@@ -285,13 +291,23 @@ class ServedModel:
             ClientGone: the caller hung up.
         """
         ask = partial(self.ask_columns, columns, deadline=deadline, priority=priority, size=size)
-        outcome: Predictions | RequestError = await self._told(ask, receive)
+        outcome: Predictions | RequestError = await self.told(ask, receive)
         if isinstance(outcome, RequestError):
             raise outcome
         return outcome
 
-    async def _told(self, ask: Callable[[Callable[[Any], None]], Waiting | None], receive: Receive | None) -> Any:
-        """What is told in the end of a request that ``ask`` starts."""
+    async def told(self, ask: Callable[[Callable[[Any], None]], Waiting | None], receive: Receive | None) -> Any:
+        """What is told in the end of a request that ``ask`` starts.
+
+        Cancelled while it waits, the rows are not computed.
+
+        Args:
+            ask: takes what is told, and returns the queued request, or None when it has been told.
+            receive: the request's, to notice that its caller hangs up while the rows are queued.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         must_wait = self.batcher.busy
         waiting = ask(lambda told: None if answer.done() else answer.set_result(told))
@@ -310,17 +326,15 @@ class ServedModel:
         """What is told of rows that were run, were none, or waited until their deadline."""
         if not isinstance(outcome, Exception):
             return Reply(200, self.encoder.answer(outcome))
-        error = self._outcome(outcome)
-        return Reply(error.status, refusal_body(error))
+        return refused_with(self._outcome(outcome))
 
-    def _refusal(self, error: Exception) -> Reply:
-        """What is told of a request that was not queued."""
+    def refusal(self, error: Exception) -> Reply:
+        """What is told of a request that was not queued; counts it, and logs what no caller is told."""
         if not isinstance(error, RequestError):
             logger.error("a request to %s failed", self.name, exc_info=error)
             return Reply(500, error_body("something went wrong on the server; its log says what"))
         self._count_refusal(error)
-        headers = (retry_after(error.retry_after_seconds),) if isinstance(error, QueueFull) else ()
-        return Reply(error.status, refusal_body(error), headers)
+        return refused_with(error)
 
     def _count_refusal(self, error: RequestError) -> None:
         if isinstance(error, QueueFull):

@@ -7,17 +7,15 @@ nothing, and none is unloaded.
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from models.errors import RequestError
 from service import v2_metadata
-from service.batcher import QueueFull
 from service.http import (
     BodyReader,
     ClientGone,
@@ -25,21 +23,13 @@ from service.http import (
     Receive,
     Scope,
     Send,
-    check_headers,
     error_body,
-    retry_after,
 )
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
 from service.serving import LOADING, Serving
-from service.v2_answer import Answer, AnswerWriter
-from service.v2_request import RequestReader
+from service.v2_infer import Inference
 
-logger = logging.getLogger("rowcast.service")
-
-_JSON_BYTES = b"inference-header-content-length"
-_OCTETS = b"application/octet-stream"
-_MAX_DIGITS = 10
 _MAX_COMMAND_BYTES = 2**16
 """Bytes that the body of a repository's command may hold."""
 
@@ -64,12 +54,6 @@ Page = Callable[[], tuple[int, Any]]
 """The status and the content of an answer that no request need be understood for."""
 
 
-class _Model(NamedTuple):
-    served: ServedModel
-    reader: RequestReader
-    writer: AnswerWriter
-
-
 class OpenInference:
     """ASGI app of the routes under ``/v2``.
 
@@ -90,7 +74,8 @@ class OpenInference:
             "/v2/models/stats": lambda: (200, v2_metadata.statistics(*serving.versions.values())),
         }
         self._commands: dict[str, Page] = {"/v2/repository/index": lambda: (200, v2_metadata.index(serving))}
-        self._infer: dict[str, _Model] = {}
+        self.infer: dict[str, Inference] = {}
+        """The paths that tensors are sent to, and what answers them."""
         for (name, version), served in serving.versions.items():
             self._add(f"/v2/models/{name}/versions/{version}", served)
         for name, served in serving.models.items():
@@ -103,8 +88,8 @@ class OpenInference:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         path = scope["path"]
-        if path in self._infer:
-            await self._answer(self._infer[path], scope, receive, send)
+        if path in self.infer:
+            await self._answer(self.infer[path], scope, receive, send)
         elif path in self._pages:
             if scope["method"] in {"GET", "HEAD"}:
                 status, content = self._pages[path]()
@@ -124,11 +109,7 @@ class OpenInference:
         self._pages[f"{path}/ready"] = lambda: self._readiness(ready)
         self._pages[f"{path}/config"] = lambda: (200, v2_metadata.config(served))
         self._pages[f"{path}/stats"] = lambda: (200, v2_metadata.statistics(served))
-        self._infer[f"{path}/infer"] = _Model(
-            served,
-            RequestReader(served.signature, served.columns.max_rows),
-            AnswerWriter(served.name, served.version, served.signature),
-        )
+        self.infer[f"{path}/infer"] = Inference(served)
 
     def _readiness(self, content: Any) -> tuple[int, Any]:
         if self._serving.draining:
@@ -137,60 +118,31 @@ class OpenInference:
             return HTTPStatus.SERVICE_UNAVAILABLE, {"error": LOADING}
         return HTTPStatus.OK, content
 
-    async def _answer(self, model: _Model, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, inference: Inference, scope: Scope, receive: Receive, send: Send) -> None:
         """Infer."""
         started = time.perf_counter()
-        served = model.served
-        body_read = False
+        served = inference.served
+        if scope["method"] != "POST":
+            await self._refuse_method(scope, receive, send, "tensors are sent with POST", b"POST")
+            served.meter.request(HTTPStatus.METHOD_NOT_ALLOWED, time.perf_counter() - started)
+            return
         try:
-            if scope["method"] != "POST":
-                await self._refuse_method(scope, receive, send, "tensors are sent with POST", b"POST")
-                served.meter.request(HTTPStatus.METHOD_NOT_ALLOWED, time.perf_counter() - started)
-                return
             if not self._serving.ready:
                 raise RequestError(LOADING, status=HTTPStatus.SERVICE_UNAVAILABLE)
-            json_bytes = _json_bytes(scope["headers"], served.max_body)
+            ask = inference.understand(scope["headers"])
             body = await served.bodies.read(receive, served.max_body)
-            body_read = True
-            answer = await self._infer_body(model, body, json_bytes, receive, started)
+        except RequestError as error:
+            await self._refuse(scope, receive, send, error.status, error_body(str(error)))
+            served.meter.request(error.status, time.perf_counter() - started)
+            return
         except ClientGone:
             return
-        except RequestError as error:
-            headers = (retry_after(error.retry_after_seconds),) if isinstance(error, QueueFull) else ()
-            status, refusal = error.status, error_body(str(error))
-        except Exception:
-            logger.exception("a request to %s failed", served.name)
-            headers = ()
-            status, refusal = 500, error_body("something went wrong on the server; its log says what")
-        else:
-            await self._send(send, answer)
-            served.meter.request(HTTPStatus.OK, time.perf_counter() - started)
+        try:
+            reply = await inference.answer(body, ask, receive, started)
+        except ClientGone:
             return
-        if body_read:
-            await self._respond(send, status, refusal, *headers)
-        else:
-            await self._refuse(scope, receive, send, status, refusal, *headers)
-        served.meter.request(status, time.perf_counter() - started)
-
-    async def _infer_body(
-        self, model: _Model, body: bytes, json_bytes: int | None, receive: Receive, since: float
-    ) -> Answer:
-        served = model.served
-        served.admit()  # when there is no room for even a row, the body need not be understood
-        request = model.reader.read(body, json_bytes)
-        columns = served.columns.read(request.tensors)
-        limits = request.limits
-        predictions = await served.answer_columns(
-            columns, receive, deadline=limits.deadline(since), priority=limits.priority, size=len(body)
-        )
-        return model.writer.write(predictions, request.id, request.outputs)
-
-    async def _send(self, send: Send, answer: Answer) -> None:
-        if answer.json_bytes is None:
-            await self._respond(send, HTTPStatus.OK, answer.body)
-        else:
-            length: Header = (_JSON_BYTES, b"%d" % answer.json_bytes)
-            await self._respond(send, HTTPStatus.OK, answer.body, length, content_type=_OCTETS)
+        await self._respond(send, reply.status, reply.body, *reply.headers, content_type=reply.content_type)
+        served.meter.request(reply.status, time.perf_counter() - started)
 
     async def _command(self, command: Page, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer what the repository is told; its body says nothing that would change the answer."""
@@ -215,18 +167,3 @@ class OpenInference:
 def _no_unload() -> tuple[int, Any]:
     reason = "models are chosen when the service starts: set ROWCAST_MODELS and start it anew"
     return HTTPStatus.BAD_REQUEST, {"error": reason}
-
-
-def _json_bytes(headers: Iterable[Header], max_body: int) -> int | None:
-    """How much of the body is JSON, None for all, of headers that are as they should be.
-
-    Raises:
-        RequestError: they are not.
-    """
-    check_headers(headers, max_body, "application/octet-stream")
-    lengths = [value for name, value in headers if name == _JSON_BYTES]
-    if not lengths:
-        return None
-    if len(lengths) > 1 or not (lengths[0].isdigit() and len(lengths[0]) <= _MAX_DIGITS):
-        raise RequestError("Inference-Header-Content-Length must be one whole number: the bytes of the body's JSON")
-    return int(lengths[0])

@@ -14,18 +14,36 @@ from prometheus_client import REGISTRY
 from uvicorn import Config
 from uvicorn.server import ServerState
 
+import service.arrow
 import service.protocol
 import service.served
+import service.v2_reading
+from models.arrow import MEDIA_TYPE
 from service.front import Front
 from service.http import ASGIApp, Receive, Scope, Send
 from service.lane import Lane, LaneProtocol
 from service.serving import Serving
 from service.settings import Settings
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
+from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
+from tests.service.hostile_tensors import HOSTILE, SPLIT, WHOLE
+from tests.service.open_inference import PATH, body, request
+from tests.service.test_arrow import stream, table
 
 HEAD = b"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-UNUSUAL = HEAD.replace(b"host: x\r\n", b"host: x\r\nx-twice: 1\r\nx-twice: 2\r\n")
-"""The same for the service, and none for the short way: a header comes twice."""
+UNUSUAL = (b"host: x\r\n", b"host: x\r\nx-twice: 1\r\nx-twice: 2\r\n")
+"""What makes a head the same for the service, and none for the short way: a header comes twice."""
+
+
+def post(path: str, content: bytes, content_type: str, *headers: str) -> bytes:
+    lines = (f"POST {path} HTTP/1.1", "host: x", f"content-type: {content_type}", *headers)
+    return "\r\n".join([*lines, f"content-length: {len(content)}", "\r\n"]).encode() + content
+
+
+def tensors(content: bytes, json_bytes: int | str | None = None) -> bytes:
+    if json_bytes is None:
+        return post(PATH, content, "application/json")
+    return post(PATH, content, "application/octet-stream", f"inference-header-content-length: {json_bytes}")
 
 
 class Counting:
@@ -82,6 +100,10 @@ async def inner(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("nothing here is for BentoML")
 
 
+def lane_of(serving: Serving) -> Lane:
+    return Lane(serving, Front(inner, serving, {"/"}).short, lambda _: True)
+
+
 @asynccontextmanager
 async def listening(repository: Path) -> AsyncIterator[Listening]:
     models = Serving(Settings(repository=repository, max_queue=2))
@@ -92,7 +114,7 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
     class Bound(LaneProtocol):
-        lane = Lane(models, front.routes, lambda _: True)
+        lane = Lane(models, front.short, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)
@@ -109,17 +131,71 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
 BODIES = [GOOD, rows(ROW, {**ROW, "carrier": "ZZ"}), *(p.body for p in PAYLOADS if 0 < len(p.body) < 10_000)]
 
 
-def test_every_answer_is_the_same_bytes_on_either_way(one_model: Path) -> None:
+STREAM = stream(table(3))
+REQUESTS = {
+    "rows": [HEAD % len(body) + body for body in BODIES],
+    "tensors in JSON": [tensors(GOOD_TENSORS), tensors(body(request(ROW, id="x", parameters={"priority": 1})))],
+    "tensors in bytes": [tensors(WHOLE, SPLIT)] * 3,
+    "tensors that are refused": [
+        tensors(hostile.body, hostile.json_bytes)
+        for hostile in HOSTILE
+        if 0 < len(hostile.body) < 10_000 and (hostile.json_bytes is None or isinstance(hostile.json_bytes, int))
+    ],
+    "streams": [
+        post("/models/flights/predict", content, MEDIA_TYPE)
+        for content in (STREAM, STREAM, STREAM[:-9], STREAM[:40], b"x", STREAM[:500] + b"\xff" * 16 + STREAM[516:])
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_every_answer_is_the_same_bytes_on_either_way(one_model: Path, kind: str) -> None:
     async def scenario() -> None:
         async with listening(one_model) as service:
-            for body in BODIES:
+            for request in REQUESTS[kind]:
                 before = service.usual.requests
-                short = await service.ask(HEAD % len(body) + body)
+                short = await service.ask(request)
                 assert service.usual.requests == before
-                usual = await service.ask(UNUSUAL % len(body) + body)
+                assert UNUSUAL[0] in request
+                usual = await service.ask(request.replace(*UNUSUAL, 1))
                 assert service.usual.requests == before + 1
                 assert undated(short) == undated(usual)
 
+    asyncio.run(scenario())
+
+
+def test_a_stream_of_many_rows_goes_the_usual_way(one_model: Path) -> None:
+    request = post("/predict", stream(table(300)), MEDIA_TYPE)
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            reader, writer = await service.connect()
+            for n in range(1, 4):
+                writer.write(request)
+                assert (await one_answer(reader)).startswith(b"HTTP/1.1 200")
+                assert service.usual.requests == n
+                writer.write(HEAD % len(GOOD) + GOOD)  # the next on the same connection does not
+                assert (await one_answer(reader)).startswith(b"HTTP/1.1 200")
+                assert service.usual.requests == n
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_no_rule_foresees_is_an_answer_too(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            for request in (tensors(GOOD_TENSORS), post("/predict", STREAM, MEDIA_TYPE)):
+                answer = await service.ask(request)
+                assert answer.startswith(b"HTTP/1.1 500")
+                assert b"secret" not in answer
+            assert service.usual.requests == 0
+
+    monkeypatch.setattr(service.v2_reading.InferReader, "read", broken)
+    monkeypatch.setattr(service.arrow.ArrowReader, "open", broken)
     asyncio.run(scenario())
 
 
@@ -240,7 +316,7 @@ def test_while_the_service_drains_every_answer_ends_its_connection(one_model: Pa
 )
 def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) -> None:
     serving = Serving(Settings(repository=one_model))
-    lane = Lane(serving, {"/predict": serving.models["flights"]}, lambda _: True)
+    lane = lane_of(serving)
     head = (HEAD % 3)[:-4]
     known = lane.look_up(head)
     assert known is not None
@@ -251,7 +327,7 @@ def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) 
 
 def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path) -> None:
     serving = Serving(Settings(repository=one_model))
-    lane = Lane(serving, {"/predict": serving.models["flights"]}, lambda _: True)
+    lane = lane_of(serving)
     for n in range(3000):
         assert lane.look_up((HEAD % 3)[:-4] + b"\r\nx-request-id: %d" % n) is not None
     assert len(lane._heads) <= 1024

@@ -1,0 +1,64 @@
+"""How long a caller is waited for: one timer looks after all of them, and only while there are any.
+
+A timer for each costs as much as reading what it brings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Patience:
+    """Waits for what callers send, on one event loop.
+
+    Args:
+        look_seconds: how often those who take their time are looked at.
+    """
+
+    def __init__(self, look_seconds: float) -> None:
+        self._look_seconds = look_seconds
+        self._until: dict[asyncio.Task[Any], Callable[[], float]] = {}
+        self._late: set[asyncio.Task[Any]] = set()
+        self._looks = False
+
+    async def wait(self, awaited: Awaitable[T], until: Callable[[], float]) -> T:
+        """What is awaited; once at a time in a task.
+
+        Args:
+            awaited: what a caller sends.
+            until: by when it has to come, on the clock of ``time.monotonic``; asked again at each look.
+
+        Raises:
+            TimeoutError: it did not.
+        """
+        task = asyncio.current_task()
+        assert task is not None
+        self._until[task] = until
+        if not self._looks:
+            self._looks = True
+            task.get_loop().call_later(self._look_seconds, self._look, task.get_loop())
+        try:
+            return await awaited
+        except asyncio.CancelledError:
+            if task not in self._late or task.uncancel():  # somebody else cancelled it
+                raise
+            raise TimeoutError from None
+        finally:
+            del self._until[task]
+            self._late.discard(task)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up those that are late."""
+        now = time.monotonic()
+        for task, until in self._until.items():
+            if task not in self._late and now > until():
+                self._late.add(task)
+                task.cancel()
+        self._looks = bool(self._until)
+        if self._looks:
+            loop.call_later(self._look_seconds, self._look, loop)

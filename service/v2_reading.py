@@ -1,0 +1,49 @@
+"""From the body of an Open Inference request over HTTP to its columns: the short way of a known one, or the long."""
+
+from __future__ import annotations
+
+from models.signature import Signature
+from service.columns import ColumnReader, Columns
+from service.flat_columns import FlatColumnReader
+from service.raw_columns import RawColumnReader
+from service.v2_known_binary import KnownBinary
+from service.v2_known_json import KnownJson
+from service.v2_request import InferRequest, RequestReader
+
+
+class InferReader:
+    """Reads the requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self._request = RequestReader(signature, max_rows)
+        self._columns = ColumnReader(signature, max_rows)
+        raw_columns = RawColumnReader(signature)
+        self._binary = KnownBinary(raw_columns)
+        self._json = KnownJson(FlatColumnReader(signature, raw_columns))
+
+    def read(self, body: bytes, json_bytes: int | None = None) -> tuple[InferRequest, Columns]:
+        """What a body asks for, and of which rows; by what it says the next of its kind will be known.
+
+        Args:
+            body: the request's.
+            json_bytes: how much of it is JSON; None for all.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        known = self._json.read(body) if json_bytes is None else self._binary.read(body, json_bytes)
+        if known is not None:
+            return known
+        # what is wrong with its values, only the long way tells
+        request = self._request.read(body, json_bytes)
+        columns = self._columns.read(request.tensors)
+        if json_bytes is None:
+            self._json.keep(body, request, len(columns))
+        else:
+            self._binary.keep(body[:json_bytes], request, len(columns))
+        return request, columns
