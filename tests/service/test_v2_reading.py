@@ -412,7 +412,12 @@ def test_any_values_of_a_known_body_are_read_the_short_way(text: bytes) -> None:
 def test_a_list_that_ends_in_the_next_one_is_none() -> None:
     """What joins the lists may stand in a text: then as many values come out as there should be, of fewer lists."""
     reader = known_json()
-    for first, second in (('[1, "x]', '[y"]'), ('["]', '[", 2]'), ('[1, "', '"]'), ('[1, "]', '["], [1]')):
+    for first, second in (
+        ('["UA", "x]', '[y"]'),
+        ('["]', '[", "UA"]'),
+        ('["UA", "]', '["]'),
+        ('["UA", "]', '["], [1]'),
+    ):
         text = put("[1, 1]", second, put(DISTANCES, first))
         assert len(check(reader, text, **READER_OF)) == 3
         text = put('["2013-07-01T00:00:00Z", "2013-07-01T00:00:00Z"]', second, put(CARRIERS, first))
