@@ -57,6 +57,31 @@ def v2_binary() -> tuple[Check, Iterable[bytes]]:
     )
 
 
+def known_json() -> tuple[Check, Iterable[bytes]]:
+    """The same in JSON, the short way of forms that earlier ones left, held against the long way."""
+    from tests.handmade import BINARY
+    from tests.service.hostile_payloads import ROW
+    from tests.service.open_inference import body, request
+    from tests.service.test_v2_reading import check, taught
+
+    seeds = [body(request(ROW)), body(request(ROW, dict.fromkeys(ROW)))]
+    reader = taught(*((seed, None) for seed in seeds), signature=BINARY)
+    return lambda text: check(reader, text, None, BINARY), seeds
+
+
+def known_binary() -> tuple[Check, Iterable[bytes]]:
+    """The same with raw bytes; the first two bytes say how long the JSON is."""
+    from tests.handmade import BINARY
+    from tests.service.test_v2_reading import ROW, binary_of, check, taught
+
+    text, json_bytes = binary_of(ROW, ROW)
+    reader = taught((text, json_bytes), signature=BINARY)
+    return (
+        lambda made: check(reader, made[2:], int.from_bytes(made[:2], "little"), BINARY),
+        [json_bytes.to_bytes(2, "little") + text],
+    )
+
+
 def grpc() -> tuple[Check, Iterable[bytes]]:
     """Messages of ModelInfer, the short way under heads that earlier ones left, held against the long way."""
     from service.grpc_reading import MessageReader
@@ -98,7 +123,7 @@ def broken() -> tuple[Check, Iterable[bytes]]:
     return check, [b""]
 
 
-DECODERS = {decoder.__name__: decoder for decoder in (rows, v2_json, v2_binary, grpc, arrow)}
+DECODERS = {decoder.__name__: decoder for decoder in (rows, v2_json, v2_binary, known_json, known_binary, grpc, arrow)}
 CONTROL = {broken.__name__: broken}
 
 
