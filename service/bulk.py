@@ -18,10 +18,11 @@ from models.arrow import MEDIA_TYPE
 from models.errors import Fault, RequestError
 from models.session import Predictions
 from service.arrow import ArrowEncoder, ArrowReader, LookedAt, OpenStream
+from service.ask import TakesLong
 from service.batcher import MAX_BATCH_ROWS, QueueFull, Waiting
 from service.columns import Columns
 from service.faults import refused
-from service.http import ClientGone, Receive, TakesLong
+from service.http import ClientGone, Receive
 from service.served import Reply, ServedModel, refused_with
 from service.terms import USUAL, Terms
 
@@ -90,13 +91,12 @@ class Bulk:
             done(self._served.refusal(error))
             return None
 
-        def tell(answer: Predictions | RequestError) -> None:
-            if isinstance(answer, RequestError):
-                done(refused_with(answer))
-            else:
-                done(self._reply(self._encoder.batch([answer])))
+        def write(answer: Predictions) -> Reply:
+            return self._reply(self._encoder.batch([answer]))
 
-        return self._served.ask_columns(columns, tell, deadline=_deadline(terms, since))
+        return self._served.ask_columns(
+            columns, lambda outcome: done(self._served.written(write, outcome)), deadline=terms.deadline(since)
+        )
 
     async def answer(self, body: bytes, receive: Receive, terms: Terms = USUAL, since: float = 0.0) -> Reply:
         """Answer a request.
@@ -114,11 +114,13 @@ class Bulk:
             ask = partial(self.ask, body, since=since, terms=terms)
             reply: Reply = await self._served.told(ask, receive)
         except _LongStream as long:
-            try:
-                return await self._long(long.stream, long.looked_at, receive, _deadline(terms, since))
-            except RequestError as error:
-                return refused_with(error)
-        return reply
+            stream, looked_at = long.stream, long.looked_at
+        else:
+            return reply
+        try:
+            return await self._long(stream, looked_at, receive, terms.deadline(since))
+        except RequestError as error:
+            return refused_with(error)
 
     async def _long(
         self, stream: OpenStream, looked_at: Iterator[LookedAt], receive: Receive, deadline: float | None
@@ -181,10 +183,6 @@ class Bulk:
             window.close()
         gather(None)
         return parts
-
-
-def _deadline(terms: Terms, since: float) -> float | None:
-    return None if terms.timeout is None else since + terms.timeout
 
 
 def _whole(parts: Iterable[Columns | RequestError]) -> Columns:

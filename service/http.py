@@ -36,10 +36,6 @@ class ClientGone(Exception):
     """The caller hung up: there is nobody to answer."""
 
 
-class TakesLong(Exception):
-    """A request that cannot be answered in one go; nothing has been done for it."""
-
-
 def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> bool:
     """Refuse what is not plain JSON of an allowed size, before any of it is read.
 

@@ -6,7 +6,7 @@ and again. So a head is parsed once, and what it says is kept under its very byt
 and alone in what was received, goes straight to the model, and its answer is one write.
 
 Everything else is left to uvicorn, untouched: whatever is chunked, compressed, pipelined, slow, large, to be closed,
-or to another route. The answers are the same bytes.
+or to another route, and streams of many rows. The answers are the same bytes.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from models.errors import RequestError
+from service.ask import Ask, TakesLong
 from service.batcher import Waiting
-from service.http import CLOSE, Header, TakesLong
+from service.http import CLOSE, Header
 from service.protocol import Protocol
-from service.routes import Ask, ShortRoute
+from service.routes import ShortRoute
 from service.served import Reply, ServedModel
 from service.serving import Serving
 

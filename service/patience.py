@@ -38,6 +38,7 @@ class Patience:
         """
         task = asyncio.current_task()
         assert task is not None
+        cancelled_before = task.cancelling()
         self._until[task] = until
         if not self._looks:
             self._looks = True
@@ -45,12 +46,14 @@ class Patience:
         try:
             return await awaited
         except asyncio.CancelledError:
-            if task not in self._late or task.uncancel():  # somebody else cancelled it
+            if task not in self._late or task.cancelling() > cancelled_before + 1:  # somebody else cancelled it
                 raise
             raise TimeoutError from None
         finally:
             del self._until[task]
-            self._late.discard(task)
+            if task in self._late:
+                self._late.discard(task)
+                task.uncancel()
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up those that are late."""

@@ -4,23 +4,15 @@ them, and after that a body is all there is to a request.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from models.arrow import MEDIA_TYPE
-from service.batcher import Waiting
+from service.ask import Ask
 from service.bulk import Bulk
 from service.http import Header, check_headers
-from service.served import Reply, ServedModel
+from service.served import ServedModel
 from service.terms import terms_of
-
-Ask: TypeAlias = Callable[[bytes, Callable[[Reply], None], float], Waiting | None]
-"""Answers a body: ``done`` is told the reply, once, during this call or later from the event loop; the number says when
-it came, on the clock of ``time.perf_counter``.
-
-Returns the queued request, to be cancelled when its caller is gone, or None when the reply has been told. Raises
-:class:`service.http.TakesLong`, and has told nothing, where the body is more than can be answered in one go."""
 
 
 class ShortRoute(Protocol):

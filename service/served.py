@@ -166,7 +166,6 @@ class ServedModel:
     ) -> Waiting:
         if terms is USUAL:
             return self.batcher.enqueue(rows, lambda outcome: done(self._reply(outcome)), size=size)
-        deadline = None if terms.timeout is None else since + terms.timeout
 
         def tell(outcome: Any) -> None:
             reply = self._reply(outcome)
@@ -175,7 +174,7 @@ class ServedModel:
                 reply = reply._replace(headers=(*reply.headers, timing))
             done(reply)
 
-        waiting = self.batcher.enqueue(rows, tell, deadline=deadline, size=size)
+        waiting = self.batcher.enqueue(rows, tell, deadline=terms.deadline(since), size=size)
         return waiting
 
     def admit(self) -> None:
@@ -224,6 +223,9 @@ class ServedModel:
         except (QueueFull, DeadlineExceeded) as refusal:
             self._count_refusal(refusal)
             done(refusal)
+            return None
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self._outcome(error))
             return None
         unseen = self.columns.unseen(columns)
         if unseen:
@@ -324,9 +326,24 @@ class ServedModel:
 
     def _reply(self, outcome: Any) -> Reply:
         """What is told of rows that were run, were none, or waited until their deadline."""
-        if not isinstance(outcome, Exception):
-            return Reply(200, self.encoder.answer(outcome))
-        return refused_with(self._outcome(outcome))
+        if isinstance(outcome, Exception):
+            outcome = self._outcome(outcome)
+        return self.written(self._in_json, outcome)
+
+    def _in_json(self, answers: list[bytes]) -> Reply:
+        return Reply(200, self.encoder.answer(answers))
+
+    def written(self, write: Callable[[Any], Reply], outcome: Any) -> Reply:
+        """What is told of an outcome: what ``write`` makes of it, or the refusal that it is.
+
+        Nobody else tells a caller anything, so this raises nothing.
+        """
+        if isinstance(outcome, RequestError):
+            return refused_with(outcome)
+        try:
+            return write(outcome)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            return self.refusal(error)
 
     def refusal(self, error: Exception) -> Reply:
         """What is told of a request that was not queued; counts it, and logs what no caller is told."""

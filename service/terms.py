@@ -30,6 +30,10 @@ class Terms(NamedTuple):
     timed: bool = False
     """Whether the answer tells how long it was queued and run."""
 
+    def deadline(self, since: float) -> float | None:
+        """By when it has to be answered, on the clock that ``since``, its coming, was read off."""
+        return None if self.timeout is None else since + self.timeout
+
 
 USUAL = Terms()
 """What nearly all ask for: nothing."""

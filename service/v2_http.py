@@ -26,7 +26,7 @@ from service.http import (
     error_body,
 )
 from service.metrics import NO_MODEL, REQUESTS
-from service.served import ServedModel
+from service.served import Reply, ServedModel
 from service.serving import LOADING, Serving
 from service.v2_infer import Inference
 
@@ -74,6 +74,7 @@ class OpenInference:
             "/v2/models/stats": lambda: (200, v2_metadata.statistics(*serving.versions.values())),
         }
         self._commands: dict[str, Page] = {"/v2/repository/index": lambda: (200, v2_metadata.index(serving))}
+        self._inferences = {served: Inference(served) for served in serving.versions.values()}
         self.infer: dict[str, Inference] = {}
         """The paths that tensors are sent to, and what answers them."""
         for (name, version), served in serving.versions.items():
@@ -109,7 +110,7 @@ class OpenInference:
         self._pages[f"{path}/ready"] = lambda: self._readiness(ready)
         self._pages[f"{path}/config"] = lambda: (200, v2_metadata.config(served))
         self._pages[f"{path}/stats"] = lambda: (200, v2_metadata.statistics(served))
-        self.infer[f"{path}/infer"] = Inference(served)
+        self.infer[f"{path}/infer"] = self._inferences[served]
 
     def _readiness(self, content: Any) -> tuple[int, Any]:
         if self._serving.draining:
@@ -138,7 +139,7 @@ class OpenInference:
         except ClientGone:
             return
         try:
-            reply = await inference.answer(body, ask, receive, started)
+            reply: Reply = await served.told(lambda done: ask(body, done, started), receive)
         except ClientGone:
             return
         await self._respond(send, reply.status, reply.body, *reply.headers, content_type=reply.content_type)

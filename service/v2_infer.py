@@ -7,10 +7,10 @@ from functools import partial
 
 from models.errors import RequestError
 from models.session import Predictions
+from service.ask import Ask
 from service.batcher import Waiting
-from service.http import Header, Receive, check_headers, error_body
-from service.routes import Ask
-from service.served import Reply, ServedModel, refused_with
+from service.http import Header, check_headers, error_body
+from service.served import Reply, ServedModel
 from service.v2_answer import AnswerWriter
 from service.v2_reading import InferReader
 from service.v2_request import InferRequest
@@ -69,26 +69,13 @@ class Inference:
             size=len(body),
         )
 
-    async def answer(self, body: bytes, ask: Ask, receive: Receive, since: float) -> Reply:
-        """Answer a request for a caller who awaits.
-
-        Args:
-            body: the request's.
-            ask: what :meth:`understand` made of its headers.
-            receive: the request's, to notice that its caller hangs up.
-            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
-
-        Raises:
-            ClientGone: the caller hung up; rows that still waited are not computed.
-        """
-        reply: Reply = await self.served.told(lambda done: ask(body, done, since), receive)
-        return reply
-
     def _reply(self, request: InferRequest, outcome: Predictions | RequestError) -> Reply:
         """What is told of rows that were run, or waited until their deadline."""
-        if isinstance(outcome, RequestError):
-            return _in_short(refused_with(outcome), outcome)
-        answer = self._writer.write(outcome, request.id, request.outputs)
+        reply = self.served.written(lambda predictions: self._written(request, predictions), outcome)
+        return _in_short(reply, outcome) if isinstance(outcome, RequestError) else reply
+
+    def _written(self, request: InferRequest, predictions: Predictions) -> Reply:
+        answer = self._writer.write(predictions, request.id, request.outputs)
         if answer.json_bytes is None:
             return Reply(200, answer.body)
         return Reply(200, answer.body, ((_JSON_BYTES, b"%d" % answer.json_bytes),), _OCTETS)

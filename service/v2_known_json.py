@@ -88,10 +88,12 @@ class KnownJson:
 
     Args:
         flat_columns: the model's.
+        max_values: values that a body of this model may hold.
     """
 
-    def __init__(self, flat_columns: FlatColumnReader) -> None:
+    def __init__(self, flat_columns: FlatColumnReader, max_values: int) -> None:
         self._flat_columns = flat_columns
+        self._max_values = max_values
         self._templates: dict[bytes, tuple[_Template, ...]] = {}
         self._count = 0
         self._sightings = Sightings()
@@ -121,7 +123,12 @@ class KnownJson:
             return
         pieces = _cut(body)
         hollow = b"".join([pieces.first, *pieces.between, pieces.last])
-        if len(hollow) > _MAX_PIECES_BYTES or not self._sightings.worth(hollow):
+        start = _start(body)
+        alike = self._templates.get(start, ())
+        if any(template.pieces == pieces for template in alike):  # its data were unusual
+            return
+        commas = hollow.count(b",") + (rows - 1) * (len(pieces.between) + 1)
+        if len(hollow) > _MAX_PIECES_BYTES or commas > self._max_values or not self._sightings.worth(hollow):
             return
         content = orjson.loads(body)
         inputs = content["inputs"]
@@ -132,10 +139,10 @@ class KnownJson:
             self._templates.clear()
             self._sightings.clear()
             self._count = 0
-        start = _start(body)
-        alike = self._templates.get(start, ())[: _MAX_ALIKE - 1]
-        self._templates[start] = (_Template(pieces, request._replace(tensors=[]), order, rows), *alike)
-        self._count += 1
+            alike = ()
+        newest = _Template(pieces, request._replace(tensors=[]), order, rows)
+        self._templates[start] = (newest, *alike[: _MAX_ALIKE - 1])
+        self._count += len(self._templates[start]) - len(alike)
 
 
 def _start(body: bytes) -> bytes:

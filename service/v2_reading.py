@@ -24,7 +24,7 @@ class InferReader:
         self._columns = ColumnReader(signature, max_rows)
         raw_columns = RawColumnReader(signature)
         self._binary = KnownBinary(raw_columns)
-        self._json = KnownJson(FlatColumnReader(signature, raw_columns))
+        self._json = KnownJson(FlatColumnReader(signature, raw_columns), self._request.max_values)
 
     def read(self, body: bytes, json_bytes: int | None = None) -> tuple[InferRequest, Columns]:
         """What a body asks for, and of which rows; by what it says the next of its kind will be known.

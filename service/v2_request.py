@@ -73,7 +73,8 @@ class RequestReader:
     """
 
     def __init__(self, signature: Signature, max_rows: int) -> None:
-        self._max_values = max_rows * len(signature.columns) + _SLACK
+        self.max_values = max_rows * len(signature.columns) + _SLACK
+        """Values that a large body may hold."""
         self._max_objects = 4 * (len(signature.columns) + len(signature.outputs)) + _SLACK
         self._outputs = signature.outputs
 
@@ -113,13 +114,13 @@ class RequestReader:
         bare = bare_json(text)
         if bare.count(b"{") > self._max_objects:
             raise RequestError("the body must hold a tensor for each column, however: far more objects than those")
-        if bare.count(b",") > self._max_values:
+        if bare.count(b",") > self.max_values:
             raise RequestError(
                 "a request must not hold more rows than ROWCAST_MAX_ROWS, however: far more values than those; "
                 "send them in several requests",
                 status=413,
             )
-        if bare.count(b"[") > self._max_values:
+        if bare.count(b"[") > self.max_values:
             raise RequestError(
                 "the body must hold flat data, or a list for each row, however: far more lists than those"
             )

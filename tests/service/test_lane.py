@@ -15,8 +15,11 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 import service.arrow
+import service.batcher
+import service.encode
 import service.protocol
 import service.served
+import service.v2_answer
 import service.v2_reading
 from models.arrow import MEDIA_TYPE
 from service.front import Front
@@ -182,20 +185,38 @@ def test_a_stream_of_many_rows_goes_the_usual_way(one_model: Path) -> None:
     asyncio.run(scenario())
 
 
-def test_what_no_rule_foresees_is_an_answer_too(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "place",
+    [
+        (service.v2_reading.InferReader, "read"),
+        (service.arrow.ArrowReader, "open"),
+        (service.v2_answer.AnswerWriter, "write"),
+        (service.arrow.ArrowEncoder, "batch"),
+        (service.encode.Encoder, "answer"),
+        (service.batcher.Batcher, "enqueue"),
+    ],
+    ids=lambda place: f"{place[0].__name__}.{place[1]}",
+)
+def test_what_no_rule_foresees_is_an_answer_too(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch, place: tuple[type, str]
+) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a secret")
 
     async def scenario() -> None:
         async with listening(one_model) as service:
-            for request in (tensors(GOOD_TENSORS), post("/predict", STREAM, MEDIA_TYPE)):
-                answer = await service.ask(request)
-                assert answer.startswith(b"HTTP/1.1 500")
-                assert b"secret" not in answer
+            requests = (HEAD % len(GOOD) + GOOD, tensors(GOOD_TENSORS), post("/predict", STREAM, MEDIA_TYPE))
+            assert [(await service.ask(request))[:12] for request in requests] == [b"HTTP/1.1 200"] * 3
+            monkeypatch.setattr(*place, broken)
+            short = [await service.ask(request) for request in requests]
             assert service.usual.requests == 0
+            usual = [await service.ask(request.replace(*UNUSUAL, 1)) for request in requests]
+            assert list(map(undated, short)) == list(map(undated, usual))
+            codes = {answer[:12] for answer in short}
+            assert b"HTTP/1.1 500" in codes
+            assert codes <= {b"HTTP/1.1 200", b"HTTP/1.1 500"}
+            assert not any(b"secret" in answer for answer in short)
 
-    monkeypatch.setattr(service.v2_reading.InferReader, "read", broken)
-    monkeypatch.setattr(service.arrow.ArrowReader, "open", broken)
     asyncio.run(scenario())
 
 

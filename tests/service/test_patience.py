@@ -60,6 +60,25 @@ def test_until_is_asked_again_while_more_comes() -> None:
     asyncio.run(scenario())
 
 
+def test_who_takes_no_notice_of_being_late_may_be_late_again() -> None:
+    async def stubborn() -> int:
+        try:
+            return await never()
+        except asyncio.CancelledError:
+            return 7
+
+    async def scenario() -> None:
+        patience = Patience(0.01)
+        assert await patience.wait(stubborn(), lambda: in_seconds(-1)) == 7
+        with pytest.raises(TimeoutError):
+            await patience.wait(never(), lambda: in_seconds(-1))
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_task_that_somebody_else_cancels_is_cancelled() -> None:
     async def scenario() -> None:
         patience = Patience(0.01)

@@ -644,3 +644,25 @@ def test_one_row_that_spoils_the_learning_does_not_spoil_it_for_good() -> None:
     check(reader, GOOD, **READER_OF)
     assert is_known(reader, GOOD)
     assert not is_known(reader, odd)
+
+
+def test_unusual_data_in_a_known_form_do_not_push_out_its_neighbours() -> None:
+    alike = [{"priority": priority} for priority in (1, 2, 3, 4)]
+    forms = [body(request(ROW, parameters=parameters)) for parameters in alike]
+    reader = taught(*((form, None) for form in forms), **READER_OF)
+    for _ in range(40):
+        check(reader, body(request({**ROW, "distance": 1e17}, parameters=alike[0])), **READER_OF)
+    assert all(is_known(reader, form) for form in forms)
+    assert reader._json._count == len(forms)
+
+
+def test_what_is_too_much_is_too_much_in_a_known_form_too() -> None:
+    """Values are counted in large bodies only; beside its data a body may hold so many."""
+    content = request(*[{**ROW, "carrier": ""}] * MAX_ROWS, parameters={f"p{n}": 1 for n in range(1200)})
+    short = json.dumps(content, separators=(",", ":")).encode()
+    content["inputs"][3]["data"] = ["x" * 25_000] * MAX_ROWS
+    long = json.dumps(content, separators=(",", ":")).encode()
+    assert len(short) < 2**16 < len(long)
+    reader = taught((short, None), **READER_OF)
+    assert check(reader, short, **READER_OF)[1] == MAX_ROWS
+    assert check(reader, long, **READER_OF)[0] == 413
