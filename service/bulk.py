@@ -94,9 +94,7 @@ class Bulk:
         def write(answer: Predictions) -> Reply:
             return self._reply(self._encoder.batch([answer]))
 
-        return self._served.ask_columns(
-            columns, lambda outcome: done(self._served.written(write, outcome)), deadline=terms.deadline(since)
-        )
+        return self._served.reply_to(columns, write, done, deadline=terms.deadline(since), timed=terms.timed)
 
     async def answer(self, body: bytes, receive: Receive, terms: Terms = USUAL, since: float = 0.0) -> Reply:
         """Answer a request.

@@ -72,6 +72,12 @@ def refused_with(error: RequestError) -> Reply:
     return Reply(error.status, refusal_body(error), headers)
 
 
+def _timed(reply: Reply, waiting: Waiting) -> Reply:
+    """A reply with how long its rows were queued and run."""
+    timing = server_timing(waiting.queue_seconds, waiting.compute_seconds)
+    return reply._replace(headers=(*reply.headers, timing))
+
+
 class ServedModel:
     """One version of one model.
 
@@ -169,10 +175,7 @@ class ServedModel:
 
         def tell(outcome: Any) -> None:
             reply = self._reply(outcome)
-            if terms.timed:
-                timing = server_timing(waiting.queue_seconds, waiting.compute_seconds)
-                reply = reply._replace(headers=(*reply.headers, timing))
-            done(reply)
+            done(_timed(reply, waiting) if terms.timed else reply)
 
         waiting = self.batcher.enqueue(rows, tell, deadline=terms.deadline(since), size=size)
         return waiting
@@ -230,6 +233,42 @@ class ServedModel:
         unseen = self.columns.unseen(columns)
         if unseen:
             self.meter.unseen(unseen)
+        return waiting
+
+    def reply_to(
+        self,
+        columns: Columns,
+        write: Callable[[Predictions], Reply],
+        done: Callable[[Reply], None],
+        *,
+        refuse: Callable[[RequestError], Reply] = refused_with,
+        deadline: float | None = None,
+        priority: int = 0,
+        size: int = 0,
+        timed: bool = False,
+    ) -> Waiting | None:
+        """Answer a request of columns, as :meth:`ask_columns` does, with a reply.
+
+        Args:
+            columns: what :attr:`columns` has read.
+            write: makes the reply of the predictions.
+            done: told the reply, once; during this call when the request is refused, and later from the event loop.
+            refuse: makes the reply of a refusal.
+            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that the request came in.
+            timed: whether the reply tells how long the rows were queued and run.
+
+        Returns:
+            The queued request, to be cancelled when its caller is gone; None when the reply has been told.
+        """
+        waiting: Waiting | None = None
+
+        def tell(outcome: Any) -> None:
+            reply = self._written(write, refuse, outcome)
+            done(reply if waiting is None or not timed else _timed(reply, waiting))
+
+        waiting = self.ask_columns(columns, tell, deadline=deadline, priority=priority, size=size)
         return waiting
 
     async def answer(
@@ -328,20 +367,15 @@ class ServedModel:
         """What is told of rows that were run, were none, or waited until their deadline."""
         if isinstance(outcome, Exception):
             outcome = self._outcome(outcome)
-        return self.written(self._in_json, outcome)
+        return self._written(self._in_json, refused_with, outcome)
 
     def _in_json(self, answers: list[bytes]) -> Reply:
         return Reply(200, self.encoder.answer(answers))
 
-    def written(self, write: Callable[[Any], Reply], outcome: Any) -> Reply:
-        """What is told of an outcome: what ``write`` makes of it, or the refusal that it is.
-
-        Nobody else tells a caller anything, so this raises nothing.
-        """
-        if isinstance(outcome, RequestError):
-            return refused_with(outcome)
+    def _written(self, write: Callable[[Any], Reply], refuse: Callable[[RequestError], Reply], outcome: Any) -> Reply:
+        """What is told of an outcome. Nobody else tells the caller anything, so this raises nothing."""
         try:
-            return write(outcome)
+            return refuse(outcome) if isinstance(outcome, RequestError) else write(outcome)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             return self.refusal(error)
 

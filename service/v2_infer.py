@@ -10,7 +10,8 @@ from models.session import Predictions
 from service.ask import Ask
 from service.batcher import Waiting
 from service.http import Header, check_headers, error_body
-from service.served import Reply, ServedModel
+from service.served import Reply, ServedModel, refused_with
+from service.terms import USUAL, Terms, terms_of
 from service.v2_answer import AnswerWriter
 from service.v2_reading import InferReader
 from service.v2_request import InferRequest
@@ -38,10 +39,17 @@ class Inference:
         Raises:
             RequestError: they are not as they should be.
         """
-        return partial(self.ask, json_bytes=_json_bytes(headers, self.served.max_body))
+        json_bytes = _json_bytes(headers, self.served.max_body)
+        return partial(self.ask, json_bytes=json_bytes, terms=terms_of(headers))
 
     def ask(
-        self, body: bytes, done: Callable[[Reply], None], since: float = 0.0, *, json_bytes: int | None = None
+        self,
+        body: bytes,
+        done: Callable[[Reply], None],
+        since: float = 0.0,
+        *,
+        json_bytes: int | None = None,
+        terms: Terms = USUAL,
     ) -> Waiting | None:
         """Answer a request: read, gather with whatever other requests wait, run, write.
 
@@ -50,6 +58,7 @@ class Inference:
             done: told the reply, once; during this call when the request is refused, and later from the event loop.
             since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
             json_bytes: how much of the body is JSON; None for all.
+            terms: what its headers ask for. The body may name a time, too; the earlier one holds.
 
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
@@ -58,21 +67,21 @@ class Inference:
             self.served.batcher.admit()  # when there is no room for even a row, the body need not be understood
             request, columns = self._reader.read(body, json_bytes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(_in_short(self.served.refusal(error), error))
+            reply = self.served.refusal(error)
+            done(_in_short(error) if isinstance(error, RequestError) else reply)
             return None
         limits = request.limits
-        return self.served.ask_columns(
+        deadlines = [due for due in (limits.deadline(since), terms.deadline(since)) if due is not None]
+        return self.served.reply_to(
             columns,
-            lambda outcome: done(self._reply(request, outcome)),
-            deadline=limits.deadline(since),
+            lambda predictions: self._written(request, predictions),
+            done,
+            refuse=_in_short,
+            deadline=min(deadlines, default=None),
             priority=limits.priority,
             size=len(body),
+            timed=terms.timed,
         )
-
-    def _reply(self, request: InferRequest, outcome: Predictions | RequestError) -> Reply:
-        """What is told of rows that were run, or waited until their deadline."""
-        reply = self.served.written(lambda predictions: self._written(request, predictions), outcome)
-        return _in_short(reply, outcome) if isinstance(outcome, RequestError) else reply
 
     def _written(self, request: InferRequest, predictions: Predictions) -> Reply:
         answer = self._writer.write(predictions, request.id, request.outputs)
@@ -81,9 +90,9 @@ class Inference:
         return Reply(200, answer.body, ((_JSON_BYTES, b"%d" % answer.json_bytes),), _OCTETS)
 
 
-def _in_short(reply: Reply, error: Exception) -> Reply:
+def _in_short(error: RequestError) -> Reply:
     """A refusal as the protocol has it: in one line."""
-    return reply._replace(body=error_body(str(error))) if isinstance(error, RequestError) else reply
+    return refused_with(error)._replace(body=error_body(str(error)))
 
 
 def _json_bytes(headers: Iterable[Header], max_body: int) -> int | None:

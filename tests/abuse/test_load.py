@@ -164,38 +164,45 @@ def test_a_deadline_that_passes_in_the_queue_is_told_then_and_the_rows_are_never
     assert worker.num_threads() == threads
 
 
-def test_a_deadline_that_cannot_be_kept_is_refused_at_once_and_one_that_is_none_is_a_bad_request(slow: Slow) -> None:
+def ways(*headers: str) -> dict[str, bytes]:
+    """A row in JSON, as Open Inference has it, in JSON and in bytes, and as an Arrow stream."""
+    content, json_bytes = open_inference.binary(ROW)
+    length = f"inference-header-content-length: {json_bytes}"
+    stream = io.BytesIO()
+    pl.DataFrame([ROW]).with_columns(pl.col("departs").str.to_datetime(time_zone="UTC")).write_ipc_stream(stream)
+    path = "/models/flights/versions/1/predict"
+    tensors = open_inference.body(open_inference.request(ROW))
+    return {
+        "rows": request(GOOD, "/predict", *headers),
+        "V2 JSON": request(tensors, open_inference.PATH, *headers),
+        "V2 binary": request(content, open_inference.PATH, length, *headers, content_type="application/octet-stream"),
+        "Arrow": request(stream.getvalue(), path, *headers, content_type=MEDIA_TYPE),
+    }
+
+
+@pytest.mark.parametrize("way", ways())
+def test_a_deadline_that_cannot_be_kept_is_refused_at_once_and_one_that_is_none_is_a_bad_request(
+    slow: Slow, way: str
+) -> None:
     computed = slow.metric("batch_rows_sum")
     for _ in range(20):
-        check_refusal(say(slow.server, request(GOOD, "/predict", "grpc-timeout: 1n")), 504)
-    words = check_refusal(say(slow.server, request(GOOD, "/predict", "grpc-timeout: soon")), 400)
+        check_refusal(say(slow.server, ways("grpc-timeout: 1n")[way]), 504)
+    words = check_refusal(say(slow.server, ways("grpc-timeout: soon")[way]), 400)
     assert words.startswith("grpc-timeout must be at most eight digits and one of H, M, S, m, u, n")
     assert slow.metric("batch_rows_sum") == computed
 
 
-def test_who_asks_is_told_how_long_the_rows_were_queued_and_run(slow: Slow) -> None:
+@pytest.mark.parametrize("way", ways())
+def test_who_asks_is_told_how_long_the_rows_were_queued_and_run(slow: Slow, way: str) -> None:
     with slow.held() as held:
-        asking = held.send(request(GOOD, "/predict", "want-server-timing: ?1"))
+        asking = held.send(ways("want-server-timing: ?1")[way])
         held.end()
         times = read_answer(asking[0]).headers["server-timing"]
     queued, computed = (float(part.partition("dur=")[2]) for part in times.split(", "))
     assert times.startswith("queue;dur=")
     assert queued > 10
     assert 0 < computed < queued
-    assert "server-timing" not in say(slow.server, request(GOOD)).headers
-
-
-def other_protocols() -> list[bytes]:
-    """A row as Open Inference has it, in JSON and in bytes, and as an Arrow stream."""
-    content, json_bytes = open_inference.binary(ROW)
-    length = f"inference-header-content-length: {json_bytes}"
-    stream = io.BytesIO()
-    pl.DataFrame([ROW]).with_columns(pl.col("departs").str.to_datetime(time_zone="UTC")).write_ipc_stream(stream)
-    return [
-        request(open_inference.body(open_inference.request(ROW)), open_inference.PATH),
-        request(content, open_inference.PATH, length, content_type="application/octet-stream"),
-        request(stream.getvalue(), "/models/flights/versions/1/predict", content_type=MEDIA_TYPE),
-    ]
+    assert "server-timing" not in say(slow.server, ways()[way]).headers
 
 
 def test_overload_is_refused_at_once_with_retry_after_and_the_accepted_are_answered(slow: Slow) -> None:
@@ -203,7 +210,13 @@ def test_overload_is_refused_at_once_with_retry_after_and_the_accepted_are_answe
     before = slow.metric("refused_requests_total")
     with slow.held() as held:
         accepted = held.send(*(request(rows(row)) for row in GOOD_ROWS), request(rows(*[ROW] * (MAX_QUEUE - 12))))
-        asked = [request(GOOD), in_chunks(GOOD), request(rows(ROW, ROW)), request(b"not even JSON"), *other_protocols()]
+        asked = [
+            request(GOOD),
+            in_chunks(GOOD),
+            request(rows(ROW, ROW)),
+            request(b"not even JSON"),
+            *list(ways().values())[1:],
+        ]
         refused = held.send(*asked * 2)
         for connection in refused:
             answer = read_answer(connection)
