@@ -58,8 +58,9 @@ def test_a_service_whose_last_worker_cannot_be_replaced_ends_and_says_why(tmp_pa
         assert server.process.wait(20) == 1
         log = server.log.read_text()
     assert "Traceback" not in log
-    assert log.count("a worker cannot start: ") == 1
-    assert log.count("is not the file that was published: its SHA-256 differs") == 1
+    tries = log.count("a worker cannot start: ")
+    assert tries in {1, 2}  # circus forgets one that ends while it looks at the others, and starts another in its place
+    assert log.count("is not the file that was published: its SHA-256 differs") == tries
     assert log.splitlines()[-1].endswith("no worker is left and none could start, so the service ends; see above why")
 
 
