@@ -6,7 +6,7 @@ import json
 import os
 from typing import NamedTuple
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -18,7 +18,13 @@ CASES = int(os.environ.get("FUZZ_CASES", "1000"))
 
 MAX_ROWS = 3
 
-fuzzed = settings(max_examples=CASES, deadline=None, database=None)
+fuzzed = settings(
+    max_examples=CASES,
+    deadline=None,
+    database=None,
+    print_blob=True,  # new cases are drawn each time: without it, one that fails is lost
+    suppress_health_check=[HealthCheck.too_slow],  # a machine that is busy with something else is no defect
+)
 
 SIGNATURE = Signature(
     task="binary",
