@@ -11,6 +11,7 @@ forgotten: the service would run on after a SIGTERM that met its start or its lo
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
@@ -27,7 +28,9 @@ logger = logging.getLogger("rowcast.service")
 _CHECK_SECONDS = 1.0
 """How often the supervisor looks whether a worker is gone. BentoML's ten seconds are a long time without one."""
 _BUSY_SECONDS = 0.05
-"""How soon a supervisor that could not stop for being busy is asked again."""
+"""How soon a supervisor that could not stop for being busy is asked again, and a worker that is ending looked at."""
+_LAST_BREATH_SECONDS = 10.0
+"""The longest that the threads of a worker may outlive its main thread before it is given up."""
 _YOUNG_SECONDS = 30.0
 """A worker that ends with an error at this age could not start; a later end is an accident."""
 _FIRST_PAUSE_SECONDS = 2.0
@@ -47,6 +50,8 @@ class _Replacements:
         watcher.respawn = True
         watcher.hooks["after_spawn"] = self.spawned
         watcher.hooks["after_reap"] = self.died
+        watcher.spawn_processes, self._spawn = self.spawn, watcher.spawn_processes
+        self._watcher = watcher
         self._born: dict[int, float] = {}
         self._pause = _FIRST_PAUSE_SECONDS
 
@@ -54,6 +59,18 @@ class _Replacements:
         """Remember when a worker was started."""
         self._born[pid] = time.monotonic()
         return True
+
+    async def spawn(self) -> None:
+        """Start the workers that are missing, unless one of them had better be tried later.
+
+        When the main thread of a worker has ended, circus already drops it, without a word while other threads of it
+        are still at their end. So whoever is missing here was not told of.
+        """
+        for pid in self._born.keys() - self._watcher.processes.keys():
+            exit_code = await _end(pid)
+            self.died(watcher=self._watcher, arbiter=self._watcher.arbiter, process_pid=pid, exit_code=exit_code)
+        if self._watcher.respawn:
+            await self._spawn()
 
     def died(self, *, watcher: Any, arbiter: Any, process_pid: int, exit_code: int | None, **_: Any) -> None:
         """Have a worker replaced at once, or later if it could not start."""
@@ -66,6 +83,20 @@ class _Replacements:
             logger.error("a worker could not start; trying again in %g seconds", self._pause)
             arbiter.loop.call_later(self._pause, setattr, watcher, "respawn", True)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+
+
+async def _end(pid: int) -> int | None:
+    """The exit code of a child that is at its end, negative for a signal; None if it is not known."""
+    given_up = time.monotonic() + _LAST_BREATH_SECONDS
+    while time.monotonic() < given_up:
+        try:
+            ended, status = os.waitpid(pid, os.WNOHANG)
+        except ChildProcessError:
+            return None
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        await asyncio.sleep(_BUSY_SECONDS)
+    return None
 
 
 def look_after_workers() -> None:
