@@ -90,7 +90,7 @@ async def _end(pid: int) -> int | None:
     given_up = time.monotonic() + _LAST_BREATH_SECONDS
     while time.monotonic() < given_up:
         try:
-            ended, status = os.waitpid(pid, os.WNOHANG)
+            ended, status = os.waitpid(pid, os.WNOHANG)  # noqa: ASYNC222 - told not to wait
         except ChildProcessError:
             return None
         if ended:

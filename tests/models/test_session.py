@@ -81,8 +81,8 @@ def test_without_a_gpu_auto_is_the_cpu_and_demanding_cuda_is_an_error():
 def test_with_a_driver_and_a_build_that_has_cuda_it_comes_first(monkeypatch):
     monkeypatch.setattr(device, "cuda_device_count", lambda: 2)
     monkeypatch.setattr(ort, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"])
-    assert providers("auto")[0] == ("CUDAExecutionProvider", {"device_id": "0"})
-    assert providers("cuda:1")[0] == ("CUDAExecutionProvider", {"device_id": "1"})
+    assert providers("auto")[0] == ("CUDAExecutionProvider", {"device_id": "0", "use_tf32": "0"})
+    assert providers("cuda:1")[0] == ("CUDAExecutionProvider", {"device_id": "1", "use_tf32": "0"})
     with pytest.raises(DeviceError, match="reports 2 CUDA devices"):
         providers("cuda:2")
 
