@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -76,6 +76,9 @@ bench-step: $(MADE)  ## Measure a training step against the floor of its matrix 
 
 bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of each preset's graph
 	$(BIN)/python -m tests.benchmarks.cost
+
+bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
+	$(BIN)/python -m tests.benchmarks.device
 
 bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
 	$(BIN)/python -m loadtest.bench_serving

@@ -6,12 +6,15 @@ import contextlib
 import ctypes
 import functools
 import io
+import logging
 import re
 import sys
 
 import onnxruntime as ort
 
 from models.errors import DeviceError
+
+logger = logging.getLogger("rowcast.models")
 
 _CUDA_OPTIONS = {"use_tf32": "0"}
 """TF32, which ONNX Runtime is at by default, keeps 10 bits of a factor: probabilities differ by 2e-4 from the CPU's."""
@@ -67,13 +70,16 @@ def providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
 
 
 def check_providers(device: str, wanted: list[str | tuple[str, dict[str, str]]], got: list[str]) -> None:
-    """Make sure a session runs where it was told to: ONNX Runtime falls back to the CPU without a word.
+    """Make sure a session runs where it was told to: ONNX Runtime falls back to the CPU without an error.
+
+    Where ``auto`` has found a GPU and the session does without, a warning is logged.
 
     Raises:
-        DeviceError: CUDA was demanded (not merely allowed by ``auto``) and the session does without.
+        DeviceError: CUDA was demanded and the session does without.
     """
-    if isinstance(wanted[0], tuple) and device != "auto" and wanted[0][0] not in got:
-        raise DeviceError(
-            f"{device} was demanded, but ONNX Runtime could not start its CUDA provider "
-            "(are the CUDA and cuDNN libraries installed?); use cpu or auto to run without"
-        )
+    if not isinstance(wanted[0], tuple) or wanted[0][0] in got:
+        return
+    why = "ONNX Runtime could not start its CUDA provider (are the CUDA and cuDNN libraries installed?)"
+    if device != "auto":
+        raise DeviceError(f"{device} was demanded, but {why}; use cpu or auto to run without")
+    logger.warning("there is a GPU, but %s: the model runs on the CPU", why)

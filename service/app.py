@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from service.grpc_server import GrpcServer
 
 logger = logging.getLogger("rowcast.service")
+logger.setLevel(logging.INFO)  # a line for what is served and where, and for a stop; BentoML asks for warnings
 
 _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""

@@ -116,8 +116,11 @@ class ServedModel:
         self.bodies = BodyReader()
         self._batcher: Batcher | None = None
 
-    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> None:
+    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> str:
         """Open the session, warm it up and start the batcher, on the running event loop.
+
+        Returns:
+            The execution provider that it runs on.
 
         Raises:
             ModelRefused: the graph and its manifest do not belong together.
@@ -139,6 +142,7 @@ class ServedModel:
             report=self.meter.run,
             arrivals=arrivals,
         )
+        return session.provider
 
     @property
     def batcher(self) -> Batcher:

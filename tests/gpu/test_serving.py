@@ -81,6 +81,10 @@ def server(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield one
 
 
+def test_the_log_tells_that_it_runs_on_the_gpu(server: Server) -> None:
+    assert "serving class:1 on CUDAExecutionProvider" in server.log.read_text()
+
+
 @pytest.mark.parametrize("protocol", ["json", "arrow"])
 @pytest.mark.parametrize("rows", [1, 64, ROWS])
 def test_a_service_on_the_gpu_answers_as_a_session_on_the_cpu(

@@ -87,8 +87,11 @@ def test_with_a_driver_and_a_build_that_has_cuda_it_comes_first(monkeypatch):
         providers("cuda:2")
 
 
-def test_a_silent_fall_back_to_the_cpu_is_noticed_where_cuda_was_demanded():
+def test_a_silent_fall_back_to_the_cpu_is_noticed(caplog):
     wanted = [("CUDAExecutionProvider", {"device_id": "0"}), "CPUExecutionProvider"]
+    check_providers("auto", wanted, ["CUDAExecutionProvider", "CPUExecutionProvider"])
+    assert not caplog.records
     check_providers("auto", wanted, ["CPUExecutionProvider"])
+    assert "could not start its CUDA provider" in caplog.text
     with pytest.raises(DeviceError, match="could not start its CUDA provider"):
         check_providers("cuda", wanted, ["CPUExecutionProvider"])

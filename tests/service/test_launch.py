@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -91,6 +92,15 @@ def test_a_signal_stops_everything_in_good_order(one_model: Path, tmp_path: Path
         assert server.process.wait(15) == 0
         assert_ended(members, within=0.5)
     assert not list(tmp_path.glob("rowcast-*"))
+
+
+def test_the_log_tells_what_is_served_where_and_that_it_stops(one_model: Path, tmp_path: Path) -> None:
+    with launched(one_model, tmp_path, device="cpu", grace="0.1") as server:
+        os.kill(server.process.pid, signal.SIGTERM)
+        assert server.process.wait(15) == 0
+    log = server.log.read_text()
+    assert re.search(r"serving \w+:1 on CPUExecutionProvider$", log, re.MULTILINE)
+    assert "told to stop: serving on for 0.1 seconds" in log
 
 
 def test_in_the_background_of_a_script_it_can_still_be_interrupted(one_model: Path, tmp_path: Path) -> None:
