@@ -33,6 +33,7 @@ from models.errors import RequestError
 from service.arrivals import Arrivals
 from service.deadlines import Deadlines
 from service.pace import Pace
+from service.run_size import SIZES
 from service.waiting import Done, Queue, Rows, Taken, Waiting, level_of
 
 __all__ = [
@@ -48,8 +49,8 @@ __all__ = [
 
 logger = logging.getLogger("rowcast.service")
 
-MAX_BATCH_ROWS = 256
-"""Rows a run is filled up to: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
+MAX_BATCH_ROWS = max(SIZES)
+"""Rows a run is filled up to at most: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
 MAX_QUEUE_ROWS = 16_384
 """Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 MAX_QUEUE_BYTES = 64 * 2**20
@@ -161,7 +162,7 @@ class Batcher:
         self._run = run
         self._thread = thread
         self._join = join
-        self._max_rows = max_rows
+        self.max_rows = max_rows
         self._max_queue = max_queue
         self._at_once = min(max_rows, max_queue)
         self._max_bytes = max_bytes
@@ -301,7 +302,7 @@ class Batcher:
 
     def _is_full(self) -> bool:
         """Whether a run can be filled up."""
-        return self._queue.rows >= self._max_rows
+        return self._queue.rows >= self.max_rows
 
     def _gather(self) -> None:
         """Start at once with a row alone; else after one more look at what has come meanwhile."""

@@ -26,8 +26,8 @@ from service.http import ClientGone, Receive
 from service.served import Reply, ServedModel, refused_with
 from service.terms import USUAL, Terms
 
-_QUEUED_ROWS = 2 * MAX_BATCH_ROWS
-"""Rows of a request that are in the queue or in the run."""
+_QUEUED_RUNS = 2
+"""Full runs of a request that are in the queue or being run."""
 _ENCODED_ROWS = 8192
 """Rows that are gathered before they are encoded, as one record batch."""
 _LOOKED_AT = 16
@@ -161,6 +161,7 @@ class Bulk:
                 rows = 0
 
         window = _Window(self._served, gather, deadline)
+        run_rows = self._served.batcher.max_rows
         try:
             faults: list[Fault] = []
             for part in stream.parts(batches):
@@ -170,8 +171,8 @@ class Bulk:
                     if part.status != HTTPStatus.BAD_REQUEST or not part.faults or len(faults) >= part.MAX_FAULTS:
                         break
                 elif not faults:
-                    for start in range(0, len(part), MAX_BATCH_ROWS):
-                        await window.put(part[start : start + MAX_BATCH_ROWS])
+                    for start in range(0, len(part), run_rows):
+                        await window.put(part[start : start + run_rows])
                 if faults:  # the rest is only looked at for more of them
                     await asyncio.sleep(0)
             if faults:
@@ -218,11 +219,12 @@ class _Window:
         self._deadline = deadline
         self._runs: deque[tuple[int, asyncio.Future[Predictions]]] = deque()
         self._rows = 0
+        self._most_rows = _QUEUED_RUNS * served.batcher.max_rows
         self._begun = False
 
     async def put(self, columns: Columns) -> None:
         """Queue some rows, as soon as there is room for them."""
-        while self._runs and self._rows + len(columns) > _QUEUED_ROWS:
+        while self._runs and self._rows + len(columns) > self._most_rows:
             await self._next()
         self._runs.append((len(columns), asyncio.ensure_future(self._run(columns, patient=self._begun))))
         self._rows += len(columns)

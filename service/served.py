@@ -21,7 +21,6 @@ from models.repository import StoredModel
 from models.session import Predictions, Session
 from service.arrivals import Arrivals
 from service.batcher import (
-    MAX_BATCH_ROWS,
     SHORT_RUN_SECONDS,
     SHORT_RUN_SECONDS_ON_ONE_CORE,
     Batcher,
@@ -37,6 +36,7 @@ from service.pieces import LONG_BODY
 from service.reading import OneRow, RowsReader
 from service.row_columns import JsonRows
 from service.rows import GraphInputs, Row
+from service.run_size import cheapest_size
 from service.runner import Runner, joined
 from service.settings import Settings, usable_cores
 from service.terms import USUAL, Terms, server_timing
@@ -130,14 +130,16 @@ class ServedModel:
         session.warm_up()
         run = Runner(session, self.inputs, self.reader, self.encoder)
         row = self.reader.decoder.rows(orjson.dumps(self.example))
+        max_rows = cheapest_size(lambda rows: run([row * rows]))
         apart = self.has_second_core or session.provider != "CPUExecutionProvider"  # a GPU leaves the core to the loop
         self._batcher = Batcher(
             run,
             thread,
             join=joined,
+            max_rows=max_rows,
             max_queue=self.max_queue,
             seconds_per_row=_seconds_per_row(run, row),
-            drain_seconds_per_row=_seconds_per_row(run, row * MAX_BATCH_ROWS),
+            drain_seconds_per_row=_seconds_per_row(run, row * max_rows),
             short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
             report=self.meter.run,
             arrivals=arrivals,

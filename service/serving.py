@@ -98,8 +98,9 @@ class Serving:
     async def start(self) -> None:
         """Load every model and warm it up, on the running event loop; then the worker is ready."""
         for key, stored in self._stored.items():
-            provider = self.versions[key].load(stored, self.settings.device, self.thread, self.arrivals)
-            logger.info("serving %s:%d on %s", *key, provider)
+            served = self.versions[key]
+            provider = served.load(stored, self.settings.device, self.thread, self.arrivals)
+            logger.info("serving %s:%d on %s, in runs of up to %d rows", *key, provider, served.batcher.max_rows)
         self._stored.clear()  # the sessions have copies of the graphs
         self.ready = True
 

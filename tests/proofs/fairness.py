@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 
-from service.batcher import MAX_BATCH_ROWS
 from tests.proofs.client import Connection, post
 from tests.proofs.heavy import publish_heavy
 from tests.service.hostile_payloads import ROW, rows
@@ -73,13 +72,14 @@ def main() -> int:
         repository = Path(folder) / "repository"
         publish_heavy(repository)
         with serving(repository, Path(folder) / "home") as server:
-            full = asyncio.run(single_rows(server.port, 60, FULL_RUNS, rows(*[ROW] * MAX_BATCH_ROWS)))
+            run_rows = server.run_rows()
+            full = asyncio.run(single_rows(server.port, 60, FULL_RUNS, rows(*[ROW] * run_rows)))
             alone = asyncio.run(single_rows(server.port, options.seconds))
             beside, answered = asyncio.run(beside_large(server.port, options.seconds))
     run = float(np.median(full))
     before, after = (float(np.quantile(taken, 0.99)) for taken in (alone, beside))
     runs = (after - before) / run
-    print(f"a full run of {MAX_BATCH_ROWS} rows takes {run * 1e3:.1f} ms; {answered} of {LARGE_ROWS:,} rows answered")
+    print(f"a full run of {run_rows} rows takes {run * 1e3:.1f} ms; {answered} of {LARGE_ROWS:,} rows answered")
     print(f"p99 of single rows: {before * 1e3:.1f} ms alone, {after * 1e3:.1f} ms beside them: {runs:+.2f} runs")
     kept = runs <= MOST_RUNS and answered > 0
     print("kept" if kept else "BROKEN")

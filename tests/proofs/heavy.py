@@ -14,7 +14,7 @@ from models.repository import Repository
 from tests import handmade
 
 WIDTH = 512
-LAYERS = 10
+LAYERS = 14
 
 
 def heavy_graph() -> bytes:

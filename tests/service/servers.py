@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -80,6 +81,12 @@ class Server:
         answer = self.post(path, json.dumps({"rows": rows}).encode())
         assert answer.status_code == 200, answer.text
         return list(answer.json()["predictions"])
+
+    def run_rows(self) -> int:
+        """Rows that a run of the only model is filled up to."""
+        found = re.search(r"in runs of up to (\d+) rows", self.log.read_text())
+        assert found, self.log.read_text()
+        return int(found[1])
 
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
