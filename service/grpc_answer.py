@@ -9,8 +9,10 @@ from models.session import Predictions
 from models.signature import Signature
 from service.grpc_heads import varint
 from service.grpc_messages import RESPONSE_CLASSES
+from service.terms import server_timing
 from service.v2_binary import TextsToRaw, array_to_raw
 from service.v2_metadata import output_datatype, width
+from service.waiting import Waiting
 
 _Message = RESPONSE_CLASSES["ModelInfer"]
 _RAW_CONTENTS = b"\x32"
@@ -74,3 +76,15 @@ class AnswerWriter:
         values: Any = predictions.labels if output == "label" else getattr(predictions, output)
         raw = self._labels(values) if output == "label" else array_to_raw(values)
         return b"%b%b%b" % (_RAW_CONTENTS, varint(len(raw)), raw)
+
+
+def times(waiting: Waiting) -> bytes:
+    """A parameter ``server-timing`` that follows an answer: how long its rows were queued and run.
+
+    A message is its fields, in any order: so it need not be known before the rest is written.
+    """
+    name, value = server_timing(waiting.queue_seconds, waiting.compute_seconds)
+    message = _Message()
+    message.parameters[name.decode()].string_param = value.decode()
+    parameter: bytes = message.SerializeToString()
+    return parameter

@@ -19,7 +19,7 @@ from models.errors import RequestError
 from service import v2_metadata
 from service.batcher import QueueFull
 from service.faults import brief
-from service.grpc_answer import AnswerWriter
+from service.grpc_answer import AnswerWriter, times
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from service.grpc_reading import Asked, MessageReader, Readers
 from service.grpc_request import parsed
@@ -27,6 +27,8 @@ from service.metrics import NO_MODEL, REQUESTS
 from service.patience import Patience
 from service.served import ServedModel
 from service.serving import LOADING, Serving
+from service.terms import wants_times
+from service.waiting import Waiting
 
 logger = logging.getLogger("rowcast.service")
 
@@ -154,10 +156,14 @@ class Methods:
         if remaining is not None:
             deadline = min(time.perf_counter() + remaining, math.inf if deadline is None else deadline)
         # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
+        queued: list[Waiting] = []
         predictions = await served.answer_columns(
-            columns, deadline=deadline, priority=limits.priority, size=len(asked.body)
+            columns, deadline=deadline, priority=limits.priority, size=len(asked.body), queued=queued.append
         )
-        return model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
+        answer = model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
+        if wants_times(context.invocation_metadata() or ()):
+            answer += times(queued[0])
+        return answer
 
     async def _message(self, context: Context) -> bytes:
         """The message of a request.

@@ -326,10 +326,19 @@ class ServedModel:
         deadline: float | None = None,
         priority: int = 0,
         size: int = 0,
+        queued: Callable[[Waiting], None] | None = None,
     ) -> Predictions:
         """Answer a request of columns, as :meth:`ask_columns` does, for a caller who awaits.
 
         Cancelled while it waits, the rows are not computed.
+
+        Args:
+            columns: what :attr:`columns` has read.
+            receive: the request's, to notice that its caller hangs up while the rows are queued.
+            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that the request came in.
+            queued: given the queued request, which knows in the end how long it was queued and run.
 
         Raises:
             QueueFull: too much waits already.
@@ -337,7 +346,13 @@ class ServedModel:
             NoAnswer: the model could not answer.
             ClientGone: the caller hung up.
         """
-        ask = partial(self.ask_columns, columns, deadline=deadline, priority=priority, size=size)
+
+        def ask(done: Callable[[Predictions | RequestError], None]) -> Waiting | None:
+            waiting = self.ask_columns(columns, done, deadline=deadline, priority=priority, size=size)
+            if queued is not None and waiting is not None:
+                queued(waiting)
+            return waiting
+
         outcome: Predictions | RequestError = await self.told(ask, receive)
         if isinstance(outcome, RequestError):
             raise outcome

@@ -51,8 +51,17 @@ def terms_of(headers: Iterable[Header]) -> Terms:
         if name == b"grpc-timeout":
             timeout = _seconds(value.strip())
         elif name == b"want-server-timing":
-            timed = value.strip() != b"?0"
+            timed = _wants(value.decode("latin-1"))
     return Terms(timeout, timed) if timed or timeout is not None else USUAL
+
+
+def wants_times(metadata: Iterable[tuple[str, str | bytes]]) -> bool:
+    """Whether the metadata of a call over gRPC ask for the time it took."""
+    return any(name == "want-server-timing" and isinstance(value, str) and _wants(value) for name, value in metadata)
+
+
+def _wants(value: str) -> bool:
+    return value.strip() != "?0"
 
 
 def server_timing(queue_seconds: float, compute_seconds: float) -> Header:

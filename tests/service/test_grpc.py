@@ -97,6 +97,19 @@ def test_an_answer_names_its_model_version_and_id_and_holds_the_outputs_that_wer
     assert both.caller.infer(message(ROW)).model_version == "2"
 
 
+@pytest.mark.parametrize("raw", [True, False], ids=["raw", "typed"])
+def test_who_asks_is_told_how_long_the_rows_were_queued_and_run(both: Both, raw: bool) -> None:
+    infer = both.caller.method("ModelInfer")
+    told = infer(message(*ROWS, raw=raw), timeout=30, metadata=(("want-server-timing", "?1"),))
+    assert list(told.parameters) == ["server-timing"]
+    queue, compute = told.parameters["server-timing"].string_param.split(", ")
+    assert (queue.partition("=")[0], compute.partition("=")[0]) == ("queue;dur", "compute;dur")
+    assert float(queue.partition("=")[2]) >= 0 < float(compute.partition("=")[2])
+    assert outputs(told) == outputs(both.caller.infer(message(*ROWS, raw=raw)))
+    for metadata in ((), (("want-server-timing", "?0"),)):
+        assert not infer(message(ROW, raw=raw), timeout=30, metadata=metadata).parameters
+
+
 @pytest.mark.parametrize(
     ("datatype", "field"),
     [
@@ -315,6 +328,8 @@ def test_tritons_client_works_as_it_is(both: Both) -> None:
         assert result.get_response().id == "7"
         assert [text.decode() for text in result.as_numpy("label").ravel()] == expected["label"]
         assert result.as_numpy("probabilities").tolist() == expected["probabilities"]
+        result = client.infer("flights", as_triton(triton, ROW), headers={"want-server-timing": "?1"})
+        assert "compute" in result.get_response().parameters["server-timing"].string_param
         only = [triton.InferRequestedOutput("probabilities")]
         result = client.infer("flights", as_triton(triton, *ROWS), "1", outputs=only, priority=1, timeout=10_000_000)
         assert result.as_numpy("label") is None
