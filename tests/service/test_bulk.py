@@ -16,6 +16,7 @@ from models.arrow import END
 from models.arrow.writer import NULL, UTF8, batch, nothing, schema, texts
 from service.batcher import QueueFull
 from service.front import Front
+from service.run_size import SIZES
 from service.serving import Serving
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
@@ -44,7 +45,6 @@ def slowly(serving: Serving, done: list[int], seconds: float = 0.01) -> None:
         return run(requests)
 
     batcher._run = slow
-    batcher._seconds_per_row = 1.0
 
 
 def nulls(rows: int) -> bytes:
@@ -69,6 +69,29 @@ def test_single_rows_have_their_turn_between_the_runs_of_a_large_request(reposit
         assert max(runs) <= 257
 
     serve(repository, scenario, device="cpu")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_runs_are_as_large_as_was_measured(repository: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    measured: list[int] = []
+
+    def measure(run: Callable[[int], object]) -> int:
+        for rows in SIZES:
+            run(rows)  # what is measured is the model at work
+            measured.append(rows)
+        return size
+
+    monkeypatch.setattr(service.served, "cheapest_size", measure)
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        runs: list[int] = []
+        slowly(serving, runs)
+        status, got = await arrow(front, stream(table(5 * size)))
+        assert (status, got.height) == (200, 5 * size)
+        assert runs == [size] * 5
+
+    serve(repository, scenario, device="cpu")
+    assert measured == list(SIZES)
 
 
 def test_the_rest_is_not_computed_when_the_caller_is_gone(repository: Path) -> None:
