@@ -156,6 +156,7 @@ class _Reading:
         inputs = message.inputs
         raw = len(self._raw) > 0
         if raw and len(self._raw) != len(inputs):
+            self._refuse_shared_memory(inputs)  # such an input has no entry, so the counts differ
             came = f"{len(self._raw):,}"
             expected = f"must hold one entry for each of the {len(inputs):,} inputs, or none"
             raise refused(Fault("raw_input_contents", f"{expected}, however: {came}"))
@@ -188,8 +189,8 @@ class _Reading:
             self._fault(f"inputs[{i}].datatype", no_datatype(datatype))
         if not is_shape(shape):
             self._fault(f"inputs[{i}].shape", no_shape(shape))
-        if len(entry.parameters) and "shared_memory_region" in entry.parameters:
-            self._fault(f"inputs[{i}].parameters.shared_memory_region", NO_SHARED_MEMORY)
+        if len(entry.parameters):
+            self._shared_memory(i, entry)
         if len(self._faults) > n_faults:
             return None
         try:
@@ -199,6 +200,17 @@ class _Reading:
         except ValueError as error:
             self._fault(f"inputs[{i}]", str(error))
             return None
+
+    def _refuse_shared_memory(self, inputs: Any) -> None:
+        for i, entry in enumerate(inputs):
+            self._shared_memory(i, entry)
+        if self._faults:
+            raise refused(*self._faults)
+
+    def _shared_memory(self, i: int, entry: Any) -> None:
+        """Note an input whose values are said to be in shared memory."""
+        if "shared_memory_region" in entry.parameters:
+            self._fault(f"inputs[{i}].parameters.shared_memory_region", NO_SHARED_MEMORY)
 
     def _from_raw(self, i: int, entry: Any, rows: int) -> Tensor | None:
         if entry.HasField("contents") and entry.contents.ListFields():

@@ -9,15 +9,15 @@ import asyncio
 import logging
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from models.errors import RowcastError
 from service.edges import Edges
 from service.grpc_edges import interceptors
-from service.grpc_messages import POOL, SERVICE
+from service.grpc_messages import SERVICE
 from service.grpc_methods import Methods
 from service.grpc_port import address
+from service.grpc_standard import add_standard_services
 from service.protocol import MAX_HEAD_BYTES
 from service.serving import Serving
 from service.settings import Settings
@@ -74,12 +74,7 @@ class GrpcServer:
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
         self._server.add_generic_rpc_handlers((Methods(serving).handler(),))
-        self._health = health.aio.HealthServicer()
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        POOL.AddSerializedFile(health_pb2.DESCRIPTOR.serialized_pb)
-        names = (SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflector = reflection.aio.ReflectionServicer(names, POOL)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflector, self._server)
+        self._health = add_standard_services(self._server)
         self._settings = serving.settings
         self._ending: asyncio.Task[None] | None = None
 

@@ -81,6 +81,24 @@ def _shared(sent: Any) -> None:
     sent.inputs[0].parameters["shared_memory_region"].string_param = "/etc/passwd"
 
 
+def _shared_as_triton_sends_it(sent: Any) -> None:
+    """An input in shared memory has no entry among the raw values."""
+    parameters = sent.inputs[3].parameters
+    parameters["shared_memory_region"].string_param = "region"
+    parameters["shared_memory_byte_size"].int64_param = 16
+    del sent.raw_input_contents[3]
+
+
+def _all_shared(sent: Any) -> None:
+    for entry in sent.inputs:
+        entry.parameters["shared_memory_region"].string_param = "region"
+    del sent.raw_input_contents[:]
+
+
+def _answer_shared(sent: Any) -> None:
+    sent.outputs.add(name="label").parameters["shared_memory_region"].string_param = "region"
+
+
 def _classes(sent: Any) -> None:
     sent.outputs.add(name="label").parameters["classification"].int64_param = 1
 
@@ -181,6 +199,21 @@ HOSTILE = [
     ),
     changed("22 top classes", "outputs[0].parameters.classification: is not supported", _classes),
     changed("22 shared memory", "inputs[0].parameters.shared_memory_region: is not supported", _shared),
+    changed(
+        "22 shared memory and no raw value",
+        "inputs[3].parameters.shared_memory_region: is not supported: send the data",
+        _shared_as_triton_sends_it,
+    ),
+    changed(
+        "22 shared memory alone",
+        "inputs[0].parameters.shared_memory_region: is not supported: send the data",
+        _all_shared,
+    ),
+    changed(
+        "22 shared memory for an answer",
+        "outputs[0].parameters.shared_memory_region: is not supported: leave it out",
+        _answer_shared,
+    ),
     changed("36 no such model", 'no model "nobody" is served', _set(model_name="nobody"), code=NOBODY),
     changed("36 no such version", 'no model "flights" of version "2"', _set(model_version="2"), code=NOBODY),
     changed("36 a version with a zero", 'no model "flights" of version "01"', _set(model_version="01"), code=NOBODY),

@@ -19,9 +19,10 @@ import psutil
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
 
 from service.grpc_messages import COMPILED, POOL, REQUEST_CLASSES, SERVICE
+from service.grpc_standard import REFLECTION_SERVICES
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import CONTENTS, Caller, calling, good, message, outputs
@@ -239,20 +240,60 @@ def test_the_health_service_says_serving(both: Both) -> None:
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
 
 
-def test_reflection_shows_the_services_and_their_messages(both: Both) -> None:
-    reflection = reflection_pb2_grpc.ServerReflectionStub(both.caller.channel)
+def test_the_health_service_lists_what_it_knows(both: Both) -> None:
+    answer = health_pb2_grpc.HealthStub(both.caller.channel).List(health_pb2.HealthListRequest(), timeout=10)
+    serving_ = health_pb2.HealthCheckResponse.SERVING
+    assert {name: entry.status for name, entry in answer.statuses.items()} == {"": serving_, SERVICE: serving_}
+
+
+@pytest.mark.parametrize("version", ["v1", "v1alpha"])
+def test_reflection_shows_the_services_and_their_messages(both: Both, version: str) -> None:
+    """Asked in raw bytes but for the messages, which both versions share."""
+    info = both.caller.channel.stream_stream(
+        f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+        request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+        response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+    )
 
     def reflected(**asked: str) -> Any:
-        requests = iter([reflection_pb2.ServerReflectionRequest(**asked)])
-        (answer,) = reflection.ServerReflectionInfo(requests, timeout=10)
+        (answer,) = info(iter([reflection_pb2.ServerReflectionRequest(**asked)]), timeout=10)
         return answer
 
     services = [service.name for service in reflected(list_services="").list_services_response.service]
-    assert services == ["grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection", SERVICE]
-    for symbol in (SERVICE, "grpc.health.v1.Health"):
+    assert services == ["grpc.health.v1.Health", *REFLECTION_SERVICES, SERVICE]
+    for symbol in services:  # every one that is listed can be called by what it is said to be
         files = reflected(file_containing_symbol=symbol).file_descriptor_response.file_descriptor_proto
         (file,) = map(FileDescriptorProto.FromString, files)
         assert symbol == f"{file.package}.{file.service[0].name}"
+        types = {f".{file.package}.{message.name}" for message in file.message_type}
+        assert {method.input_type for method in file.service[0].method} <= types
+    absent = reflected(file_containing_symbol="no.such.Service")
+    assert absent.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+
+
+def test_what_is_no_message_is_refused_by_the_standard_services_without_a_line_in_the_log(both: Both) -> None:
+    before = both.http.log.read_text()
+    for method in ("Check", "List"):
+        ask = both.caller.channel.unary_unary(f"/grpc.health.v1.Health/{method}")
+        with pytest.raises(grpc.RpcError) as caught:
+            ask(b"\x0a\xff", timeout=10)
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    with pytest.raises(grpc.RpcError) as caught:
+        list(both.caller.channel.unary_stream("/grpc.health.v1.Health/Watch")(b"\x0a\xff", timeout=10))
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    for service in REFLECTION_SERVICES:
+        info = both.caller.channel.stream_stream(f"/{service}/ServerReflectionInfo")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(info(iter([b"\x0a\xff"]), timeout=10))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT  # type: ignore[attr-defined]
+    assert both.http.log.read_text() == before
+
+
+def test_no_method_of_a_shared_memory_extension_is_there(both: Both) -> None:
+    for method in ("SystemSharedMemoryStatus", "SystemSharedMemoryRegister", "CudaSharedMemoryUnregister"):
+        with pytest.raises(grpc.RpcError) as caught:
+            both.caller.channel.unary_unary(f"/{SERVICE}/{method}")(b"", timeout=10)
+        assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined]
 
 
 # ─── the messages ────────────────────────────────────────────────────────────────────────────────────────────────────

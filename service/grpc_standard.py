@@ -1,0 +1,130 @@
+"""The standard services beside Open Inference: health, with ``List``, and server reflection, v1 and v1alpha.
+
+The messages and what is done with them are the reference packages'. Bytes that are no such message are refused with
+INVALID_ARGUMENT here: grpc itself would write a traceback into the log for each, and health may be asked without a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection, reflection_pb2
+
+from service.grpc_messages import POOL, SERVICE
+
+_V1 = "grpc.reflection.v1"
+REFLECTION_SERVICES = (f"{_V1}.ServerReflection", reflection.SERVICE_NAME)
+"""The same messages on the wire, under two names."""
+
+Context = Any
+"""``grpc.aio.ServicerContext``; grpc brings no types along."""
+
+
+class Health(health.aio.HealthServicer):  # type: ignore[misc]
+    """The reference implementation, and ``List``, which the protocol has and that lacks."""
+
+    async def List(self, request: Any, context: Context) -> Any:  # noqa: N802 - the protocol's names
+        """Every service and its status."""
+        statuses = self._server_status.items()
+        listed = {name: health_pb2.HealthCheckResponse(status=status) for name, status in statuses}
+        return health_pb2.HealthListResponse(statuses=listed)
+
+
+def add_standard_services(server: Any) -> Health:
+    """Add health and reflection to a server that has yet to start.
+
+    Returns:
+        The health service, which is to be told how the worker is.
+    """
+    servicer = Health()
+    asked, listed = health_pb2.HealthCheckRequest, health_pb2.HealthListRequest
+    _add(
+        server,
+        health.SERVICE_NAME,
+        Check=grpc.unary_unary_rpc_method_handler(_one_answer(asked, servicer.Check)),
+        List=grpc.unary_unary_rpc_method_handler(_one_answer(listed, servicer.List)),
+        Watch=grpc.unary_stream_rpc_method_handler(
+            _written_answers(asked, servicer.Watch), response_serializer=_serialized
+        ),
+    )
+    reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, *REFLECTION_SERVICES), POOL)
+    info = grpc.stream_stream_rpc_method_handler(_reflected(reflector), response_serializer=_serialized)
+    for name in REFLECTION_SERVICES:
+        _add(server, name, ServerReflectionInfo=info)
+    v1alpha = reflection_pb2.DESCRIPTOR.serialized_pb
+    for file in (health_pb2.DESCRIPTOR.serialized_pb, v1alpha, reflection_v1(v1alpha)):
+        POOL.AddSerializedFile(file)
+    return servicer
+
+
+def reflection_v1(v1alpha: bytes) -> bytes:
+    """The file of reflection v1, made of that of v1alpha: the two differ in the names of file and package alone."""
+    file = FileDescriptorProto.FromString(v1alpha)
+    old, new = f".{file.package}.", f".{_V1}."
+    file.name, file.package = "grpc/reflection/v1/reflection.proto", _V1
+    file.ClearField("options")  # names of packages in other languages
+    for message in file.message_type:
+        for field in message.field:
+            if field.type_name:  # numbers and texts have none, and must not
+                field.type_name = field.type_name.replace(old, new)
+    for method in file.service[0].method:
+        method.input_type = method.input_type.replace(old, new)
+        method.output_type = method.output_type.replace(old, new)
+    return bytes(file.SerializeToString())
+
+
+def _add(server: Any, service: str, **handlers: Any) -> None:
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
+
+
+def _one_answer(message: type[Any], behave: Any) -> Any:
+    async def answer(body: bytes, context: Context) -> bytes:
+        asked = _read(message, body, context)
+        return b"" if asked is None else _serialized(await behave(asked, context))
+
+    return answer
+
+
+def _written_answers(message: type[Any], behave: Any) -> Any:
+    async def write(body: bytes, context: Context) -> None:
+        asked = _read(message, body, context)
+        if asked is not None:
+            await behave(asked, context)
+
+    return write
+
+
+def _reflected(reflector: Any) -> Any:
+    async def info(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
+        async for body in bodies:
+            asked = _read(reflection_pb2.ServerReflectionRequest, body, context)
+            if asked is None:
+                return
+            async for answer in reflector.ServerReflectionInfo(_alone(asked), context):
+                yield answer
+
+    return info
+
+
+async def _alone(asked: Any) -> AsyncIterator[Any]:
+    yield asked
+
+
+def _read(message: type[Any], body: bytes, context: Context) -> Any:
+    """A message, or None: the bytes are none, and the caller is told so."""
+    try:
+        return message.FromString(body)
+    except DecodeError:
+        context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+        name = message.DESCRIPTOR.full_name
+        context.set_details(f"the message must be {name} in protocol buffers, got bytes that are not")
+        return None
+
+
+def _serialized(message: Any) -> bytes:
+    return bytes(message.SerializeToString())
