@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,6 +85,9 @@ bench-serving: $(MADE)  ## Measure the service beside seven others, on one core 
 
 bench-protocols: $(MADE)  ## Measure V2 JSON, V2 binary, gRPC and Arrow beside servers that speak them (makes .bench)
 	$(BIN)/python -m loadtest.bench_protocols
+
+bench-versions: $(MADE)  ## Measure this checkout beside another one: make bench-versions AGAINST=../before (installed there)
+	$(BIN)/python -m loadtest.bench_versions $(AGAINST) $(ARGS)
 
 bench-edges: $(MADE)  ## Measure what API keys, a line for each request and traces cost
 	$(BIN)/python -m loadtest.bench_edges

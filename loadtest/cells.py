@@ -14,11 +14,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def hash_of(code: Iterable[Path], *settings: str) -> str:
-    """SHA-256 over the content of files, and over whatever else decides the result."""
+def hash_of(code: Iterable[Path], *settings: str, root: Path = ROOT) -> str:
+    """SHA-256 over the content of files below a folder, and over whatever else decides the result."""
     digest = hashlib.sha256("\0".join(settings).encode())
     for file in sorted(code):
-        digest.update(file.relative_to(ROOT).as_posix().encode() + b"\0" + file.read_bytes())
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
