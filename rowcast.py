@@ -149,8 +149,28 @@ app.add_typer(loadtest_app, name="loadtest")
 # No markup and no emoji: a column may be named [/b] or :cat:.
 progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
+
+def _repository(context: typer.Context, given: Path) -> Path:
+    """The folder that ``.env`` names, where neither the command line nor the environment names one."""
+    source = context.get_parameter_source("repository")
+    if source is None or source.name != "DEFAULT":
+        return given
+    from service.variables import Variables
+
+    variables = Variables.read(Path.cwd())
+    named = variables.values.get("ROWCAST_REPOSITORY")
+    return variables.path(named.value) if named is not None and named.value.strip() else given
+
+
 RepositoryOption = Annotated[
-    Path, typer.Option("--repository", envvar="ROWCAST_REPOSITORY", help="Where models live.", metavar="DIR")
+    Path,
+    typer.Option(
+        "--repository",
+        envvar="ROWCAST_REPOSITORY",
+        help="Where models live.",
+        metavar="DIR",
+        callback=_repository,
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
 EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]

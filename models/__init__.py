@@ -1,5 +1,6 @@
 """What a model is, and where models live. Imports neither ``training`` nor ``service``."""
 
+from models import quiet as quiet  # isort: skip - before the libraries that would send
 from models.errors import (
     ConfigError,
     DeviceError,

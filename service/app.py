@@ -22,6 +22,7 @@ from service.launch import LAUNCHED_BY
 from service.openapi import with_refusals
 from service.serving import Serving
 from service.settings import Settings
+from service.settle import settings_of_service
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
 from service.tls import check_pair
 from service.typed import typed_methods
@@ -34,8 +35,6 @@ logger.setLevel(logging.INFO)  # a line for what is served and where, and for a 
 
 _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""
-
-os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")  # a service sends nothing home
 
 
 def build(settings: Settings) -> bentoml.Service[Any]:
@@ -129,6 +128,9 @@ def _tls(settings: Settings) -> dict[str, Any]:
 
 
 try:
-    Rowcast = build(Settings.load())
+    chosen, doubts = settings_of_service()
+    for doubt in doubts:
+        logger.warning(doubt)
+    Rowcast = build(chosen)
 except RowcastError as refusal:
     refuse_to_start(refusal)

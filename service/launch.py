@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from pathlib import Path
 from types import FrameType
 
 from models.errors import ModelNotFound, RowcastError
 from models.repository import Repository
-from service.settings import Settings
+from service.greeting import greet_when_ready, open_standard_streams, tell
+from service.settle import settle
 
 LAUNCHED_BY = "ROWCAST_LAUNCHED_BY"
 """Variable that tells the service which process not to outlive; no setting."""
-READY_WITHIN_SECONDS = 60
-_POLL_SECONDS = 0.05
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last comes when the terminal is closed."""
 _STOP_WITHIN_SECONDS = 20
@@ -43,17 +37,21 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
 
     Raises:
         ModelNotFound: there is nothing to serve.
+        ConfigError: a setting breaks its rule.
         RowcastError: the port is taken.
     """
+    open_standard_streams()
+    environment = {**os.environ, LAUNCHED_BY: str(os.getpid())}
+    settings, doubts = settle(Path.cwd(), environment, repository=repository.absolute())
+    for doubt in doubts:
+        tell(doubt)
     if not Repository(repository).names():
         raise ModelNotFound(
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
             "or name another folder with --repository"
         )
-    settings = Settings.load()
     host = checked_address(host, port)
     home = Path(__file__).resolve().parent.parent
-    environment = {**os.environ, "ROWCAST_REPOSITORY": str(repository.absolute()), LAUNCHED_BY: str(os.getpid())}
     environment.setdefault("ROWCAST_GRPC_HOST", host)
     command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
     command += ["--host", host, "--port", str(port)]
@@ -82,8 +80,8 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             # A group of its own: the signal goes to the service once, from here, and not again from the terminal.
             service = subprocess.Popen(command, env=environment, start_new_session=True)
             url = _address(host, port, secure=settings.certificate is not None)
-            if not told_to_stop and _wait_until_ready(service, url):
-                print(_greeting(url, settings), flush=True)
+            if not told_to_stop:
+                greet_when_ready(url, settings, lambda: service.returncode is None)
             code = service.wait()
         finally:
             if service is not None:
@@ -128,38 +126,3 @@ def checked_address(host: str, port: int) -> str:
         wrong = "host" if isinstance(error, socket.gaierror) else "port"
         raise RowcastError(f"cannot listen on {host}:{port} ({error.strerror}): choose another --{wrong}") from None
     return str(address[0])
-
-
-def _wait_until_ready(service: subprocess.Popen[bytes], url: str) -> bool:
-    """Whether the service became ready; False when it ended, or takes suspiciously long."""
-    give_up = time.monotonic() + READY_WITHIN_SECONDS
-    while service.poll() is None and time.monotonic() < give_up:
-        try:
-            _get(f"{url}/readyz")
-        except OSError:  # nobody listens yet, or not ready
-            time.sleep(_POLL_SECONDS)
-        else:
-            return True
-    return False
-
-
-def _greeting(url: str, settings: Settings) -> str:
-    """Where the service is, and a command for each model that works as pasted."""
-    options = "" if settings.certificate is None else f" --cacert {shlex.quote(str(settings.certificate[0]))}"
-    if settings.api_keys is not None:  # not even the names of the models are told without one
-        ask = f"curl {url}/models{options} -H 'authorization: Bearer YOUR_KEY'"
-        return f"\nRowcast serves whoever has a key on {url} (Ctrl-C stops). What there is to ask:\n\n{ask}\n"
-    models = json.loads(_get(f"{url}/models"))["models"]
-    lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {url} (Ctrl-C stops). Try:\n"]
-    for model in models:
-        body = json.dumps(model["example"], ensure_ascii=False)
-        ask = f"curl {url}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
-        lines.append(f"{ask} -d {shlex.quote(body)}\n")
-    return "\n".join(lines)
-
-
-def _get(url: str) -> bytes:
-    # the certificate is for those who ask from elsewhere: it need not know the name by which this machine asks itself
-    trusting = ssl._create_unverified_context()  # noqa: S323 - as above
-    with urllib.request.urlopen(url, timeout=5, context=trusting) as answer:  # noqa: S310 - the address is our own
-        return bytes(answer.read())

@@ -31,6 +31,7 @@ from service.batcher import (
 from service.columns import ColumnReader, Columns
 from service.encode import Encoder, NotFinite
 from service.http import JSON, BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
+from service.limits import usable_cores
 from service.metrics import Meter
 from service.pieces import LONG_BODY
 from service.reading import OneRow, RowsReader
@@ -38,7 +39,7 @@ from service.row_columns import JsonRows
 from service.rows import GraphInputs, Row
 from service.run_size import cheapest_size
 from service.runner import Runner, joined
-from service.settings import Settings, usable_cores
+from service.settings import Settings
 from service.terms import USUAL, Terms, server_timing
 
 logger = logging.getLogger("rowcast.service")

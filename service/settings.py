@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ByteSize, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import ConfigError
 from service.batcher import MAX_QUEUE_ROWS
+from service.limits import usable_cores
+from service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")
 
 _CHOICE = re.compile(r"([a-z0-9_-]{1,64})(?::([1-9][0-9]{0,8}))?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?")
 """Scheme, host and port: a browser sends no path with it."""
-_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 _RULES = {
     "repository": "a folder",
     "models": "names of models, each with or without a version, such as flights,other:3",
@@ -41,25 +39,20 @@ _RULES = {
     "access_log": "on or off",
 }
 
-
-def usable_cores() -> int:
-    """Cores this process may use, at least 1: its affinity, and the quota of its container."""
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux knows affinities
-        cores = os.cpu_count() or 1
-    try:
-        quota, period = _CPU_QUOTA.read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):  # no container, or no quota ("max")
-        pass
-    return max(1, cores)
+PROTECTION = {
+    "api_keys": "anyone may ask, with a key or without",
+    "tls_cert": "nothing is encrypted",
+    "tls_key": "nothing is encrypted",
+    "grpc_tls_cert": "gRPC has no certificate of its own",
+    "grpc_tls_key": "gRPC has no certificate of its own",
+}
+"""Settings that protect, and what is so without each: one that is set and empty stops the start."""
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Settings of the service. Each is read from ``ROWCAST_<NAME>``, in the environment or in ``.env``."""
 
-    model_config = SettingsConfigDict(env_prefix="ROWCAST_", env_file=".env", extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     repository: Path = DEFAULT_REPOSITORY
     """Where models live."""
@@ -120,12 +113,6 @@ class Settings(BaseSettings):
         """The origins whose pages may ask."""
         return [origin.strip() for origin in self.cors_origins.split(",") if origin.strip()]
 
-    @field_validator("api_keys", "tls_cert", "tls_key", "grpc_tls_cert", "grpc_tls_key", mode="before")
-    @classmethod
-    def _unset(cls, path: Any) -> Any:
-        """An empty text is no file; were it one, it would be the working directory."""
-        return path or None
-
     @field_validator("cors_origins")
     @classmethod
     def _are_origins(cls, text: str) -> str:
@@ -148,21 +135,67 @@ class Settings(BaseSettings):
         return text
 
     @classmethod
-    def load(cls) -> Settings:
-        """Read the environment and ``.env``.
+    def load(cls, folder: Path | None = None, **flags: Any) -> Settings:
+        """Read the environment, and under it ``.env``.
+
+        Args:
+            folder: where the service is started: of ``.env``, and of relative paths. Default: the current one.
+            flags: settings from the command line, which go first.
 
         Raises:
             ConfigError: a value breaks its rule; names the variable.
         """
+        return cls.of(Variables.read(folder or Path.cwd()), **flags)
+
+    @classmethod
+    def of(cls, variables: Variables, **flags: Any) -> Settings:
+        """Read settings from variables; see :meth:`load`. Paths become absolute.
+
+        Raises:
+            ConfigError: a value breaks its rule; names the variable.
+        """
+        given: dict[str, Any] = {}
+        for name, variable in cls.variables().items():
+            found = variables.values.get(variable)
+            if found is None or name in flags:
+                continue
+            given[name] = found.value
+            if name in PROTECTION and not found.value.strip():
+                raise ConfigError(
+                    f"{variable}{found.where} must name {_RULES[name]}, got nothing: without it {PROTECTION[name]}. "
+                    f"To serve so on purpose, remove {variable}"
+                )
+            if Path in (cls.model_fields[name].annotation, *get_args(cls.model_fields[name].annotation)):
+                if found.value.strip():
+                    given[name] = variables.path(found.value)
+                else:
+                    del given[name]
         try:
-            return cls()
+            return cls(**given, **flags)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            variable = f"ROWCAST_{str(first['loc'][0]).upper()}"
-            raise ConfigError(f"{variable} is {_RULES[str(first['loc'][0])]}, however: {first['input']!r}") from None
+            name = str(first["loc"][0])
+            raise ConfigError(f"{cls.variables()[name]} is {_RULES[name]}, however: {first['input']!r}") from None
+
+    @classmethod
+    def variables(cls) -> dict[str, str]:
+        """The variable of each setting."""
+        return {name: PREFIX + name.upper() for name in cls.model_fields}
+
+    def as_variables(self) -> dict[str, str]:
+        """The variables that say what was set here, for another process; what has its default is left out."""
+        names = sorted(self.model_fields_set)
+        values = {self.variables()[name]: getattr(self, name) for name in names}
+        return {variable: _text(value) for variable, value in values.items() if value is not None}
 
     @property
     def choices(self) -> list[tuple[str, int | None]]:
         """Names and versions to serve, None for the latest version; empty to serve the latest of every model."""
         matches = (_CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
         return [(match[1], int(match[2]) if match[2] else None) for match in matches if match]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(int(value)) if isinstance(value, int) else str(value)

@@ -94,6 +94,21 @@ def test_predict_writes_rows_in_order_with_kept_columns(summary, home, tmp_path,
     assert [entry.name for entry in tmp_path.iterdir()] == [out.name]
 
 
+def test_the_repository_is_the_one_of_the_env_file(summary, home, tmp_path, monkeypatch, capfd):
+    def listed(*options):
+        code, out, _ = run(capfd, "models", "list", "--json", *options)
+        assert code == 0
+        return json.loads(out.splitlines()[-1])["repository"]
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ROWCAST_REPOSITORY", raising=False)
+    (tmp_path / ".env").write_text("ROWCAST_REPOSITORY=of-the-file\n")
+    assert listed() == str(tmp_path / "of-the-file")
+    monkeypatch.setenv("ROWCAST_REPOSITORY", "of-the-environment")
+    assert listed() == str(tmp_path / "of-the-environment")
+    assert listed("--repository", "of-the-line") == str(tmp_path / "of-the-line")
+
+
 def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, capfd):
     repository = tmp_path / "copy"
     frame = tables.every_kind(100)

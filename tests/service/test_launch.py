@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -9,16 +10,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 import pytest
 
 from models.errors import RowcastError
+from service.keys import new_key
 from service.launch import launch
-from tests.service.servers import ROOT, Server, environment, free_port
+from tests.service.hostile_payloads import GOOD
+from tests.service.servers import ROOT, UNSET, Server, environment, free_port
 
 IGNORING = (
     "import os, signal, sys; signal.signal(int(sys.argv[1]), signal.SIG_IGN); "
@@ -37,19 +41,24 @@ def heard() -> Iterator[None]:
 
 @contextmanager
 def launched(
-    repository: Path, home: Path, host: str = "127.0.0.1", ignored: signal.Signals | None = None, **settings: str
+    repository: Path | None,
+    home: Path,
+    host: str = "127.0.0.1",
+    ignored: signal.Signals | None = None,
+    folder: Path = ROOT,
+    variables: Mapping[str, str] = MappingProxyType({}),
+    **settings: str,
 ) -> Iterator[Server]:
-    """A running ``rowcast serve``."""
+    """A running ``rowcast serve``, started in ``folder``."""
     port = free_port()
     ignoring = [] if ignored is None else ["-c", IGNORING, str(int(ignored))]
     command = [sys.executable, *ignoring, "-m", "rowcast", "serve", "--host", host, "--port", str(port)]
-    env = environment(home, workers="1", **settings)
+    env = {**environment(home, **{"workers": "1", **settings}), "PYTHONPATH": str(ROOT), **variables}
     del env["BENTOML_HOME"]  # it makes its own
     log = home / "log.txt"
     with open(log, "wb") as output:
-        process = subprocess.Popen(
-            [*command, "--repository", str(repository)], cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT
-        )
+        named = [] if repository is None else ["--repository", str(repository)]
+        process = subprocess.Popen([*command, *named], cwd=folder, env=env, stdout=output, stderr=subprocess.STDOUT)
     server = Server(process, port, log)
     try:
         server.wait_until_ready()
@@ -149,3 +158,42 @@ def test_two_services_keep_their_metrics_apart(one_model: Path, tmp_path: Path) 
             counted = 'rowcast_requests_total{code="4xx",model="flights"}'
             assert f"{counted} 1.0" in first.get("/metrics").text
             assert f"{counted} 1.0" not in second.get("/metrics").text
+
+
+def test_the_env_file_of_the_folder_it_is_started_in_holds_for_every_worker(one_model: Path, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    started.mkdir()
+    (started / "link").symlink_to(one_model)
+    key = new_key("alice", started / "keys.txt")
+    lines = (
+        "ROWCAST_REPOSITORY=link\nROWCAST_API_KEYS=keys.txt\nROWCAST_WORKERS=2\nROWCAST_MAX_ROWS=1\nROWCAST_APIKEYS=x\n"
+    )
+    (started / ".env").write_text(lines)
+    proxies = {"http_proxy": "http://127.0.0.1:9", "all_proxy": "http://127.0.0.1:9"}
+    with launched(None, tmp_path, folder=started, variables=proxies, workers=UNSET, grace="0") as server:
+        body = json.dumps({"rows": [json.loads(GOOD)["rows"][0]] * 2}).encode()
+
+        def answers() -> set[int]:
+            told = {server.get("/models").status_code for _ in range(10)}
+            return told | {server.post("/predict", body, authorization=f"Bearer {key}").status_code for _ in range(10)}
+
+        assert answers() == {401, 413}
+        supervisor = psutil.Process(server.process.pid).children()[0]
+        while len(workers := supervisor.children()) < 2:
+            time.sleep(0.05)
+        workers[0].kill()
+        while server.log.read_text().count("Completed async startup hook") < 3:
+            time.sleep(0.05)
+        assert answers() == {401, 413}
+        log = server.log.read_text()
+    file = started / ".env"
+    assert log.count(f"ROWCAST_APIKEYS (in {file}) is not a setting, so it does nothing: did you mean") == 1
+    assert "Rowcast serves whoever has a key" in log
+
+
+def test_a_service_whose_keys_are_named_with_nothing_does_not_start(one_model: Path, tmp_path: Path) -> None:
+    env = environment(tmp_path, repository=str(one_model)) | {"ROWCAST_API_KEYS": "", "PYTHONPATH": str(ROOT)}
+    say = [sys.executable, "-m", "rowcast", "serve", "--port", str(free_port())]
+    done = subprocess.run(say, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("rowcast: ROWCAST_API_KEYS must name a file, got nothing: ")

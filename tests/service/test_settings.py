@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from models.errors import ConfigError
-from service.settings import Settings, usable_cores
+from service.limits import usable_cores
+from service.settings import Settings
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +95,50 @@ def test_a_wrong_value_is_named_with_its_rule(
     with pytest.raises(ConfigError) as caught:
         Settings.load()
     assert str(caught.value) == f"{variable} is {rule}, however: {value!r}"
+
+
+@pytest.mark.parametrize("empty", ["", " ", "\t"])
+@pytest.mark.parametrize("name", ["API_KEYS", "TLS_CERT", "TLS_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY"])
+def test_a_setting_that_protects_is_not_set_to_nothing(monkeypatch: pytest.MonkeyPatch, name: str, empty: str) -> None:
+    monkeypatch.setenv(f"ROWCAST_{name}", empty)
+    with pytest.raises(ConfigError, match=f"^ROWCAST_{name} must name a file, got nothing: .* remove ROWCAST_{name}$"):
+        Settings.load()
+
+
+@pytest.mark.parametrize(
+    "line", ["ROWCAST_API_KEYS=", "ROWCAST_API_KEYS", "rowcast_api_keys=''", "export ROWCAST_API_KEYS="]
+)
+def test_nor_in_the_env_file_which_is_named(line: str) -> None:
+    Path(".env").write_text(line + "\n")
+    with pytest.raises(ConfigError) as caught:
+        Settings.load()
+    assert str(caught.value) == (
+        f"ROWCAST_API_KEYS (in {Path('.env').absolute()}) must name a file, got nothing: without it anyone may ask, "
+        "with a key or without. To serve so on purpose, remove ROWCAST_API_KEYS"
+    )
+
+
+def test_paths_are_relative_to_where_the_service_is_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = tmp_path / "there"
+    started.mkdir()
+    (started / ".env").write_text("ROWCAST_API_KEYS=keys.txt\nROWCAST_TLS_CERT=/etc/cert.pem\n")
+    monkeypatch.setenv("ROWCAST_REPOSITORY", "../models")
+    settings = Settings.load(started)
+    assert (settings.api_keys, settings.tls_cert) == (started / "keys.txt", Path("/etc/cert.pem"))
+    assert settings.repository.resolve() == tmp_path / "models"
+
+
+def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROWCAST_REPOSITORY", "here")
+    assert Settings.load(repository=Path("/there")).repository == Path("/there")
+
+
+def test_an_env_file_of_a_windows_editor_is_read() -> None:
+    Path(".env").write_bytes(b"\xef\xbb\xbfROWCAST_MAX_ROWS=7\r\n")
+    assert Settings.load().max_rows == 7
+
+
+def test_an_env_file_that_cannot_be_read_stops_the_start() -> None:
+    Path(".env").write_bytes(b"ROWCAST_API_KEYS=\xff\xfe\n")
+    with pytest.raises(ConfigError, match=r"\.env must be a readable file of settings, got: it is not UTF-8"):
+        Settings.load()
