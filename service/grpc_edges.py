@@ -13,6 +13,7 @@ from grpc_health.v1 import health
 from service.access_log import ID, request_id, write_line
 from service.edges import Edges
 from service.grpc_messages import SERVICE
+from service.grpc_refusal import Context, Refusal, refusing
 from service.http import Header
 from service.keys import NEEDED, UNKNOWN, Keys, key_in
 from service.tracing import Tracing
@@ -54,10 +55,10 @@ class Guarded(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             return await continuation(details)
         words = (NEEDED if key_in(headers) is None else UNKNOWN).replace("Authorization", "authorization")
 
-        async def refuse(_: Any, context: Any) -> None:
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, words)
+        async def refuse(_: Context) -> Refusal:
+            return Refusal(grpc.StatusCode.UNAUTHENTICATED, words)
 
-        return grpc.stream_unary_rpc_method_handler(refuse)  # an abort is the same for every kind of method
+        return grpc.stream_unary_rpc_method_handler(refusing(refuse))  # a refusal is the same for every kind of method
 
 
 class Watched(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -91,6 +92,7 @@ class Watched(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             finally:
                 if self._logs:
                     self._write(details.method, request, metadata, started, "OK" if answered else _code(context))
+                del requests, context  # a refusal keeps this frame, see service.grpc_refusal
 
         return grpc.stream_unary_rpc_method_handler(watched)
 

@@ -22,6 +22,7 @@ from service.faults import brief
 from service.grpc_answer import AnswerWriter, times
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from service.grpc_reading import Asked, MessageReader, Readers
+from service.grpc_refusal import Context, Refusal, refusing
 from service.grpc_request import parsed
 from service.metrics import NO_MODEL, REQUESTS
 from service.patience import Patience
@@ -53,8 +54,6 @@ _CODES = {
 }
 """gRPC's code for each status that a refusal has over HTTP."""
 
-Context = Any
-"""``grpc.aio.ServicerContext[bytes, bytes]``; grpc brings no types along."""
 Content = v2_metadata.Content
 
 
@@ -105,10 +104,10 @@ class Methods:
         behaviours = {name: self._telling(name, answer) for name, answer in told.items()}
         behaviours["ModelInfer"] = self._infer
         # as streams, so that the one message is read when and as long as we want
-        handlers = {name: grpc.stream_unary_rpc_method_handler(behave) for name, behave in behaviours.items()}
+        handlers = {name: grpc.stream_unary_rpc_method_handler(refusing(behave)) for name, behave in behaviours.items()}
         return grpc.method_handlers_generic_handler(SERVICE, handlers)
 
-    async def _infer(self, _: Any, context: Context) -> bytes:
+    async def _infer(self, context: Context) -> bytes | Refusal:
         """Answer a request for predictions."""
         started = time.perf_counter()
         model: _Model | None = None
@@ -132,8 +131,7 @@ class Methods:
             self._strangers.inc()
         else:
             model.served.meter.request(status, time.perf_counter() - started)
-        await context.abort(_CODES[status], words, metadata)
-        raise AssertionError("abort raises")
+        return Refusal(_CODES[status], words, metadata)
 
     async def _message_that_comes(self, context: Context) -> bytes:
         """The message of a request that others may share a run with."""
@@ -181,14 +179,14 @@ class Methods:
             raise RequestError("a request must hold one message, however: none")
         return body
 
-    def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Any, Context], Awaitable[bytes]]:
+    def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Context], Awaitable[bytes | Refusal]]:
         """A method whose answer takes no time."""
 
-        async def behave(_: Any, context: Context) -> bytes:
+        async def behave(context: Context) -> bytes | Refusal:
             try:
                 content = answer(parsed(REQUEST_CLASSES[name], await self._message(context)))
             except RequestError as error:
-                await context.abort(_CODES[error.status], str(error))
+                return Refusal(_CODES[error.status], str(error))
             body: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
             return body
 

@@ -16,12 +16,14 @@ from models.signature import Signature
 from service.faults import refused
 from service.grpc_messages import REQUEST_CLASSES
 from service.tensors import Tensor
-from service.v2_binary import DATATYPES, DTYPES, from_raw
+from service.v2_binary import DATATYPES, DTYPES, from_raw, may_hold
 from service.v2_rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
+    SLACK,
     UNABLE,
     Limits,
+    ValueCount,
     is_shape,
     limits_of,
     no_datatype,
@@ -34,8 +36,6 @@ from service.v2_rules import (
 _Message = REQUEST_CLASSES["ModelInfer"]
 _SMALL = 2**16
 """Bytes that take milliseconds to parse and little memory, whatever they are."""
-_SLACK = 1000
-"""Fields a message may have beyond what the model's tensors need."""
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -73,6 +73,7 @@ class RequestReader:
 
     def __init__(self, signature: Signature, max_rows: int) -> None:
         self._max_rows = max_rows
+        self._max_values = max_rows * len(signature.columns) + SLACK
         self._outputs = signature.outputs
 
     def read(self, message: Any) -> InferRequest:
@@ -81,7 +82,7 @@ class RequestReader:
         Raises:
             RequestError: it breaks a rule.
         """
-        return _Reading(message, self._max_rows, self._outputs).request()
+        return _Reading(message, ValueCount(self._max_rows, self._max_values), self._outputs).request()
 
 
 def parse(body: bytes, max_columns: int) -> Any:
@@ -95,7 +96,7 @@ def parse(body: bytes, max_columns: int) -> Any:
         RequestError: it is no such message, or one of far more parts than a model has columns.
     """
     if len(body) > _SMALL:
-        _weigh(body, 4 * max_columns + _SLACK)
+        _weigh(body, 4 * max_columns + SLACK)
     return parsed(_Message, body)
 
 
@@ -143,9 +144,9 @@ def _varint(body: bytes, at: int) -> tuple[int, int]:
 class _Reading:
     """Reads one message."""
 
-    def __init__(self, message: Any, max_rows: int, outputs: tuple[str, ...]) -> None:
+    def __init__(self, message: Any, count: ValueCount, outputs: tuple[str, ...]) -> None:
         self._message = message
-        self._max_rows = max_rows
+        self._count = count
         self._outputs = outputs
         self._raw = message.raw_input_contents
         self._faults: list[Fault] = []
@@ -217,7 +218,10 @@ class _Reading:
             expected = "must be empty where raw_input_contents holds values"
             self._fault(f"inputs[{i}].contents", f"{expected}, however: {_fields(entry.contents)}")
             return None
-        return Tensor(entry.name, from_raw(entry.datatype, self._raw[i], rows))
+        content = self._raw[i]
+        if may_hold(entry.datatype, content, rows):
+            self._count.add(rows)  # before any of its values is made
+        return Tensor(entry.name, from_raw(entry.datatype, content, rows))
 
     def _from_contents(self, i: int, entry: Any, rows: int) -> Tensor | None:
         where = f"inputs[{i}].contents"
@@ -232,10 +236,9 @@ class _Reading:
             expected = f"must hold {rows:,} values in {wanted} as shape and datatype say"
             self._fault(where, f"{expected}, however: {came}")
             return None
+        self._count.add(rows)  # before any of its values is made
         if datatype == "BYTES":
             return Tensor(entry.name, list(values))
-        if rows > self._max_rows:  # which is refused with the others
-            return Tensor(entry.name, np.zeros(rows, np.bool_))
         numbers = list(values)
         try:
             return Tensor(entry.name, np.array(numbers, DTYPES[datatype]))

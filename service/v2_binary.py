@@ -19,6 +19,13 @@ DTYPES: dict[str, np.dtype[Any]] = {
 DATATYPES = (*DTYPES, "BYTES")
 
 _LENGTH = struct.Struct("<I")
+_FEW = 2**16
+"""Bytes of which texts are made in a moment, even if it is in vain."""
+
+
+def may_hold(datatype: str, raw: bytes | memoryview, rows: int) -> bool:
+    """Whether these bytes are enough for a tensor of so many rows; of BYTES, if every text is empty."""
+    return rows * (_LENGTH.size if datatype == "BYTES" else DTYPES[datatype].itemsize) <= len(raw)
 
 
 def from_raw(datatype: str, raw: bytes | memoryview, rows: int) -> NDArray[Any] | list[bytes]:
@@ -42,6 +49,9 @@ def from_raw(datatype: str, raw: bytes | memoryview, rows: int) -> NDArray[Any] 
 
 
 def _texts(raw: bytes, rows: int) -> list[bytes]:
+    if rows * _LENGTH.size > len(raw) > _FEW:  # of fewer it is told what is wrong first
+        least = f"{rows:,} texts, which take {rows * _LENGTH.size:,} bytes at least"
+        raise ValueError(f"must hold {least}, however: {len(raw):,} bytes")
     texts: list[bytes] = []
     at, end, size = 0, len(raw), _LENGTH.size
     length_at = _LENGTH.unpack_from

@@ -19,19 +19,22 @@ from models.values import EXACT_WHOLE
 from service.decode import bare_json
 from service.faults import SHOWN, brief, refuse, refused
 from service.tensors import Tensor
-from service.v2_binary import DATATYPES, from_raw
+from service.v2_binary import DATATYPES, from_raw, may_hold
 from service.v2_json import DataFaults, from_json, inexact
 from service.v2_rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
+    SLACK,
     UNABLE,
     Limits,
+    ValueCount,
     is_shape,
     limits_of,
     no_datatype,
     no_output,
     no_shape,
     output_twice,
+    too_many_values,
 )
 
 _BODY_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
@@ -41,8 +44,6 @@ _EXACT_WHOLE = np.float64(EXACT_WHOLE)
 """Beside half floats a plain number is taken for one of them, which has no such size."""
 _SMALL = 2**16
 """Bytes whose parsing takes milliseconds, whatever they are."""
-_SLACK = 1000
-"""Values, lists and objects a body may have beyond what its tensors need."""
 
 Object = dict[str, Any]
 
@@ -73,9 +74,10 @@ class RequestReader:
     """
 
     def __init__(self, signature: Signature, max_rows: int) -> None:
-        self.max_values = max_rows * len(signature.columns) + _SLACK
+        self._max_rows = max_rows
+        self.max_values = max_rows * len(signature.columns) + SLACK
         """Values that a large body may hold."""
-        self._max_objects = 4 * (len(signature.columns) + len(signature.outputs)) + _SLACK
+        self._max_objects = 4 * (len(signature.columns) + len(signature.outputs)) + SLACK
         self._outputs = signature.outputs
 
     def read(self, body: bytes, json_bytes: int | None = None) -> InferRequest:
@@ -101,7 +103,7 @@ class RequestReader:
             raise RequestError(f"the body must be JSON in UTF-8, however: {error}") from None
         if type(content) is not dict:
             raise RequestError(f'the body must be an object {{"inputs": [...]}}, however: {brief(content)}')
-        reading = _Reading(memoryview(body)[len(text) :])
+        reading = _Reading(memoryview(body)[len(text) :], ValueCount(self._max_rows, self.max_values))
         request = reading.request(content, self._outputs)
         if reading.faults:
             raise refused(*reading.faults)
@@ -115,11 +117,7 @@ class RequestReader:
         if bare.count(b"{") > self._max_objects:
             raise RequestError("the body must hold a tensor for each column, however: far more objects than those")
         if bare.count(b",") > self.max_values:
-            raise RequestError(
-                "a request must not hold more rows than ROWCAST_MAX_ROWS, however: far more values than those; "
-                "send them in several requests",
-                status=413,
-            )
+            raise too_many_values()
         if bare.count(b"[") > self.max_values:
             raise RequestError(
                 "the body must hold flat data, or a list for each row, however: far more lists than those"
@@ -129,9 +127,10 @@ class RequestReader:
 class _Reading:
     """Reads one body, of which ``raw`` follows the JSON."""
 
-    def __init__(self, raw: memoryview) -> None:
+    def __init__(self, raw: memoryview, count: ValueCount) -> None:
         self.faults: list[Fault] = []
         self._raw = raw
+        self._count = count
         self._floats: list[NDArray[Any]] = []
 
     @property
@@ -198,8 +197,11 @@ class _Reading:
             self._fault(path, f"must be at most the {len(self._raw):,} bytes that are left, however: {brief(size)}")
         else:
             raw, self._raw = self._raw[:size], self._raw[size:]
+            datatype, rows = entry["datatype"], entry["shape"][0]
+            if may_hold(datatype, raw, rows):
+                self._count.add(rows)  # before any of its values is made
             try:
-                return Tensor(entry["name"], from_raw(entry["datatype"], raw, entry["shape"][0]))
+                return Tensor(entry["name"], from_raw(datatype, raw, rows))
             except ValueError as error:
                 self._fault(where, str(error))
         return None
@@ -209,6 +211,8 @@ class _Reading:
         if type(data) is not list:
             self._fault(f"{where}.data", f"must be a list of values, however: {brief(data)}")
             return None
+        if len(data) >= entry["shape"][0]:
+            self._count.add(entry["shape"][0])
         try:
             values, missing = from_json(f"{where}.data", entry["datatype"], entry["shape"], data)
         except DataFaults as wrong:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.errors import Fault
-from service.faults import SHOWN, brief
+from models.errors import Fault, RequestError
+from service.faults import SHOWN, brief, too_many_rows
 from service.v2_binary import DATATYPES, DTYPES
 
 UNABLE = ("classification", "shared_memory_region")
@@ -16,8 +16,9 @@ UNABLE = ("classification", "shared_memory_region")
 NO_SHARED_MEMORY = "is not supported: send the data"
 NOT_SUPPORTED = "is not supported: leave it out"
 
-
 MICROSECONDS = 1_000_000
+SLACK = 1000
+"""Values, lists and objects a request may have beyond what its tensors need, so that a small muddle is explained."""
 
 
 class Limits(NamedTuple):
@@ -31,6 +32,40 @@ class Limits(NamedTuple):
     def deadline(self, since: float) -> float | None:
         """By when it has to be answered, on the clock that ``since``, its coming, was read off."""
         return None if self.timeout is None else since + self.timeout
+
+
+class ValueCount:
+    """Counts the values that the shapes of a request's tensors announce, before any of them is made.
+
+    Args:
+        max_rows: rows a request may hold.
+        max_values: values that all of its tensors may hold together.
+    """
+
+    def __init__(self, max_rows: int, max_values: int) -> None:
+        self._max_rows = max_rows
+        self._left = max_values
+
+    def add(self, rows: int) -> None:
+        """Count a tensor of so many rows.
+
+        Raises:
+            RequestError: 413 for too many rows, or too many values.
+        """
+        if rows > self._max_rows:
+            raise too_many_rows(rows, self._max_rows)
+        self._left -= rows
+        if self._left < 0:
+            raise too_many_values()
+
+
+def too_many_values() -> RequestError:
+    """The refusal of a request that holds far more values than its model's columns take."""
+    return RequestError(
+        "a request must not hold more rows than ROWCAST_MAX_ROWS, however: far more values than those; "
+        "send them in several requests",
+        status=413,
+    )
 
 
 def limits_of(timeout: Any, priority: Any) -> tuple[Limits, list[Fault]]:

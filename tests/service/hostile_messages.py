@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
+from service.grpc_messages import REQUEST_CLASSES
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import good, message
@@ -47,6 +48,15 @@ def raw(name: str, error: str, place: int, content: bytes, datatype: str | None 
             sent.inputs[place].datatype = datatype
 
     return changed(name, error, change)
+
+
+def empty_texts(name: str, error: str, *rows: int) -> Hostile:
+    """Tensors of empty texts: four bytes of each, and nobody who needs them."""
+    sent = REQUEST_CLASSES["ModelInfer"](model_name="flights")
+    for n in rows:
+        sent.inputs.add(name="carrier", datatype="BYTES", shape=[n])
+        sent.raw_input_contents.append(bytes(4 * n))
+    return Hostile(name, sent.SerializeToString(), error, MANY)
 
 
 def typed(name: str, error: str, place: int, datatype: str, **fields: list[Any]) -> Hostile:
@@ -238,6 +248,8 @@ HOSTILE = [
     raw("38 a length that runs out", "inputs[3]: must hold 4 bytes of length", 3, raw_texts("UA") + b"\0\0"),
     raw("38 a text too few", "inputs[3]: must hold 2 texts and nothing else", 3, raw_texts("UA")),
     raw("38 a text too many", "inputs[3]: must hold 2 texts and nothing else", 3, raw_texts("UA", "AA", "9E")),
+    empty_texts("38 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, how", 400_000),
+    empty_texts("38 hundreds of thousands in many tensors", "a request must not hold more rows", *[4096] * 100),
     Hostile("38 millions of inputs", b"\x2a\x00" * 900_000, "the message must hold a tensor for each column, "),
     Hostile("38 millions of outputs", b"\x32\x00" * 900_000, "the message must hold a tensor for each column, "),
     Hostile("38 millions of parameters", b"\x22\x00" * 900_000, "the message must hold a tensor for each column, "),

@@ -39,6 +39,15 @@ def raw(name: str, error: str, column: str, content: bytes, size: Any = None, /,
     return Hostile(name, text + content, error, 400, len(text))
 
 
+def empty_texts(name: str, error: str, *rows: int) -> Hostile:
+    """Tensors of empty texts: four bytes of each, and nobody who needs them."""
+    inputs = [
+        {"name": "carrier", "shape": [n], "datatype": "BYTES", "parameters": {"binary_data_size": 4 * n}} for n in rows
+    ]
+    text = body({"inputs": inputs})
+    return Hostile(name, text + bytes(4 * sum(rows)), error, 413, len(text))
+
+
 def more(name: str, error: str, /, **keys: Any) -> Hostile:
     return Hostile(name, body({**good(), **keys}), error)
 
@@ -222,6 +231,10 @@ HOSTILE = [
     raw("23 a length that runs out", "inputs[3]: must hold 4 bytes of length", "carrier", raw_texts("UA") + b"\0\0"),
     raw("23 a text too few", "inputs[3]: must hold 2 texts and nothing else", "carrier", raw_texts("UA")),
     raw("23 a text too many", "inputs[3]: must hold 2 texts and nothing else", "carrier", raw_texts("UA", "AA", "9E")),
+    empty_texts(
+        "23 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, however: 400,000", 400_000
+    ),
+    empty_texts("23 hundreds of thousands in many tensors", "a request must not hold more rows", *[4096] * 100),
     one("23 data and bytes", "inputs[0].data: must be left out where", "distance", parameters={"binary_data_size": 16}),
     Hostile("many rows", body(request(*[ROW] * 4097)), "a request holds at most 4,096 rows, however: 4,097", 413),
     Hostile(

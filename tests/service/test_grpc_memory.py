@@ -1,0 +1,102 @@
+"""What calls over gRPC leave behind in a worker: nothing, however many are refused."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from service.edges import Edges
+from service.grpc_messages import REQUEST_CLASSES, SERVICE
+from service.grpc_server import GrpcServer
+from service.serving import Serving
+from service.settings import Settings
+from tests.service.rpc import good
+from tests.service.servers import free_port
+
+CALLS = 20
+
+
+def in_this_process(
+    repository: Path, scenario: Callable[[grpc.aio.Channel, Serving], Awaitable[None]], **settings: Any
+) -> None:
+    """Run a scenario against the gRPC server of a worker that lives in this process."""
+
+    async def run() -> None:
+        serving = Serving(Settings(repository=repository, device="cpu", grpc_port=free_port(), **settings))
+        await serving.start()
+        server = GrpcServer(serving, Edges(serving.settings))
+        await server.start()
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{serving.settings.grpc_port}") as channel:
+                await scenario(channel, serving)
+        finally:
+            await server.stop()
+            serving.stop()
+
+    asyncio.run(run())
+
+
+def aborted() -> int:
+    """How many refused calls are still held by what their refusal raised."""
+    return sum(isinstance(held, grpc.aio.AbortError) for held in gc.get_objects())
+
+
+async def refused(channel: grpc.aio.Channel, method: str, message: bytes) -> grpc.StatusCode:
+    try:
+        await channel.unary_unary(f"/{SERVICE}/{method}")(message, timeout=30)
+    except grpc.aio.AioRpcError as error:
+        return error.code()
+    raise AssertionError("it was answered")
+
+
+UNKNOWN = REQUEST_CLASSES["ModelInfer"](model_name="nobody").SerializeToString()
+NO_TENSORS = REQUEST_CLASSES["ModelInfer"](model_name="flights").SerializeToString()
+REFUSED = {
+    "no message": ("ModelInfer", b"\xff", grpc.StatusCode.INVALID_ARGUMENT),
+    "no such model": ("ModelInfer", UNKNOWN, grpc.StatusCode.NOT_FOUND),
+    "no tensors": ("ModelInfer", NO_TENSORS, grpc.StatusCode.INVALID_ARGUMENT),
+    "metadata of no model": ("ModelMetadata", b"\x0a\x06nobody", grpc.StatusCode.NOT_FOUND),
+    "unload": ("RepositoryModelUnload", b"\x12\x07flights", grpc.StatusCode.INVALID_ARGUMENT),
+}
+
+
+@pytest.mark.parametrize("edges", ["none", "access log", "keys"])
+def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes(
+    one_model: Path, tmp_path: Path, edges: str
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"somebody {'0' * 64}\n")
+
+    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+        for method, message, code in REFUSED.values():
+            expected = grpc.StatusCode.UNAUTHENTICATED if edges == "keys" else code
+            gc.collect()
+            gc.disable()
+            try:
+                before = aborted()
+                for _ in range(CALLS):
+                    assert await refused(channel, method, message) is expected
+                assert aborted() - before <= 2, method  # those that grpc is just done with
+            finally:
+                gc.enable()
+
+    settings: dict[str, Any] = {"keys": {"api_keys": keys}, "access log": {"access_log": True}}.get(edges, {})
+    in_this_process(one_model, scenario, **settings)
+
+
+def test_a_refusal_ends_a_call_as_an_abort_does_with_no_message_and_with_its_metadata(one_model: Path) -> None:
+    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+        call = channel.stream_stream(f"/{SERVICE}/ModelInfer")(iter([UNKNOWN]))
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            raise AssertionError(await call.read())
+        assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+        assert raised.value.details().startswith('no model "nobody" is served')
+        await channel.unary_unary(f"/{SERVICE}/ModelInfer")(good().SerializeToString())
+
+    in_this_process(one_model, scenario)
