@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.errors import Unsendable
+from client.values import Foreign, Inexact, Micros, micros_of, plain
 from models.arrow import END
 from models.arrow import writer as arrow_writer
-from models.values import format_timestamp
+from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, format_timestamp
 
-_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-_MICROSECOND = dt.timedelta(microseconds=1)
+_INT64 = np.iinfo(np.int64)
+_NULL = type(None)
+_ARTICLES = {"booleans": "a boolean", "whole numbers": "a whole number", "numbers": "a number", "text": "text"}
 
 
 class Column(NamedTuple):
@@ -37,118 +37,226 @@ class Column(NamedTuple):
         return Column(self.kind, self.values[rows], missing)
 
 
-def column_of(name: str, values: Any) -> Column:
+def column_of(name: str, values: Any, rows: Sequence[int] | range | None = None) -> Column:
     """A column of a NumPy array or of any iterable of Python values.
 
+    Args:
+        name: of the column.
+        values: one for each row.
+        rows: which row of the caller's table each is, for errors; the first is row 0 unless given.
+
     Raises:
-        Unsendable: the values are of no kind that is sent, or of several.
+        Unsendable: the values are of no kind that is sent, or of several, or one cannot be sent; names its row.
     """
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biufM":
-        return _of_array(name, values)
-    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise Unsendable(f"column {name!r} must be a list of values, however: {type(values).__name__}")
-    return _of_objects(name, [value.item() if isinstance(value, np.generic) else value for value in values])
+    where = _Where(name, rows)
+    if isinstance(values, np.ndarray):
+        if values.ndim != 1:
+            raise Unsendable(f"column {name!r} must be one-dimensional, got the shape {values.shape}: use .ravel()")
+        if values.dtype.kind in "biufM":
+            return _of_array(where, values)
+        masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+        data = np.ma.getdata(values)
+        listed = data.tolist() if data.dtype.kind in "OUT" else list(data)
+        if masked is not None:
+            listed = [None if gone else value for value, gone in zip(listed, masked.tolist(), strict=True)]
+        return _of_objects(where, listed)
+    if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
+        raise Unsendable(
+            f"column {name!r} must be a list of values, however: {type(values).__name__}; a single row is sent as a "
+            "list of one dict"
+        )
+    return _of_objects(where, list(values))
 
 
-def to_arrow(columns: Mapping[str, Column]) -> bytes:
+def to_arrow(columns: Mapping[str, Column], rows: int) -> bytes:
     """An Arrow stream of one record batch.
 
     Raises:
-        Unsendable: a text cannot be written in UTF-8.
+        Unsendable: its texts are too long.
     """
-    rows = len(next(iter(columns.values())))
     head = arrow_writer.schema([(name, column.kind) for name, column in columns.items()])
     try:
         written = [arrow_writer.column(*column) for column in columns.values()]
-    except UnicodeEncodeError as error:
-        raise Unsendable(f"a text cannot be written in UTF-8: {error.reason}") from None
+    except OverflowError as error:
+        raise Unsendable(f"a request must hold less than 2 GiB of text in a column: {error}") from None
     return b"".join([head, *arrow_writer.batch(rows, written), END])
 
 
-def to_rows(columns: Mapping[str, Column]) -> list[dict[str, Any]]:
-    """Rows as JSON has them: NaN is null, and a moment its ISO 8601 text.
-
-    Raises:
-        Unsendable: a number is infinite, which JSON cannot say.
-    """
-    values = [_in_json(name, column) for name, column in columns.items()]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)]
+def to_rows(columns: Mapping[str, Column], rows: int) -> list[dict[str, Any]]:
+    """Rows as JSON has them: what is missing is null, and a moment its ISO 8601 text."""
+    values = list(map(_in_json, columns.values()))
+    return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)] if values else [{}] * rows
 
 
-def _in_json(name: str, column: Column) -> list[Any]:
-    values: list[Any] = column.values if isinstance(column.values, list) else column.values.tolist()
+class _Where(NamedTuple):
+    """How errors name a place in a column."""
+
+    column: str
+    rows: Sequence[int] | range | None
+
+    def row(self, i: int) -> str:
+        row = i if self.rows is None else self.rows[i]
+        return f"rows[{row}].{self.column}"
+
+
+def _in_json(column: Column) -> list[Any]:
+    numbers = column.values
+    if isinstance(numbers, list):
+        return numbers
+    gone = np.zeros(len(numbers), bool) if column.missing is None else column.missing
+    values: list[Any]
     if column.kind is arrow_writer.MICROS:
-        try:
-            values = [format_timestamp(value) for value in values]
-        except OverflowError:
-            raise Unsendable(f"column {name!r} holds a moment outside of the years 0001 to 9999") from None
+        values = [format_timestamp(value) for value in numbers.tolist()]
     elif column.kind is arrow_writer.FLOAT64:
-        for row, value in enumerate(values):
-            if math.isinf(value):
-                raise Unsendable(f"rows[{row}].{name} must be a number, or NaN where it is missing, however: {value}")
-        values = [None if math.isnan(value) else value for value in values]
-    if column.missing is not None:
-        values = [None if gone else value for value, gone in zip(values, column.missing.tolist(), strict=True)]
+        gone = gone | np.isnan(numbers)
+        present = numbers[~gone]
+        if (np.abs(present) <= EXACT_WHOLE).all() and (np.floor(present) == present).all():
+            # 3.0 and 3 are one number, but a category of whole numbers takes 3 alone: a gap made floats of whole ones
+            values = np.where(gone, 0, numbers).astype(np.int64).tolist()
+        else:
+            values = numbers.tolist()
+    else:
+        values = numbers.tolist()
+    if gone.any():
+        values = [None if lost else value for value, lost in zip(values, gone.tolist(), strict=True)]
     return values
 
 
-def _of_array(name: str, values: NDArray[Any]) -> Column:
+def _of_array(where: _Where, values: NDArray[Any]) -> Column:
+    masked = None
+    if isinstance(values, np.ma.MaskedArray):
+        masked = np.ma.getmaskarray(values)
+        values = values.filled(np.datetime64("NaT") if values.dtype.kind == "M" else 0)
     kind = values.dtype.kind
     if kind == "M":
-        missing = np.isnat(values)
-        micros = values.astype("datetime64[us]").view(np.int64)
-        return Column(arrow_writer.MICROS, np.where(missing, 0, micros), missing if missing.any() else None)
+        micros, missing, outside = micros_of(values)
+        return _moments(where, micros, missing, outside)
     if kind == "b":
-        return Column(arrow_writer.BOOL, values)
+        return Column(arrow_writer.BOOL, values, _some(masked))
     if kind == "f":
-        return Column(arrow_writer.FLOAT64, values.astype(np.float64, copy=False))
-    if kind == "u" and len(values) and int(values.max()) > np.iinfo(np.int64).max:
-        raise Unsendable(f"column {name!r} holds {values.max()}, which is beyond 64 bits: send it as floats")
-    return Column(arrow_writer.INT64, values.astype(np.int64, copy=False))
+        with np.errstate(over="ignore"):
+            values = values.astype(np.float64, copy=False)
+        _check(where, np.isinf(values), _infinite)
+        return Column(arrow_writer.FLOAT64, values, _some(masked))
+    if kind == "u" and values.dtype.itemsize == 8:
+        _check(where, values > _INT64.max, _beyond)
+    return Column(arrow_writer.INT64, values.astype(np.int64, copy=False), _some(masked))
 
 
-def _of_objects(name: str, values: list[Any]) -> Column:
+def _of_objects(where: _Where, values: list[Any]) -> Column:
     """Python values, None where missing, all of one family."""
-    present = [value for value in values if value is not None]
-    families = {_family(value) for value in present}
-    missing = np.array([value is None for value in values], bool) if len(present) < len(values) else None
-    if not families:
-        return Column(arrow_writer.NULL, np.zeros(len(values)), np.ones(len(values), bool))
-    if families == {"text"}:
+    types = set(map(type, values))
+    if not types <= {_NULL, str} and types not in ({int}, {bool}):
+        values = [_plain(where, i, value) for i, value in enumerate(values)]
+        types = set(map(type, values))
+    types.discard(_NULL)
+    missing = np.array([value is None for value in values], bool)
+    if not types:
+        return Column(arrow_writer.NULL, np.zeros(len(values)), missing)
+    if types == {str}:
+        _check_texts(where, values)
         return Column(arrow_writer.UTF8, values)
-    if families == {"booleans"}:
-        return Column(arrow_writer.BOOL, np.array([value or False for value in values], bool), missing)
-    if families == {"whole numbers"}:
-        try:
-            return Column(arrow_writer.INT64, np.array([value or 0 for value in values], np.int64), missing)
-        except OverflowError:
-            raise Unsendable(f"column {name!r} holds a number beyond 64 bits: send it as floats") from None
-    if families <= {"whole numbers", "numbers"}:
-        return Column(arrow_writer.FLOAT64, np.array([math.nan if v is None else float(v) for v in values]), missing)
-    if families == {"dates"}:
-        return Column(
-            arrow_writer.MICROS, np.array([0 if v is None else _micros(v) for v in values], np.int64), missing
-        )
+    if types == {bool}:
+        return Column(arrow_writer.BOOL, np.array([value or False for value in values], bool), _some(missing))
+    if types == {int}:
+        return Column(arrow_writer.INT64, _whole(where, values), _some(missing))
+    if types <= {int, float}:
+        numbers = _numbers(where, values)
+        return Column(arrow_writer.FLOAT64, np.where(missing, np.nan, numbers))
+    if types == {Micros}:
+        micros = np.array([value or 0 for value in values], np.int64)
+        return _moments(where, micros, missing, (micros < FIRST_MOMENT) | (micros > LAST_MOMENT))
+    first = {_family(value): i for i, value in reversed(list(enumerate(values))) if value is not None}
+    shown = ", ".join(f"{where.row(i)} is {_ARTICLES.get(family, 'a date')}" for family, i in sorted(first.items()))
     raise Unsendable(
-        f"column {name!r} must hold text, numbers, booleans or dates, and one of them only, "
-        f"however: {', '.join(sorted(families))}"
+        f"column {where.column!r} must hold text, numbers, booleans or dates, and one of them only, "
+        f"however: {', '.join(sorted(first))} ({shown}): convert the others"
     )
 
 
+def _plain(where: _Where, i: int, value: Any) -> Any:
+    try:
+        return plain(value)
+    except Foreign as error:
+        raise Unsendable(
+            f"{where.row(i)} must be text, a number, a boolean, a date, or None where it is missing, got {error}"
+        ) from None
+    except Inexact:
+        raise Unsendable(
+            f"{where.row(i)} must be a number that a double holds, got a whole number beyond 2**53 that none does: "
+            "send the column as whole numbers, or as text"
+        ) from None
+
+
 def _family(value: Any) -> str:
-    if isinstance(value, bool):
-        return "booleans"
-    if isinstance(value, int):
-        return "whole numbers"
-    if isinstance(value, float | Decimal):
-        return "numbers"
-    if isinstance(value, str):
-        return "text"
-    return "dates" if isinstance(value, dt.date) else type(value).__name__
+    return {bool: "booleans", int: "whole numbers", float: "numbers", str: "text"}.get(type(value), "dates")
 
 
-def _micros(value: dt.date) -> int:
-    """Microseconds since the epoch; without a zone it is UTC."""
-    if not isinstance(value, dt.datetime):
-        value = dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC)
-    return ((value if value.tzinfo else value.replace(tzinfo=dt.UTC)) - _EPOCH) // _MICROSECOND
+def _numbers(where: _Where, values: list[Any]) -> NDArray[np.float64]:
+    """Whole numbers and others as doubles, 0 where there is none."""
+    numbers = np.zeros(len(values))
+    for i, value in enumerate(values):
+        try:
+            numbers[i] = value or 0.0
+        except OverflowError:
+            numbers[i] = math.inf
+        if type(value) is int and numbers[i] != value:
+            raise Unsendable(
+                f"{where.row(i)} must be a number that a double holds, got a whole number beyond 2**53 among others: "
+                "send it as a float, or the column as whole numbers alone"
+            )
+    _check(where, np.isinf(numbers), _infinite)
+    return numbers
+
+
+def _whole(where: _Where, values: list[Any]) -> NDArray[np.int64]:
+    try:
+        return np.array([value or 0 for value in values], np.int64)
+    except OverflowError:
+        _check(where, [not _INT64.min <= (value or 0) <= _INT64.max for value in values], _beyond)
+        raise
+
+
+def _moments(
+    where: _Where, micros: NDArray[np.int64], missing: NDArray[np.bool_], outside: NDArray[np.bool_]
+) -> Column:
+    _check(
+        where,
+        outside & ~missing,
+        lambda place, name: f"column {name!r} holds a moment outside of the years 0001 to 9999, in {place}: send None",
+    )
+    return Column(arrow_writer.MICROS, np.where(missing, 0, micros), _some(missing))
+
+
+def _check_texts(where: _Where, values: list[str | None]) -> None:
+    try:
+        "".join(filter(None, values)).encode()
+    except UnicodeEncodeError:
+        for i, value in enumerate(values):
+            try:
+                (value or "").encode()
+            except UnicodeEncodeError as error:
+                raise Unsendable(
+                    f"{where.row(i)} must be text that can be written in UTF-8, got {error.reason}: clean it with "
+                    ".encode('utf-8', 'replace').decode()"
+                ) from None
+
+
+def _check(where: _Where, wrong: Iterable[Any], words: Callable[[str, str], str]) -> None:
+    """Raise for the first row that is wrong."""
+    places = np.flatnonzero(np.asarray(wrong))
+    if len(places):
+        raise Unsendable(words(where.row(int(places[0])), where.column))
+
+
+def _infinite(place: str, _: str) -> str:
+    return f"{place} must be a number, or NaN where it is missing, however: inf or beyond what a double holds"
+
+
+def _beyond(place: str, name: str) -> str:
+    return f"column {name!r} holds a number beyond 64 bits, in {place}: send it as a float, or as text"
+
+
+def _some(missing: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """Where there is null, or None where there is none."""
+    return missing if missing is not None and missing.any() else None
