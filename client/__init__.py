@@ -1,6 +1,7 @@
 """Tables in, predictions out, through a running service.
 
 ClientError             the base: ``status`` of the answer (None: there was none), ``faults`` with path and message
+├── Unusable            the client cannot be made so, or is closed
 ├── Unsendable          the table cannot be sent; nothing was
 ├── Unreachable         no connection, or it broke, or the time was up
 ├── Refused             4xx: the request is wrong; never tried again
@@ -9,6 +10,6 @@ ClientError             the base: ``status`` of the answer (None: there was none
 """
 
 from client.clients import AsyncClient, Client
-from client.errors import Busy, ClientError, Failed, Refused, Unreachable, Unsendable
+from client.errors import Busy, ClientError, Failed, Refused, Unreachable, Unsendable, Unusable
 
-__all__ = ["AsyncClient", "Busy", "Client", "ClientError", "Failed", "Refused", "Unreachable", "Unsendable"]
+__all__ = ["AsyncClient", "Busy", "Client", "ClientError", "Failed", "Refused", "Unreachable", "Unsendable", "Unusable"]

@@ -20,6 +20,10 @@ class ClientError(RowcastError):
         self.faults = tuple(faults)
 
 
+class Unusable(ClientError, ValueError):
+    """The client cannot be made as it was asked for, or cannot be used any more: it is closed."""
+
+
 class Unsendable(ClientError):
     """The table is none that can be sent; nothing was."""
 

@@ -1,19 +1,20 @@
-"""What is said to the service and what it answers, without saying how the bytes travel: both clients share it."""
+"""The requests that a table takes, and how long and how often each is tried. Both clients share it."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping
-from http import HTTPStatus
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-import numpy as np
 import orjson
 
-from client.errors import Busy, ClientError, Failed, Refused, Unreachable, Unsendable
-from client.tables import Answer, Given, Rows
-from models.arrow import MEDIA_TYPE, Malformed, Stream
-from models.errors import Fault
+from client.answers import RETRIED, Asked
+from client.errors import Unreachable, Unsendable, Unusable
+from client.tables import Given
+from models.arrow import MEDIA_TYPE
+from models.errors import ModelError
+from models.signature import check_model_name
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -26,7 +27,13 @@ MOST_ARROW_ROWS = 16_384
 """Rows of one request in Arrow: seconds of the service's time, not minutes."""
 MOST_BYTES = 8 * 2**20
 """Bytes of one request, half of what the service takes unless told otherwise."""
-_RETRIED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_ANSWER_BYTES = 2**20
+"""Of an answer, beside its rows."""
+_JSON_ROW_BYTES = 128 * 2**10
+_ARROW_ROW_BYTES = 16 * 2**10
+"""Of an answer's row: generous for 1,000 classes, which is as many as a model has."""
+_DESCRIPTION_BYTES = 64 * 2**20
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST_WAIT_SECONDS = 30.0
 _FIRST_WAIT_SECONDS = 0.1
 
@@ -34,37 +41,37 @@ _FIRST_WAIT_SECONDS = 0.1
 class Sent(NamedTuple):
     """One request."""
 
-    path: str
-    headers: dict[str, str]
+    asked: Asked
+    media_type: str
+    """Of the body; empty where there is none."""
     body: bytes
-    rows: int
+    most_bytes: int
+    """Bytes that its answer may take."""
 
 
 class Speaker:
-    """Makes requests of tables, and answers of what comes back.
+    """Makes requests of tables.
 
     Args:
         model: ``NAME`` or ``NAME:VERSION``; None for the only model that is served.
-        api_key: sent as a bearer token.
         protocol: ``auto``, ``json`` or ``arrow``.
 
     Raises:
-        ValueError: the protocol is none of these.
+        Unusable: the protocol is none of these, or no model is called so.
     """
 
-    def __init__(self, model: str | None, api_key: str | None, protocol: Protocol) -> None:
+    def __init__(self, model: str | None, protocol: Protocol) -> None:
         if protocol not in ("auto", "json", "arrow"):
-            raise ValueError(f"a protocol is auto, json or arrow, however: {protocol!r}")
-        name, _, version = (model or "").partition(":")
-        self._path = f"/models/{name}/versions/{version}/predict" if version else f"/models/{name}/predict"
-        if not name:
-            self._path = "/predict"
-        self._headers = {} if api_key is None else {"authorization": f"Bearer {api_key}"}
+            raise Unusable(f"a protocol is auto, json or arrow, however: {protocol!r}")
+        self._model, self._version = _named(model)
+        self._path = "" if self._model is None else f"/models/{self._model}"
+        if self._version is not None:
+            self._path += f"/versions/{self._version}"
         self._protocol = protocol
 
     def description(self) -> Sent:
         """The request for what the service says of its model."""
-        return Sent(self._path.removesuffix("/predict") or "/models", dict(self._headers), b"", 0)
+        return Sent(Asked(self._path or "/models", 0, self._model, self._version), "", b"", _DESCRIPTION_BYTES)
 
     def requests(self, table: Given) -> Iterator[Sent]:
         """The requests that a table takes, in the order of its rows, each made when it is asked for.
@@ -77,7 +84,7 @@ class Speaker:
             raise Unsendable("a table must hold at least one row, however: none")
         in_arrow = self._protocol == "arrow"
         if self._protocol == "auto":
-            in_arrow = rows > JSON_ROWS and not (isinstance(table, Rows) and not table.alike)
+            in_arrow = rows > JSON_ROWS and table.alike
         step = MOST_ARROW_ROWS if in_arrow else MOST_JSON_ROWS
         for start in range(0, rows, step):
             yield from self._pieces(table.piece(start, min(start + step, rows)), in_arrow)
@@ -89,70 +96,9 @@ class Speaker:
             yield from self._pieces(table.piece(0, rows // 2), in_arrow)
             yield from self._pieces(table.piece(rows // 2, rows), in_arrow)
         else:
-            headers = {"content-type": MEDIA_TYPE if in_arrow else "application/json", **self._headers}
-            yield Sent(self._path, headers, body, rows)
-
-
-def understood(sent: Sent, status: int, content_type: str, body: bytes) -> Answer:
-    """The columns of an answer.
-
-    Raises:
-        ClientError: it is none, but an error.
-    """
-    if status != HTTPStatus.OK:
-        raise error_of(status, body)
-    try:
-        answer = _of_arrow(body) if content_type.startswith(MEDIA_TYPE) else _of_json(body)
-    except (Malformed, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise Failed(f"the answer cannot be read, is this a Rowcast service? {error}", status) from None
-    if len(next(iter(answer.values()), ())) != sent.rows:
-        raise Failed(f"the answer must hold {sent.rows:,} rows, however: another number", status)
-    return answer
-
-
-def described(status: int, body: bytes) -> dict[str, Any]:
-    """What a service says of one model.
-
-    Raises:
-        ClientError: it says something else, or speaks of several.
-    """
-    if status != HTTPStatus.OK:
-        raise error_of(status, body)
-    try:
-        about = orjson.loads(body)
-        several = about.get("models")
-        if several is not None and len(several) != 1:
-            names = ", ".join(model["name"] for model in several)
-            raise Unsendable(f"several models are served, {names}: say which") from None
-        return dict(about if several is None else several[0])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Failed(f"the answer cannot be read, is this a Rowcast service? {error}", status) from None
-
-
-def error_of(status: int, body: bytes) -> ClientError:
-    """What an answer other than 200 says."""
-    message, faults = f"the service answered with status {status}", []
-    try:
-        content = orjson.loads(body)
-        message = str(content["error"])
-        faults = [Fault(str(fault["path"]), str(fault["message"])) for fault in content.get("errors", ())]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        pass  # no words of ours: the status has to do
-    if status in _RETRIED:
-        return Busy(message, status, faults)
-    refused = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
-    return Refused(message, status, faults) if refused else Failed(message, status, faults)
-
-
-def joined(answers: list[Answer]) -> Answer:
-    """The answers to the pieces of a table, as one."""
-    if len(answers) == 1:
-        return answers[0]
-    together: Answer = {}
-    for name, first in answers[0].items():
-        parts = [answer[name] for answer in answers]
-        together[name] = [v for part in parts for v in part] if isinstance(first, list) else np.concatenate(parts)
-    return together
+            asked = Asked(f"{self._path}/predict", rows, self._model, self._version)
+            most = _ANSWER_BYTES + rows * (_ARROW_ROW_BYTES if in_arrow else _JSON_ROW_BYTES)
+            yield Sent(asked, MEDIA_TYPE if in_arrow else "application/json", body, most)
 
 
 class Patience:
@@ -168,18 +114,12 @@ class Patience:
         self._seconds = seconds
         self._retries = retries
         self._wait = _FIRST_WAIT_SECONDS
+        self._dropped = False
 
     @property
     def left(self) -> float:
-        """Seconds that are left.
-
-        Raises:
-            Unreachable: none.
-        """
-        left = self._give_up - time.monotonic()
-        if left <= 0:
-            raise self.out_of_time()
-        return left
+        """Seconds that are left; 0 or less: none."""
+        return self._give_up - time.monotonic()
 
     def out_of_time(self) -> Unreachable:
         """What is raised when the time is up."""
@@ -187,42 +127,47 @@ class Patience:
 
     def wait_after(self, status: int, headers: Mapping[str, str]) -> float | None:
         """Seconds to wait before an answer's request is tried again; None when it is not to be."""
-        if status not in _RETRIED:
-            return None
-        return self._next(headers.get("retry-after", ""))
+        return self._next(headers.get("retry-after", "")) if status in RETRIED else None
 
     def wait_unconnected(self) -> float | None:
         """Seconds to wait before trying again to connect; None when it has been tried enough."""
         return self._next("")
 
+    def may_repeat(self) -> bool:
+        """Whether a request may be sent again at once, for its connection broke without an answer; once."""
+        if self._dropped or self._retries <= 0 or self.left <= 0:
+            return False
+        self._dropped = True
+        self._retries -= 1
+        return True
+
     def _next(self, retry_after: str) -> float | None:
         if self._retries <= 0:
             return None
         self._retries -= 1
-        wait = float(retry_after) if retry_after.isdigit() and len(retry_after) < 10 else self._wait
+        wait = (
+            float(retry_after)
+            if retry_after.isascii() and retry_after.isdigit() and len(retry_after) < 10
+            else self._wait
+        )
         self._wait *= 2
         wait = min(wait, _LONGEST_WAIT_SECONDS)
         return wait if time.monotonic() + wait < self._give_up else None
 
 
-def _of_json(body: bytes) -> Answer:
-    predictions = orjson.loads(body)["predictions"]
-    first = predictions[0]
-    if "label" not in first:
-        return {name: np.array([row[name] for row in predictions], np.float64) for name in first}
-    answer: Answer = {"label": [row["label"] for row in predictions]}
-    for name in first["probabilities"]:
-        answer[f"probability_{name}"] = np.array([row["probabilities"][name] for row in predictions], np.float32)
-    return answer
-
-
-def _of_arrow(body: bytes) -> Answer:
-    stream = Stream(body)
-    parts: list[list[Any]] = [[] for _ in stream.schema.fields]
-    for batch in stream.batches():
-        for part, array in zip(parts, batch.columns(), strict=True):
-            part.append(array[:].values)
-    return {
-        field.name: [v for values in part for v in values] if isinstance(part[0], list) else np.concatenate(part)
-        for field, part in zip(stream.schema.fields, parts, strict=True)
-    }
+def _named(model: str | None) -> tuple[str | None, int | None]:
+    """Name and version of ``NAME`` or ``NAME:VERSION``."""
+    if model is None:
+        return None, None
+    if not isinstance(model, str):
+        raise Unusable(f"a model is NAME or NAME:VERSION, got {type(model).__name__}")
+    name, separator, version = model.partition(":")
+    try:
+        check_model_name(name)
+    except ModelError:
+        raise Unusable(
+            f"a model is NAME or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got {model[:80]!r}"
+        ) from None
+    if separator and not _VERSION.fullmatch(version):
+        raise Unusable(f"a model is NAME or NAME:VERSION with a whole number, got {model[:80]!r}")
+    return name, int(version) if separator else None
