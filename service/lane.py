@@ -23,6 +23,7 @@ from service.ask import Ask, TakesLong
 from service.batcher import Waiting
 from service.http import CLOSE, Header
 from service.protocol import Protocol
+from service.request_head import fault_of_head
 from service.routes import ShortRoute
 from service.served import Reply, ServedModel
 from service.serving import Serving
@@ -127,6 +128,8 @@ class _Reading:
         values = dict(self._headers)
         if len(values) < len(self._headers) or not _SPECIAL.isdisjoint(values):
             return None
+        if fault_of_head(b"POST", "1.1", self._headers) is not None:
+            return None
         length = values.get(b"content-length", b"")
         if not (length.isdigit() and len(length) <= 9 and 0 < int(length) <= _MAX_REQUEST_BYTES):
             return None
@@ -181,6 +184,8 @@ class LaneProtocol(Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Answer a whole request under a known head; pass on whatever else came."""
+        if self._deaf:
+            return
         if self._asked is not None:
             self._held += data
             self.flow.pause_reading()
@@ -224,6 +229,12 @@ class LaneProtocol(Protocol):
         self._let_go()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what came whole, if anything did."""
+        if self._whole_bytes:  # the rest will not come
+            self._let_go()
+        return super().eof_received()
+
     def shutdown(self) -> None:
         """Close, as soon as the request under way is answered."""
         if self._asked is not None:
@@ -241,6 +252,10 @@ class LaneProtocol(Protocol):
             self.transport.close()
         else:
             super().give_up_when_late(now)
+
+    @property
+    def _idle(self) -> bool:
+        return self._asked is None and self._resting
 
     def _let_go(self) -> bytes:
         """Whatever is held."""
@@ -276,6 +291,8 @@ class LaneProtocol(Protocol):
         elif self._held:
             self.flow.resume_reading()
             self.data_received(self._let_go())
+        elif self._idle and self._deaf:
+            self._end_when_all_is_said()
         else:
             self._rests_since = self.loop.time()
 

@@ -2,18 +2,32 @@
 
 uvicorn bounds neither how large a request's head is nor how long it takes, and BentoML has no setting of the kind.
 Here a head holds at most 32 KiB, and a caller who leaves the service waiting is gone within ten seconds.
+
+What the parser (llhttp) concludes and what uvicorn remembers of it must not part. Every request that came whole gets
+its own answer, in order, and whatever is no request is refused once, after those answers:
+
+- An offer to speak another protocol (``Upgrade``) stops the parser in the middle of a request. It is ignored: the head
+  is read again without it, by a new parser, and the body is a body.
+- Nonsense after a good request does not take its answer away.
+- A trailer is no header, and one that says ``Connection: close`` closes the connection.
+- What follows a request that ends its connection is not read.
+- Who has sent everything and closes that half of the connection is answered.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from http import HTTPStatus
 from typing import Any
 
+import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http import auto
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from service.http import error_body
+from service.request_head import Refusal, fault_of_head, without_upgrade
 
 MAX_HEAD_BYTES = 32 * 1024
 """A request's first line and headers; also whatever else comes without bringing a body on, such as trailers."""
@@ -24,12 +38,17 @@ _LINGER_SECONDS = 1.0
 connection, and the answer is lost with it."""
 _UNREAD_SECONDS = 30.0
 """How long a caller may read nothing of an answer."""
+_HALF_CLOSED_SECONDS = 2.0
+"""How long a caller who has closed his half of the connection is answered. One who hung up looks the same, and is
+not computed for longer."""
 _LOOK_SECONDS = 1.0
 """How often connections are looked at."""
 _UVICORN_KEEP_ALIVE_SECONDS = 5
 _KEEP_ALIVE_SECONDS = 75
 """How long a connection may rest between two requests. Load balancers drop theirs after 60 seconds; were we the first
 to close, they would now and then send a request into a connection that is just going away."""
+
+logger = logging.getLogger("rowcast.http")
 
 
 class Protocol(HttpToolsProtocol):
@@ -46,8 +65,19 @@ class Protocol(HttpToolsProtocol):
         self._moved = False
         self._unread: tuple[float, int] | None = None
         """Since when so many bytes of an answer have been waiting for their caller."""
-        self._refusal: HTTPStatus | None = None
-        self._refused = False
+        self._running: RequestResponseCycle | None = None
+        """The request that is being answered, or was answered last; ``cycle`` is the newest."""
+        self._in_head = False
+        self._in_body = False
+        """Whether the parser is between the head of the newest request and its end."""
+        self._upgrading = False
+        """Whether the head that has just been parsed has to be parsed again, without its offer of another protocol."""
+        self._head_refusal: Refusal | None = None
+        self._refusal: Refusal | None = None
+        """What will be answered after the requests that came whole; nothing is read any more."""
+        self._deaf = False
+        """Whether nothing is read any more."""
+        self._half_closed_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
@@ -57,32 +87,101 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see that it does not come to too much."""
-        if self._refused:
+        if self._deaf:
             return
         self._moved = False
-        super().data_received(data)
-        if self._moved:
+        self._unset_keepalive_if_required()
+        self._parse(data)
+        if self._deaf or self._moved:
             self._stalled_bytes = 0
             return
         if self._waiting_since is None and self._resting:  # by a byte that begins no request
             self._waiting_since = self.loop.time()
         self._stalled_bytes += len(data)
         if self._stalled_bytes > MAX_HEAD_BYTES:
-            self.refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            self.refuse(_TOO_LARGE)
+
+    def _parse(self, data: bytes) -> None:
+        """Have the parser read what came, all of it."""
+        rest = memoryview(data)
+        while True:
+            try:
+                self.parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = rest[upgrade.args[0] :]
+                if not self._parse_without_upgrade():
+                    return
+            except httptools.HttpParserError:
+                self.refuse(self._head_refusal or _NO_REQUEST)
+                return
+            else:
+                return
+
+    def _parse_without_upgrade(self) -> bool:
+        """Parse the newest head again, as if it offered no other protocol; False when it is refused."""
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        head = without_upgrade(method, self.url, version, self.headers)
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
+        self._upgrading = False
+        try:
+            self.parser.feed_data(head)
+        except httptools.HttpParserError:
+            self.refuse(self._head_refusal or _NO_REQUEST)
+            return False
+        return not self._deaf
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Answer what came whole, if anything did; True keeps the connection open for it."""
+        if self.scheme == "https":  # the end of TLS is the end of both directions
+            return False
+        self._deaf = True
+        self._drop_unfinished()
+        if self._idle:
+            return False
+        if self._half_closed_since is None:
+            self._half_closed_since = self.loop.time()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the request that is being answered, which need not be the newest."""
+        self.pipeline.clear()
+        _end(self._running)
+        super().connection_lost(exc)
 
     def on_message_begin(self) -> None:
         """Start waiting for the end of a head."""
         super().on_message_begin()
+        self._in_head = True
         self._waiting_since = self.loop.time()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take in a header. A trailer is dropped: what it says is said too late."""
+        if self._in_head:
+            super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
-        """Hand the request over, unless its head is too large."""
+        """Hand the request over, unless its head is refused."""
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
-            self._refusal = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
-            raise ValueError("the head is too large")  # the parser stops, and calls for send_400_response
+            self._refuse_head(_TOO_LARGE)
+        version = self.parser.get_http_version()
+        fault = fault_of_head(self.parser.get_method(), version, self.headers)
+        if fault is not None:
+            self._refuse_head(fault)
+        if self.parser.should_upgrade():
+            self._upgrading = True
+            return
         self._moved = True
+        self._in_head = False
+        self._in_body = True
         self._waiting_since = None
+        if version == "1.0":  # knows of no interim answers
+            self.expect_100_continue = False
         super().on_headers_complete()
+
+    def _refuse_head(self, refusal: Refusal) -> None:
+        self._head_refusal = refusal
+        raise ValueError(refusal.words)  # the parser stops
 
     def on_body(self, body: bytes) -> None:
         """Take in a part of a body."""
@@ -91,15 +190,36 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Owe nothing any more."""
+        if self._upgrading:  # what ended is the parser's patience
+            return
         self._moved = True
+        self._in_body = False
         self._waiting_since = None
+        if not self.parser.should_keep_alive():  # said by its head, or by a trailer: the parser reads no more
+            self._deaf = True
+            self.cycle.keep_alive = False
+            if self.cycle.response_complete:
+                self.transport.close()
         super().on_message_complete()
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
     def on_response_complete(self) -> None:
-        """Start waiting for the rest of a request that was answered before its end."""
-        if self.cycle.more_body and self._waiting_since is None:
+        """Go on to what is next: a request, a refusal, or the rest of a request that was answered before its end."""
+        if self._in_body and self._running is self.cycle and self._waiting_since is None:
             self._waiting_since = self.loop.time()
         super().on_response_complete()
+        if self._idle:
+            self._end_when_all_is_said()
+
+    def _end_when_all_is_said(self) -> None:
+        """End a connection on which nothing is read any more."""
+        if self._refusal is not None:
+            self._write_refusal(self._refusal)
+        elif self._half_closed_since is not None:
+            self.transport.close()
 
     def give_up_when_late(self, now: float) -> None:
         """End the connection if its caller has let us wait for too long."""
@@ -110,31 +230,55 @@ class Protocol(HttpToolsProtocol):
         elif now > self._unread[0] + _UNREAD_SECONDS:
             self.transport.abort()
             return
-        if self._waiting_since is not None and now > self._waiting_since + _HEAD_SECONDS:
-            if self._stalled_bytes and self._resting:
-                self.refuse(HTTPStatus.REQUEST_TIMEOUT)
+        if self._half_closed_since is not None:
+            if now > self._half_closed_since + _HALF_CLOSED_SECONDS and self._write_buffer_is_empty:
+                self.transport.close()
+        elif self._waiting_since is not None and now > self._waiting_since + _HEAD_SECONDS:
+            if not self._in_body and (self._stalled_bytes or self._in_head):
+                self.refuse(_TOO_SLOW)
             else:  # nothing was asked, or it was answered
                 self.transport.close()
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that the parser refused, and close."""
-        self.refuse(self._refusal or HTTPStatus.BAD_REQUEST)
+        self.refuse(_NO_REQUEST)
 
-    def refuse(self, status: HTTPStatus) -> None:
-        """Answer with an error and close; only close where an answer is under way already."""
-        if self._refused or self.transport.is_closing():
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the request whose bytes are coming with an error, after those that came whole, and close."""
+        if self._refusal is not None or self.transport.is_closing():
             return
-        self._refused = True
+        told = not self._in_body or not self.cycle.response_started
+        """Whether there is no other answer to what is refused."""
+        self._deaf = True
         self._waiting_since = None
-        self.pipeline.clear()
-        if self.cycle is None or self.cycle.response_complete or not self.cycle.response_started:
-            body = error_body(_WORDS[status])
-            head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n"
-            head %= status, status.phrase.encode()
-            self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
-        if self.cycle is not None and not self.cycle.response_complete:  # its app need not go on
-            self.cycle.disconnected = True
-            self.cycle.message_event.set()
+        self._drop_unfinished()
+        if told:
+            self._refusal = refusal
+            if self._idle:
+                self._write_refusal(refusal)
+        elif self._idle:
+            self.transport.close()
+
+    def _drop_unfinished(self) -> None:
+        """Forget the request whose body has not come whole, and never will; tell its app, if it has begun."""
+        if not self._in_body:
+            return
+        self._in_body = False
+        _end(self.cycle)
+        if self.cycle is self._running:
+            self._running = None
+        else:
+            self.pipeline.popleft()
+        self.cycle = self.pipeline[0][0] if self.pipeline else self._running  # type: ignore[assignment]
+
+    def _write_refusal(self, refusal: Refusal) -> None:
+        body = error_body(refusal.words)
+        head = b"HTTP/1.1 %d %b\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        head %= refusal.status, refusal.status.phrase.encode()
+        if refusal.status == HTTPStatus.METHOD_NOT_ALLOWED:
+            head += b"allow: GET, HEAD, POST\r\n"
+        self.transport.write(b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
+        logger.warning("refused what came on a connection: %s", refusal.words)
         if self.transport.can_write_eof():
             self.transport.write_eof()
             self.loop.call_later(_LINGER_SECONDS, self.transport.close)
@@ -143,15 +287,29 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _resting(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether no request is being answered, nor waits for that."""
         return self.cycle is None or bool(self.cycle.response_complete)
 
+    @property
+    def _idle(self) -> bool:
+        """Whether all that was asked is answered; also by the short way, which a subclass may have."""
+        return self._resting
 
-_WORDS = {
-    HTTPStatus.BAD_REQUEST: "the bytes are no valid HTTP request",
-    HTTPStatus.REQUEST_TIMEOUT: f"the headers did not come within {_HEAD_SECONDS:g} seconds",
-    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: f"headers hold at most {MAX_HEAD_BYTES:,} bytes",
-}
+    @property
+    def _write_buffer_is_empty(self) -> bool:
+        return self.transport.get_write_buffer_size() == 0
+
+
+def _end(cycle: RequestResponseCycle | None) -> None:
+    """Tell the app of a request that its caller is gone."""
+    if cycle is not None and not cycle.response_complete:
+        cycle.disconnected = True
+        cycle.message_event.set()
+
+
+_NO_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "the bytes are no valid HTTP request")
+_TOO_SLOW = Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the headers did not come within {_HEAD_SECONDS:g} seconds")
+_TOO_LARGE = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers hold at most {MAX_HEAD_BYTES:,} bytes")
 _watched: set[asyncio.AbstractEventLoop] = set()
 
 

@@ -17,7 +17,7 @@ from tests.service.servers import Server
 ROUNDS = max(1, CASES // 1000)
 CALLERS = 300
 """At once, in each round: most of the time goes by waiting for those who never finish."""
-STATUSES = {100, 200, 400, 404, 405, 408, 413, 415, 431}
+STATUSES = {100, 200, 400, 404, 405, 408, 413, 415, 431, 505}
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 _BODIES = [GOOD, *(body for body in ACCEPTED.values() if len(body) < 2000), PAYLOADS[0].body, b"", b"{}"]
