@@ -71,6 +71,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             """Before the first worker: refuse to start when no worker could serve."""
             try:
                 serving.check()
+                edges.check()
                 check_pair("ROWCAST_TLS", settings.tls_cert, settings.tls_key)
                 settle_port(settings)
             except RowcastError as error:
@@ -85,6 +86,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             self.grpc = None
             try:
                 await serving.start()
+                edges.start(asyncio.get_running_loop(), LaneProtocol.lane.forget)
                 if settings.grpc_port:
                     from service.grpc_server import serve_grpc  # its threads are no supervisor's business
 

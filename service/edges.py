@@ -5,13 +5,15 @@ Each is left out where its setting is: then it costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from starlette.middleware.cors import CORSMiddleware
 
 from service.access_log import ID, PROBES, AccessLog, start_log
 from service.http import ASGIApp, Header, Receive, Scope, Send, error_body, has_body, respond, respond_early
+from service.key_watch import KeyWatch
 from service.keys import NEEDED, UNKNOWN, Keys, key_in
 from service.settings import Settings
 from service.tracing import Tracing, otlp_provider, traces_are_asked_for
@@ -33,12 +35,24 @@ class Edges:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.keys = None if settings.api_keys is None else Keys.read(settings.api_keys)
+        self._watch = None if settings.api_keys is None else KeyWatch.of(settings.api_keys)
+        self.keys = None if self._watch is None else self._watch.keys
+        """They change when their file does."""
+        self._key_file = settings.api_keys
         self.logs = settings.access_log
         self._origins = settings.origins
         self._traces = traces_are_asked_for()
         if self.logs:
             start_log()
+
+    def check(self) -> None:
+        """Make sure that there are keys, where keys are wanted: before the first worker is started.
+
+        Raises:
+            ConfigError: the file of keys is not as it must be.
+        """
+        if self._key_file is not None:
+            Keys.read(self._key_file)
 
     @cached_property
     def tracing(self) -> Tracing | None:
@@ -75,6 +89,17 @@ class Edges:
         if self.logs:
             app = AccessLog(app, self.keys)
         return app
+
+    def start(self, loop: asyncio.AbstractEventLoop, forget: Callable[[], None]) -> None:
+        """Look after the keys from now on, in a worker.
+
+        Args:
+            loop: the worker's.
+            forget: called when the keys have changed: what was admitted before may not be any more.
+        """
+        if self._watch is not None:
+            self._watch.keys.when_replaced(forget)
+            self._watch.start(loop)
 
     def stop(self) -> None:
         """Send what is left of the traces."""

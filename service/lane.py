@@ -86,6 +86,10 @@ class Lane:
             known = self._heads[head] = _Reading(head).understood(self._routes, self._admit)
             return known
 
+    def forget(self) -> None:
+        """Ask of every head anew whether it is admitted."""
+        self._heads.clear()
+
     def write(self, reply: Reply, common: list[Header], *, last: bool) -> bytes:
         """The bytes of an answer.
 

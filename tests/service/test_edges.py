@@ -92,6 +92,31 @@ def test_rows_are_answered_with_a_key_on_one_connection_and_no_longer_without(lo
         assert client.post("/predict", content=GOOD, headers=locked.bearer).status_code == 200
 
 
+def test_a_key_that_is_taken_out_is_dead_within_a_second_on_connections_that_are_open(locked: Locked) -> None:
+    """On the fast path, which remembers heads it has admitted, on the long one and over gRPC."""
+    file = locked.server.log.parent / "keys.txt"
+    before = file.read_text()
+    bob = {"authorization": f"Bearer {new_key('bob', file)}"}
+    with httpx.Client(base_url=locked.server.url) as client, calling(locked.port) as caller:
+
+        def statuses(key: dict[str, str]) -> list[int | str]:
+            typed = {**key, "content-type": "application/json"}
+            told: list[int | str] = [client.post("/predict", content=GOOD, headers=typed).status_code for _ in range(3)]
+            told.append(client.get("/models", headers=key).status_code)
+            try:
+                caller.method("ModelInfer")(good(), metadata=tuple(key.items()))
+                told.append("OK")
+            except grpc.RpcError as error:
+                told.append(error.code().name)
+            return told
+
+        until(lambda: statuses(bob) == [200, 200, 200, 200, "OK"], locked.server.log, seconds=1)
+        file.write_text(before)
+        time.sleep(1)
+        assert statuses(bob) == [401, 401, 401, 401, "UNAUTHENTICATED"]
+        assert statuses(locked.bearer) == [200, 200, 200, 200, "OK"]
+
+
 def test_the_client_sends_its_key(locked: Locked) -> None:
     for protocol in ("json", "arrow"):
         with rowcast.Client(locked.server.url, api_key=locked.key, protocol=protocol) as client:
@@ -165,7 +190,7 @@ def test_without_settings_there_is_no_edge(server: Server) -> None:
     [
         (
             {"api_keys": "absent.txt"},
-            "ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, however: absent.txt",
+            f"ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, however: {ROOT / 'absent.txt'} (No such",
         ),
         ({"cors_origins": "example.com"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
         ({"cors_origins": "https://example.com/page"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
