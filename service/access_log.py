@@ -5,7 +5,6 @@ Nothing of a request's body, query or headers is in it but its id, and nothing o
 
 from __future__ import annotations
 
-import logging
 import re
 import sys
 import time
@@ -17,6 +16,7 @@ import orjson
 
 from service.http import ASGIApp, Header, Message, Receive, Scope, Send
 from service.keys import Keys
+from service.log_queue import LineWriter, writer_of
 
 ID = b"x-request-id"
 PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready"})
@@ -26,16 +26,19 @@ _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """Ids of callers that are taken over; whatever else comes could be anything."""
 _PATH_CHARACTERS = 200
 
-logger = logging.getLogger("rowcast.access")
+
+class _Output:
+    """Where this process writes its lines."""
+
+    writer: LineWriter | None = None
 
 
 def start_log() -> None:
-    """Have the lines written to standard output, each as it is; once in a worker."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
+    """Have the lines written to standard output, each as it is; once in a worker.
+
+    They are queued: an output that nobody reads stops no request. A process without an output writes none.
+    """
+    _Output.writer = None if sys.stdout is None else writer_of(sys.stdout.fileno())
 
 
 def request_id(headers: Iterable[Header]) -> str:
@@ -71,7 +74,8 @@ def write_line(
     }
     if holder is not None:
         line["key"] = holder
-    logger.info(orjson.dumps(line).decode())
+    if _Output.writer is not None:
+        _Output.writer.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
 class AccessLog:

@@ -19,6 +19,9 @@ from service.grpc_port import settle_port
 from service.http import ASGIApp
 from service.lane import Lane, LaneProtocol
 from service.launch import LAUNCHED_BY
+from service.log_limit import limit_log_lines
+from service.log_queue import queue_log_lines
+from service.metrics import DROPPED_LINES
 from service.openapi import with_refusals
 from service.serving import Serving
 from service.settings import Settings
@@ -84,6 +87,8 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         async def start(self) -> None:
             """In each worker, before its first request."""
             self.grpc = None
+            queue_log_lines(DROPPED_LINES.inc)
+            limit_log_lines()
             try:
                 await serving.start()
                 edges.start(asyncio.get_running_loop(), LaneProtocol.lane.forget)

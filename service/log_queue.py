@@ -13,11 +13,17 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 _MAX_BYTES = 1 << 20
 """Bytes of lines that may wait for one output. A pipe that nobody reads holds 64 KiB more."""
 _FLUSH_SECONDS = 1.0
 """How long a process that ends waits for its last lines to be written."""
+_GATHER_SECONDS = 0.02
+"""How long lines are gathered before they are written together: to wake the thread for each would cost the event loop
+more than the lines do."""
+_PAUSE_SECONDS = 0.5
+"""How long an output that cannot be written to is left alone."""
 
 
 class LineWriter:
@@ -38,19 +44,25 @@ class LineWriter:
         self._thread: threading.Thread | None = None
         self.dropped = 0
         """Lines that found the queue full or could not be written, and have not been told of."""
+        self.on_drop: Callable[[int], None] | None = None
+        """Told how many lines were dropped, each time; by whatever thread."""
 
     def write(self, line: bytes) -> None:
         """Queue a line, with its line feed; never blocks."""
         with self._changed:
-            if self._waiting_bytes + len(line) > self._max_bytes:
+            full = self._waiting_bytes + len(line) > self._max_bytes
+            if full:
                 self.dropped += 1
-                return
-            self._waiting_bytes += len(line)
-            self._lines.append(line)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
-                self._thread.start()
-            self._changed.notify_all()
+            else:
+                self._waiting_bytes += len(line)
+                self._lines.append(line)
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._write_lines, name="log", daemon=True)
+                    self._thread.start()
+                if len(self._lines) == 1:
+                    self._changed.notify_all()
+        if full and self.on_drop is not None:
+            self.on_drop(1)
 
     def flush(self, seconds: float = _FLUSH_SECONDS) -> None:
         """Wait until all lines are written, but not for longer than ``seconds``."""
@@ -64,15 +76,23 @@ class LineWriter:
             with self._changed:
                 while not self._lines:
                     self._changed.wait()
-                line = self._lines.popleft()
+            time.sleep(_GATHER_SECONDS)
+            with self._changed:
+                lines = list(self._lines)
+                self._lines.clear()
                 dropped, self.dropped = self.dropped, 0
             told = b"[%d log lines were dropped: nobody read them in time]\n" % dropped if dropped else b""
-            written = self._write_whole(told + line)
+            data = b"".join(lines)
+            written = self._write_whole(told + data)
             with self._changed:
-                self._waiting_bytes -= len(line)
+                self._waiting_bytes -= len(data)
                 if not written:
-                    self.dropped += dropped + 1
+                    self.dropped += dropped + len(lines)
                 self._changed.notify_all()
+            if not written:
+                if self.on_drop is not None:
+                    self.on_drop(len(lines))
+                time.sleep(_PAUSE_SECONDS)
 
     def _write_whole(self, data: bytes) -> bool:
         while data:
@@ -115,11 +135,17 @@ class QueuedHandler(logging.Handler):
         self.writer.flush()
 
 
-def queue_log_lines() -> None:
-    """Replace each handler of this process that writes to standard output or error by one that never blocks."""
+def queue_log_lines(on_drop: Callable[[int], None] | None = None) -> None:
+    """Replace each handler of this process that writes to standard output or error by one that never blocks.
+
+    Args:
+        on_drop: told how many lines were dropped, each time; of other writers of this process, too.
+    """
     named = (logger for logger in logging.root.manager.loggerDict.values() if isinstance(logger, logging.Logger))
     for logger in (logging.root, *named):
         logger.handlers[:] = [_queued(handler) for handler in logger.handlers]
+    for writer in _writers.values():
+        writer.on_drop = on_drop
 
 
 def _queued(handler: logging.Handler) -> logging.Handler:
@@ -127,7 +153,11 @@ def _queued(handler: logging.Handler) -> logging.Handler:
         return handler
     try:
         queued = QueuedHandler(writer_of(handler.stream.fileno()))
-    except (OSError, ValueError):  # it was replaced by something that is no file, in a notebook for example
+    except (
+        AttributeError,
+        OSError,
+        ValueError,
+    ):  # there is none, or it was replaced by something that is no file, in a notebook for example
         return handler
     queued.setLevel(handler.level)
     queued.setFormatter(handler.formatter)

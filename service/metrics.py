@@ -33,6 +33,7 @@ REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status c
 REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
 LATE = Counter("rowcast_late_requests", "Requests answered with 504: not to be run by their deadline.", ["model"])
 UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
+DROPPED_LINES = Counter("rowcast_dropped_log_lines", "Log lines dropped: nobody read them, or the disk was full.")
 
 CODES = ("2xx", "4xx", "5xx")
 _CLASS_OF_STATUS = {2: 0, 4: 1, 5: 2}

@@ -100,3 +100,22 @@ def test_a_process_ends_although_nobody_reads_its_output() -> None:
     finally:
         process.kill()
         os.close(reader)
+
+
+def test_what_is_dropped_is_told_to_whoever_counts() -> None:
+    reader, output = os.pipe()
+    writer = LineWriter(output, max_bytes=1000)
+    counted: list[int] = []
+    writer.on_drop = counted.append
+    for _ in range(2000):
+        writer.write(b"x" * 99 + b"\n")
+    assert sum(counted) == writer.dropped > 0
+    with open("/dev/full", "wb", buffering=0) as full:
+        unwritten = LineWriter(full.fileno())
+        unwritten.on_drop = counted.append
+        before = sum(counted)
+        unwritten.write(b"lost\n")
+        unwritten.flush()
+        time.sleep(0.05)
+        assert sum(counted) - before == 1
+    os.close(reader)
