@@ -45,8 +45,8 @@ def stage(settings: Settings, context: Path) -> list[str]:
         (context / file).parent.mkdir(exist_ok=True)
         shutil.copy(CHECKOUT / file, context / file)
     for room in _ROOMS:
-        for pattern in ("*.py", "*/*.py", "*.binpb"):
-            for module in sorted((CHECKOUT / room).glob(pattern)):
+        for pattern in ("*.py", "*.binpb"):
+            for module in sorted((CHECKOUT / room).rglob(pattern)):
                 (context / module.relative_to(CHECKOUT)).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(module, context / module.relative_to(CHECKOUT))
     folders = sorted({source.resolve(name, version) for name, version in choices})

@@ -70,7 +70,7 @@ def main() -> int:
     files = [file for room in ("bench", "protocols") for file in (ROOT / "loadtest" / room).glob("*.py")]
     own = [file for file in files if file.name != "table.py"]
     own += [ROOT / "loadtest" / file for file in ("connection.py", "payloads.py")]
-    rowcast = [file for room in ("service", "models", "models/arrow") for file in (ROOT / room).glob("*.py")]
+    rowcast = sorted(file for room in ("service", "models") for file in (ROOT / room).rglob("*.py"))
     settings = (f"{plan.seconds} {plan.rounds}", model.sha256)
     cells: Cells = {}
     with pinned(cores[0]):

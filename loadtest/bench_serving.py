@@ -73,7 +73,7 @@ def main() -> int:
 
     bench = {file for file in (ROOT / "loadtest" / "bench").glob("*.py") if file.name != "table.py"}
     own = [*bench, *(ROOT / "loadtest" / file for file in ("connection.py", "payloads.py"))]
-    rowcast = [file for room in ("service", "models", "models/arrow") for file in (ROOT / room).glob("*.py")]
+    rowcast = sorted(file for room in ("service", "models") for file in (ROOT / room).rglob("*.py"))
     settings = (f"{plan.seconds} {plan.rounds}", model.sha256)
     ceilings: dict[str, dict[str, Any]] = {}
     cells: dict[tuple[str, str], dict[str, Any]] = {}

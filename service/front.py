@@ -40,6 +40,7 @@ from service.http import (
     with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
+from service.platforms.routes import Platforms
 from service.routes import RowsRoute, ShortRoute
 from service.served import ServedModel
 from service.serving import LOADING, Serving
@@ -78,6 +79,9 @@ class Front:
         }
         """The paths whose requests are answered here, and the model behind each."""
         self._open_inference = OpenInference(serving, self._respond, self._refuse)
+        self._platforms = Platforms(serving, self._respond, self._refuse, self._predict, self._answer)
+        for path in self._platforms.routes:
+            self.routes.pop(path, None)  # Vertex AI may name any
         rows = {path: RowsRoute(served, self._bulk[served]) for path, served in self.routes.items()}
         self.short: dict[str, ShortRoute] = {**rows, **self._open_inference.infer}
         """The paths among them, and of Open Inference, whose requests may take the short way."""
@@ -92,6 +96,8 @@ class Front:
         served = self.routes.get(path)
         if served is not None:
             await self._answer(served, scope, receive, send)
+        elif path in self._platforms.routes:
+            await self._platforms.routes[path](scope, receive, send)
         elif path == "/v2" or path.startswith("/v2/"):
             await self._open_inference(scope, receive, send)
         elif path in self._pages:

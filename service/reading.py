@@ -111,6 +111,21 @@ class RowsReader:
             return self.read(body)  # as one, which knows what to say
         return self._counted(RowColumns.joined(parts))
 
+    def blocks(self, body: bytes) -> Sequence[NDArray[Any]]:
+        """The rows of a body that holds a part of a request's, as blocks for :meth:`joined`.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        part = self.decoder.read(body)
+        return self._inputs.blocks(part) if isinstance(part, list) else part.blocks
+
+    def joined(self, parts: Sequence[Sequence[NDArray[Any]]]) -> RowColumns:
+        """The rows of a request, of its parts in their order."""
+        rows = RowColumns.joined(parts)
+        self._counted(rows)
+        return rows
+
     def _counted(self, rows: JsonRows) -> JsonRows:
         unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self._columns.unseen(rows)
         if unseen:

@@ -35,7 +35,7 @@ from service.limits import usable_cores
 from service.metrics import Meter
 from service.pieces import LONG_BODY
 from service.reading import OneRow, RowsReader
-from service.row_columns import JsonRows
+from service.row_columns import JsonRows, RowColumns
 from service.rows import GraphInputs, Row
 from service.run_size import cheapest_size
 from service.runner import Runner, joined
@@ -303,6 +303,24 @@ class ServedModel:
                 return self.refusal(error)
             ask = partial(self._ask_rows, rows, len(body), terms=terms, since=since)
         reply: Reply = await self.told(ask, receive)
+        return reply
+
+    async def answer_rows(
+        self, rows: RowColumns, size: int, receive: Receive | None = None, terms: Terms = USUAL, since: float = 0.0
+    ) -> Reply:
+        """Answer a request whose rows :attr:`reader` has read, as :meth:`answer` does.
+
+        Args:
+            rows: the request's.
+            size: bytes that it came in.
+            receive: the request's, to notice that its caller hangs up while the rows are queued.
+            terms: what its headers ask for.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
+        reply: Reply = await self.told(partial(self._ask_rows, rows, size, terms=terms, since=since), receive)
         return reply
 
     def _ask_rows(

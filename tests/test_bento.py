@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import tomllib
+from fnmatch import fnmatch
 
 import pytest
 
@@ -25,6 +27,27 @@ def test_it_holds_the_service_the_models_and_nothing_that_trains(built):
     assert {"service/front.py", "models/session.py", "models/repository/flights/1/model.onnx"} <= files
     rooms = {file.partition("/")[0] for file in files}
     assert rooms - {"bentofile.yaml", "README.md", "requirements-serving.lock"} == {"service", "models"}
+
+
+def modules(*rooms):
+    """Every module of some rooms, from the root of the checkout."""
+    return {file.relative_to(bento.ROOT).as_posix() for room in rooms for file in (bento.ROOT / room).rglob("*.py")}
+
+
+def test_it_holds_every_module_of_the_service(built):
+    files = {file.relative_to(built[1] / "src").as_posix() for file in (built[1] / "src").rglob("*.py")}
+    assert modules("service", "models") - files == set()
+
+
+def test_a_wheel_holds_every_module_that_the_command_and_the_service_need():
+    wheel = tomllib.loads((bento.ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
+    included = tuple(f"{entry}/" for entry in wheel["only-include"])
+    needed = modules("service", "models", "client", "training")
+    assert {file for file in needed if not file.startswith(included)} == set()
+    excluded = {
+        file for file in needed for left in wheel["exclude"] if fnmatch(file, left) or fnmatch(file, f"{left}/*")
+    }
+    assert excluded == set()
 
 
 def pins(lock):

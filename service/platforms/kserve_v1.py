@@ -1,0 +1,33 @@
+"""KServe's V1 protocol, which is TensorFlow Serving's REST API: ``/v1/models`` and what lies under it.
+
+Sources: KServe, "Data Plane (V1)"; TensorFlow Serving, "RESTful API". A prediction is the object that rows are answered
+with. ``inputs`` is taken as KServe takes it, for another name of ``instances``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from service.platforms.json_forms import JsonForm
+from service.serving import Serving
+
+FORM = JsonForm(lists=("instances", "inputs"), empty=("parameters",), fixed=(("signature_name", "serving_default"),))
+ROOT = "/v1/models"
+
+
+def predict_paths(serving: Serving) -> dict[str, Any]:
+    """Every path that takes instances, and the model behind it."""
+    paths: dict[str, Any] = {f"{ROOT}/{name}:predict": served for name, served in serving.models.items()}
+    for (name, version), served in serving.versions.items():
+        paths[f"{ROOT}/{name}/versions/{version}:predict"] = served
+    return paths
+
+
+def pages(serving: Serving) -> dict[str, Any]:
+    """What is told of the models once they are ready, by path."""
+    content: dict[str, Any] = {ROOT: {"models": list(serving.models)}}
+    for name in serving.models:
+        content[f"{ROOT}/{name}"] = {"name": name, "ready": True}
+    for name, version in serving.versions:
+        content[f"{ROOT}/{name}/versions/{version}"] = {"name": name, "ready": True}
+    return content
