@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from service.parent import stay_with_parent
+
 __all__ = ["Rowcast"]
 
 
@@ -9,6 +11,7 @@ def __getattr__(name: str) -> Any:
     """Build the service when it is first asked for: parts of this package are useful without a repository."""
     if name != "Rowcast":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    stay_with_parent()  # as early as there is a chance to
     from service.app import Rowcast
 
     return Rowcast

@@ -12,17 +12,19 @@ import bentoml
 
 from models.errors import RowcastError
 from service import protocol
-from service.drain import drain_on_sigterm, end_with_parent
+from service.drain import drain_on_sigterm
 from service.edges import Edges
+from service.folders import make_folders_late
 from service.front import Front, paths_of
 from service.grpc_port import settle_port
+from service.heartbeat import Pulse
 from service.http import ASGIApp
 from service.lane import Lane, LaneProtocol
-from service.launch import LAUNCHED_BY
 from service.log_limit import limit_log_lines
 from service.log_queue import queue_log_lines
 from service.metrics import DROPPED_LINES
 from service.openapi import with_refusals
+from service.parent import SUPERVISED_BY
 from service.serving import Serving
 from service.settings import Settings
 from service.settle import settings_of_service
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("rowcast.service")
 logger.setLevel(logging.INFO)  # a line for what is served and where, and for a stop; BentoML asks for warnings
 
+NAME = "Rowcast"
 _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""
 
@@ -79,9 +82,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                 settle_port(settings)
             except RowcastError as error:
                 raise StartRefused(str(error)) from None
-            look_after_workers()
-            if os.environ.get(LAUNCHED_BY) == str(os.getppid()):
-                end_with_parent()
+            look_after_workers(NAME, settings.grace)
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:
@@ -102,8 +103,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             gc.freeze()  # what is loaded stays: the collector need not look at it again
             tell = self.grpc.say_no_more if self.grpc else (lambda: None)
             drain_on_sigterm(serving, asyncio.get_running_loop(), tell)
-            if bentoml.server_context.worker_index is not None:
-                end_with_parent()
+            _beat()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
         async def stop(self) -> None:
@@ -116,7 +116,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
     for name, method in typed_methods(serving).items():
         setattr(Rowcast, name, method)
     return bentoml.service(
-        name="Rowcast",
+        name=NAME,
         service_class=FrontedService,
         workers=settings.workers,
         traffic={"timeout": _TIMEOUT_SECONDS},
@@ -134,6 +134,17 @@ def _tls(settings: Settings) -> dict[str, Any]:
     return {"ssl": {"enabled": True, "certfile": certificate, "keyfile": key}}
 
 
+def _beat() -> None:
+    """Show the supervisor of this worker, if it is one, signs of life from now on."""
+    worker = bentoml.server_context.worker_index
+    if worker is not None and SUPERVISED_BY in os.environ:
+        _, descriptor, first_slot = map(int, os.environ[SUPERVISED_BY].split(":"))
+        Pulse(descriptor, first_slot + worker).keep_beating(asyncio.get_running_loop())
+
+
+if SUPERVISED_BY in os.environ:
+    queue_log_lines()
+    make_folders_late()
 try:
     chosen, doubts = settings_of_service()
     for doubt in doubts:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import signal
-import sys
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -17,7 +15,6 @@ logger = logging.getLogger("rowcast.service")
 
 _LAST_SECONDS = 3
 """How long callers may take for what is still open at the end: one who never reads would keep the worker for ever."""
-_PR_SET_PDEATHSIG = 1
 
 
 def drain_on_sigterm(
@@ -55,12 +52,3 @@ def drain_on_sigterm(
             loop.call_soon_threadsafe(drain)
 
     signal.signal(signal.SIGTERM, told_to_stop)
-
-
-def end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent is gone, however it went (Linux only).
-
-    Without it the workers of a killed supervisor live on, and hold the port.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from types import FrameType
 
 from models.errors import ModelNotFound, RowcastError
 from models.repository import Repository
 from service.greeting import greet_when_ready, open_standard_streams, tell
+from service.parent import LAUNCHED_BY, LAUNCHERS_HOME
 from service.settle import settle
 
-LAUNCHED_BY = "ROWCAST_LAUNCHED_BY"
-"""Variable that tells the service which process not to outlive; no setting."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last comes when the terminal is closed."""
-_STOP_WITHIN_SECONDS = 20
+_LOOK_SECONDS = 0.5
+_STOP_WITHIN_SECONDS = 10
 """How long a service that is no longer wanted gets before it is killed, beyond its grace."""
 
 
@@ -57,15 +59,17 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
     command += ["--host", host, "--port", str(port)]
     service: subprocess.Popen[bytes] | None = None
     told_to_stop = False
+    stop_by: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal told_to_stop
+        nonlocal told_to_stop, stop_by
         if service is None or service.poll() is not None:
             pass
         elif told_to_stop:  # by someone in a hurry: the workers stop when their supervisor is gone
             service.kill()
         else:
             service.send_signal(signal.SIGTERM)
+            stop_by = time.monotonic() + settings.grace + _STOP_WITHIN_SECONDS
         told_to_stop = True
 
     # A shell ignores SIGINT for what it runs in the background, where kill -INT is to stop the service all the same;
@@ -76,13 +80,21 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
     # BentoML keeps its metrics in files under its home, and a second service that shares them deletes them.
     with tempfile.TemporaryDirectory(prefix="rowcast-", ignore_cleanup_errors=True) as own_home:
         environment.setdefault("BENTOML_HOME", own_home)
+        environment[LAUNCHERS_HOME] = own_home
         try:
             # A group of its own: the signal goes to the service once, from here, and not again from the terminal.
             service = subprocess.Popen(command, env=environment, start_new_session=True)
             url = _address(host, port, secure=settings.certificate is not None)
-            if not told_to_stop:
+            if told_to_stop:  # before there was a process to tell
+                service.terminate()
+                stop_by = time.monotonic() + settings.grace + _STOP_WITHIN_SECONDS
+            else:
                 greet_when_ready(url, settings, lambda: service.returncode is None)
-            code = service.wait()
+            while (code := service.poll()) is None:
+                if stop_by is not None and time.monotonic() > stop_by:  # it hangs, or somebody stopped it
+                    service.kill()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    service.wait(_LOOK_SECONDS)
         finally:
             if service is not None:
                 _end(service)

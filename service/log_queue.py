@@ -116,6 +116,12 @@ def writer_of(descriptor: int) -> LineWriter:
     return _writers[descriptor]
 
 
+def flush_lines() -> None:
+    """Wait a moment until what is queued is written; before something is printed in another way."""
+    for writer in list(_writers.values()):
+        writer.flush()
+
+
 class QueuedHandler(logging.Handler):
     """Hands formatted records to a :class:`LineWriter`; a record's line is made by the thread that logs it."""
 

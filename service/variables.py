@@ -16,7 +16,13 @@ from models.errors import ConfigError
 PREFIX = "ROWCAST_"
 ENV_FILE = ".env"
 TRACING_PREFIX = "OTEL_"
-INTERNAL = ("ROWCAST_LAUNCHED_BY", "ROWCAST_SETTLED_BY", "ROWCAST_CATALOG")
+INTERNAL = (
+    "ROWCAST_LAUNCHED_BY",
+    "ROWCAST_LAUNCHERS_HOME",
+    "ROWCAST_SUPERVISED_BY",
+    "ROWCAST_SETTLED_BY",
+    "ROWCAST_CATALOG",
+)
 """What one process of a service tells the next; no settings."""
 CLIENT_KEY = "ROWCAST_API_KEY"
 """The key that a client sends; no setting of the service."""
