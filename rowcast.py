@@ -614,14 +614,23 @@ def _predict_through(
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    from client import Client
+    from client import Client, Failed, Unusable
+    from models.access import key_of_environment
     from models.signature import Signature
     from training.predict import predict_elsewhere
 
-    key = os.environ.get("ROWCAST_API_KEY")
-    with Client(url, model, api_key=key) as client:
+    key = key_of_environment()
+    try:
+        first = Client(url, model, api_key=key)
+    except Unusable as error:  # wrong usage
+        raise ConfigError(str(error)) from None
+    with first as client:
         about = client.describe()
     name, version = str(about["name"]), int(about["version"])
+    try:
+        signature = Signature.model_validate(about["signature"])
+    except ValueError:
+        raise Failed("the model's signature cannot be read: is the service of this version of Rowcast?") from None
     columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
     # always the version that was described, whatever is published meanwhile
     chosen = Client(url, f"{name}:{version}", api_key=key, protocol="arrow")
@@ -632,7 +641,6 @@ def _predict_through(
             bar.update(task, total=rows)
             return client.predict(given, progress=lambda done: bar.advance(task, done))
 
-        signature = Signature.model_validate(about["signature"])
         return name, version, predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding)
 
 

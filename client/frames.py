@@ -5,6 +5,7 @@ None of the libraries is imported: their objects are known by where their types 
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,15 @@ _NUMBERS = frozenset(
     | {"halffloat", "float", "double", "float16", "float32", "float64"}
 )
 """What polars and pyarrow call the numbers that NumPy has too."""
+_SENT_BY_POLARS = frozenset(
+    {"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "Float32", "Float64", "Boolean"}
+    | {"String", "Categorical", "Enum", "Date", "Datetime", "Null"}
+)
+_SENT_BY_PYARROW = frozenset(
+    {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "bool"}
+    | {"string", "large_string", "string_view", "date32", "date64", "timestamp", "null"}
+)
+"""The types that these libraries write as a service reads them."""
 Rows = Sequence[int] | range | None
 
 
@@ -100,6 +110,37 @@ def pyarrow_column(name: str, array: Any, rows: Rows = None) -> Column:
         unit = {"date32": "D", "date64": "ms"}.get(kind) or array.type.unit
         return column_of(name, _moments(counts, unit, missing), rows)
     return column_of(name, array.to_pylist(), rows)
+
+
+def polars_stream(frame: Any) -> bytes | None:
+    """A polars frame as its own Arrow stream, which takes a fifth of the time; None where its columns are to be
+    converted, for they hold what a service does not read, or not as the other forms of a table have it."""
+    for series in frame.get_columns():
+        kind = str(series.dtype.base_type())
+        if kind not in _SENT_BY_POLARS or (kind.startswith("Float") and series.is_infinite().any()):
+            return None
+    out = io.BytesIO()
+    frame.write_ipc_stream(out, compression="uncompressed")
+    return out.getvalue()
+
+
+def pyarrow_stream(table: Any) -> bytes | None:
+    """The same of a pyarrow table or record batch."""
+    from pyarrow import compute, ipc
+
+    for field, array in zip(table.schema, table.columns, strict=True):
+        text = str(field.type)
+        if text.startswith("dictionary<"):
+            text = str(field.type.value_type)
+        kind = text.partition("[")[0]
+        if kind not in _SENT_BY_PYARROW:
+            return None
+        if kind in ("float", "double") and compute.any(compute.is_inf(array)).as_py():
+            return None
+    out = io.BytesIO()
+    with ipc.new_stream(out, table.schema.remove_metadata()) as writer:
+        writer.write(table)
+    return out.getvalue()
 
 
 def _masked(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> NDArray[Any]:

@@ -16,7 +16,15 @@ from numpy.typing import NDArray
 
 from client.columns import Column, column_of, to_arrow, to_rows
 from client.errors import Unsendable
-from client.frames import any_column, family_of, pandas_column, polars_column, pyarrow_column
+from client.frames import (
+    any_column,
+    family_of,
+    pandas_column,
+    polars_column,
+    polars_stream,
+    pyarrow_column,
+    pyarrow_stream,
+)
 
 Answer = dict[str, Any]
 """The columns of predictions: labels are a list of str, numbers an array ``[rows]``."""
@@ -175,6 +183,9 @@ class Polars(Given):
     def columns(self) -> dict[str, Column]:
         return _named(self.table.columns, self.table.get_columns(), polars_column, self._rows())
 
+    def stream(self) -> bytes:
+        return (polars_stream(self.table) if self.table.width else None) or super().stream()
+
     def answered(self, answer: Answer) -> Any:
         return sys.modules["polars"].DataFrame(answer)
 
@@ -201,6 +212,11 @@ class PyArrow(Given):
 
     def columns(self) -> dict[str, Column]:
         return _named(self.table.schema.names, self.table.columns, pyarrow_column, self._rows())
+
+    def stream(self) -> bytes:
+        names = self.table.schema.names
+        stream = pyarrow_stream(self.table) if names and len(set(names)) == len(names) else None
+        return stream or super().stream()
 
     def answered(self, answer: Answer) -> Any:
         return sys.modules["pyarrow"].table(answer)

@@ -11,10 +11,10 @@ import ssl
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import httptools
 
+from models.access import checked_address, shown
 from models.errors import ConfigError
 
 T = TypeVar("T")
@@ -42,18 +42,17 @@ class Endpoint:
             key: an API key.
 
         Raises:
-            ConfigError: it is no http or https address.
+            ConfigError: it is no http or https address, or holds a password.
         """
         try:
-            parts = urlsplit(url)
-            host, port = parts.hostname, parts.port
-        except ValueError:
-            host, port = None, None
-        if not host or parts.scheme not in ("http", "https") or any(c.isspace() for c in url):
-            raise ConfigError(f"--url must be an address such as http://127.0.0.1:3000, however: {url!r}")
-        tls = parts.scheme == "https"
-        authority = parts.netloc.rpartition("@")[2]
-        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority, key)
+            address = checked_address(url)
+        except ConfigError:
+            if "@" in url:
+                raise  # its words say what a password is exchanged for
+            address = None
+        if address is None or address.socket is not None:
+            raise ConfigError(f"--url must be an address such as http://127.0.0.1:3000, however: {shown(url)!r}")
+        return cls(address.host, address.port, address.scheme == "https", address.prefix, address.authority, key)
 
     def get(self, path: str) -> bytes:
         """The bytes of a GET."""

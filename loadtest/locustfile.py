@@ -7,7 +7,6 @@ rounds its percentiles, so it cannot tell whether a latency promise is kept; ``r
 from __future__ import annotations
 
 import itertools
-import os
 from typing import Any
 
 from locust import FastHttpUser, constant, events, task
@@ -15,6 +14,7 @@ from locust.exception import StopUser
 
 from loadtest.payloads import Payloads
 from loadtest.served import NotServed, ServedModel, model_path, only_name
+from models.access import key_of_environment
 
 _seeds = itertools.count()
 
@@ -37,7 +37,7 @@ class Predictor(FastHttpUser):  # type: ignore[misc]
     def on_start(self) -> None:
         """Ask the service what the model takes; a user who cannot find out stops, and that is a failure."""
         options = self.environment.parsed_options
-        key = os.environ.get("ROWCAST_API_KEY", "")
+        key = key_of_environment()
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
         name = options.model or self._read("/models", only_name)
         self.rows = max(1, options.rows)

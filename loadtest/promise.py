@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 from dataclasses import dataclass, replace
 
 import orjson
@@ -15,6 +14,7 @@ from loadtest.connection import Endpoint, fetch, run_precisely
 from loadtest.payloads import Payloads, probe_body
 from loadtest.served import NotServed, ServedModel, model_path, only_name
 from loadtest.verdict import Verdict, judge
+from models.access import key_of_environment
 from models.errors import ConfigError
 
 DISTINCT_REQUESTS = 512
@@ -66,7 +66,7 @@ def check(
     if not len(openloop.schedule(rate, duration_s, seed)):
         raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections)
-    endpoint = Endpoint.of(url, os.environ.get("ROWCAST_API_KEY", ""))
+    endpoint = Endpoint.of(url, key_of_environment() or "")
     verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)
     return verdict

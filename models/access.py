@@ -6,6 +6,7 @@ An error that repeats an address leaves out what could be a secret in it, and no
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from urllib.parse import quote, urlsplit
 
 from models.errors import ConfigError
 
+KEY_VARIABLE = "ROWCAST_API_KEY"
 _KEY = re.compile(r"[\x21-\x7e]+")
 _UNIX = "unix:"
 _PORTS = {"http": 80, "https": 443}
@@ -61,7 +63,7 @@ def checked_address(url: object) -> Address:
     if "@" in text:  # wherever it stands: what is before it may be a password
         raise ConfigError(
             f"an address must hold no user or password, got one before {shown(text)}: give a key as api_key= or in "
-            "ROWCAST_API_KEY instead"
+            f"{KEY_VARIABLE} instead"
         )
     if text.startswith(_UNIX):
         return _of_socket(text)
@@ -95,8 +97,8 @@ def checked_key(key: object) -> str:
     key = key.strip()
     if not key:
         raise ConfigError(
-            "an API key must be printable ASCII, got an empty one: leave api_key= out, or ROWCAST_API_KEY unset, where "
-            "the service asks for none"
+            "an API key must be printable ASCII, got an empty one: leave api_key= out, or "
+            f"{KEY_VARIABLE} unset, where the service asks for none"
         )
     if not _KEY.fullmatch(key):
         raise ConfigError(
@@ -104,6 +106,16 @@ def checked_key(key: object) -> str:
             "`rowcast key` printed it"
         )
     return key
+
+
+def key_of_environment() -> str | None:
+    """The API key in ``ROWCAST_API_KEY``; None where that is not set.
+
+    Raises:
+        ConfigError: it is set, and to no key.
+    """
+    key = os.environ.get(KEY_VARIABLE)
+    return None if key is None else checked_key(key)
 
 
 def shown(url: str) -> str:
