@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import urljoin, urlsplit
@@ -32,13 +33,14 @@ class Asked(NamedTuple):
     version: int | None
 
 
-class Response(NamedTuple):
-    """An answer as it came, with no key in it."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer as it came."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)
     """By their names in lower case."""
-    body: bytes
+    body: bytes = field(repr=False)
     url: str
     """What was asked, without a secret."""
 
@@ -75,7 +77,7 @@ def described(asked: Asked, response: Response) -> dict[str, Any]:
         several = about.get("models")
         if several is not None and len(several) != 1:
             names = _shown(", ".join([str(model["name"]) for model in several]))
-            raise Unsendable(f"several models are served, {names}: say which")
+            raise Unsendable(f"several models are served, {names}: say which" if names else "no model is served")
         about = dict(about if several is None else several[0])
         _check_origin(about, asked)
         if not {"name", "version"} <= about.keys() or not isinstance(about.get("signature"), dict):
@@ -182,8 +184,8 @@ def _classes(predictions: list[dict[str, Any]]) -> Answer:
 
 def _of_arrow(body: bytes, asked: Asked) -> Answer:
     stream = Stream(body)
-    fields = stream.schema.fields
-    parts: list[list[Any]] = [[] for _ in fields]
+    names = [column.name for column in stream.schema.fields]
+    parts: list[list[Any]] = [[] for _ in names]
     rows = 0
     for batch in stream.batches():
         rows += batch.rows
@@ -195,19 +197,18 @@ def _of_arrow(body: bytes, asked: Asked) -> Answer:
                 raise ValueError("an answer must hold no null")
             part.append(values.values)
     _check_rows(rows, asked)
-    names = [field.name for field in fields]
     classes = [name.removeprefix(_PROBABILITY) for name in names if name.startswith(_PROBABILITY)]
     wanted = {"label", *(_PROBABILITY + name for name in classes)} if classes else _NUMBERS & {*names, "prediction"}
     if len(names) != len(wanted) or set(names) != wanted:
         raise ValueError("it must hold label and a probability for each class, or prediction, lower and upper")
     answer: Answer = {}
-    for field, part in zip(fields, parts, strict=True):
-        if field.name == "label":
+    for name, part in zip(names, parts, strict=True):
+        if name == "label":
             answer["label"] = _labels([value for values in part for value in values], classes)
         elif all(isinstance(values, np.ndarray) and values.dtype.kind == "f" for values in part):
-            answer[field.name] = _finite(field.name, np.concatenate(part))
+            answer[name] = _finite(name, np.concatenate(part))
         else:
-            raise TypeError(f"{_shown(field.name)} must hold numbers")
+            raise TypeError(f"{_shown(name)} must hold numbers")
     return answer
 
 

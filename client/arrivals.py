@@ -122,7 +122,7 @@ def trouble_of(error: Exception, received: int, service: str, key: str, *, in_ti
         reason = reason.replace(key, _NO_KEY.decode())
     message = f"no answer from {service}: {reason[:500]}"
     if isinstance(error, httpcore.ConnectTimeout | httpcore.ConnectError) and in_time:
-        untrusted = isinstance(error.__cause__, ssl.SSLError)  # it would be so again
+        untrusted = isinstance(error.__context__, ssl.SSLError)  # it would be so again
         return Trouble("broken" if untrusted else "unsent", message)
     if isinstance(error, httpcore.TimeoutException | TimeoutError):
         return Trouble("late", message)

@@ -18,8 +18,9 @@ from client.answers import Response, described, joined, understood
 from client.arrivals import Arrival, Trouble, trouble_of
 from client.errors import Unusable
 from client.exchange import Patience, Protocol, Sent, Speaker
+from client.route import Route
 from client.tables import given
-from client.wire import ATTEMPT, Attempt, Route
+from client.wire import ATTEMPT, Attempt
 from models.access import checked_address, checked_key
 from models.errors import ConfigError
 

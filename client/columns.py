@@ -197,14 +197,15 @@ def _numbers(where: _Where, values: list[Any]) -> NDArray[np.float64]:
     numbers = np.zeros(len(values))
     for i, value in enumerate(values):
         try:
-            numbers[i] = value or 0.0
+            number = float(value or 0)
         except OverflowError:
-            numbers[i] = math.inf
-        if type(value) is int and numbers[i] != value:
+            number = math.inf
+        if type(value) is int and number != value:
             raise Unsendable(
                 f"{where.row(i)} must be a number that a double holds, got a whole number beyond 2**53 among others: "
                 "send it as a float, or the column as whole numbers alone"
             )
+        numbers[i] = number
     _check(where, np.isinf(numbers), _infinite)
     return numbers
 

@@ -68,7 +68,7 @@ def pandas_column(name: str, series: Any, rows: Rows = None) -> Column:
     if kind == "DatetimeTZDtype":
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         dtype = series.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufM":
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufMO":
         return column_of(name, series.to_numpy(), rows)
     gone = series.isna().to_numpy()
     numbers = getattr(dtype, "numpy_dtype", None)

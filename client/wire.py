@@ -1,4 +1,4 @@
-"""Connections that know their deadline, and the pools that keep them.
+"""Connections that know their deadline, and count what comes.
 
 ``httpx`` bounds each read and each write, so that a peer who sends a byte now and then is waited for without an end.
 Here every operation on a connection of the blocking client asks how much of the request's time is left. The awaited
@@ -8,26 +8,21 @@ may be one that had been idle for too long.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
-import urllib.request
 from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore
-import httpx
 
-from client.errors import Unusable
 from client.exchange import Patience
-from models.access import Address, shown
 
 CONNECT_SECONDS = 5.0
 """At most, to connect to one address: then the next is tried."""
 _WRITE_BYTES = 2**16
 _LONGEST_SECONDS = 10_000_000.0
-_LIMITS: dict[str, Any] = {"max_connections": 100, "max_keepalive_connections": 20, "keepalive_expiry": 5.0}
-"""As httpx has them."""
 
 
 class Attempt:
@@ -100,6 +95,38 @@ class Stream(httpcore.NetworkStream):
         return self._inner.get_extra_info(info)
 
 
+class _Unix(httpcore.NetworkStream):
+    """A connection to a Unix socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        try:
+            self._connection.settimeout(timeout)
+            return self._connection.recv(max_bytes)
+        except TimeoutError as error:
+            raise httpcore.ReadTimeout(str(error)) from None
+        except OSError as error:
+            raise httpcore.ReadError(str(error)) from None
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        try:
+            self._connection.settimeout(timeout)
+            self._connection.sendall(buffer)
+        except TimeoutError as error:
+            raise httpcore.WriteTimeout(str(error)) from None
+        except OSError as error:
+            raise httpcore.WriteError(str(error)) from None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def get_extra_info(self, info: str) -> Any:
+        readable = info == "is_readable"
+        return bool(select.select([self._connection], [], [], 0)[0]) if readable else None
+
+
 class Backend(httpcore.NetworkBackend):
     """Opens connections of that kind."""
 
@@ -136,8 +163,14 @@ class Backend(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        left = ATTEMPT.get().left(httpcore.ConnectTimeout, CONNECT_SECONDS)
-        return Stream(self._inner.connect_unix_socket(path, left, socket_options))
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(ATTEMPT.get().left(httpcore.ConnectTimeout, CONNECT_SECONDS))
+            connection.connect(path)
+        except OSError as error:  # httpcore would leave it open
+            connection.close()
+            raise httpcore.ConnectError(str(error)) from None
+        return Stream(_Unix(connection))
 
 
 class AsyncStream(httpcore.AsyncNetworkStream):
@@ -167,7 +200,11 @@ class AsyncStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
     ) -> httpcore.AsyncNetworkStream:
-        return AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        try:
+            return AsyncStream(await self._inner.start_tls(ssl_context, server_hostname, timeout))
+        except BaseException:  # cancelled as well: httpcore would leave the connection open then
+            await self._inner.aclose()
+            raise
 
     def get_extra_info(self, info: str) -> Any:
         return self._inner.get_extra_info(info)
@@ -199,74 +236,3 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         return AsyncStream(await self._inner.connect_unix_socket(path, timeout, socket_options))
-
-
-class Route:
-    """The way to a service: directly, through its socket, or through a proxy that the environment names.
-
-    Args:
-        address: of the service.
-
-    Raises:
-        Unusable: the environment names a proxy or certificates that cannot be used.
-    """
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        proxy = _proxy_of(address)
-        self.shown = address.shown if proxy is None else f"{address.shown} through the proxy {shown(str(proxy.url))}"
-        self._options: dict[str, Any] = {**_LIMITS, "uds": address.socket}
-        try:
-            if address.scheme == "https":
-                self._options["ssl_context"] = httpx.create_ssl_context()
-            if proxy is not None:
-                self._options["proxy"] = httpcore.Proxy(
-                    httpcore.URL(
-                        scheme=proxy.url.raw_scheme,
-                        host=proxy.url.raw_host,
-                        port=proxy.url.port,
-                        target=proxy.url.raw_path,
-                    ),
-                    proxy.raw_auth,
-                )
-        except (OSError, ValueError) as error:  # certificates that SSL_CERT_FILE names
-            reason = str(error)
-        else:
-            return
-        raise Unusable(f"TLS cannot be set up, look at SSL_CERT_FILE and SSL_CERT_DIR: {reason}")
-
-    def pool(self) -> httpcore.ConnectionPool:
-        """Connections that block."""
-        return httpcore.ConnectionPool(**self._options, network_backend=Backend())
-
-    def async_pool(self) -> httpcore.AsyncConnectionPool:
-        """Connections that are awaited, in one event loop."""
-        return httpcore.AsyncConnectionPool(**self._options, network_backend=AsyncBackend())
-
-    def url(self, path: str) -> httpcore.URL:
-        """What a request asks for."""
-        address = self.address
-        return httpcore.URL(
-            scheme=address.scheme,
-            host=address.host,
-            port=address.port,
-            target=address.prefix + path,
-        )
-
-
-def _proxy_of(address: Address) -> httpx.Proxy | None:
-    """The proxy that the environment names for a service on another machine."""
-    if address.is_local:
-        return None
-    named = urllib.request.getproxies()
-    proxy = named.get(address.scheme) or named.get("all")
-    if not proxy or urllib.request.proxy_bypass(f"{address.host}:{address.port}"):
-        return None
-    try:
-        return httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
-    except (ValueError, httpx.InvalidURL):
-        pass
-    raise Unusable(
-        f"a proxy must be http://HOST:PORT, got {shown(proxy)!r} in {address.scheme}_proxy or all_proxy of the "
-        "environment: correct it, or name the service in no_proxy"
-    )

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import pytest
+
+from client import AsyncClient, Client
 
 Said = tuple[int, dict[str, str], bytes]
 
@@ -62,3 +69,99 @@ def stub(*answers: Said) -> Iterator[Stub]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+class RawStub:
+    """What came over each connection, and how many there were."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self.connections = 0
+        self.heads: list[bytes] = []
+        self.stopped = threading.Event()
+        """Set when the test is over: a script that waits, waits on this."""
+
+
+def _requests_of(connection: socket.socket) -> Iterator[bytes]:
+    """The head of each request that comes; its body is read and forgotten."""
+    data = b""
+    while True:
+        while b"\r\n\r\n" not in data:
+            piece = connection.recv(65536)
+            if not piece:
+                return
+            data += piece
+        head, _, data = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\ncontent-length: *(\d+)", head)
+        left = int(length[1]) if length else 0
+        while len(data) < left:
+            data += connection.recv(65536)
+        data = data[left:]
+        yield head
+
+
+@contextmanager
+def raw_stub(script: Callable[[RawStub, socket.socket, bytes], None]) -> Iterator[RawStub]:
+    """A listener on the loopback that has a script answer every request, with whatever bytes and whenever it likes.
+
+    A script that shuts the connection down ends it; otherwise the next request is waited for.
+    """
+    listener = socket.create_server(("127.0.0.1", 0))
+    state = RawStub(listener)
+    threads: list[threading.Thread] = []
+
+    def one(connection: socket.socket) -> None:
+        connection.settimeout(20)
+        with connection, suppress(OSError):
+            for head in _requests_of(connection):
+                state.heads.append(head)
+                script(state, connection, head)
+
+    def accept() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            state.connections += 1
+            thread = threading.Thread(target=one, args=(connection,), daemon=True)
+            thread.start()
+            threads.append(thread)
+
+    accepting = threading.Thread(target=accept, daemon=True)
+    accepting.start()
+    try:
+        yield state
+    finally:
+        state.stopped.set()
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        accepting.join(5)
+        for thread in threads:
+            thread.join(5)
+
+
+def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    """The bytes of a whole answer."""
+    lines = [f"HTTP/1.1 {status}", "content-type: application/json", f"content-length: {len(body)}", *headers]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+GOOD_BODY = b'{"predictions":[{"prediction":1.5}]}'
+
+
+def ask_blocking(url: str, table: Any = ({"x": 1},), **options: Any) -> Any:
+    with Client(url, **options) as client:
+        return client.predict(table)
+
+
+def ask_awaiting(url: str, table: Any = ({"x": 1},), **options: Any) -> Any:
+    async def main() -> Any:
+        async with AsyncClient(url, **options) as client:
+            return await client.predict(table)
+
+    return asyncio.run(main())
+
+
+both = pytest.mark.parametrize("ask", [ask_blocking, ask_awaiting])
+"""A test of either client."""

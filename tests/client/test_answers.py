@@ -1,0 +1,231 @@
+"""An answer is bounded while it comes, and held against what was asked before anybody gets it."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import time
+import zlib
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from client import Busy, Client, ClientError, Failed, Refused
+from models import arrow
+from models.arrow import writer
+from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
+from tests.client.hostile_answers import HOSTILE_ANSWERS, HOSTILE_PAIRS
+
+JSON = {"content-type": "application/json"}
+ARROW = {"content-type": arrow.MEDIA_TYPE}
+
+
+@both
+@pytest.mark.parametrize("body", HOSTILE_ANSWERS.values(), ids=HOSTILE_ANSWERS)
+def test_no_malformed_answer_reaches_a_caller(ask: Any, body: bytes) -> None:
+    with stub((200, JSON, body)) as service, pytest.raises(Failed, match="cannot be read") as caught:
+        ask(service.url, model="m")
+    assert caught.value.status == 200
+
+
+@pytest.mark.parametrize("body", HOSTILE_PAIRS.values(), ids=HOSTILE_PAIRS)
+def test_no_row_may_differ_from_the_first(body: bytes) -> None:
+    with stub((200, JSON, body)) as service, pytest.raises(Failed, match="cannot be read"):
+        ask_blocking(service.url, [{"x": 1}, {"x": 2}])
+
+
+def test_the_version_that_was_asked_has_to_answer() -> None:
+    body = b'{"model":"m","version":3,"predictions":[{"prediction":1}]}'
+    with stub((200, JSON, body)) as service:
+        assert ask_blocking(service.url, model="m:3") == [{"prediction": 1.0}]
+        with pytest.raises(Failed, match="version 2 was asked and version 3 answered"):
+            ask_blocking(service.url, model="m:2")
+
+
+def arrow_answer(rows: int, **columns: tuple[writer.Kind, Any]) -> bytes:
+    head = writer.schema([(name, kind) for name, (kind, _) in columns.items()])
+    return b"".join(
+        [head, *writer.batch(rows, [writer.column(kind, values) for kind, values in columns.values()]), arrow.END]
+    )
+
+
+NUMBERS = np.ones(300)
+GOOD_ARROW = arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS))
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (arrow_answer(299, prediction=(writer.FLOAT64, NUMBERS[:299])), "must hold 300 rows, got 299"),
+        (arrow_answer(2**40, prediction=(writer.NULL, NUMBERS)), "must hold 300 rows, got more"),
+        (arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS * np.nan)), "must hold finite numbers"),
+        (arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS * np.inf)), "must hold finite numbers"),
+        (arrow_answer(300, prediction=(writer.INT64, NUMBERS.astype(int))), "must hold numbers"),
+        (arrow_answer(300, prediction=(writer.UTF8, ["1.5"] * 300)), "must hold numbers"),
+        (arrow_answer(300, prediction=(writer.NULL, NUMBERS)), "must hold no null"),
+        (arrow_answer(300, lower=(writer.FLOAT64, NUMBERS)), "must hold label and a probability"),
+        (arrow_answer(300, score=(writer.FLOAT64, NUMBERS)), "must hold label and a probability"),
+        (arrow_answer(300, label=(writer.UTF8, ["a"] * 300)), "must hold label and a probability"),
+        (
+            arrow_answer(300, label=(writer.UTF8, ["b"] * 300), probability_a=(writer.FLOAT64, NUMBERS)),
+            "labels must be among the classes",
+        ),
+        (
+            arrow_answer(300, label=(writer.UTF8, [None] * 300), probability_a=(writer.FLOAT64, NUMBERS)),
+            "must hold no null|must be text",
+        ),
+        (
+            arrow_answer(300, label=(writer.FLOAT64, NUMBERS), probability_a=(writer.FLOAT64, NUMBERS)),
+            "labels must be text",
+        ),
+        (
+            arrow_answer(300, label=(writer.UTF8, ["a"] * 300), probability_a=(writer.FLOAT64, NUMBERS * 2)),
+            "probabilities must lie between 0 and 1",
+        ),
+        (GOOD_ARROW[:-60], "cannot be read"),
+        (b"", "cannot be read"),
+    ],
+)
+def test_a_malformed_arrow_answer_reaches_no_caller(body: bytes, words: str) -> None:
+    with stub((200, ARROW, body)) as service, pytest.raises(Failed, match=words):
+        ask_blocking(service.url, {"x": list(range(300))})
+
+
+def test_a_good_arrow_answer_does() -> None:
+    with stub((200, ARROW, GOOD_ARROW)) as service:
+        assert ask_blocking(service.url, {"x": list(range(300))}) == {"prediction": [1.0] * 300}
+
+
+@both
+def test_an_answer_that_says_it_is_too_long_is_not_read(ask: Any) -> None:
+    def script(_: RawStub, connection: socket.socket, __: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 600000000\r\n\r\n")
+        connection.settimeout(0.2)
+        connection.recv(1)  # it is closed at once
+
+    with (
+        raw_stub(script) as service,
+        pytest.raises(Failed, match="at most 1,179,648 bytes for 1 rows, got 600,000,000"),
+    ):
+        ask(service.url)
+
+
+@both
+def test_an_answer_without_an_end_is_cut_off(ask: Any) -> None:
+    sent = 0
+
+    def script(_: RawStub, connection: socket.socket, __: bytes) -> None:
+        nonlocal sent
+        connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+        for _ in range(600):
+            connection.sendall(bytes(2**20))
+            sent += 2**20
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with raw_stub(script) as service, pytest.raises(Failed, match="at most 1,179,648 bytes for 1 rows, got more"):
+        ask(service.url)
+    assert sent < 64 * 2**20
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10  # KiB
+
+
+@both
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "zstd"])
+def test_no_compressed_answer_is_asked_for_or_inflated(ask: Any, encoding: str) -> None:
+    body = zlib.compress(bytes(2**26), 9)
+
+    def script(_: RawStub, connection: socket.socket, __: bytes) -> None:
+        connection.sendall(answer(body, "200 OK", f"content-encoding: {encoding}"))
+
+    with raw_stub(script) as service:
+        with pytest.raises(Failed, match=f"must not be compressed, .* got '{encoding}'"):
+            ask(service.url)
+        assert b"accept-encoding: identity" in service.heads[0].lower()
+
+
+@both
+def test_a_long_error_is_told_by_its_status(ask: Any) -> None:
+    body = orjson.dumps({"error": "x" * 2**17})
+    with stub((500, {}, body)) as service, pytest.raises(Failed, match=r"^the service answered with status 500$"):
+        ask(service.url)
+    with stub((400, {}, orjson.dumps({"error": "x" * 5000}))) as service, pytest.raises(Refused) as caught:
+        ask(service.url)
+    assert len(str(caught.value)) == 2003
+
+
+def test_what_a_service_says_of_an_error_is_made_harmless() -> None:
+    errors = [{"path": "rows[0].x\x1b[2J", "message": "no\r"}] * 500
+    body = orjson.dumps({"error": "rows[0].x: \x1b[31mno\nand no", "errors": errors})
+    with stub((400, {}, body)) as service, pytest.raises(Refused) as caught:
+        ask_blocking(service.url)
+    assert str(caught.value) == "rows[0].x: �[31mno\nand no"
+    assert len(caught.value.faults) == 50
+    assert (caught.value.faults[0].path, caught.value.faults[0].message) == ("rows[0].x�[2J", "no�")
+
+
+@pytest.mark.parametrize("said", [b'{"error":["x"]}', b'{"error":{}}', b'{"errors":3}', b"[]", b"\xff", b""])
+def test_an_error_in_no_words_of_ours_is_told_by_its_status(said: bytes) -> None:
+    with stub((503, {}, said)) as service, pytest.raises(Busy, match=r"^the service answered with status 503$"):
+        ask_blocking(service.url, retries=0)
+
+
+@both
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "words"),
+    [
+        ("https://other.example/v1/predict", "points to https://other.example/v1: use that URL"),
+        (
+            "https://u:secret@other.example:8443/predict?token=secret#secret",
+            "points to https://other.example:8443: use",
+        ),
+        ("/elsewhere/predict", r"points to http://127\.0\.0\.1:\d+/elsewhere: use that URL"),
+        ("ftp://other.example/", "points to no address"),
+        ("http://[", "points to no address"),
+    ],
+)
+def test_a_redirect_is_told_and_not_followed(ask: Any, status: int, location: str, words: str) -> None:
+    with stub((status, {"location": location}, b"")) as service:
+        with pytest.raises(Failed, match=f"answered with status {status} and {words}") as caught:
+            ask(service.url, api_key="k")
+        assert "secret" not in str(caught.value)
+        assert len(service.heard) == 1
+
+
+def test_a_description_that_is_none_is_a_failure() -> None:
+    for body in (
+        b"[]",
+        b"{}",
+        b'{"models":3}',
+        b'{"models":[]}',
+        b'{"models":[{}]}',
+        b'{"models":[3]}',
+        b'{"name":"m","version":"1","signature":{}}',
+        b'{"name":3,"version":1,"signature":{}}',
+        b'{"name":"m","version":1,"signature":[]}',
+        b'{"name":"other","version":1,"signature":{}}',
+        b"<html>",
+    ):
+        with (
+            stub((200, JSON, body)) as service,
+            Client(service.url, "m") as client,
+            pytest.raises(ClientError, match=r"cannot be read|no model is served"),
+        ):
+            client.describe()
+
+
+def test_a_usual_answer_is_as_it_was() -> None:
+    body = (
+        b'{"model":"m","version":1,"predictions":[{"label":"a","probabilities":{"a":0.75,"b":0.25}},'
+        b'{"label":"b","probabilities":{"a":0,"b":1}}]}'
+    )
+    with stub((200, JSON, body)) as service:
+        assert ask_blocking(service.url, [{"x": 1}, {"x": 2}]) == [
+            {"label": "a", "probabilities": {"a": 0.75, "b": 0.25}},
+            {"label": "b", "probabilities": {"a": 0.0, "b": 1.0}},
+        ]
+    with stub((200, JSON, GOOD_BODY)) as service:
+        started = time.monotonic()
+        assert ask_blocking(service.url) == [{"prediction": 1.5}]
+        assert time.monotonic() - started < 5
