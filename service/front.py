@@ -40,6 +40,7 @@ from service.http import (
     with_header,
 )
 from service.metrics import NO_MODEL, REQUESTS
+from service.page_cache import PER_SECOND, PageCache
 from service.platforms.routes import Platforms
 from service.routes import RowsRoute, ShortRoute
 from service.served import ServedModel
@@ -68,6 +69,9 @@ class Front:
 
     def __init__(self, inner: ASGIApp, serving: Serving, inner_paths: Collection[str]) -> None:
         self._inner = inner
+        self._rendered = PageCache(
+            inner, {"/metrics": (PER_SECOND, serving.flush_meters), "/docs.json": (0, lambda: None)}
+        )
         self._inner_paths = inner_paths
         self._serving = serving
         self._predict = predict_routes(serving)
@@ -107,10 +111,8 @@ class Front:
         elif path == "/readyz":
             await self._show(scope, receive, send, *self._readiness())
         elif path in self._inner_paths:
-            if path == "/metrics":
-                self._serving.flush_meters()
             send = errors_in_json(send)
-            await self._inner(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
+            await self._rendered(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
         else:
             self._strangers.inc()
             await self._refuse(scope, receive, send, 404, error_body(self._whereabouts()))

@@ -23,6 +23,8 @@ Header: TypeAlias = tuple[bytes, bytes]
 JSON = b"application/json"
 _JSON_HEADER: Header = (b"content-type", JSON)
 CLOSE: Header = (b"connection", b"close")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""JSON in UTF-8 may have one before it, and it may be ignored (RFC 8259, section 8.1); so it is."""
 
 _BODY_SECONDS = 8
 """How long a body may take to come, and how long the rest of a refused one is taken in."""

@@ -30,7 +30,17 @@ from service.batcher import (
 )
 from service.columns import ColumnReader, Columns
 from service.encode import Encoder, NotFinite
-from service.http import JSON, BodyReader, ClientGone, Header, Receive, error_body, refusal_body, retry_after
+from service.http import (
+    BYTE_ORDER_MARK,
+    JSON,
+    BodyReader,
+    ClientGone,
+    Header,
+    Receive,
+    error_body,
+    refusal_body,
+    retry_after,
+)
 from service.limits import usable_cores
 from service.metrics import Meter
 from service.pieces import LONG_BODY
@@ -167,6 +177,7 @@ class ServedModel:
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
         """
+        body = body.removeprefix(BYTE_ORDER_MARK)
         try:
             self.batcher.admit()  # when there is no room for even a row, the body need not be understood
             return self._enqueue(self.reader.begin(body), len(body), done, terms, since)
@@ -296,6 +307,7 @@ class ServedModel:
         """
         ask = partial(self.ask, body, since=since, terms=terms)
         if len(body) > LONG_BODY:
+            body = body.removeprefix(BYTE_ORDER_MARK)
             try:
                 self.batcher.admit(size=len(body))
                 rows = await self.reader.read_long(body)

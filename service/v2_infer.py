@@ -9,7 +9,7 @@ from models.errors import RequestError
 from models.session import Predictions
 from service.ask import Ask
 from service.batcher import Waiting
-from service.http import Header, check_headers, error_body
+from service.http import BYTE_ORDER_MARK, Header, check_headers, error_body
 from service.served import Reply, ServedModel, refused_with
 from service.terms import USUAL, Terms, terms_of
 from service.v2_answer import AnswerWriter
@@ -63,6 +63,9 @@ class Inference:
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
         """
+        if body.startswith(BYTE_ORDER_MARK):
+            body = body[len(BYTE_ORDER_MARK) :]
+            json_bytes = None if json_bytes is None else max(0, json_bytes - len(BYTE_ORDER_MARK))
         try:
             self.served.batcher.admit()  # when there is no room for even a row, the body need not be understood
             request, columns = self._reader.read(body, json_bytes)

@@ -17,6 +17,7 @@ import service.served
 from models.arrow import MEDIA_TYPE
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
+from tests.service.hostile_tensors import SPLIT, WHOLE
 from tests.service.open_inference import PATH
 from tests.service.test_arrow import stream, table
 from tests.service.wire import Answer, Service, in_process
@@ -347,6 +348,33 @@ def test_what_may_be_said_of_hosts_is_answered(one_model: Path) -> None:
         (answer,) = await service.say(b"GET /livez HTTP/1.0\r\n\r\n")
         assert answer.status == 200
         assert await service.say(GET_LIVE.replace(b"/livez", b"http://h:80/livez")) == [LIVE]
+
+    run(one_model, scenario)
+
+
+# ─── Byte order marks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["short way", "long way"])
+def test_a_byte_order_mark_before_json_is_ignored(one_model: Path, short: bool) -> None:
+    mark = b"\xef\xbb\xbf"
+    long = b'{"rows": [' + b", ".join([GOOD[GOOD.index(b"[") + 1 : GOOD.rindex(b"]")]] * 700) + b"]}"
+    assert len(long) > 2**16
+
+    async def scenario(service: Service) -> None:
+        for path, content in (("/predict", GOOD), ("/predict", long), (PATH, GOOD_TENSORS)):
+            (expected,) = await service.say(post(path, content, "application/json"), short=short)
+            assert expected.status == 200
+            assert await service.say(post(path, mark + content, "application/json"), short=short) == [expected]
+        lines = (b"inference-header-content-length: %d" % (SPLIT + len(mark)),)
+        (expected,) = await service.say(
+            post(PATH, WHOLE, "application/octet-stream", b"inference-header-content-length: %d" % SPLIT)
+        )
+        sent = post(PATH, mark + WHOLE, "application/octet-stream", *lines)
+        assert await service.say(sent, short=short) == [expected]
+        for wrong in (mark * 2 + GOOD, GOOD.decode().encode("utf-16"), GOOD + mark):
+            (answer,) = await service.say(post("/predict", wrong, "application/json"), short=short)
+            assert answer.status == 400
 
     run(one_model, scenario)
 
