@@ -23,8 +23,9 @@ from service.lane import Lane, LaneProtocol
 from service.log_limit import limit_log_lines
 from service.log_queue import queue_log_lines
 from service.metrics import DROPPED_LINES
-from service.openapi import with_refusals
+from service.openapi import completed
 from service.parent import SUPERVISED_BY
+from service.platforms.openapi import path_items
 from service.serving import Serving
 from service.settings import Settings
 from service.settle import settings_of_service
@@ -64,8 +65,8 @@ def build(settings: Settings) -> bentoml.Service[Any]:
 
         @property
         def openapi_spec(self) -> Any:
-            """BentoML's, with this service's own refusals."""
-            return with_refusals(super().openapi_spec)
+            """BentoML's, with this service's own refusals and routes."""
+            return completed(super().openapi_spec, path_items(serving))
 
     class Rowcast:
         """Rows in, predictions out."""

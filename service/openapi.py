@@ -6,6 +6,7 @@ code, and a page that may say no says so in the same.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -46,12 +47,16 @@ _PREDICT = {
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds until it is worth another try", "schema": {"type": "integer"}}}
 
 
-def with_refusals(spec: Any) -> Any:
-    """Complete BentoML's document, in place.
+def completed(spec: Any, others: Mapping[str, dict[str, Any]]) -> Any:
+    """Complete BentoML's document, in place, with our refusals and with routes that it does not know.
 
     Args:
         spec: its ``OpenAPISpecification``, made for this call.
+        others: the operations of each path that is answered ahead of it, by method.
     """
+    item_type = type(next(iter(spec.paths.values())))
+    for path, operations in others.items():
+        spec.paths[path] = item_type(**operations)
     spec.components["schemas"] = {
         name: schema
         for name, schema in spec.components["schemas"].items()
@@ -62,6 +67,9 @@ def with_refusals(spec: Any) -> Any:
         if item.post is not None:
             answered = {code: answer for code, answer in item.post["responses"].items() if code == HTTPStatus.OK}
             item.post["responses"] = answered | {int(code): _refused(code, words) for code, words in _PREDICT.items()}
+        elif path in others:
+            no = _refused(HTTPStatus.SERVICE_UNAVAILABLE, "Models are being loaded, or the service is shutting down")
+            item.get["responses"] = {**item.get["responses"], 503: no}
         elif path == "/readyz":
             no = _refused(HTTPStatus.SERVICE_UNAVAILABLE, "Models are being loaded, or the service is shutting down")
             item.get.responses["503"] = no

@@ -23,7 +23,7 @@ from tests.service.servers import Server, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 REFUSALS = {"400", "408", "413", "415", "429", "431", "500", "503", "504"}
-PREDICT = ("/predict", "/models/flights/predict")
+PREDICT = ("/predict", "/models/flights/predict", "/v1/models/flights:predict", "/invocations")
 
 
 @pytest.fixture(scope="module", params=["on", "off"], ids=lambda front: f"front-{front}")
