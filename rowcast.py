@@ -454,7 +454,9 @@ def remove(
 @app.command(epilog="Example: rowcast serve --port 3000")
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on: 3000, or the one a platform names.", min=1, max=65535)
+    ] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Serve the models of the repository: runs `bentoml serve`. Settings: see the table in the README."""

@@ -25,6 +25,7 @@ from service.log_queue import queue_log_lines
 from service.metrics import DROPPED_LINES
 from service.openapi import completed
 from service.parent import SUPERVISED_BY
+from service.platforms.environment import EnvironmentRefused, told
 from service.platforms.openapi import path_items
 from service.serving import Serving
 from service.settings import Settings
@@ -81,7 +82,9 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                 edges.check()
                 check_pair("ROWCAST_TLS", settings.tls_cert, settings.tls_key)
                 settle_port(settings)
-            except RowcastError as error:
+                for line in told(os.environ, several=serving.only is None):
+                    logger.info(line)
+            except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
             look_after_workers(NAME, settings.grace)
 

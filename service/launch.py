@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from models.errors import ModelNotFound, RowcastError
+from models.errors import ConfigError, ModelNotFound, RowcastError
 from models.repository import Repository
 from service.greeting import greet_when_ready, open_standard_streams, tell
 from service.parent import LAUNCHED_BY, LAUNCHERS_HOME
+from service.platforms.environment import EnvironmentRefused, port_of
 from service.settle import settle
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -26,13 +27,13 @@ _STOP_WITHIN_SECONDS = 10
 """How long a service that is no longer wanted gets before it is killed, beyond its grace."""
 
 
-def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> int:
+def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None) -> int:
     """Serve the models of a repository until a signal says stop.
 
     Args:
         repository: folder of models.
         host: address to listen on.
-        port: port to listen on.
+        port: port to listen on; None for the one that a platform's variables name, or else 3000.
 
     Returns:
         0 after Ctrl-C or SIGTERM, otherwise the exit code of the service.
@@ -47,6 +48,8 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
     settings, doubts = settle(Path.cwd(), environment, repository=repository.absolute())
     for doubt in doubts:
         tell(doubt)
+    if port is None:
+        port = _platforms_port()
     if not Repository(repository).names():
         raise ModelNotFound(
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
@@ -101,6 +104,16 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int = 3000) -> in
             for number, handler in before.items():
                 signal.signal(number, handler)
     return 0 if told_to_stop else code or 1
+
+
+def _platforms_port() -> int:
+    try:
+        port, why = port_of(os.environ)
+    except EnvironmentRefused as error:
+        raise ConfigError(str(error)) from None
+    if why:
+        tell(f"port {port}: {why}; --port chooses another")
+    return port
 
 
 def _end(service: subprocess.Popen[bytes]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from fnmatch import fnmatch
+from pathlib import Path
 
+import httpx
 import pytest
 
 from image.bento import stage
@@ -13,7 +19,7 @@ from models import Repository
 from models.errors import ModelNotFound, ModelRefused
 from service.settings import Settings
 from tests import bento, handmade
-from tests.serving import ask
+from tests.serving import ask, free_port, wait_until_ready
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +182,39 @@ def test_it_serves_its_model_from_its_path(built):
     row = handmade.BINARY.example_row()
     with bento.served(folder, home) as url:
         assert ask(url, [row])[0]["probabilities"]["late"] == pytest.approx(handmade.late(row), abs=1e-6)
+
+
+def test_its_container_serves_as_sagemaker_starts_it(built):
+    """``docker run IMAGE serve``, with the variable of an endpoint of several containers; without the engine."""
+    home, folder = built
+    port = free_port()
+    entrypoint = str(folder / "env" / "docker" / "entrypoint.sh")
+    own = {"BENTO_PATH": str(folder), "SAGEMAKER_BIND_TO_PORT": str(port), "BENTOML_HOST": "127.0.0.1"}
+    own |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ROWCAST_WORKERS": "1", "ROWCAST_GRACE": "0"}
+    variables = {name: value for name, value in bento.environment(home).items() if name != "ROWCAST_GRPC_PORT"} | own
+    process = subprocess.Popen(
+        [sys.executable, str(folder / "src" / "service" / "platforms" / "container.py"), entrypoint, "serve"],
+        env=variables,
+        cwd=home,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    row = handmade.BINARY.example_row()
+    line = ",".join(str(value) for value in row.values())
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        assert httpx.get(f"{url}/ping").status_code == 200
+        sent = {"content-type": "text/csv", "accept": "text/csv"}
+        answer = httpx.post(f"{url}/invocations", content=line, headers=sent)
+        assert float(answer.text.split(",")[2]) == pytest.approx(handmade.late(row), abs=1e-6)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_its_container_takes_the_port_from_its_platform(dockerfile):
+    assert "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true" in dockerfile
+    program, own, entrypoint = json.loads(dockerfile[-1].removeprefix("ENTRYPOINT "))
+    home = entrypoint.removesuffix("/env/docker/entrypoint.sh")
+    assert (program, own) == ("python", f"{home}/src/service/platforms/container.py")

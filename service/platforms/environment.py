@@ -45,9 +45,18 @@ def port_of(variables: Mapping[str, str], arguments: Sequence[str] = ()) -> tupl
     for name in (_AIP_PORT, _BOUND):
         if value := variables.get(name, "").strip():
             return _port(name, value), name
-    if arguments and arguments[0] == "serve":
+    if _is_serve(arguments):
         return SAGEMAKER_PORT, "serve, as SageMaker starts it"
     return DEFAULT_PORT, ""
+
+
+def for_sagemaker(variables: Mapping[str, str], arguments: Sequence[str]) -> bool:
+    """Whether it is SageMaker that starts the container."""
+    return bool(variables.get(_BOUND)) or _is_serve(arguments)
+
+
+def _is_serve(arguments: Sequence[str]) -> bool:
+    return list(arguments[:1]) == ["serve"]
 
 
 def routes_of(variables: Mapping[str, str]) -> Routes:
@@ -76,13 +85,23 @@ def health_routes(variables: Mapping[str, str]) -> frozenset[str]:
     return frozenset() if health is None else frozenset({health})
 
 
-def told(variables: Mapping[str, str]) -> list[str]:
-    """Lines for the log: what was heeded of the variables, and what was not."""
+def told(variables: Mapping[str, str], *, several: bool) -> list[str]:
+    """Lines for the log: what is heeded of the variables, and what is not.
+
+    Args:
+        variables: the environment.
+        several: whether several models are served.
+
+    Raises:
+        EnvironmentRefused: a route is none.
+    """
     lines = []
     routes = routes_of(variables)
     if routes.health is not None:
         lines.append(f"{_AIP_HEALTH}: {routes.health} says whether the models are ready")
-    if routes.predict is not None:
+    if routes.predict is not None and several:
+        lines.append(f"{_AIP_PREDICT}: {routes.predict} is for one model, got several: name one with ROWCAST_MODELS")
+    elif routes.predict is not None:
         lines.append(f"{_AIP_PREDICT}: {routes.predict} takes instances")
     if variables.get(_AIP_STORAGE):
         lines.append(f"{_AIP_STORAGE} is not read: the models served are those of ROWCAST_REPOSITORY")
