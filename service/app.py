@@ -12,6 +12,7 @@ import bentoml
 
 from models.errors import RowcastError
 from service import protocol
+from service.descriptors import connection_caps
 from service.drain import drain_on_sigterm
 from service.edges import Edges
 from service.folders import make_folders_late
@@ -31,7 +32,7 @@ from service.serving import Serving
 from service.settings import Settings
 from service.settle import settings_of_service
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
-from service.tls import check_pair
+from service.tls import CIPHERS, bound_handshakes, check_pair
 from service.typed import typed_methods
 
 if TYPE_CHECKING:
@@ -94,8 +95,10 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             self.grpc = None
             queue_log_lines(DROPPED_LINES.inc)
             limit_log_lines()
+            bound_handshakes(asyncio.get_running_loop())
             try:
                 await serving.start()
+                protocol.Protocol.most_connections = connection_caps().http
                 edges.start(asyncio.get_running_loop(), LaneProtocol.lane.forget)
                 if settings.grpc_port:
                     from service.grpc_server import serve_grpc  # its threads are no supervisor's business
@@ -135,7 +138,7 @@ def _tls(settings: Settings) -> dict[str, Any]:
     if settings.certificate is None:
         return {}
     certificate, key = map(str, settings.certificate)
-    return {"ssl": {"enabled": True, "certfile": certificate, "keyfile": key}}
+    return {"ssl": {"enabled": True, "certfile": certificate, "keyfile": key, "ciphers": CIPHERS}}
 
 
 def _beat() -> None:

@@ -12,6 +12,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from models.errors import RowcastError
+from service.descriptors import connection_caps
 from service.edges import Edges
 from service.grpc_edges import interceptors
 from service.grpc_messages import SERVICE
@@ -32,8 +33,8 @@ _MAX_CALLS = 4096
 """Calls that a worker may have open; one more is refused with RESOURCE_EXHAUSTED."""
 _HANDSHAKE_MS = 7_000
 """How long a new connection may take to speak HTTP/2."""
-_IDLE_MS = 300_000
-"""After so long without a call a connection is closed; clients make a new one by themselves."""
+_IDLE_MS = 30_000
+"""After so long without a call, or before the first, a connection is closed; clients make a new one by themselves."""
 _PING_MS = 10_000
 """Who pings more often is let go, after two warnings."""
 _UNCOMPRESSED = 1
@@ -118,6 +119,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", _MAX_STREAMS),
         ("grpc.server_handshake_timeout_ms", _HANDSHAKE_MS),
         ("grpc.max_connection_idle_ms", _IDLE_MS),
+        ("grpc.max_allowed_incoming_connections", connection_caps().grpc),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS),
         ("grpc.http2.max_ping_strikes", 2),

@@ -11,6 +11,7 @@ or to another route, and streams of many rows. The answers are the same bytes.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
@@ -186,6 +187,11 @@ class LaneProtocol(Protocol):
         """Whether the connection ends with the next answer."""
         self._rests_since: float | None = None
 
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Leave a connection that is for probes alone to uvicorn's parser."""
+        super().connection_made(transport)
+        self._parser_rests = not self._for_probes
+
     def data_received(self, data: bytes) -> None:
         """Answer a whole request under a known head; pass on whatever else came."""
         if self._deaf:
@@ -245,6 +251,14 @@ class LaneProtocol(Protocol):
             self._last = True
         else:
             super().shutdown()
+
+    @property
+    def idle_since(self) -> float | None:
+        """As uvicorn's part has it, and for connections that rest after a request that came the short way."""
+        if self._asked is not None or self._whole_bytes:
+            return None
+        since = super().idle_since
+        return since if self._rests_since is None or self.transport.is_closing() else self._rests_since
 
     def give_up_when_late(self, now: float) -> None:
         """Look after a connection that rests, or whose request does not come whole."""

@@ -18,14 +18,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import httptools
 from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from service.access_log import PROBES
+from service.descriptors import FOR_PROBES, LINGERS, make_room
 from service.http import error_body
 from service.request_head import Refusal, fault_of_head, without_upgrade
 
@@ -54,6 +57,9 @@ logger = logging.getLogger("rowcast.http")
 class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds, and with refusals in JSON."""
 
+    most_connections: ClassVar[int] = sys.maxsize
+    """Connections of this process; see :mod:`service.descriptors`."""
+
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         if self.timeout_keep_alive == _UVICORN_KEEP_ALIVE_SECONDS:  # nobody chose another
@@ -78,12 +84,18 @@ class Protocol(HttpToolsProtocol):
         self._deaf = False
         """Whether nothing is read any more."""
         self._half_closed_since: float | None = None
+        self._for_probes = False
+        """Whether there are too many connections, so that nothing but probes is answered on this one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for the first request."""
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         _watch(self)
+        if len(self.connections) > self.most_connections and not make_room(self.connections, self):
+            self._for_probes = True
+            if len(self.connections) > self.most_connections + FOR_PROBES:
+                self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         """Parse what came, and see that it does not come to too much."""
@@ -168,6 +180,8 @@ class Protocol(HttpToolsProtocol):
         fault = fault_of_head(self.parser.get_method(), version, self.headers)
         if fault is not None:
             self._refuse_head(fault)
+        if self._for_probes and self.url.partition(b"?")[0].decode("latin-1") not in PROBES:
+            self._refuse_head(_TOO_MANY)
         if self.parser.should_upgrade():
             self._upgrading = True
             return
@@ -239,6 +253,23 @@ class Protocol(HttpToolsProtocol):
             else:  # nothing was asked, or it was answered
                 self.transport.close()
 
+    @property
+    def idle_since(self) -> float | None:
+        """Since when nobody waits for an answer on this connection, on the loop's clock; None while one is due."""
+        if self.transport.is_closing():
+            return None
+        if self._refusal is not None and self._idle:  # it lingers, for nothing
+            return LINGERS
+        if self._waiting_since is not None:
+            return self._waiting_since
+        if self.timeout_keep_alive_task is not None:
+            return self.timeout_keep_alive_task.when() - self.timeout_keep_alive
+        return None
+
+    def make_room(self) -> None:
+        """Close a connection that is idle."""
+        self.transport.close()
+
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that the parser refused, and close."""
         self.refuse(_NO_REQUEST)
@@ -308,6 +339,7 @@ def _end(cycle: RequestResponseCycle | None) -> None:
 
 
 _NO_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "the bytes are no valid HTTP request")
+_TOO_MANY = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open: try again in a moment")
 _TOO_SLOW = Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the headers did not come within {_HEAD_SECONDS:g} seconds")
 _TOO_LARGE = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers hold at most {MAX_HEAD_BYTES:,} bytes")
 _watched: set[asyncio.AbstractEventLoop] = set()

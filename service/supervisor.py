@@ -34,6 +34,7 @@ from circus.sighandler import SysHandler
 from circus.watcher import Watcher
 
 from service import grpc_port
+from service.descriptors import raise_limit
 from service.heartbeat import LOOK_SECONDS, Heartbeats
 from service.log_queue import flush_lines, queue_log_lines
 from service.parent import SUPERVISED_BY, remove_what_the_launcher_left
@@ -66,6 +67,7 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
         grace: seconds for which they serve on after SIGTERM.
     """
     construct, begin = Arbiter.__init__, Arbiter.start
+    raise_limit()
 
     def careful(self: Any, *args: Any, **options: Any) -> None:
         self.private_folder = None

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -108,16 +108,26 @@ def serving(
     variables: Mapping[str, str] = MappingProxyType({}),
     service: str = "service:Rowcast",
     port: int | None = None,
+    before: Sequence[str] = (),
     **settings: str,
 ) -> Iterator[Server]:
-    """A service of ``repository`` on a port of the loopback, with more environment variables if need be."""
+    """A service of ``repository`` on a port of the loopback, with more environment variables if need be.
+
+    Args:
+        before: arguments of a Python program that becomes the one that follows.
+    """
     settings = {"repository": str(repository), "workers": "1", "grace": "0", **settings}
     port = port or free_port()
     env = {**environment(home, **settings), **variables}
     log = home / "log.txt"
     with open(log, "wb") as output:
         process = subprocess.Popen(
-            command(port, service), cwd=ROOT, env=env, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            [sys.executable, *before, *command(port, service)[1:]],
+            cwd=ROOT,
+            env=env,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     server = Server(process, port, log)
     try:
