@@ -26,7 +26,8 @@ MISSING_STRING = ""
 RESERVED_NAMES = frozenset({"label", "probabilities", "prediction", "lower", "upper"})
 """Names of graph outputs, which no column may bear."""
 PUBLIC_LEVEL_ROWS = 10
-"""A level seen in fewer training rows than this could point at a person: the service does not list it."""
+"""A level seen in fewer training rows than this could point at a person: a model does not know it. Models published by
+earlier versions do; the service does not list it."""
 
 _NAME = re.compile(r"[a-z0-9_-]{1,64}")
 
@@ -44,6 +45,7 @@ class Column(_Frozen):
     """Whether a training row lacked it. A served row may hold null in any column, and may leave out a nullable one."""
     minimum: float | str | None = None
     maximum: float | str | None = None
+    """What lies farther out is left to ``Signature.ends``; None where training saw too few rows to tell."""
     median: float | str | None = None
     """Numbers for number, integer and boolean; ISO 8601 strings for timestamp; None for category."""
     levels: dict[str, int] | None = None
@@ -85,6 +87,9 @@ class Signature(_Frozen):
     """Class labels in the order of the ``probabilities`` output; empty for regression."""
     intervals: bool = False
     """Whether the graph also gives ``lower`` and ``upper``."""
+    ends: Literal["extremes", "percentiles"] = "extremes"
+    """What ``minimum`` and ``maximum`` of a column are: the 1st and 99th percentile of the training rows; or what one
+    row held, as earlier versions had it, which the service does not show."""
     columns: tuple[Column, ...] = Field(min_length=1)
 
     @property
@@ -104,8 +109,11 @@ class Signature(_Frozen):
         return {column.name: column.example for column in self.columns}
 
     def public(self) -> Signature:
-        """This signature as the service shows it."""
-        return self.model_copy(update={"columns": tuple(column.public() for column in self.columns)})
+        """This signature as the service shows it: nothing in it is what a single row held."""
+        columns = [column.public() for column in self.columns]
+        if self.ends == "extremes":
+            columns = [column.model_copy(update={"minimum": None, "maximum": None}) for column in columns]
+        return self.model_copy(update={"columns": tuple(columns)})
 
 
 def check_model_name(name: str) -> str:

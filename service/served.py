@@ -100,7 +100,8 @@ class ServedModel:
 
     def __init__(self, stored: StoredModel, versions: list[int], settings: Settings) -> None:
         self.manifest = stored.manifest
-        self.signature = stored.manifest.signature
+        self.signature = stored.manifest.signature.public()
+        """What is not shown is not known here either: it cannot be told by a metric or a message."""
         self.name = stored.manifest.name
         self.version = stored.manifest.version
         self.versions = versions
@@ -110,15 +111,14 @@ class ServedModel:
         self.columns = ColumnReader(self.signature, settings.max_rows)
         self.inputs = GraphInputs(self.signature)
         self.encoder = Encoder(self.name, self.version, self.signature)
-        public = self.signature.public()
-        self.example = {"rows": [public.example_row()]}
+        self.example = {"rows": [self.signature.example_row()]}
         self.description = {
             "name": self.name,
             "version": self.version,
             "versions": versions,
             "created": self.manifest.created,
             "sha256": stored.sha256,
-            "signature": public.model_dump(mode="json"),
+            "signature": self.signature.model_dump(mode="json"),
             "metrics": self.manifest.metrics,
             "example": self.example,
         }

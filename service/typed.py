@@ -93,7 +93,7 @@ def _method(attribute: str, route: str, served: ServedModel) -> Any:
 
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."
-    request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature.public(), served.example))
+    request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature, served.example))
     request.served = served
     answer = _described(f"{attribute}_answer", bentoml.IODescriptor, answer_schema(served.signature))
     return bentoml.api(route=route, input_spec=request, output_spec=answer)(predict)

@@ -9,8 +9,9 @@ Three kinds of raw input come in, side by side:
 A moment becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
 (``training/oblique.py``). Every number is then written as how far it has come through each of its quantile bins: a
 piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2). That takes any
-scale and any outlier without harm: a value beyond the training range answers like the end of the range. It is computed
-in float64, since float32 would erase a difference of a minute between two epochs.
+scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten training rows
+lie beyond that, no row can be told by it (``training/disclosure.py``). It is computed in float64, since float32 would
+erase a difference of a minute between two epochs.
 
 A number of two values has one bin and no need of an embedding: it is a switch, and enters the network as it is.
 """
@@ -28,9 +29,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, JsonValue
+from models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, Column, JsonValue
 from models.values import format_timestamp
 from training.columns import ColumnRule
+from training.disclosure import ends, percentiles
 from training.levels import count_levels
 from training.oblique import Oblique, fit_oblique
 from training.settings import ComponentConfig
@@ -58,9 +60,9 @@ class FeaturesConfig(ComponentConfig):
     """Absolute rank correlation from which two numbers may belong together."""
     oblique_pairs: int = Field(8, ge=0, le=1000)
     """Pairs that are read so at most, the closest ones: each costs as much as oblique_angles further columns."""
-    min_level_rows: int = Field(3, ge=1)
-    """A level in fewer training rows than this is treated like one never seen: there is nothing to learn from it,
-    and it teaches the network what to say to the unseen."""
+    min_level_rows: int = Field(PUBLIC_LEVEL_ROWS, ge=PUBLIC_LEVEL_ROWS)
+    """A level in fewer training rows than this is treated like one never seen: there is little to learn from it, it
+    teaches the network what to say to the unseen, and it could point at a person."""
     max_levels: int = Field(100_000, ge=1)
     """Levels of one column that the graph knows; the rarest beyond that are pooled, which bounds memory."""
     calendar: tuple[CalendarPart, ...] = ("time_of_day", "weekday", "season", "trend")
@@ -335,7 +337,7 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
         max_bins: bins of one at most; fewer when there are thousands of features.
     """
     n_bins = max(2, min(max_bins, MAX_ENCODED // max(1, len(features))))
-    edges = [_edges(feature[~np.isnan(feature)], n_bins) for feature in features]
+    edges = [_edges(_pulled_in(feature[~np.isnan(feature)]), n_bins) for feature in features]
     width = max((len(e) - 1 for e in edges), default=1)
     shape = (len(features), width)
     left, inverse = np.zeros(shape), np.zeros(shape)
@@ -360,6 +362,13 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
             "position_scale": scale[:, None],
         }
     )
+
+
+def _pulled_in(present: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values whose farthest ones are as far out as ten rows are. Of 0 and 1 either is known without seeing a row."""
+    if len(present) == 0 or np.isin(present, (0.0, 1.0)).all():
+        return present
+    return np.clip(present, *ends(present))
 
 
 def _edges(present: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
@@ -431,8 +440,9 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         )
     if rule.kind == "timestamp":
         present = values[values != MISSING_TIMESTAMP]
-        shown = [format_timestamp(int(v)) for v in (present.min(), present.max(), np.sort(present)[len(present) // 2])]
-        low, high, middle = shown
+        middle = format_timestamp(int(np.sort(present)[len(present) // 2]))
+        shown = percentiles(present)
+        low, high = (None, None) if shown is None else (format_timestamp(int(moment)) for moment in shown)
         return Column(
             name=rule.name,
             kind=rule.kind,
@@ -445,12 +455,13 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
     present = values[~np.isnan(values)]
     median = _median(present)
     example = median if rule.kind == "number" else bool(round(median)) if rule.kind == "boolean" else round(median)
+    shown = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)
     return Column(
         name=rule.name,
         kind=rule.kind,
         nullable=rule.nullable,
-        minimum=float(present.min()),
-        maximum=float(present.max()),
+        minimum=None if shown is None else float(shown[0]),
+        maximum=None if shown is None else float(shown[1]),
         median=median,
         example=example,
     )

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
+from training.disclosure import ends
+
 _SAMPLED_ROWS = 10_000
 """Rows that correlations are computed on, at most: their error is then about .01."""
 _FEWEST_VALUES = 17
@@ -38,7 +40,7 @@ _PRIOR_ROWS = 5.0
 """Rows of no effect that each cell is given, so that cells of few rows promise little."""
 _BACKFITTING_ROUNDS = 3
 _TAIL = 0.002
-"""Share of the rows at either end that is pulled in, so that one outlier does not set the scale."""
+"""Share of the rows at either end that is pulled in, ten rows at least, so that one outlier does not set the scale."""
 
 
 class Oblique(nn.Module):
@@ -190,7 +192,7 @@ def _ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _scale_of(columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Low end, high end, mean, and inverse standard deviation of what lies between; each ``[columns]``."""
-    low, high = np.nanquantile(columns, [_TAIL, 1.0 - _TAIL], axis=0)
+    low, high = np.transpose([ends(column[~np.isnan(column)], _TAIL) for column in columns.T])
     inside = np.clip(columns, low, high)
     # Divided by what is largest, so that squares neither overflow nor vanish.
     size = np.maximum(np.maximum(np.abs(low), np.abs(high)), np.finfo(np.float64).tiny)

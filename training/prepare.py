@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.errors import ConfigError, TableError
 from training.columns import ColumnRule, check_names, infer_columns, read_column
 from training.config import Config
+from training.disclosure import told_of_classes, told_of_levels
 from training.features import Front, fit_front
 from training.leakage import suspected_leaks
 from training.reading import level_texts
@@ -107,6 +108,8 @@ def prepare_split(
     fitted_target = _target_of(target, split.train)
     front = fit_front(train_columns, rules, config.features, fitted_target.values, trend=not data.split_by_time)
     decisions += front.decisions
+    decisions += told_of_levels(train_columns, rules, front.vocabularies, config.features.min_level_rows)
+    decisions += told_of_classes(fitted_target)
     decisions += suspected_leaks(train_columns, rules, fitted_target)
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:

@@ -212,6 +212,7 @@ def signature_of(prepared: Prepared, core: Core) -> Signature:
         target=target.name,
         classes=target.classes,
         intervals=isinstance(core.head, RegressionHead) and core.head.intervals != "none",
+        ends="percentiles",
         columns=describe_columns(prepared.front, prepared.train.columns, prepared.rules),
     )
 

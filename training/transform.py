@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.errors import ConfigError
+from training.disclosure import ends
 
 TransformName = Literal["none", "standardise", "log"]
 _LOG_MAX, _SMEARING_MAX = 700.0, 1000.0
@@ -25,7 +26,8 @@ class TargetTransform(nn.Module):
 
     The exponential of a mean logarithm is more like a median and lies below the mean: a factor found on held-out rows
     makes up for it (Duan 1983, "Smearing estimate: a nonparametric retransformation method"). What the network says
-    beyond the training range by more than a deviation is cut off before the exponential blows it up.
+    is cut off a deviation beyond the range of the training rows, ten at either end left out, before the exponential
+    blows it up.
 
     Args:
         values: the training rows' targets, ``[rows]``.
@@ -60,9 +62,10 @@ class TargetTransform(nn.Module):
         self.register_buffer("scale", torch.tensor([spread], dtype=torch.float64))
         if name == "log":
             logs = self._compressed(values)
-            self.lowest = float(logs.min()) - spread
-            self.register_buffer("floor", torch.tensor([self.lowest], dtype=torch.float64))
-            self.register_buffer("ceiling", torch.tensor([min(logs.max() + spread, _LOG_MAX)], dtype=torch.float64))
+            self.lowest = float(logs.min()) - spread  # for encoding alone: it is not in the graph
+            low, high = ends(logs)
+            self.register_buffer("floor", torch.tensor([low - spread], dtype=torch.float64))
+            self.register_buffer("ceiling", torch.tensor([min(high + spread, _LOG_MAX)], dtype=torch.float64))
             self.register_buffer("smearing", torch.ones(1, dtype=torch.float64))
 
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -67,7 +67,7 @@ def test_beyond_the_training_range_a_number_answers_like_the_end_of_the_range():
 
 def test_a_minute_is_told_from_the_next_at_the_scale_of_an_epoch():
     minutes = 1_700_000_000 + 60 * np.arange(40)
-    front = front_of(minutes)
+    front = front_of(np.concatenate([minutes, np.repeat(minutes[[0, -1]], 10)]))
     encoded = encode(front, *minutes)
     assert len(torch.unique(encoded, dim=0)) == 40
 
@@ -99,6 +99,30 @@ def test_a_value_that_fills_most_rows_takes_one_bin_and_leaves_the_others_to_the
     assert edges[0] == 0
 
 
+def test_no_bin_reaches_farther_out_than_ten_rows():
+    inside = np.linspace(0.0, 100.0, 981)
+    out = np.concatenate([-1e6 - np.arange(9.0), inside, 1e6 + np.arange(10.0)])
+    front = front_of(out)
+    assert front.bins.lowest.tolist() == [inside[1]]  # nine rows and the first of the others lie beyond
+    assert front.bins.highest.tolist() == [inside[-1]]
+    assert not np.isin(front.bins.edges.numpy(), out[np.abs(out) > 100]).any()
+    assert torch.equal(encode(front, 1e6), encode(front, 100.0))
+
+
+@pytest.mark.parametrize("rare", [1, 9])
+def test_a_second_value_of_few_rows_tells_of_none_of_them_but_0_and_1_stay(rare):
+    front = front_of([5.0] * 500 + [987_654.25] * rare)
+    assert torch.equal(encode(front, 5.0), encode(front, 987_654.25))
+    assert not (front.switches.edges == 987_654.25).any()
+    told = encode(front_of([0.0] * 500 + [1.0] * rare), 0.0, 1.0)
+    assert not torch.equal(told[0], told[1])
+
+
+def test_a_small_table_is_cut_by_a_tenth_at_either_end_at_most():
+    front = front_of(np.arange(30.0))
+    assert (front.bins.lowest.item(), front.bins.highest.item()) == (3.0, 26.0)
+
+
 def test_a_number_of_two_values_is_a_switch():
     front = front_of([3.0, 5.0, 5.0, np.nan])
     assert (front.n_features, front.n_switches) == (0, 1)
@@ -113,14 +137,14 @@ def category_front(levels, **config):
 
 
 def test_levels_are_coded_by_frequency_and_rare_ones_pooled():
-    front = category_front(["b"] * 5 + ["a"] * 5 + ["rare"] * 2 + [""] * 4)
-    assert front.vocabularies["c"] == {"a": 5, "b": 5}
+    front = category_front(["b"] * 10 + ["a"] * 10 + ["rare"] * 9 + [""] * 4)
+    assert front.vocabularies["c"] == {"a": 10, "b": 10}
     codes = front.raw({"c": np.array(["", "a", "b", "rare", "never"], dtype=object)})[2]
     assert codes[:, 0].tolist() == [0, 2, 3, UNKNOWN_CODE, UNKNOWN_CODE]
 
 
 def test_a_huge_vocabulary_is_capped_at_the_commonest():
-    front = category_front([f"l{i}" for i in range(50) for _ in range(i + 3)], max_levels=10)
+    front = category_front([f"l{i}" for i in range(50) for _ in range(i + 10)], max_levels=10)
     assert list(front.vocabularies["c"]) == [f"l{i}" for i in range(49, 39, -1)]
 
 

@@ -95,7 +95,7 @@ def tasks(draw):
             "d_number": draw(st.sampled_from([1, 16])),
             "d_category": draw(st.sampled_from([1, 16])),
         },
-        "features": {"bins": draw(st.sampled_from([2, 48])), "min_level_rows": draw(st.sampled_from([1, 20]))},
+        "features": {"bins": draw(st.sampled_from([2, 48])), "min_level_rows": draw(st.sampled_from([10, 20]))},
         "optimizer": {"average": draw(st.sampled_from([0.0, 0.9]))},
         "augment": {name: draw(share) for name in ("noise", "swap", "missing", "mixup")},
         "objective": draw(objectives(target)),

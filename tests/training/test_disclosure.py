@@ -1,0 +1,106 @@
+"""What is said about rows that a model could tell, and what it holds of them: in a published model, byte by byte."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+import numpy as np
+
+from tests.standing_out import PLANTED, RARE, table
+from training.columns import ColumnRule
+from training.disclosure import ends, percentiles, told_of_classes, told_of_levels
+from training.features import FeaturesConfig, describe_columns, fit_front
+from training.target import Target
+
+
+def test_ten_rows_lie_beyond_either_end():
+    values = np.random.default_rng(0).permutation(np.arange(1000.0))
+    assert ends(values) == (10.0, 989.0)
+    assert ends(values, 0.05) == (50.0, 949.0)
+    assert ends(np.arange(30.0)) == (3.0, 26.0), "a tenth of the rows where that is less"
+    assert ends(np.array([4.0, 2.0])) == (2.0, 4.0)
+
+
+def test_percentiles_have_ten_rows_and_a_hundredth_of_the_rows_beyond_them():
+    assert percentiles(np.arange(5000)) == (50, 4949)
+    assert percentiles(np.arange(100)) == (10, 89)
+    assert percentiles(np.arange(21)) == (10, 10)
+    assert percentiles(np.arange(20)) is None
+
+
+def test_the_signature_shows_percentiles_and_nothing_where_rows_are_too_few():
+    day = 86_400_000_000
+    columns = {
+        "x": np.arange(500.0),
+        "few": np.array([np.nan] * 485 + list(range(15))),
+        "yes": np.array([0.0] * 499 + [1.0]),
+        "when": np.arange(500) * day,
+    }
+    kinds = {"x": "number", "few": "integer", "yes": "boolean", "when": "timestamp"}
+    rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
+    front = fit_front(columns, rules, FeaturesConfig(), np.zeros(0))
+    shown = {column.name: (column.minimum, column.maximum) for column in describe_columns(front, columns, rules)}
+    assert shown == {
+        "x": (10.0, 489.0),
+        "few": (None, None),
+        "yes": (0.0, 1.0),
+        "when": ("1970-01-11T00:00:00Z", "1971-05-05T00:00:00Z"),
+    }
+
+
+def test_what_is_pooled_and_what_is_listed_is_told_without_a_level():
+    levels = np.array([f"person {i}" for i in range(120) for _ in range(10)] + ["rare"] * 9 + [""] * 5, dtype=object)
+    rule = ColumnRule("agent", "category", True, frozenset())
+    front = fit_front({"agent": levels}, [rule], FeaturesConfig(), np.zeros(0))
+    pooled, listed = told_of_levels({"agent": levels}, [rule], front.vocabularies, 10)
+    assert pooled == "levels of fewer than 10 training rows answer like unseen ones: 1 of 121 of 'agent'"
+    assert listed == (
+        "'agent' has 120 levels, and whoever may ask the service can list them: "
+        "if they could point at persons, leave it out with --drop agent"
+    )
+    few = np.array(["a"] * 10 + ["b"] * 10, dtype=object)
+    front = fit_front({"agent": few}, [rule], FeaturesConfig(), np.zeros(0))
+    assert told_of_levels({"agent": few}, [rule], front.vocabularies, 10) == []
+
+
+def test_rare_classes_are_told_of_for_they_cannot_be_hidden():
+    labels = np.array(["a"] * 10 + ["b"] * 9 + ["c"] * 3, dtype=object)
+    (told,) = told_of_classes(Target("y", "multiclass", labels, ("a", "b", "c")))
+    assert told == (
+        "every answer names all classes of 'y', those of fewer than 10 training rows too ('b', 'c'): "
+        "if they could point at persons, group them or take such rows out"
+    )
+    assert told_of_classes(Target("y", "binary", labels[:10], ("a",))) == []
+    assert told_of_classes(Target("y", "regression", np.arange(5.0))) == []
+
+
+# ─── a published model ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_no_file_of_a_model_holds_a_rare_level_or_an_extreme_of_a_row(told):
+    held = b"".join((told.model.path / name).read_bytes() for name in told.model.manifest.files)
+    held += (told.model.path / "model.json").read_bytes()
+    assert b"north" in held, "or this test would see nothing"
+    for name in RARE.values():
+        assert name.encode() not in held
+    born = int(np.datetime64(PLANTED["born"][:-1], "us").astype(int))
+    assert struct.pack("<q", born) not in held
+    assert PLANTED["born"].encode() not in held
+    spread = float(np.log(table()["y"].to_numpy()).std())
+    logs = [math.log(PLANTED["target"]) + n * spread for n in (-1, 0, 1)]
+    for value in (PLANTED["income"], PLANTED["debt"], PLANTED["target"], *logs, float(born)):
+        assert struct.pack("<d", value) not in held
+        assert struct.pack("<f", value) not in held
+        assert repr(value).encode() not in held
+
+
+def test_the_manifest_says_what_was_pooled_and_what_its_ends_are(told):
+    manifest = told.model.manifest
+    assert (
+        "levels of fewer than 10 training rows answer like unseen ones: 3 of 6 of 'agent', 1 of 6 of 'desk'"
+        in manifest.decisions
+    )
+    assert set(manifest.signature.columns[0].levels) == {"north", "south", "east"}
+    assert manifest.signature.ends == "percentiles"
+    assert any("belong together" in decision for decision in manifest.decisions), "directions were looked at too"

@@ -1,0 +1,113 @@
+"""How little a model tells of single rows: how far out its numbers go, and what a person is told about the rest.
+
+A level of fewer than :data:`~models.signature.PUBLIC_LEVEL_ROWS` training rows does not enter a vocabulary (see
+:mod:`training.features`), and neither a bin nor a bound of the graph reaches farther out than so many rows: where an
+answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
+from training.columns import ColumnRule
+from training.levels import count_levels
+from training.target import Target
+
+PERCENT = 0.01
+"""Share of the rows beyond either end that the signature shows."""
+MANY_LEVELS = 100
+"""A column of more levels than this may well name persons or firms."""
+_LARGEST_SHARE = 0.1
+"""Share of the rows that may lie beyond either end of the graph's bins: fewer than 100 rows cannot spare ten."""
+_LISTED = 10
+
+
+def ends(values: NDArray[np.float64], share: float = 0.0) -> tuple[float, float]:
+    """The lowest and highest value that have at least ten more rows beyond them, in the graph.
+
+    Ten rows, or ``share`` of the rows if those are more; a tenth of the rows where there are fewer than a hundred, so
+    that a small table is not cut to its middle.
+
+    Args:
+        values: training rows ``[rows]``, at least one and none missing.
+        share: of the rows, 0 to below .5.
+    """
+    beyond = max(min(PUBLIC_LEVEL_ROWS, int(_LARGEST_SHARE * len(values))), int(share * len(values)))
+    ordered = np.partition(values, (beyond, len(values) - 1 - beyond))
+    return float(ordered[beyond]), float(ordered[-1 - beyond])
+
+
+def percentiles(values: NDArray[Any]) -> tuple[Any, Any] | None:
+    """The 1st and 99th percentile, farther in where fewer than ten rows would lie beyond; what the signature shows.
+
+    Args:
+        values: training rows ``[rows]``, none missing.
+
+    Returns:
+        two of the values; None where there are too few rows for that.
+    """
+    beyond = max(PUBLIC_LEVEL_ROWS, math.ceil(PERCENT * len(values)))
+    if len(values) <= 2 * beyond:
+        return None
+    ordered = np.sort(values)
+    return ordered[beyond], ordered[-1 - beyond]
+
+
+def told_of_levels(
+    columns: Mapping[str, NDArray[Any]],
+    rules: Sequence[ColumnRule],
+    vocabularies: Mapping[str, Mapping[str, int]],
+    min_level_rows: int,
+) -> list[str]:
+    """Sentences about levels that the model does not know, and about columns that list very many; no level is named.
+
+    Args:
+        columns: name to array ``[training rows]``.
+        rules: of the columns.
+        vocabularies: the levels that the model knows, by column.
+        min_level_rows: training rows of each of them, at least.
+    """
+    told, pooled = [], []
+    for rule in rules:
+        if rule.kind != "category":
+            continue
+        known, levels = len(vocabularies[rule.name]), columns[rule.name]
+        _, rows = count_levels(levels[levels != MISSING_STRING])
+        rare = int(np.count_nonzero(rows < min_level_rows))
+        if rare:
+            pooled.append(f"{rare:,} of {len(rows):,} of {rule.name!r}")
+        if known > MANY_LEVELS:
+            told.append(
+                f"{rule.name!r} has {known:,} levels, and whoever may ask the service can list them: "
+                f"if they could point at persons, leave it out with --drop {rule.name}"
+            )
+    if pooled:
+        told.insert(
+            0, f"levels of fewer than {min_level_rows} training rows answer like unseen ones: {', '.join(pooled)}"
+        )
+    return told
+
+
+def told_of_classes(target: Target) -> list[str]:
+    """A sentence about classes so rare that they could point at a person: unlike levels, they cannot be hidden.
+
+    Args:
+        target: of the training rows.
+    """
+    if not target.classes:
+        return []
+    labels, rows = count_levels(target.values)
+    rare = [label for label, n in zip(labels, rows, strict=True) if n < PUBLIC_LEVEL_ROWS]
+    if not rare:
+        return []
+    named = ", ".join(map(repr, rare[:_LISTED])) + (f" and {len(rare) - _LISTED} more" if len(rare) > _LISTED else "")
+    told = (
+        f"every answer names all classes of {target.name!r}, those of fewer than {PUBLIC_LEVEL_ROWS} training rows too"
+    )
+    return [f"{told} ({named}): if they could point at persons, group them or take such rows out"]
