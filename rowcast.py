@@ -453,7 +453,7 @@ def remove(
 
 @app.command(epilog="Example: rowcast serve --port 3000")
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on, or unix:/path for a file.")] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(help="Port to listen on: 3000, or the one a platform names.", min=1, max=65535)
     ] = None,

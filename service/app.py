@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -28,12 +29,14 @@ from service.openapi import completed
 from service.parent import SUPERVISED_BY
 from service.platforms.environment import EnvironmentRefused, told
 from service.platforms.openapi import path_items
+from service.root_path import WithoutRootPath, with_prefix
 from service.serving import Serving
 from service.settings import Settings
 from service.settle import settings_of_service
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
 from service.tls import CIPHERS, bound_handshakes, check_pair
 from service.typed import typed_methods
+from service.unix_socket import UNIX_SOCKET, listen_in_file
 
 if TYPE_CHECKING:
     from service.grpc_server import GrpcServer
@@ -61,14 +64,15 @@ def build(settings: Settings) -> bentoml.Service[Any]:
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
             front = Front(inner, serving, paths_of(inner))
-            LaneProtocol.lane = Lane(serving, front.short, edges.admit)
+            LaneProtocol.lane = Lane(serving, with_prefix(front.short, settings.root_path), edges.admit)
             protocol.install(protocol.Protocol if edges.see_every_request else LaneProtocol)
-            return edges.around(front)
+            app = edges.around(front)
+            return WithoutRootPath(app, settings.root_path) if settings.root_path else app
 
         @property
         def openapi_spec(self) -> Any:
             """BentoML's, with this service's own refusals and routes."""
-            return completed(super().openapi_spec, path_items(serving))
+            return completed(super().openapi_spec, path_items(serving), settings.root_path)
 
     class Rowcast:
         """Rows in, predictions out."""
@@ -88,6 +92,8 @@ def build(settings: Settings) -> bentoml.Service[Any]:
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
             look_after_workers(NAME, settings.grace)
+            if UNIX_SOCKET in os.environ:
+                listen_in_file(Path(os.environ[UNIX_SOCKET]))
 
         @bentoml.on_startup  # type: ignore[untyped-decorator]
         async def start(self) -> None:

@@ -15,8 +15,10 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 
 from service.settings import Settings
+from service.unix_socket import SCHEME, FileConnection, file_of_url
 
 READY_WITHIN_SECONDS = 60.0
 """A start that takes longer is told of, and waited for."""
@@ -62,10 +64,11 @@ def _greet(url: str, settings: Settings, runs: Callable[[], bool]) -> None:
             if not runs():
                 return
             if not tries_left:
-                tell(f"the service on {url} is ready, but did not say what it serves ({_brief(error)}); it runs on")
+                why = f"did not say what it serves ({_brief(error)})"
+                tell(f"the service on {_shown(url)} is ready, but {why}; it runs on")
                 return
     if not _write(_STDOUT, f"{text}\n"):
-        tell(f"the service on {url} is ready; the greeting could not be printed, and it runs on")
+        tell(f"the service on {_shown(url)} is ready; the greeting could not be printed, and it runs on")
 
 
 def _is_ready(url: str, runs: Callable[[], bool]) -> bool:
@@ -74,12 +77,12 @@ def _is_ready(url: str, runs: Callable[[], bool]) -> bool:
     told = 0
     while runs():
         try:
-            _get(f"{url}/readyz")
+            _get(url, "/readyz")
         except (OSError, http.client.HTTPException, ValueError) as error:  # nobody listens yet, or not ready
             waited = time.monotonic() - started
             if waited > READY_WITHIN_SECONDS * (told + 1):
                 told += 1
-                tell(f"the service on {url} is not ready after {waited:.0f} s ({_brief(error)}); still waiting")
+                tell(f"the service on {_shown(url)} is not ready after {waited:.0f} s ({_brief(error)}); still waiting")
             time.sleep(_POLL_SECONDS)
         else:
             return True
@@ -90,24 +93,52 @@ def greeting(url: str, settings: Settings) -> str:
     """Where the service is, and a command for each model that works as pasted."""
     options = "" if settings.certificate is None else f" --cacert {shlex.quote(str(settings.certificate[0]))}"
     if settings.api_keys is not None:  # not even the names of the models are told without one
-        ask = f"curl {url}/models{options} -H 'authorization: Bearer YOUR_KEY'"
-        return f"\nRowcast serves whoever has a key on {url} (Ctrl-C stops). What there is to ask:\n\n{ask}\n"
-    models = json.loads(_get(f"{url}/models"))["models"]
-    lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {url} (Ctrl-C stops). Try:\n"]
+        ask = f"{_curl(url)}/models{options} -H 'authorization: Bearer YOUR_KEY'"
+        return f"\nRowcast serves whoever has a key on {_shown(url)} (Ctrl-C stops). What there is to ask:\n\n{ask}\n"
+    models = json.loads(_get(url, "/models"))["models"]
+    lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {_shown(url)} (Ctrl-C stops). Try:\n"]
     for model in models:
         body = json.dumps(model["example"], ensure_ascii=False)
-        ask = f"curl {url}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
+        ask = f"{_curl(url)}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
         lines.append(f"{ask} -d {shlex.quote(body)}\n")
     return "\n".join(lines)
 
 
-def _get(url: str) -> bytes:
+def _get(url: str, path: str) -> bytes:
     # the certificate is for those who ask from elsewhere: it need not know the name by which this machine asks itself
-    trusting = urllib.request.HTTPSHandler(context=ssl._create_unverified_context())  # noqa: S323 - as above
+    context = ssl._create_unverified_context()  # noqa: S323 - as above
+    place = file_of_url(url)
+    if place is not None:
+        return _get_in_file(place[1], path, context if place[0] == "https" else None)
+    trusting = urllib.request.HTTPSHandler(context=context)
     # a proxy of the environment is for what lies elsewhere
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), trusting)
-    with opener.open(url, timeout=_TIMEOUT_SECONDS) as answer:
+    with opener.open(url + path, timeout=_TIMEOUT_SECONDS) as answer:
         return bytes(answer.read())
+
+
+def _get_in_file(file: Path, path: str, context: ssl.SSLContext | None) -> bytes:
+    connection = FileConnection(file, context, _TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        if answer.status != http.HTTPStatus.OK:
+            raise OSError(f"HTTP status {answer.status}")
+        return answer.read()
+    finally:
+        connection.close()
+
+
+def _shown(url: str) -> str:
+    """The URL, or the file that a service listens in."""
+    place = file_of_url(url)
+    return url if place is None else f"{SCHEME}{place[1]}"
+
+
+def _curl(url: str) -> str:
+    """The beginning of a command that asks a service."""
+    place = file_of_url(url)
+    return f"curl {url}" if place is None else f"curl --unix-socket {shlex.quote(str(place[1]))} {place[0]}://localhost"
 
 
 def _brief(error: Exception) -> str:

@@ -19,6 +19,7 @@ from service.greeting import greet_when_ready, open_standard_streams, tell
 from service.parent import LAUNCHED_BY, LAUNCHERS_HOME
 from service.platforms.environment import EnvironmentRefused, port_of
 from service.settle import settle
+from service.unix_socket import UNIX_SOCKET, remove_stale, unix_path, url_of_file
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last comes when the terminal is closed."""
@@ -32,7 +33,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
 
     Args:
         repository: folder of models.
-        host: address to listen on.
+        host: address to listen on, or ``unix:/path`` for a file.
         port: port to listen on; None for the one that a platform's variables name, or else 3000.
 
     Returns:
@@ -55,9 +56,15 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
             f"there is no model in {repository}: make one with `rowcast train TABLE --target COLUMN`, "
             "or name another folder with --repository"
         )
-    host = checked_address(host, port)
+    file = unix_path(host)
+    if file is None:
+        host = checked_address(host, port)
+        environment.setdefault("ROWCAST_GRPC_HOST", host)
+        environment.pop(UNIX_SOCKET, None)
+    else:
+        host = "127.0.0.1"  # for BentoML, which wants an address
+        environment[UNIX_SOCKET] = str(file)
     home = Path(__file__).resolve().parent.parent
-    environment.setdefault("ROWCAST_GRPC_HOST", host)
     command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
     command += ["--host", host, "--port", str(port)]
     service: subprocess.Popen[bytes] | None = None
@@ -87,7 +94,8 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
         try:
             # A group of its own: the signal goes to the service once, from here, and not again from the terminal.
             service = subprocess.Popen(command, env=environment, start_new_session=True)
-            url = _address(host, port, secure=settings.certificate is not None)
+            secure = settings.certificate is not None
+            url = _address(host, port, secure=secure) if file is None else url_of_file(file, secure=secure)
             if told_to_stop:  # before there was a process to tell
                 service.terminate()
                 stop_by = time.monotonic() + settings.grace + _STOP_WITHIN_SECONDS
@@ -101,6 +109,8 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
         finally:
             if service is not None:
                 _end(service)
+            if file is not None:
+                remove_stale(file)
             for number, handler in before.items():
                 signal.signal(number, handler)
     return 0 if told_to_stop else code or 1

@@ -47,13 +47,16 @@ _PREDICT = {
 _RETRY_AFTER = {"Retry-After": {"description": "Seconds until it is worth another try", "schema": {"type": "integer"}}}
 
 
-def completed(spec: Any, others: Mapping[str, dict[str, Any]]) -> Any:
+def completed(spec: Any, others: Mapping[str, dict[str, Any]], root_path: str = "") -> Any:
     """Complete BentoML's document, in place, with our refusals and with routes that it does not know.
 
     Args:
         spec: its ``OpenAPISpecification``, made for this call.
         others: the operations of each path that is answered ahead of it, by method.
+        root_path: the path under which a proxy has the service.
     """
+    if root_path:
+        spec.servers[:] = [{"url": root_path}]
     item_type = type(next(iter(spec.paths.values())))
     for path, operations in others.items():
         spec.paths[path] = item_type(**operations)

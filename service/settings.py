@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import ConfigError
+from service import root_path
 from service.batcher import MAX_QUEUE_ROWS
 from service.limits import usable_cores
 from service.variables import PREFIX, Variables
@@ -37,6 +38,7 @@ _RULES = {
     "api_keys": "a file",
     "cors_origins": "* or origins with commas between, such as https://example.com,http://localhost:8080",
     "access_log": "on or off",
+    "root_path": "a path such as /rowcast, without a slash at its end, that is none of the service's own",
 }
 
 PROTECTION = {
@@ -88,6 +90,8 @@ class Settings(BaseModel):
     """Origins whose pages may ask: ``*``, or ``https://example.com,http://localhost:8080``."""
     access_log: bool = False
     """Whether a line is written for each request."""
+    root_path: str = ""
+    """A path under which a proxy has the service; requests may come with it or without it."""
     front: bool = True
     """``off`` lets BentoML's typed API answer the predict routes."""
 
@@ -120,6 +124,11 @@ class Settings(BaseModel):
             if origin != "*" and not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin")
         return text
+
+    @field_validator("root_path")
+    @classmethod
+    def _is_a_path(cls, text: str) -> str:
+        return root_path.checked(text)
 
     @field_validator("grpc_port", mode="before")
     @classmethod

@@ -22,6 +22,7 @@ INTERNAL = (
     "ROWCAST_SUPERVISED_BY",
     "ROWCAST_SETTLED_BY",
     "ROWCAST_CATALOG",
+    "ROWCAST_UNIX_SOCKET",
 )
 """What one process of a service tells the next; no settings."""
 CLIENT_KEY = "ROWCAST_API_KEY"

@@ -37,6 +37,7 @@ def test_defaults() -> None:
         "api_keys": None,
         "cors_origins": "",
         "access_log": False,
+        "root_path": "",
         "front": True,
     }
 
@@ -141,4 +142,20 @@ def test_an_env_file_of_a_windows_editor_is_read() -> None:
 def test_an_env_file_that_cannot_be_read_stops_the_start() -> None:
     Path(".env").write_bytes(b"ROWCAST_API_KEYS=\xff\xfe\n")
     with pytest.raises(ConfigError, match=r"\.env must be a readable file of settings, got: it is not UTF-8"):
+        Settings.load()
+
+
+@pytest.mark.parametrize("path", ["/a", "/a/b", "/rowcast-1.2/~x", "/" + "a" * 199])
+def test_a_root_path_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("ROWCAST_ROOT_PATH", path)
+    assert Settings.load().root_path == path
+
+
+NO_PATHS = "/ a a/b /a/ //a /a//b /a%20b /a?b /a#b /.. /a/../b /a/.b /é http://h/a /{a} /a;b /models /v2/x /predict"
+
+
+@pytest.mark.parametrize("path", [*NO_PATHS.split(), "/a b", "/a\n", "/" + "a" * 200])
+def test_what_is_no_root_path_stops_the_start(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("ROWCAST_ROOT_PATH", path)
+    with pytest.raises(ConfigError, match="ROWCAST_ROOT_PATH is a path such as /rowcast"):
         Settings.load()

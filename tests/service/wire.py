@@ -17,6 +17,7 @@ from service.front import Front
 from service.http import ASGIApp, Receive, Scope, Send
 from service.lane import Lane, LaneProtocol
 from service.protocol import Protocol
+from service.root_path import WithoutRootPath, with_prefix
 from service.serving import Serving
 from service.settings import Settings
 
@@ -164,7 +165,9 @@ async def in_process(repository: Path, **settings: object) -> AsyncIterator[Serv
     serving = Serving(Settings(repository=repository, **settings))  # type: ignore[arg-type]
     await serving.start()
     front = Front(_inner, serving, {"/"})
+    prefix = serving.settings.root_path
+    app = WithoutRootPath(front, prefix) if prefix else front
     try:
-        yield Service(serving, front, Lane(serving, front.short, lambda _: True))
+        yield Service(serving, app, Lane(serving, with_prefix(front.short, prefix), lambda _: True))
     finally:
         serving.stop()
