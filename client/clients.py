@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import threading
 import time
@@ -15,28 +14,15 @@ from typing import Any, Self, TypeAlias
 import httpcore
 
 from client.answers import Response, described, joined, understood
-from client.arrivals import Arrival, Trouble, trouble_of
-from client.errors import Unusable
-from client.exchange import Patience, Protocol, Sent, Speaker
-from client.route import Route
+from client.arrivals import Arrival, Trouble
+from client.base import TROUBLES, Base
+from client.exchange import Patience, Sent
 from client.tables import given
 from client.wire import ATTEMPT, Attempt
-from models.access import checked_address, checked_key
-from models.errors import ConfigError
 
-_TROUBLES = (
-    httpcore.NetworkError,
-    httpcore.TimeoutException,
-    httpcore.ProtocolError,
-    httpcore.ProxyError,
-    httpcore.UnsupportedProtocol,
-    OSError,  # of TLS as well
-    RuntimeError,  # a pool or an event loop that was closed meanwhile
-    ValueError,  # of an encoding
-)
 _Pools: TypeAlias = "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpcore.AsyncConnectionPool]"
-_MOST_SECONDS = 1_000_000.0
 _lock = threading.Lock()
+"""Held while connections are made anew."""
 
 
 def _renew_lock() -> None:
@@ -49,86 +35,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-class _Base:
-    """What both have.
-
-    Args:
-        url: of the service, such as ``http://127.0.0.1:3000``, or ``unix:/PATH`` of its socket.
-        model: ``NAME`` or ``NAME:VERSION``; may be left out where one model is served.
-        api_key: sent as a bearer token.
-        protocol: ``json``, ``arrow``, or ``auto``: JSON for a few rows, Arrow for many.
-        timeout: seconds that one request may take, from connecting to the last byte of the answer, its retries and
-            waits included. A large table is several requests.
-        retries: how often a request is sent again when the service could not be reached, or answered 429 or 503.
-
-    Raises:
-        Unusable: one of these is not as it must be. No key and no password is repeated.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        model: str | None = None,
-        *,
-        api_key: str | None = None,
-        protocol: Protocol = "auto",
-        timeout: float = 60.0,
-        retries: int = 5,
-    ) -> None:
-        if not (_is_number(timeout) and 0 < timeout <= _MOST_SECONDS):
-            raise Unusable(f"a timeout is above 0 seconds and at most {_MOST_SECONDS:,.0f}, however: {timeout!r}")
-        if not (_is_number(retries) and retries >= 0):
-            raise Unusable(f"retries are 0 or more, got {retries!r}")
-        reason = ""
-        try:
-            address = checked_address(url)
-            key = "" if api_key is None else checked_key(api_key)
-        except ConfigError as error:
-            reason = str(error)
-        if reason:
-            raise Unusable(reason)
-        self._speaker = Speaker(model, protocol)
-        self._route = Route(address)
-        self._key = _Secret(key)
-        self._timeout = float(timeout)
-        self._retries = int(retries)
-        self._closed = False
-        self._pid = os.getpid()
-        self._inherited: list[object] = []
-        """Connections of the process that this one was forked from: neither used here nor closed."""
-
-    def _headers(self, sent: Sent) -> list[tuple[str, str]]:
-        headers = [("host", self._route.address.authority), ("accept", "*/*"), ("user-agent", "rowcast")]
-        headers.append(("accept-encoding", "identity"))
-        if sent.media_type:
-            headers.append(("content-type", sent.media_type))
-        if self._key.text:
-            headers.append(("authorization", f"Bearer {self._key.text}"))
-        return headers
-
-    def _options(self, sent: Sent, patience: Patience) -> dict[str, Any]:
-        left = max(patience.left, 0.001)
-        return {
-            "method": "POST" if sent.body else "GET",
-            "url": self._route.url(sent.asked.path),
-            "headers": self._headers(sent),
-            "content": sent.body or None,
-            "extensions": {"timeout": {"connect": left, "read": left, "write": left, "pool": left}},
-        }
-
-    def _arrival(self, sent: Sent, response: httpcore.Response) -> Arrival:
-        url = self._route.address.shown + sent.asked.path
-        return Arrival(response.status, response.headers, sent, url, self._key.text)
-
-    def _trouble(self, error: Exception, attempt: Attempt) -> Trouble:
-        return trouble_of(error, attempt.received, self._route.shown, self._key.text, in_time=attempt.in_time)
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise Unusable("the client is closed: make another")
-
-
-class Client(_Base):
+class Client(Base):
     """Predicts tables through a service. It keeps its connections: close it, or use it in a ``with``.
 
     >>> with Client("http://127.0.0.1:3000") as client:     # doctest: +SKIP
@@ -198,7 +105,7 @@ class Client(_Base):
                     if not arrival.add(piece):
                         break
                 return arrival
-        except _TROUBLES as error:
+        except TROUBLES as error:
             return self._trouble(error, attempt)
         finally:
             ATTEMPT.reset(token)
@@ -229,7 +136,7 @@ class Client(_Base):
         self.close()
 
 
-class AsyncClient(_Base):
+class AsyncClient(Base):
     """The same, awaited: ``async with AsyncClient(url) as client: await client.predict(table)``.
 
     It may be used from several event loops: each has connections of its own.
@@ -288,7 +195,7 @@ class AsyncClient(_Base):
                         if not arrival.add(piece):
                             break
                 return arrival
-        except _TROUBLES as error:
+        except TROUBLES as error:
             return self._trouble(error, attempt)
         finally:
             ATTEMPT.reset(token)
@@ -320,19 +227,3 @@ class AsyncClient(_Base):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-class _Secret:
-    """A text that no repr shows."""
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return "***"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

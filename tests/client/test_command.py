@@ -83,3 +83,52 @@ def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Serve
         got, _, err = run(capfd, "predict", "m", table, "--out", out, "--url", failing.url)
         assert (got, err.splitlines()[-1]) == (1, "rowcast: the model could not answer these rows")
     assert [file.name for file in tmp_path.iterdir()] == ["lacks.csv"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "url", "code", "words"),
+    [
+        ("hunter2\n", "{url}", 1, "[API key] is no key"),
+        ("hunter2", "{url}/?a", 2, "an address must hold no query"),
+        ("hunter2", "http://[::1", 2, "an address must be http://HOST:PORT"),
+        ("hunter2", "http://user:hunter2@127.0.0.1:9", 2, "an address must hold no user or password"),
+        ("", "{url}", 2, "an API key must be printable ASCII, got an empty one"),
+        ("hunter2\nX: y", "{url}", 2, "an API key must be printable ASCII without spaces"),
+        ("hünter2", "{url}", 2, "an API key must be printable ASCII without spaces"),
+    ],
+)
+def test_neither_a_key_nor_a_password_is_printed(
+    variable: str, url: str, code: int, words: str, tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROWCAST_API_KEY", variable)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    with stub((401, {}, b'{"error": "hunter2 is no key"}')) as service:
+        arguments = (tmp_path / "rows.csv", "--url", url.format(url=service.url), "--out", tmp_path / "out.csv")
+        got, out, err = run(capfd, "predict", *arguments)
+        assert (got, words in err) == (code, True), err
+        assert "unter2" not in out + err
+        assert [headers["authorization"] for _, headers, _ in service.heard] == ["Bearer hunter2"] * (code == 1)
+
+
+def test_a_service_of_another_kind_is_told(tmp_path: Path, capfd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ROWCAST_API_KEY", raising=False)
+    (tmp_path / "rows.csv").write_text("x\n1\n")
+    for body, words in (
+        (b"<html>", "is this a Rowcast service?"),
+        (b'{"name":"m","version":1,"signature":{"task":"regression"}}', "the model's signature cannot be read"),
+        (b'{"name":"m\\n","version":1,"signature":{}}', "the model's signature cannot be read"),
+    ):
+        with stub((200, {}, body)) as service:
+            table, out = tmp_path / "rows.csv", tmp_path / "out.csv"
+            got, _, err = run(capfd, "predict", table, "--url", service.url, "--out", out)
+        assert (got, words in err, "Traceback" in err) == (1, True, False), err
+
+
+def test_columns_that_the_model_does_not_know_are_left_out(
+    home: Path, service: Server, tmp_path: Path, capfd: Any
+) -> None:
+    frame = pl.read_csv(home / "rows.csv").with_columns(stranger=pl.lit("x"))
+    frame.write_csv(tmp_path / "more.csv")
+    out = tmp_path / "out.csv"
+    code, _, err = run(capfd, "predict", "amount", tmp_path / "more.csv", "--out", out, "--url", service.url)
+    assert (code, len(read(out))) == (0, 400), err

@@ -170,6 +170,7 @@ def test_a_service_that_goes_away_under_load_breaks_its_promise():
             "--url must be an address such as http://127.0.0.1:3000, however: 'localhost:3000'",
         ),
         ({"url": "http://"}, "--url must be an address"),
+        ({"url": "http://user:hunter2@127.0.0.1:9"}, "an address must hold no user or password, got one before 127"),
         ({"url": "http://127.0.0.1:port"}, "--url must be an address"),
     ],
 )
