@@ -12,6 +12,7 @@ import httpcore
 from client.answers import Response
 from client.errors import Failed, Unreachable
 from client.exchange import Patience, Sent
+from client.wire import Attempt
 
 _ERROR_BYTES = 2**16
 """Of an answer other than 200: what is longer is not read."""
@@ -68,6 +69,10 @@ class Arrival:
         """Seconds to wait before its request is sent again; None when it is not to be."""
         return patience.wait_after(self._status, self._headers)
 
+    def is_repeated(self, _: Patience) -> bool:
+        """Whether its request is to be sent again at once: never."""
+        return False
+
     def settled(self, _: Patience) -> Response:
         """The answer.
 
@@ -89,14 +94,18 @@ class Arrival:
 class Trouble(NamedTuple):
     """There is no answer."""
 
-    kind: Literal["unsent", "dropped", "late", "broken"]
+    kind: Literal["unsent", "stale", "dropped", "late", "broken"]
     """``unsent``: nothing of the request has reached anybody; ``dropped``: the connection was closed before a byte of
-    an answer came; ``late``: the time was up; ``broken``: anything else."""
+    an answer came; ``stale``: and it had been used before; ``late``: the time was up; ``broken``: anything else."""
     message: str
 
     def wait(self, patience: Patience) -> float | None:
         """Seconds to wait before its request is sent again; None when it is not to be."""
         return patience.wait_unconnected() if self.kind == "unsent" else None
+
+    def is_repeated(self, patience: Patience) -> bool:
+        """Whether its request is to be sent again at once, on a new connection."""
+        return self.kind in ("stale", "dropped") and patience.may_repeat(counts=self.kind == "dropped")
 
     def settled(self, patience: Patience) -> NoReturn:
         """Raise what came of it.
@@ -107,24 +116,25 @@ class Trouble(NamedTuple):
         raise patience.out_of_time() if self.kind == "late" else Unreachable(self.message)
 
 
-def trouble_of(error: Exception, received: int, service: str, key: str, *, in_time: bool) -> Trouble:
+def trouble_of(error: Exception, attempt: Attempt, service: str, key: str) -> Trouble:
     """What an error on the way means.
 
     Args:
         error: of the connection.
-        received: bytes of the answer that had come.
+        attempt: what had become of the request.
         service: its address, as errors name it.
         key: the API key, which is taken out of the error's words.
-        in_time: whether there was time left.
     """
     reason = " ".join(str(error).split()) or type(error).__name__
     if key:
         reason = reason.replace(key, _NO_KEY.decode())
     message = f"no answer from {service}: {reason[:500]}"
-    if isinstance(error, httpcore.ConnectTimeout | httpcore.ConnectError) and in_time:
+    if isinstance(error, httpcore.ConnectTimeout | httpcore.ConnectError) and attempt.in_time:
         untrusted = isinstance(error.__context__, ssl.SSLError)  # it would be so again
         return Trouble("broken" if untrusted else "unsent", message)
     if isinstance(error, httpcore.TimeoutException | TimeoutError):
         return Trouble("late", message)
     dropped = isinstance(error, httpcore.ReadError | httpcore.WriteError | httpcore.RemoteProtocolError)
-    return Trouble("dropped" if dropped and not received else "broken", message)
+    if not dropped or attempt.received:
+        return Trouble("broken", message)
+    return Trouble("stale" if attempt.reused else "dropped", message)

@@ -102,7 +102,7 @@ class Base:
         return Arrival(response.status, response.headers, sent, url, self._key.text)
 
     def _trouble(self, error: Exception, attempt: Attempt) -> Trouble:
-        return trouble_of(error, attempt.received, self._route.shown, self._key.text, in_time=attempt.in_time)
+        return trouble_of(error, attempt, self._route.shown, self._key.text)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -85,7 +85,7 @@ class Client(Base):
         patience = Patience(self._timeout, self._retries)
         while True:
             outcome = self._attempt(self._connections(), sent, patience)
-            if isinstance(outcome, Trouble) and outcome.kind == "dropped" and patience.may_repeat():
+            if outcome.is_repeated(patience):
                 self._check_open()
                 with self._route.pool() as fresh:  # its connection cannot have gone stale
                     outcome = self._attempt(fresh, sent, patience)
@@ -171,7 +171,7 @@ class AsyncClient(Base):
         patience = Patience(self._timeout, self._retries)
         while True:
             outcome = await self._attempt(self._connections(), sent, patience)
-            if isinstance(outcome, Trouble) and outcome.kind == "dropped" and patience.may_repeat():
+            if outcome.is_repeated(patience):
                 self._check_open()
                 async with self._route.async_pool() as fresh:
                     outcome = await self._attempt(fresh, sent, patience)

@@ -133,12 +133,16 @@ class Patience:
         """Seconds to wait before trying again to connect; None when it has been tried enough."""
         return self._next("")
 
-    def may_repeat(self) -> bool:
-        """Whether a request may be sent again at once, for its connection broke without an answer; once."""
-        if self._dropped or self._retries <= 0 or self.left <= 0:
+    def may_repeat(self, *, counts: bool) -> bool:
+        """Whether a request may be sent again at once, for its connection broke without an answer; once.
+
+        Args:
+            counts: as one of the retries.
+        """
+        if self._dropped or (counts and self._retries <= 0) or self.left <= 0:
             return False
         self._dropped = True
-        self._retries -= 1
+        self._retries -= counts
         return True
 
     def _next(self, retry_after: str) -> float | None:

@@ -36,6 +36,8 @@ class Attempt:
         self._patience = patience
         self.received = 0
         """Bytes of the answer so far."""
+        self.reused = True
+        """Whether its connection had been used before, and may have been idle for too long."""
 
     @property
     def in_time(self) -> bool:
@@ -143,6 +145,7 @@ class Backend(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Try the host's addresses one after the other. A look-up of a name is the one thing that cannot be cut off."""
         attempt = ATTEMPT.get()
+        attempt.reused = False
         attempt.left(httpcore.ConnectTimeout)
         try:
             found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
@@ -163,9 +166,12 @@ class Backend(httpcore.NetworkBackend):
         timeout: float | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
+        attempt = ATTEMPT.get()
+        attempt.reused = False
+        left = attempt.left(httpcore.ConnectTimeout, CONNECT_SECONDS)
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            connection.settimeout(ATTEMPT.get().left(httpcore.ConnectTimeout, CONNECT_SECONDS))
+            connection.settimeout(left)
             connection.connect(path)
         except OSError as error:  # httpcore would leave it open
             connection.close()
@@ -224,6 +230,7 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        ATTEMPT.get().reused = False
         try:
             return AsyncStream(await self._inner.connect_tcp(host, port, timeout, local_address, socket_options))
         except UnicodeError as error:
@@ -235,4 +242,5 @@ class AsyncBackend(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        ATTEMPT.get().reused = False
         return AsyncStream(await self._inner.connect_unix_socket(path, timeout, socket_options))

@@ -202,19 +202,36 @@ def test_and_no_more_than_once(ask: Any, end: Any) -> None:
         assert len(service.heads) == 1
 
 
+@pytest.mark.parametrize("retries", [0, 5])
 @pytest.mark.parametrize("end", [lambda c: c.shutdown(socket.SHUT_RDWR), reset], ids=["closed", "reset"])
-def test_a_connection_that_was_idle_for_too_long_is_not_noticed(end: Any) -> None:
+def test_a_connection_that_was_idle_for_too_long_is_not_noticed(end: Any, retries: int) -> None:
     def one_each(state: RawStub, connection: socket.socket, head: bytes) -> None:
         if b"first" in head or state.connections > 1:
             connection.sendall(answer(GOOD_BODY))
         else:
             end(connection)  # when the second request has come: as a service that had just given the connection up
 
-    with raw_stub(one_each) as service, Client(service.url, "first") as client:
+    with raw_stub(one_each) as service, Client(service.url, "first", retries=retries) as client:
         assert client.predict(ROW) == PREDICTED
         client._speaker = Client(service.url, "second")._speaker
         assert client.predict(ROW) == PREDICTED
         assert service.connections == 2
+
+
+def test_an_awaited_connection_that_was_idle_for_too_long_is_not_noticed_either() -> None:
+    def one_each(state: RawStub, connection: socket.socket, _: bytes) -> None:
+        if len(state.heads) == 2:
+            connection.shutdown(socket.SHUT_RDWR)
+        else:
+            connection.sendall(answer(GOOD_BODY))
+
+    async def main(url: str) -> list[Any]:
+        async with AsyncClient(url, retries=0) as client:
+            return [await client.predict(ROW) for _ in range(3)]
+
+    with raw_stub(one_each) as service:
+        assert asyncio.run(main(service.url)) == [PREDICTED] * 3
+        assert (len(service.heads), service.connections) == (4, 3)
 
 
 @both
