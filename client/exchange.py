@@ -92,7 +92,8 @@ class Speaker:
     def _pieces(self, table: Given, in_arrow: bool) -> Iterator[Sent]:
         rows = len(table)
         body = table.stream() if in_arrow else orjson.dumps({"rows": table.rows()})
-        if len(body) > MOST_BYTES and rows > 1:
+        too_light = in_arrow and rows > max(len(body), MOST_JSON_ROWS)  # such as nulls, which take no bytes
+        if (len(body) > MOST_BYTES or too_light) and rows > 1:
             yield from self._pieces(table.piece(0, rows // 2), in_arrow)
             yield from self._pieces(table.piece(rows // 2, rows), in_arrow)
         else:

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arrow import Texts as ArrowTexts
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, parse_timestamp
 from service.faults import EXPECTED, brief
@@ -194,6 +195,8 @@ class Moments(BlockReader):
 
 def _texts(i: int, tensor: Tensor, complaints: Complaints) -> list[Any]:
     """The texts of a tensor, as str or None."""
+    if isinstance(tensor.values, ArrowTexts) and tensor.missing is None:
+        return tensor.values
     values: list[Any] = tensor.values if isinstance(tensor.values, list) else tensor.values.reshape(-1).tolist()
     if tensor.missing is not None:
         values = [None if gone else value for value, gone in zip(values, tensor.missing.tolist(), strict=True)]

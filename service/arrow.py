@@ -7,29 +7,30 @@ without one (then it is UTC), and any column may be dictionary-encoded, or hold 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from models.arrow import END, Array, Batch, Family, Field, Malformed, Schema, Stream, Values, head_of, schema_of
+from models.arrow import END, Array, Batch, Family, Field, Malformed, Schema, Stream, Texts, Values, head_of, schema_of
 from models.arrow import Places as ArrayPlaces
 from models.arrow import writer as arrow_writer
+from models.arrow.arrays import REPEATED
 from models.errors import Fault, RequestError
 from models.session import Predictions
 from models.signature import Column, Kind, Signature
 from models.values import FIRST_MOMENT, LAST_MOMENT
+from service.arrow_bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
 from service.arrow_columns import UsualBatches
 from service.columns import ColumnReader, Columns
 from service.faults import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
 from service.tensors import Places, Tensor
 
-_MAX_BATCHES = 4096
-"""Record batches of a request: to look at one takes as long as to read dozens of rows."""
-_READ_ROWS = 1024
-"""Rows that are read at once. The event loop does nothing else for that long, about a millisecond."""
+_MAX_MESSAGES = 4096
+"""Record batches and dictionaries of a request: to look at one takes as long as to read dozens of rows."""
 _ROW_BYTES = 16
-"""Bytes of a body for each row that it may hold: a column of nulls has any number of rows in none."""
+"""Bytes of the longest body for each row that a stream may hold."""
 _ANSWER_FACTOR = 4
 """How many times as large as a body the answer may be."""
 _MAX_HEADS = 64
@@ -74,10 +75,15 @@ class ArrowReader:
         self._signature = signature
         self._columns = {column.name: column for column in signature.columns}
         self._known: dict[bytes, _Known] = {}
-        self._reader = ColumnReader(signature, _READ_ROWS)
+        self._reader = ColumnReader(signature, PART_ROWS)
+        self._max_name = max([MAX_NAME_BYTES, *(len(name.encode()) for name in self._columns)])
         answer_bytes = 4 * len(signature.classes) or 8 * len(signature.outputs)
-        self.max_rows = max(max_rows, max_body // max(_ROW_BYTES, answer_bytes // _ANSWER_FACTOR))
-        """Rows that a stream may hold."""
+        self._max_rows = max_rows
+        self._most_rows = max(max_rows, max_body // max(_ROW_BYTES, answer_bytes // _ANSWER_FACTOR))
+
+    def max_rows(self, size: int) -> int:
+        """Rows that a stream of so many bytes may hold: a column of nulls has any number of rows in none."""
+        return min(self._most_rows, max(self._max_rows, size))
 
     def open(self, body: bytes) -> OpenStream:
         """The stream of a request, looked at but for its values.
@@ -87,41 +93,46 @@ class ArrowReader:
         """
         try:
             head = head_of(body)
-            known = self._known.get(head) if len(head) <= _MAX_HEAD_BYTES else None
+            known = self._known.get(bytes(head)) if len(head) <= _MAX_HEAD_BYTES else None
             if known is None:
-                schema = schema_of(head, len(self._columns) + RequestError.MAX_FAULTS + 1)
+                schema = schema_of(head, len(self._columns) + RequestError.MAX_FAULTS + 1, self._max_name)
                 refuse(self._misfits(schema))
                 known = self._learned(head, schema)
-            return OpenStream(Stream(body, known.schema), known, self._reader, self.max_rows)
+            bounds = Bounds.of(len(body), known.row)
+            stream = Stream(body, known.schema, bounds.kept_bytes)
+            return OpenStream(stream, known, self._reader, bounds, (self.max_rows(len(body)), self._most_rows))
         except Malformed as error:
             raise _malformed(error) from None
 
-    def _learned(self, head: bytes, schema: Schema) -> _Known:
+    def _learned(self, head: memoryview, schema: Schema) -> _Known:
         """What a head that fits the model says: whoever sends many streams begins each with the same."""
         try:
             usual = UsualBatches(self._signature, schema)
         except LookupError:
             usual = None
         names = [field.name for field in schema.fields]
-        known = _Known(schema, names, [self._columns[name].kind for name in names], usual)
+        row = RowCost.of(schema.fields, self._signature.columns)
+        in_text = [field.type is not None and field.type.family == "text" for field in schema.fields]
+        known = _Known(schema, names, [self._columns[name].kind for name in names], usual, row, in_text)
         if len(head) <= _MAX_HEAD_BYTES:
             if len(self._known) >= _MAX_HEADS:
                 self._known.clear()
-            self._known[head] = known
+            self._known[bytes(head)] = known
         return known
 
     def _misfits(self, schema: Schema) -> Iterator[Fault]:
         """The columns that are unknown, come twice, are of a type that cannot be read into the model's, or left out."""
-        names = [field.name for field in schema.fields]
-        places = ArrowPlaces(names)
+        names: set[str] = set()
+        places = ArrowPlaces([field.name for field in schema.fields])
         for i, field in enumerate(schema.fields):
             column = self._columns.get(field.name)
             if column is None:
                 yield Fault(places.tensor(i), f"{brief(field.name)} {unknown_column(self._columns)}")
-            elif names.index(field.name) < i:
+            elif field.name in names:
                 yield Fault(places.tensor(i), "appears more than once")
             elif field.type is None or field.type.family not in _taken(column):
                 yield Fault(places.tensor(i), f"must be {_WANTED[column.kind]}, however: {field.came}")
+            names.add(field.name)
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
                 yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")
@@ -136,6 +147,17 @@ class _Known(NamedTuple):
     """Of the model's columns, in the order of the stream's."""
     usual: UsualBatches | None
     """None where its types are not as usual."""
+    row: RowCost
+    in_text: list[bool]
+    """Of each column."""
+
+
+class Part(NamedTuple):
+    """Some rows of a stream that have been read."""
+
+    columns: Columns
+    text_bytes: int
+    """What their texts took in the stream, each counted as often as a row has it."""
 
 
 class LookedAt:
@@ -152,11 +174,12 @@ class LookedAt:
         self._laid = None if reader is None else reader.lay(batch)
         self._columns = batch.columns() if self._laid is None else None
 
-    def usual(self, rows: slice) -> Columns | None:
-        """Some rows, if they are as usual."""
+    def usual(self, rows: slice, max_text: int) -> Part | None:
+        """Some rows, if they are as usual and have no more bytes of text than this."""
         if self._reader is None or self._laid is None:
             return None
-        return self._reader.read(self._laid, rows.start, rows.stop)
+        read = self._reader.read(self._laid, rows.start, rows.stop, max_text)
+        return None if read is None else Part(*read)
 
     def columns(self) -> list[Array | ArrayPlaces]:
         """The columns one by one, of any type."""
@@ -168,45 +191,76 @@ class LookedAt:
 class OpenStream:
     """A stream of columns that fit the model's; what their values are is still to be read."""
 
-    def __init__(self, stream: Stream, known: _Known, reader: ColumnReader, max_rows: int) -> None:
-        self._batches = stream.batches()
+    def __init__(
+        self, stream: Stream, known: _Known, reader: ColumnReader, bounds: Bounds, max_rows: tuple[int, int]
+    ) -> None:
+        self.bounds = bounds
+        self.n_fields = len(known.names)
+        self._stream = stream
         self._known = known
         self._reader = reader
-        self._max_rows = max_rows
+        self._max_rows, self._most_rows = max_rows
         self.rows = 0
         """Rows of the batches that have been looked at."""
 
-    def batches(self) -> Iterator[LookedAt]:
-        """The record batches, each looked at when it is asked for.
+    def batches(self) -> Iterator[LookedAt | None]:
+        """The record batches from the first on, each looked at when it is asked for; None for another message.
 
         Raises:
             RequestError: 400 where one is malformed, 413 where they come to too much.
         """
+        self.rows = 0
         try:
-            for n, batch in enumerate(self._batches):
-                self.rows += batch.rows
-                if self.rows > self._max_rows:
+            for n, batch in enumerate(self._stream.messages()):
+                if n >= _MAX_MESSAGES:
                     raise RequestError(
-                        f"a stream holds at most {self._max_rows:,} rows; "
-                        "send them in several requests, or raise ROWCAST_MAX_BODY",
+                        f"a stream holds at most {_MAX_MESSAGES:,} record batches and dictionaries; put more rows "
+                        "into each",
                         status=413,
                     )
-                if n >= _MAX_BATCHES:
-                    raise RequestError(
-                        f"a stream holds at most {_MAX_BATCHES:,} record batches; put more rows into each", status=413
-                    )
+                if batch is None:
+                    yield None
+                    continue
+                self.rows += batch.rows
+                if self.rows > self._max_rows:
+                    raise self._too_many_rows()
                 yield LookedAt(batch, self._known.usual)
         except Malformed as error:
             raise _malformed(error) from None
 
-    def parts(self, batches: Sequence[LookedAt]) -> Iterator[Columns | RequestError]:
-        """The rows, in parts of at most :data:`_READ_ROWS`; or what is wrong with such a part."""
-        first = 0
+    def _too_many_rows(self) -> RequestError:
+        if self.rows > self._most_rows:
+            words, setting = f"a stream holds at most {self._most_rows:,} rows", "ROWCAST_MAX_BODY"
+        else:
+            words = f"a stream of {self.bounds.size:,} bytes holds at most {self._max_rows:,} rows"
+            setting = "ROWCAST_MAX_ROWS"
+        return RequestError(f"{words}; send them in several requests, or raise {setting}", status=413)
+
+    def parts(self, batches: Iterable[LookedAt | None]) -> Iterator[Part | RequestError | None]:
+        """The rows in parts, or what is wrong with such a part; None after what has no rows.
+
+        Args:
+            batches: all that there are, and there are as many rows as :attr:`rows` says.
+        """
+        first = text_bytes = 0
         for batch in batches:
-            for start in range(0, batch.rows, _READ_ROWS):
-                rows = slice(start, min(start + _READ_ROWS, batch.rows))
+            if batch is None or not batch.rows:
+                yield None
+                continue
+            for start in range(0, batch.rows, self.bounds.part_rows):
+                rows = slice(start, min(start + self.bounds.part_rows, batch.rows))
+                part = batch.usual(rows, self.bounds.part_text)
+                if part is not None:
+                    yield part
+                    continue
                 try:
-                    yield self._read(batch, rows, first + start)
+                    by_column = self._text_sizes(batch, rows)
+                    sizes = sum(by_column.values(), np.zeros(rows.stop - rows.start, np.int64))
+                    text_bytes += int(sizes.sum())
+                    self._check_texts(by_column, sizes, text_bytes, first + start)
+                    for some in self._cut(sizes):
+                        read = slice(start + some.start, start + some.stop)
+                        yield Part(self._read(batch, read, first + read.start), int(sizes[some].sum()))
                 except RequestError as error:
                     yield error
                 except Malformed as error:
@@ -215,10 +269,53 @@ class OpenStream:
         if first == 0:
             yield refused(Fault("columns", "must hold at least one row, however: none"))
 
+    def _text_sizes(self, batch: LookedAt, rows: slice) -> dict[int, NDArray[np.int64]]:
+        """Bytes of the text of each row, of each column of texts."""
+        sizes = {}
+        for i, array in enumerate(batch.columns()):
+            if self._known.in_text[i]:
+                try:
+                    sizes[i] = array.sizes(rows)
+                except Malformed as error:
+                    raise refused(Fault(ArrowPlaces(self._known.names).tensor(i), str(error))) from None
+        return sizes
+
+    def _check_texts(
+        self, by_column: dict[int, NDArray[np.int64]], sizes: NDArray[np.int64], so_far: int, first: int
+    ) -> None:
+        """Refuse texts that are too long, or repeated too often."""
+        places = ArrowPlaces(self._known.names, first)
+        row = int(sizes.argmax())
+        if (longest := int(sizes[row])) > MAX_ROW_TEXT:
+            widest = max(by_column, key=lambda i: int(by_column[i][row]))
+            raise refused(
+                Fault(
+                    places.element(widest, row),
+                    f"the texts of a row may have at most {MAX_ROW_TEXT:,} bytes together, got {longest:,}",
+                )
+            )
+        most = self.bounds.text_bytes(self.rows)
+        if so_far > most:
+            widest = max(by_column, key=lambda i: int(by_column[i].sum()))
+            raise refused(
+                Fault(
+                    places.tensor(widest),
+                    f"{REPEATED}, or shorter texts; all of this stream may come to {most:,} bytes",
+                )
+            )
+
+    def _cut(self, sizes: NDArray[np.int64]) -> Iterator[slice]:
+        """Rows whose texts can be read at once: one at least."""
+        ends = np.cumsum(sizes)
+        start = 0
+        while start < len(sizes):
+            before = int(ends[start - 1]) if start else 0
+            stop = int(np.searchsorted(ends, before + self.bounds.part_text, "right"))
+            stop = max(start + 1, stop)
+            yield slice(start, stop)
+            start = stop
+
     def _read(self, batch: LookedAt, rows: slice, first: int) -> Columns:
-        columns = batch.usual(rows)
-        if columns is not None:
-            return columns
         places = ArrowPlaces(self._known.names, first)
         tensors, faults = [], []
         fields = self._known.schema.fields
@@ -293,7 +390,7 @@ def _micros(values: Values, field: Field) -> tuple[Values, list[int]]:
 def _nulls(rows: int, kind: Kind) -> Values:
     """Nulls, in a form that a column of this kind takes."""
     if kind == "category":
-        return Values([None] * rows)
+        return Values(Texts([None] * rows))
     return Values(np.zeros(rows, np.int64), np.ones(rows, bool))
 
 

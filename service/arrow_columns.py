@@ -66,7 +66,7 @@ class UsualBatches:
         self._needed = [part for type_ in types for part in _needed(type_)]
         self._needed_by: dict[int, list[int]] = {}
         self._bitmaps = firsts[:-1]
-        self._blocks = [
+        self._blocks: list[_Block | _Texts] = [
             _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
             for block in Layout(signature).blocks
         ]
@@ -74,12 +74,16 @@ class UsualBatches:
     def lay(self, batch: Batch) -> Laid | None:
         """A batch of the schema; None unless it lies as usual."""
         rows, body = batch.rows, batch.record.body
+        end = 0
         if len(batch.record.nodes) != len(self._bitmaps) or len(batch.record.buffers) != len(self._needed):
             return None
         nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
         for (start, size), needed in zip(buffers, self._bytes(rows), strict=True):
-            if start < 0 or start % _ALIGNMENT or size < needed or start > len(body) - size:
+            if start < end or start % _ALIGNMENT or size < needed:  # one behind the other: none shares a byte
                 return None
+            end = start + size
+        if end > len(body):
+            return None
         with_nulls = []
         for field, ((length, nulls), bitmap) in enumerate(zip(nodes, self._bitmaps, strict=True)):
             if length != rows:
@@ -100,21 +104,25 @@ class UsualBatches:
             self._needed_by[rows] = known
         return known
 
-    def read(self, laid: Laid, start: int, stop: int) -> Columns | None:
-        """Some rows of a batch; None where anything about them is not as usual.
+    def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[Columns, int] | None:
+        """Some rows of a batch, and the bytes of their texts; None where anything about them is not as usual.
 
         Args:
             laid: the batch.
-            start: the first row, a multiple of 8.
+            start: the first row.
             stop: the row behind the last.
+            max_text: bytes that their texts may have.
         """
-        blocks = []
+        blocks, text_bytes = [], 0
         for read in self._blocks:
-            block = read(laid, start, stop)
+            if isinstance(read, _Texts):
+                block, text_bytes = read.read(laid, start, stop, max_text)
+            else:
+                block = read(laid, start, stop)
             if block is None:
                 return None
             blocks.append(block[:, :, None])
-        return Columns(blocks)
+        return Columns(blocks), text_bytes
 
 
 class _Place(NamedTuple):
@@ -180,7 +188,8 @@ class _Texts:
         self._places = places
         self._offset = np.dtype(places[0].type.dtype)
 
-    def __call__(self, laid: Laid, start: int, stop: int) -> NDArray[Any] | None:
+    def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[NDArray[Any] | None, int]:
+        """The block, ``[columns, rows]``, and the bytes of its texts."""
         rows = stop - start
         offsets = np.empty((len(self._places), rows + 1), self._offset)
         for line, place in zip(offsets, self._places, strict=True):
@@ -188,22 +197,26 @@ class _Texts:
             line[:] = np.frombuffer(laid.body, self._offset, rows + 1, first)
         ends = np.array([laid.buffers[place.buffer + 2][1] for place in self._places])
         if np.count_nonzero(offsets[:, 0] < 0) or np.count_nonzero(offsets[:, -1] > ends):
-            return None
+            return None, 0
         if np.count_nonzero(offsets[:, 1:] < offsets[:, :-1]):
-            return None
+            return None, 0
         firsts = offsets[:, 0].tolist()
+        cuts = (offsets - offsets[:, :1]).tolist()
+        text_bytes = sum([line[-1] for line in cuts])
+        if text_bytes > max_text:
+            return None, 0
         try:
             lines = [
                 _cut(laid.body, laid.buffers[place.buffer + 2][0] + first, line)
-                for place, first, line in zip(self._places, firsts, (offsets - offsets[:, :1]).tolist(), strict=True)
+                for place, first, line in zip(self._places, firsts, cuts, strict=True)
             ]
         except UnicodeDecodeError:
-            return None
+            return None, 0
         block = np.array(lines, object)
         missing = _missing(laid, self._places, start, stop)
         if missing is not None:
             block[missing] = MISSING_STRING
-        return block
+        return block, text_bytes
 
 
 def _cut(body: memoryview, start: int, offsets: list[int]) -> list[str]:
@@ -232,8 +245,10 @@ def _bits(laid: Laid, buffers: list[int], start: int, stop: int) -> NDArray[np.b
     first, last = start // 8, (stop + 7) // 8
     starts = [laid.buffers[i][0] for i in buffers]
     data = b"".join([laid.body[at + first : at + last] for at in starts])
-    bits = np.frombuffer(data, np.uint8).reshape(len(buffers), -1)
-    return np.unpackbits(bits, axis=1, count=stop - start, bitorder="little").view(bool)
+    packed = np.frombuffer(data, np.uint8).reshape(len(buffers), -1)
+    skipped = start - 8 * first
+    bits = np.unpackbits(packed, axis=1, count=stop - 8 * first, bitorder="little").view(bool)
+    return bits[:, skipped:] if skipped else bits
 
 
 def _missing(laid: Laid, places: list[_Place], start: int, stop: int) -> NDArray[np.bool_] | None:
@@ -267,7 +282,7 @@ def _needed(type_: Type) -> list[tuple[int, int, int]]:
     return [bitmap, (size, 0, size), (0, 0, 0)] if type_.family == "text" else [bitmap, (size, 0, 0)]
 
 
-def _block_of(columns: list[Column], places: list[_Place]) -> _Block:
+def _block_of(columns: list[Column], places: list[_Place]) -> _Block | _Texts:
     if columns[0].kind == "category":
         return _Texts(places)
     return _Moments(places) if columns[0].kind == "timestamp" else _Numbers(columns, places)

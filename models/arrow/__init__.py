@@ -12,8 +12,9 @@ streams, and types that no column of a model takes, such as lists.
 Source: https://arrow.apache.org/docs/format/Columnar.html, format version 1.5
 """
 
-from models.arrow.arrays import Array, Places, Values
+from models.arrow.arrays import Array, Texts, Values
 from models.arrow.batch import Batch
+from models.arrow.dictionaries import Places
 from models.arrow.flatbuffer import Malformed
 from models.arrow.stream import END, Stream, head_of, schema_of
 from models.arrow.types import Family, Field, Schema, Type
@@ -31,6 +32,7 @@ __all__ = [
     "Places",
     "Schema",
     "Stream",
+    "Texts",
     "Type",
     "Values",
     "head_of",

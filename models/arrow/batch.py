@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow.arrays import Array, Dictionary, Places
+from models.arrow.arrays import Array
+from models.arrow.dictionaries import Dictionary, Places
 from models.arrow.flatbuffer import Malformed, Table
 from models.arrow.types import Field, Type
 
 _AT_ONCE = 256
-"""Elements of a vector that become Python's numbers together."""
+"""Elements of a vector that become Python's numbers together: it may be far longer than a batch needs."""
+_MOST_VIEW_BUFFERS = 2**16
+_MOST_SORTED = 2**16
+"""Buffers that are sorted to see whether they lie apart: it takes 5 ms."""
+_OUTSIDE = "a buffer does not lie within its message"
 
 
 class RecordBatch:
@@ -46,10 +50,12 @@ class RecordBatch:
         """The arrays, whose types these are.
 
         Raises:
-            Malformed: one does not lie within the body, or is not whole.
+            Malformed: one does not lie within the body, is not whole, or shares bytes of the body with another.
         """
         reader = _Reader(self.rows, self.body, self.nodes[: len(types)], self.buffers, self._view_buffers)
-        return [reader.array(type_) for type_ in types]
+        arrays = [reader.array(type_) for type_ in types]
+        reader.check_apart()
+        return arrays
 
 
 class Batch:
@@ -58,7 +64,7 @@ class Batch:
     Args:
         record: the batch.
         fields: of the stream's schema.
-        dictionaries: those that came before it.
+        dictionaries: those that came before it; the mapping does not change.
     """
 
     __slots__ = ("_dictionaries", "_fields", "record")
@@ -66,7 +72,7 @@ class Batch:
     def __init__(self, record: RecordBatch, fields: list[Field], dictionaries: dict[int, Dictionary]) -> None:
         self.record = record
         self._fields = fields
-        self._dictionaries = dict(dictionaries)
+        self._dictionaries = dictionaries
 
     @property
     def rows(self) -> int:
@@ -97,12 +103,6 @@ def _held(field: Field) -> Type:
     return field.type if field.dictionary is None else Type("integer", "fixed", field.place)
 
 
-def _one_by_one(told: NDArray[np.int64]) -> Iterator[Any]:
-    """What a vector tells, as far as it is asked for: it may be far longer than a batch needs."""
-    for start in range(0, len(told), _AT_ONCE):
-        yield from told[start : start + _AT_ONCE].tolist()
-
-
 class _Reader:
     """Hands out the buffers of a record batch, array by array."""
 
@@ -117,8 +117,13 @@ class _Reader:
         self._rows = rows
         self._body = body
         self._nodes = iter(nodes.tolist())
-        self._buffers = _one_by_one(buffers)
-        self._view_buffers = _one_by_one(view_buffers)
+        self._buffers = buffers
+        self._next = 0  # of the buffers
+        self._listed: list[list[int]] = []  # some of them from here on
+        self._listed_from = 0
+        self._view_buffers = iter(view_buffers[: len(nodes)].tolist())
+        self._end = 0  # of the last one
+        self._in_order = True
 
     def array(self, type: Type) -> Array:  # noqa: A002
         """The next array, of this type."""
@@ -126,45 +131,79 @@ class _Reader:
         if length != self._rows:
             raise Malformed("a column has another length than its record batch")
         if type.layout == "none":
-            return Array(type, length, None, [])
+            return Array(type, length, None, [], self._body)
         bitmap: memoryview | None = self._buffer(0)
         if nulls == 0:
             bitmap = None
         elif bitmap is not None and len(bitmap) < (length + 7) // 8:
             raise Malformed("a column has nulls, and too small a bitmap to say where")
         if type.layout == "bits":
-            return Array(type, length, bitmap, [self._buffer((length + 7) // 8)])
+            return Array(type, length, bitmap, [self._buffer((length + 7) // 8)], self._body)
         if type.layout == "fixed":
-            return Array(type, length, bitmap, [self._buffer(length * np.dtype(type.dtype).itemsize)])
+            return Array(type, length, bitmap, [self._buffer(length * np.dtype(type.dtype).itemsize)], self._body)
         if type.layout == "views":
-            views, n_buffers = self._buffer(16 * length), next(self._view_buffers, -1)
-            if n_buffers < 0:
-                raise Malformed("a column of views does not say how many buffers it has")
-            data = [buffer for _, buffer in zip(range(n_buffers), self._rest(), strict=False)]
-            if len(data) < n_buffers:
-                raise Malformed("a column of views has fewer buffers than it says")
-            return Array(type, length, bitmap, [views, *data])
-        offsets, data = self._buffer(0), [self._buffer(0)]
+            return Array(type, length, bitmap, [self._buffer(16 * length)], self._body, self._blocks())
+        offsets, data = self._buffer(0), self._buffer(0)
         if length == 0 and not len(offsets):
             offsets = memoryview(bytes(8))  # writers may leave out the one offset of no rows
         if len(offsets) < (length + 1) * np.dtype(type.dtype).itemsize:
             raise Malformed("a text column has fewer offsets than rows")
-        return Array(type, length, bitmap, [offsets, *data])
+        return Array(type, length, bitmap, [offsets, data], self._body)
 
-    def _rest(self) -> Iterator[memoryview]:
-        for offset, length in self._buffers:
-            yield self._lying(offset, length)
+    def check_apart(self) -> None:
+        """Make sure that no byte of the body is in two of the buffers: what they hold together is no more than it is.
+
+        Writers put them one behind the other, so mostly there is nothing to do.
+
+        Raises:
+            Malformed: one is.
+        """
+        if self._in_order:
+            return
+        pairs = self._buffers[: self._next]
+        pairs = pairs[pairs[:, 1] > 0]
+        if len(pairs) > _MOST_SORTED:
+            raise Malformed("the buffers of a record batch must lie in its body in their order")
+        starts, sizes = pairs[np.argsort(pairs[:, 0])].T
+        if (starts[1:] - starts[:-1] < sizes[:-1]).any():
+            raise Malformed("the buffers of a record batch must not share bytes of its body")
+
+    def _blocks(self) -> NDArray[np.int64]:
+        """Where the buffers are that views point into."""
+        n_buffers = next(self._view_buffers, -1)
+        if n_buffers < 0:
+            raise Malformed("a column of views does not say how many buffers it has")
+        if n_buffers > _MOST_VIEW_BUFFERS:
+            raise Malformed(f"a column of views has at most {_MOST_VIEW_BUFFERS:,} buffers")
+        blocks = self._buffers[self._next : self._next + n_buffers]
+        if len(blocks) < n_buffers:
+            raise Malformed("a column of views has fewer buffers than it says")
+        self._next += n_buffers
+        if not n_buffers:
+            return blocks
+        starts, sizes = blocks.T
+        if blocks.min() < 0 or blocks.max() > len(self._body) or (starts > len(self._body) - sizes).any():
+            raise Malformed(_OUTSIDE)
+        if starts[0] < self._end or (starts[1:] < starts[:-1] + sizes[:-1]).any():
+            self._in_order = False
+        self._end = max(self._end, int((starts + sizes).max()))
+        return blocks
 
     def _buffer(self, at_least: int) -> memoryview:
-        pair = next(self._buffers, None)
-        if pair is None:
-            raise Malformed("a record batch has fewer buffers than its columns need")
-        buffer = self._lying(*pair)
-        if len(buffer) < at_least:
+        i = self._next - self._listed_from
+        if not 0 <= i < len(self._listed):
+            self._listed_from, i = self._next, 0
+            self._listed = self._buffers[self._next : self._next + _AT_ONCE].tolist()
+            if not self._listed:
+                raise Malformed("a record batch has fewer buffers than its columns need")
+        self._next += 1
+        start, size = self._listed[i]
+        if start < 0 or size < 0 or start + size > len(self._body):
+            raise Malformed(_OUTSIDE)
+        if size < at_least:
             raise Malformed("a buffer is smaller than the rows of its column need")
-        return buffer
-
-    def _lying(self, offset: int, length: int) -> memoryview:
-        if offset < 0 or length < 0 or offset + length > len(self._body):
-            raise Malformed("a buffer does not lie within its message")
-        return self._body[offset : offset + length]
+        if size:
+            if start < self._end:
+                self._in_order = False
+            self._end = max(self._end, start + size)
+        return self._body[start : start + size]

@@ -9,7 +9,7 @@ Source: https://flatbuffers.dev/internals/
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -63,12 +63,20 @@ class Table:
         at = self._at(slot)
         return None if at is None else Table(self._data, at + _number(self._data, at, "I"))
 
-    def text(self, slot: int) -> str:
-        """A text of the table; empty when it is not there."""
+    def text(self, slot: int, max_bytes: int) -> str:
+        """A text of the table; empty when it is not there.
+
+        Args:
+            slot: of the field.
+            max_bytes: that it may have. Any number of tables may refer to one text, so its length is looked at before
+                the text is.
+        """
         at = self._at(slot)
         if at is None:
             return ""
         start, length = self._vector(at, 1)
+        if length > max_bytes:
+            raise Malformed(f"a name may have at most {max_bytes:,} bytes, got {length:,}")
         try:
             return bytes(self._data[start : start + length]).decode()
         except UnicodeDecodeError:
@@ -79,14 +87,14 @@ class Table:
         at = self._at(slot)
         return 0 if at is None else self._vector(at, 4)[1]
 
-    def tables(self, slot: int, at_most: int) -> list[Table]:
+    def tables(self, slot: int, at_most: int) -> Iterator[Table]:
         """The first tables of a vector of tables: many of its elements may be one and the same."""
         at = self._at(slot)
         if at is None:
-            return []
+            return
         start, length = self._vector(at, 4)
-        places = range(start, start + 4 * min(length, at_most), 4)
-        return [Table(self._data, place + _number(self._data, place, "I")) for place in places]
+        for place in range(start, start + 4 * min(length, at_most), 4):
+            yield Table(self._data, place + _number(self._data, place, "I"))
 
     def pairs(self, slot: int) -> NDArray[np.int64]:
         """A vector of structs of two 64-bit numbers, ``[structs, 2]``."""

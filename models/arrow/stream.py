@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.arrow.arrays import Dictionary
 from models.arrow.batch import Batch, RecordBatch
+from models.arrow.dictionaries import Dictionary, Kept
 from models.arrow.flatbuffer import Malformed, Table
 from models.arrow.types import Schema, Type, read_schema
 
@@ -14,14 +14,14 @@ CONTINUES = b"\xff\xff\xff\xff"
 END = CONTINUES + bytes(4)
 """What a stream ends with."""
 MAX_DICTIONARY = 2**20
-"""Values of a dictionary: it is held as texts as soon as one of them is used."""
+"""Values of a dictionary."""
 
 SCHEMA, DICTIONARY_BATCH, RECORD_BATCH = 1, 2, 3
 _VERSIONS = {3, 4}
 _FILE_MAGIC = b"ARROW1"
 
 
-def head_of(body: bytes) -> bytes:
+def head_of(body: bytes) -> memoryview:
     """The message that a stream begins with, which holds its schema; what it says is not looked at.
 
     Whoever sends many streams begins each with the same bytes, so what they say may be kept by them.
@@ -31,15 +31,16 @@ def head_of(body: bytes) -> bytes:
     """
     if body.startswith(_FILE_MAGIC):
         raise Malformed("this is Arrow's file format: write the stream format")
-    return body[: _metadata(body, 0)[1]]
+    return memoryview(body)[: _metadata(body, 0)[1]]
 
 
-def schema_of(head: bytes, max_fields: int = 10_000) -> Schema:
+def schema_of(head: bytes | memoryview, max_fields: int = 10_000, max_name: int = 2**16) -> Schema:
     """What the head of a stream says.
 
     Args:
         head: the message.
         max_fields: columns to be read; where there are more, only as many are looked at.
+        max_name: bytes that the name of a column may have.
 
     Raises:
         Malformed: it is no schema.
@@ -52,7 +53,7 @@ def schema_of(head: bytes, max_fields: int = 10_000) -> Schema:
         raise Malformed("a stream begins with a schema")
     if body_bytes:
         raise Malformed("a schema has no body, however: one that says it has")
-    return read_schema(header, max_fields)
+    return read_schema(header, max_fields, max_name, end - start)
 
 
 class Stream:
@@ -61,18 +62,30 @@ class Stream:
     Args:
         body: all of it.
         schema: what its head says, where that is known.
+        kept_bytes: of texts that its dictionaries keep decoded; unless told otherwise, as many as the stream has.
 
     Raises:
         Malformed: it does not begin with a schema.
     """
 
-    def __init__(self, body: bytes, schema: Schema | None = None) -> None:
+    def __init__(self, body: bytes, schema: Schema | None = None, kept_bytes: int | None = None) -> None:
         self.schema = schema_of(head_of(body)) if schema is None else schema
         self._body = memoryview(body)
         self._after_schema = _metadata(body, 0)[1]
+        self._kept_bytes = len(body) if kept_bytes is None else kept_bytes
 
     def batches(self) -> Iterator[Batch]:
-        """The record batches, read as they are asked for.
+        """The record batches from the first on, read as they are asked for.
+
+        Raises:
+            Malformed: one cannot be read, or the stream does not end as it should.
+        """
+        return (batch for batch in self.messages() if batch is not None)
+
+    def messages(self) -> Iterator[Batch | None]:
+        """The messages behind the schema from the first on, read as they are asked for; None for a dictionary.
+
+        To read one takes tens of microseconds whatever it holds, so who reads many counts them all.
 
         Raises:
             Malformed: one cannot be read, or the stream does not end as it should.
@@ -85,6 +98,7 @@ class Stream:
             if field.dictionary is not None and types.setdefault(field.dictionary, field.type) != field.type:
                 raise Malformed("columns of different types share a dictionary")
         dictionaries: dict[int, Dictionary] = {}
+        kept = Kept(self._kept_bytes)
         place = self._after_schema
         while True:
             kind, header, body, place = _message(self._body, place)
@@ -101,7 +115,10 @@ class Stream:
                     (values,) = RecordBatch(data, body).arrays([value_type])
                     if len(values) > MAX_DICTIONARY:
                         raise Malformed(f"a dictionary holds at most {MAX_DICTIONARY:,} values")
-                    dictionaries[number] = Dictionary(values)
+                    if (replaced := dictionaries.get(number)) is not None:
+                        replaced.forget()
+                    dictionaries = {**dictionaries, number: Dictionary(values, kept)}
+                yield None
             elif kind == RECORD_BATCH:
                 yield Batch(RecordBatch(header, body), fields, dictionaries)
             else:

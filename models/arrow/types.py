@@ -8,6 +8,9 @@ from typing import Literal, NamedTuple, TypeAlias
 from models.arrow.flatbuffer import Malformed, Table
 
 _MAX_SCALE = 128
+_FIELD_BYTES = 24
+"""What a field takes of its message at least beside its name: its place among the fields, a table of three fields, and
+the length of the name. Tables of layouts and types may well be shared."""
 
 Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "moment"]
 
@@ -48,14 +51,32 @@ class Schema:
     """How many there are."""
 
 
-def read_schema(header: Table, max_fields: int) -> Schema:
+def read_schema(header: Table, max_fields: int, max_name: int, size: int) -> Schema:
+    """The schema that a message's header says.
+
+    Args:
+        header: of the message.
+        max_fields: that are read; where there are more, the rest is only counted.
+        max_name: bytes that the name of a field may have.
+        size: bytes of the message. Fields that share their bytes with others would take more than it has.
+
+    Raises:
+        Malformed: it says none, or one that is not read.
+    """
     if header.number(0, "h") != 0:
         raise Malformed("numbers must be little-endian")
-    return Schema([_read_field(field) for field in header.tables(1, max_fields)], header.length(1))
+    fields: list[Field] = []
+    for table in header.tables(1, max_fields):
+        field = _read_field(table, max_name)
+        size -= _FIELD_BYTES + len(field.name)
+        if size < 0:
+            raise Malformed("the columns of a schema must not share their bytes")
+        fields.append(field)
+    return Schema(fields, header.length(1))
 
 
-def _read_field(field: Table) -> Field:
-    name, number, details = field.text(0), field.number(2, "B"), field.table(3)
+def _read_field(field: Table, max_name: int) -> Field:
+    name, number, details = field.text(0, max_name), field.number(2, "B"), field.table(3)
     type_, came = _read_type(number, details)
     encoding = field.table(4)
     if encoding is None or type_ is None:

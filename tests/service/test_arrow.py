@@ -228,7 +228,7 @@ def test_columns_of_different_types_cannot_share_a_dictionary(repository: Path) 
     columns["carrier"] = pa.DictionaryArray.from_arrays(places, pa.array(["AA"]))
     body = written(columns)
     one = struct.pack("<q", 1)
-    head = head_of(body)
+    head = bytes(head_of(body))
     heads = {head[:at] + bytes(8) + head[at + 8 :] for at in range(0, len(head) - 8, 4) if head[at : at + 8] == one}
 
     async def scenario(front: Front, serving: Serving) -> None:

@@ -47,9 +47,10 @@ def slowly(serving: Serving, done: list[int], seconds: float = 0.01) -> None:
     batcher._run = slow
 
 
-def nulls(rows: int) -> bytes:
-    """A stream of any number of rows in hardly any bytes."""
-    return b"".join([schema([(name, NULL) for name in ROW]), *batch(rows, [nothing(rows)] * len(ROW)), END])
+def nulls(rows: int, padding: int = 0) -> bytes:
+    """A stream of any number of rows in hardly any bytes, but for the padding."""
+    head = schema([(name, NULL) for name in ROW], {"padding": " " * padding})
+    return b"".join([head, *batch(rows, [nothing(rows)] * len(ROW)), END])
 
 
 def test_single_rows_have_their_turn_between_the_runs_of_a_large_request(repository: Path) -> None:
@@ -204,13 +205,27 @@ def ask(repository: Path, body: bytes, **settings: Any) -> tuple[int, Any]:
 
 
 def test_more_rows_than_json_may_have_but_no_more_than_the_body_might(repository: Path) -> None:
-    assert ask(repository, nulls(5000), max_rows=3, max_body=16 * 5000)[1].height == 5000
+    assert ask(repository, nulls(5000, 5000), max_rows=3, max_body=16 * 5000)[1].height == 5000
     for rows in (5001, 2**40, 2**63 - 1):
-        status, answer = ask(repository, nulls(rows), max_rows=3, max_body=16 * 5000)
+        status, answer = ask(repository, nulls(rows, 5000), max_rows=3, max_body=16 * 5000)
         assert status == 413
         assert answer["error"] == (
             "a stream holds at most 5,000 rows; send them in several requests, or raise ROWCAST_MAX_BODY"
         )
+
+
+def test_more_rows_than_json_may_have_need_a_byte_each(repository: Path) -> None:
+    body = nulls(2000)
+    assert 500 < len(body) < 1000
+    assert ask(repository, body, max_rows=2000)[1].height == 2000
+    for rows in (len(body) + 1, 10**5):
+        status, answer = ask(repository, nulls(rows), max_rows=3)
+        assert status == 413
+        assert answer["error"] == (
+            f"a stream of {len(body):,} bytes holds at most {len(body):,} rows; "
+            "send them in several requests, or raise ROWCAST_MAX_ROWS"
+        )
+    assert ask(repository, nulls(len(body)), max_rows=3)[1].height == len(body)
 
 
 def test_a_stream_of_very_many_batches_is_refused(repository: Path) -> None:
@@ -219,7 +234,7 @@ def test_a_stream_of_very_many_batches_is_refused(repository: Path) -> None:
     assert ask(repository, head + one * 300 + END)[1].height == 300
     status, answer = ask(repository, head + one * 4097 + END)
     assert status == 413
-    assert answer["error"] == "a stream holds at most 4,096 record batches; put more rows into each"
+    assert answer["error"] == ("a stream holds at most 4,096 record batches and dictionaries; put more rows into each")
 
 
 def test_batches_of_no_rows_are_no_trouble(repository: Path) -> None:
