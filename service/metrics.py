@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from prometheus_client import Counter, Histogram
 
 from service.batcher import RunReport
+from service.metric_files import count_in_reserved_files
+
+count_in_reserved_files()
 
 _SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)

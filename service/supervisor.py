@@ -79,6 +79,8 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
         construct(self, *args, **options)
         if not any(wanted.is_unix for wanted in self.sockets.values()):
             self.exit_stack = _Tidy()
+        manage = self.manage_watchers
+        self.manage_watchers = lambda: manage() if _is_free(self) else None  # busy, circus would write a trace
         self.replacements = list(_replacements(self.watchers, service))
         self.stop_asked_at = None
         self.reload_asked = self.management_asked = False
