@@ -32,7 +32,7 @@ from service.platforms.openapi import path_items
 from service.root_path import WithoutRootPath, with_prefix
 from service.serving import Serving
 from service.settings import Settings
-from service.settle import settings_of_service
+from service.start import Settled, settled
 from service.supervisor import StartRefused, look_after_workers, refuse_to_start
 from service.tls import CIPHERS, bound_handshakes, check_pair
 from service.typed import typed_methods
@@ -49,13 +49,14 @@ _TIMEOUT_SECONDS = 60
 """How long BentoML's own routes may take."""
 
 
-def build(settings: Settings) -> bentoml.Service[Any]:
-    """The BentoML service of the models that ``settings`` choose.
+def build(given: Settled) -> bentoml.Service[Any]:
+    """The BentoML service of what is settled.
 
     Raises:
         RowcastError: a model cannot be served.
     """
-    serving = Serving(settings)
+    settings = given.settings
+    serving = Serving(settings, given.models)
     edges = Edges(settings)
 
     class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]
@@ -91,6 +92,7 @@ def build(settings: Settings) -> bentoml.Service[Any]:
                     logger.info(line)
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
+            given.tell()
             look_after_workers(NAME, settings.grace)
             if UNIX_SOCKET in os.environ:
                 listen_in_file(Path(os.environ[UNIX_SOCKET]))
@@ -159,9 +161,6 @@ if SUPERVISED_BY in os.environ:
     queue_log_lines()
     make_folders_late()
 try:
-    chosen, doubts = settings_of_service()
-    for doubt in doubts:
-        logger.warning(doubt)
-    Rowcast = build(chosen)
+    Rowcast = build(settled())
 except RowcastError as refusal:
     refuse_to_start(refusal)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from models.errors import ModelNotFound, RequestError
-from models.repository import Repository, StoredModel
-from models.session import Session
+from models.errors import RequestError
+from models.repository import StoredModel
 from service.arrivals import Arrivals
+from service.choose import choose, nothing_to_serve
 from service.faults import brief
 from service.served import ServedModel
-from service.settings import DEFAULT_REPOSITORY, Settings
+from service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 
@@ -24,13 +24,14 @@ class Serving:
 
     Args:
         settings: which models to serve, and how.
+        models: what to serve, where it is settled already. Default: what the settings choose.
 
     Raises:
         ModelNotFound: a model that was asked for is not in the repository.
         ModelRefused: a model's files are not the ones that were published.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, models: Sequence[StoredModel] | None = None) -> None:
         self.settings = settings
         self.ready = False
         """Whether every model is loaded and warmed up."""
@@ -39,8 +40,8 @@ class Serving:
         self.models: dict[str, ServedModel] = {}
         """The model behind each name: its newest served version."""
         self.versions: dict[tuple[str, int], ServedModel] = {}
-        self._repository = Repository(repository_root(settings))
-        self._stored = self._open()
+        chosen = choose(settings) if models is None else models
+        self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
         numbers: dict[str, list[int]] = {}
         for name, version in sorted(self._stored):
             numbers.setdefault(name, []).append(version)
@@ -78,22 +79,13 @@ class Serving:
         return served
 
     def check(self) -> None:
-        """Make sure that a worker could serve.
+        """Make sure that there is something to serve.
 
         Raises:
-            ModelNotFound: there is nothing to serve.
-            ModelRefused: a graph cannot be loaded.
-            DeviceError: CUDA was demanded and is absent.
+            ModelNotFound: there is not.
         """
         if not self.models:
-            raise ModelNotFound(
-                f"there is no model in {self._repository.root.absolute()}: make one with "
-                "rowcast train TABLE --target COLUMN, or name another folder with ROWCAST_REPOSITORY"
-            )
-        # the supervisor opens a GPU only to prove that a demanded one works
-        device = self.settings.device if self.settings.device.startswith("cuda") else "cpu"
-        for stored in self._stored.values():
-            Session.of(stored, device)
+            raise nothing_to_serve(self.settings)
 
     async def start(self) -> None:
         """Load every model and warm it up, on the running event loop; then the worker is ready."""
@@ -114,18 +106,3 @@ class Serving:
         self.ready = False
         self.flush_meters()
         self.thread.shutdown()
-
-    def _open(self) -> dict[tuple[str, int], StoredModel]:
-        choices = self.settings.choices or [(name, None) for name in self._repository.names()]
-        stored = (self._repository.open(name, version) for name, version in choices)
-        return {(model.manifest.name, model.manifest.version): model for model in stored}
-
-
-def repository_root(settings: Settings) -> Path:
-    """The folder of models: the one that was set, or else the default one of the working directory or of this code.
-
-    The second is for a bento, which carries its models beside the code and may be started from anywhere.
-    """
-    if settings.repository == DEFAULT_REPOSITORY and not DEFAULT_REPOSITORY.is_dir():
-        return Path(__file__).parent.parent / DEFAULT_REPOSITORY
-    return settings.repository

@@ -14,7 +14,7 @@ import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from service.settings import Settings
+from service.settings import DEFAULT_REPOSITORY, Settings
 from service.variables import CLIENT_KEY, PREFIX, Variables
 
 SETTLED_BY = "ROWCAST_SETTLED_BY"
@@ -39,6 +39,8 @@ def settle(folder: Path, environment: MutableMapping[str, str], **flags: object)
     """
     variables = Variables.read(folder)
     settings = Settings.of(variables, **flags)
+    if "repository" not in settings.model_fields_set:
+        settings = settings.model_copy(update={"repository": _usual_repository(folder.absolute())})
     for name, value in variables.tracing().items():
         environment.setdefault(name, value)
     hand_on(settings, environment)
@@ -82,6 +84,15 @@ def folder_of_start() -> Path:
                 return Path(before)
         frame = frame.f_back
     return Path.cwd()
+
+
+def _usual_repository(folder: Path) -> Path:
+    """The folder of models where nobody names one: where the service is started, or else beside this code.
+
+    The second is for a bento, which carries its models beside the code and may be started from anywhere.
+    """
+    here = folder / DEFAULT_REPOSITORY
+    return here if here.is_dir() else Path(__file__).resolve().parent.parent / DEFAULT_REPOSITORY
 
 
 def _doubts(settings: Settings, variables: Variables) -> list[str]:

@@ -173,8 +173,9 @@ def test_a_version_that_is_not_as_published_is_refused_and_the_old_one_serves(
     with pytest.raises(ModelRefused, match=damage.words):
         Session.of(Repository(beside).open("flights"), "cpu")
     with pytest.raises(ModelRefused, match=damage.words):
-        Serving(Settings(repository=beside)).check()
-    Serving(Settings(repository=beside, models="flights:1")).check()
+        Serving(Settings(repository=beside, models="flights:2"))
+    for models in ("flights:1", "flights", ""):  # the latest that is whole
+        assert list(Serving(Settings(repository=beside, models=models)).versions) == [("flights", 1)]
     assert not (tmp_path / "unpickled").exists()
 
 
@@ -183,7 +184,7 @@ def test_a_service_of_a_refused_version_does_not_start_and_says_why_in_a_line(be
     done = subprocess.run(
         command(free_port()),
         cwd=ROOT,
-        env=environment(tmp_path / "home", repository=str(beside)),
+        env=environment(tmp_path / "home", repository=str(beside), models="flights:2"),
         capture_output=True,
         text=True,
         timeout=60,

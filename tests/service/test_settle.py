@@ -118,6 +118,7 @@ def test_what_was_settled_is_what_a_child_gets_whatever_lies_in_its_folder(tmp_p
         "max_body": 2 * 2**20,
         "grace": 0.5,
         "models": "flights:3",
+        "repository": ROOT / "models/repository",
     }
 
 

@@ -1,0 +1,118 @@
+"""Which versions are served: the newest that are whole, or those that are asked for."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models.errors import ModelNotFound, ModelRefused
+from models.repository import Repository
+from service.choose import choose
+from service.serving import Serving
+from service.settings import Settings
+from tests import handmade
+from tests.service.servers import publish_delay, publish_flights
+
+
+def cut(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes((folder / "model.onnx").read_bytes()[:-1])
+
+
+def no_graph(folder: Path) -> None:
+    (folder / "model.onnx").unlink()
+
+
+def empty(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def not_a_manifest(folder: Path) -> None:
+    (folder / "model.json").write_text("{}")
+
+
+def of_another_folder(folder: Path) -> None:
+    shutil.rmtree(folder)
+    shutil.copytree(folder.parent / "1", folder)
+
+
+def linked_in_a_circle(folder: Path) -> None:
+    (folder / "model.json").unlink()
+    (folder / "model.json").symlink_to("model.json")
+
+
+def no_graph_at_all(folder: Path) -> None:
+    """Whole, but ONNX Runtime cannot load it."""
+    shutil.rmtree(folder)
+    other = Repository(folder.parent.parent / "other")
+    for _ in range(int(folder.name)):
+        other.publish("flights", handmade.manifest(), {"model.onnx": b"no graph"})
+    shutil.move(other.root / "flights" / folder.name, folder)
+    shutil.rmtree(other.root)
+
+
+DAMAGES = (cut, no_graph, empty, not_a_manifest, of_another_folder, linked_in_a_circle, no_graph_at_all)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    publish_flights(tmp_path / "repository", versions=3)
+    publish_delay(tmp_path / "repository")
+    return tmp_path / "repository"
+
+
+def served(root: Path, models: str = "") -> list[tuple[str, int]]:
+    chosen = choose(Settings(repository=root, models=models, device="cpu"))
+    return [(stored.manifest.name, stored.manifest.version) for stored in chosen]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_broken_newest_version_is_skipped_with_a_warning_while_an_older_one_is_whole(
+    root: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    damage(root / "flights/3")
+    with caplog.at_level(logging.WARNING):
+        assert served(root) == [("delay", 1), ("flights", 2)]
+    (told,) = [record.getMessage() for record in caplog.records]
+    assert told.startswith(f"flights:3 is skipped, and flights:2 is served: {root / 'flights/3'}") or (
+        damage is no_graph_at_all and "ONNX Runtime cannot load the graph" in told
+    )
+    assert served(root, "flights") == [("flights", 2)]
+    damage(root / "flights/2")
+    assert served(root, "flights") == [("flights", 1)]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_version_that_is_asked_for_has_to_be_whole(root: Path, damage: Callable[[Path], None]) -> None:
+    damage(root / "flights/3")
+    with pytest.raises(ModelRefused):
+        served(root, "flights:3")
+    assert served(root, "flights:2,flights:1") == [("flights", 1), ("flights", 2)]
+
+
+def test_where_no_version_is_whole_the_newest_is_named(root: Path) -> None:
+    for version in (1, 2, 3):
+        cut(root / f"flights/{version}")
+    with pytest.raises(ModelRefused, match=r"flights/3/model\.onnx is not the file that was published"):
+        served(root)
+    assert served(root, "delay") == [("delay", 1)]
+
+
+def test_a_folder_with_a_number_is_a_version_that_has_to_be_whole(root: Path) -> None:
+    (root / "flights/999").mkdir()
+    assert served(root) == [("delay", 1), ("flights", 3)]
+    (root / "new/1").mkdir(parents=True)
+    with pytest.raises(ModelRefused, match=r"new/1/model\.json cannot be read"):
+        served(root)
+
+
+def test_what_is_not_there_is_told(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFound, match="no model 'other'"):
+        served(root, "other")
+    assert served(tmp_path / "nowhere") == []
+    with pytest.raises(ModelNotFound, match=f"there is no model in {tmp_path / 'nowhere'}: make one with"):
+        Serving(Settings(repository=tmp_path / "nowhere")).check()
