@@ -86,8 +86,12 @@ class Watched(grpc.aio.ServerInterceptor):  # type: ignore[misc]
                 if self._logs:
                     await context.send_initial_metadata(((ID.decode(), request),))
                 with span:
-                    answer = await behave(requests, context)
-                answered = True
+                    try:
+                        answer = await behave(requests, context)
+                        answered = True
+                    finally:
+                        if self._tracing is not None:
+                            self._tracing.ended((0, "OK") if answered else _numbered(context))
                 return answer
             finally:
                 if self._logs:
@@ -108,6 +112,11 @@ class Watched(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             started=started,
             holder=None if self._keys is None else self._keys.holder(_headers(metadata)),
         )
+
+
+def _numbered(context: Any) -> tuple[int, str] | None:
+    code = context.code()
+    return (code.value[0], code.name) if isinstance(code, grpc.StatusCode) else None
 
 
 def _code(context: Any) -> str | None:

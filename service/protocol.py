@@ -24,6 +24,7 @@ from typing import Any, ClassVar
 
 import httptools
 from uvicorn._types import ASGI3Application
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -62,6 +63,8 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        if isinstance(self.app, ProxyHeadersMiddleware):  # nothing here depends on what a caller says of itself
+            self.app = self.app.app
         if self.timeout_keep_alive == _UVICORN_KEEP_ALIVE_SECONDS:  # nobody chose another
             self.timeout_keep_alive = _KEEP_ALIVE_SECONDS
         self._waiting_since: float | None = None

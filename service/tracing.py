@@ -22,6 +22,9 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _WANTED: Header = (b"want-server-timing", b"?1")
 _TOLD = b"server-timing"
+_OF_THE_CALLER = frozenset({b"user-agent", b"x-forwarded-for", b"x-real-ip", b"forwarded", b"cookie"})
+_FAULTS_OF_THE_SERVER = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
+"""Status codes with which the span of a server is an error: OpenTelemetry's semantic conventions for gRPC."""
 _TIMING = re.compile(rb"queue;dur=([0-9.]+), compute;dur=([0-9.]+)")
 
 
@@ -79,21 +82,43 @@ class Tracing:
             exclude_spans=["receive", "send"],
         )
 
-        async def without_query(scope: Scope, receive: Receive, send: Send) -> None:
-            # no route reads a query, and who puts a secret there would find it in the traces
-            await traced({**scope, "query_string": b""} if "query_string" in scope else scope, receive, send)
+        async def without_person(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http":
+                # no route reads a query, and who puts a secret there would find it in the traces; nor does anything
+                # here depend on who asks, from where and with what
+                headers = [header for header in scope["headers"] if header[0] not in _OF_THE_CALLER]
+                scope = {**scope, "query_string": b"", "client": None, "headers": headers}
+            await traced(scope, receive, send)
 
-        return without_query
+        return without_person
 
     def span(self, name: str, headers: Iterable[tuple[str, str]]) -> Any:
-        """A span of a call over gRPC, as a context manager; it belongs to the trace that its metadata name."""
+        """A span of a call over gRPC, as a context manager; it belongs to the trace that its metadata name.
+
+        A refusal is raised through it, and is no exception worth a stack trace: see :meth:`ended`.
+        """
         from opentelemetry import propagate, trace
 
         context = propagate.extract(dict(headers))
         attributes = {"rpc.system": "grpc", "rpc.method": name}
         return self._tracer.start_as_current_span(
-            name, context=context, kind=trace.SpanKind.SERVER, attributes=attributes
+            name,
+            context=context,
+            kind=trace.SpanKind.SERVER,
+            attributes=attributes,
+            record_exception=False,
+            set_status_on_exception=False,
         )
+
+    def ended(self, code: tuple[int, str] | None) -> None:
+        """Say in the current span how a call over gRPC ended: by a status code and its name, None for a hang-up."""
+        from opentelemetry import trace
+
+        span = trace.get_current_span()
+        if code is not None:
+            span.set_attribute("rpc.grpc.status_code", code[0])
+            if code[1] in _FAULTS_OF_THE_SERVER:
+                span.set_status(trace.Status(trace.StatusCode.ERROR, code[1]))
 
     def stop(self) -> None:
         """Send what has not been sent."""

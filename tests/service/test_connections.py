@@ -15,6 +15,8 @@ from prometheus_client import REGISTRY
 import service.protocol
 import service.served
 from models.arrow import MEDIA_TYPE
+from service.http import Receive, Scope, Send, respond
+from service.lane import Lane
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.hostile_tensors import SPLIT, WHOLE
@@ -448,5 +450,25 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
             assert (await first).status == 200
             assert (await served.answer(GOOD)).status == 200
             assert computed() - before == 4096 + 1
+
+    run(one_model, scenario)
+
+
+# ─── Who asks ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_a_caller_says_of_where_it_asks_from_is_not_believed(one_model: Path) -> None:
+    async def scenario(service: Service) -> None:
+        seen: list[Scope] = []
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            seen.append(scope)
+            await respond(send, 200, b"{}")
+
+        listening = Service(service.serving, app, Lane(service.serving, {}, lambda _: True))
+        sent = head("GET", "/", b"x-forwarded-for: 203.0.113.7", b"x-forwarded-proto: https")
+        assert [answer.status for answer in await listening.say(sent, short=False)] == [200]
+        assert seen[0]["scheme"] == "http"
+        assert "203.0.113.7" not in str(seen[0]["client"])
 
     run(one_model, scenario)

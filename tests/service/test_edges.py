@@ -387,6 +387,35 @@ def test_a_call_over_grpc_has_its_line_and_its_trace(watched: Watched) -> None:
     assert span.parent_span_id.hex() == "b7ad6b7169203331"
 
 
+def test_the_span_of_a_refused_call_has_its_code_and_no_stack_trace(watched: Watched) -> None:
+    trace = "1af7651916cd43dd8448eb211c80319c"
+    metadata = [("x-api-key", watched.key), ("traceparent", f"00-{trace}-b7ad6b7169203331-01")]
+    with calling(watched.port) as caller:
+        assert caller.refusal(b"\xff", metadata=metadata)[0] == grpc.StatusCode.INVALID_ARGUMENT
+    span = watched.trace(trace, 1)["inference.GRPCInferenceService/ModelInfer"]
+    assert not span.events
+    assert not span.status.code  # its caller is at fault
+    assert not span.status.message
+    (code,) = [pair.value.int_value for pair in span.attributes if pair.key == "rpc.grpc.status_code"]
+    assert code == grpc.StatusCode.INVALID_ARGUMENT.value[0]
+
+
+def test_a_span_does_not_say_who_asked(watched: Watched) -> None:
+    trace = "2bf92f3577b34da6a3ce929d0e0e4736"
+    person = {
+        "user_agent": "mozilla-of-alice",
+        "x_forwarded_for": "203.0.113.7",
+        "x_real_ip": "203.0.113.7",
+        "forwarded": "for=203.0.113.7",
+        "cookie": "secret=1",
+    }
+    sent = {"x_api_key": watched.key, "traceparent": f"00-{trace}-00f067aa0ba902b7-01", **person}
+    assert watched.server.post("/predict", GOOD, **sent).status_code == 200
+    for span in watched.trace(trace, 3).values():
+        told = str(span)
+        assert not any(word in told for word in ("alice", "203.0.113.7", "secret", "user_agent", "peer", "client"))
+
+
 def test_a_request_is_a_trace_with_its_queue_and_its_run(watched: Watched) -> None:
     trace = "4bf92f3577b34da6a3ce929d0e0e4736"
     sent = {"x_api_key": watched.key, "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}

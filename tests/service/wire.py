@@ -43,7 +43,7 @@ class Service:
     def __init__(self, serving: Serving, app: ASGIApp, lane: Lane) -> None:
         self.serving = serving
         self.state = ServerState()
-        self._config = Config(app, lifespan="off", log_config=None)
+        self._config = Config(app, lifespan="off", log_config=None, forwarded_allow_ips="*")
         self._config.load()
 
         class Bound(LaneProtocol):
