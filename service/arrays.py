@@ -205,7 +205,9 @@ def _texts(i: int, tensor: Tensor, complaints: Complaints) -> list[Any]:
         if types == {bytes}:
             return list(map(bytes.decode, values))
         if types <= {str, type(None)}:
-            "".join(filter(None, values)).encode()  # a lone surrogate is no text
+            for value in values:
+                if value is not None and not value.isascii():
+                    value.encode()  # a lone surrogate is no text
             return values
     except UnicodeError:
         pass  # row by row it shows where

@@ -2,8 +2,8 @@
 
 A body is checked in three steps, the cheap ones first:
 
-1. *Weigh* it, unless it is small: count braces and commas. A body with more of them than its rows could need is refused
-   unparsed, because parsing 16 MiB of ``{},{},...`` takes seconds and a gigabyte.
+1. *Weigh* it, unless it is small: count braces, brackets and commas (:mod:`service.weigh`). A body with more of them
+   than its rows could need is refused unparsed, because parsing 16 MiB of ``{},{},...`` takes seconds and a gigabyte.
 2. *Validate* it against the signature in one pass of pydantic's parser, which stops at the first bad row. Only when it
    fails is the body read again, slowly, to name every fault.
 3. *Compare* what was read with what was sent where the parser is lenient: it keeps the last of two equal keys, and
@@ -17,7 +17,6 @@ A body of many rows that is as usual is read column by column instead (:mod:`ser
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -28,6 +27,7 @@ from pydantic import TypeAdapter, ValidationError
 from models.errors import Fault, RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.values import EXACT_WHOLE, parse_timestamp
+from service.byte_rule import SMALL_BODY
 from service.faults import (
     BEYOND,
     EXPECTED,
@@ -42,13 +42,13 @@ from service.faults import (
 )
 from service.row_columns import MANY_ROWS, JsonRows, RowColumnReader, RowColumns, Unusual
 from service.rows import Row, body_type, row_type, values_of
+from service.steps import Steps, at_once
+from service.weigh import Weight, weigh, without_long_texts
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\Z)', re.DOTALL)
-_NESTED = re.compile(rb"\{[^{}]*+\{[^{}]*+\{")
-_SMALL = 2**16
-"""Bytes whose parsing takes milliseconds, whatever they are."""
 _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""
+_NESTED = 3
+"""Objects in one another from which they are no rows in a body."""
 
 
 class Decoder:
@@ -83,14 +83,41 @@ class Decoder:
         Raises:
             RequestError: 400 with the path of each fault, or 413 for too many rows.
         """
+        return at_once(self.steps(body))
+
+    def steps(self, body: bytes) -> Steps[JsonRows]:
+        """The same in steps."""
+        yield from self.weigh(body)
+        rows = yield from self.weighed(body)
+        return rows
+
+    def weighed(self, body: bytes) -> Steps[JsonRows]:
+        """The same of a body that was weighed."""
         if body.count(b"{") > self._many_rows:
-            if len(body) > _SMALL:
-                self._weigh(body)
             try:
                 return self._row_columns([body])
             except Unusual:
-                pass  # the long way knows all of the rules
-        return self.rows(body)
+                yield  # the long way knows all of the rules
+        rows = yield from self._rows(body)
+        return rows
+
+    def weigh(self, body: bytes) -> Steps[None]:
+        """Look whether a body may be parsed, which takes far more memory than it has bytes where it holds but marks.
+
+        Raises:
+            RequestError: it holds more than its rows could need.
+        """
+        if len(body) <= SMALL_BODY:
+            return
+        most = self.max_rows + 1
+        weight = yield from weigh(body, Weight(most, len(body), len(self.columns) * most + _SLACK))
+        if weight.objects > most and weight.deepest < _NESTED:
+            raise too_many_rows(weight.objects - 1, self.max_rows)
+        # lists need commas between them: those in one another a parser refuses soon
+        if weight.objects > most or weight.commas > len(self.columns) * weight.objects + _SLACK:
+            raise refused(
+                Fault("rows", "must hold flat rows of the model's columns, however: far more values than those")
+            )
 
     def together(self, bodies: list[bytes]) -> RowColumns:
         """The rows of several bodies, none of them large, one after the other.
@@ -102,15 +129,19 @@ class Decoder:
 
     def rows(self, body: bytes) -> list[Row]:
         """The same, row by row."""
-        if len(body) > _SMALL:
-            self._weigh(body)
+        at_once(self.weigh(body))
+        return at_once(self._rows(body))
+
+    def _rows(self, body: bytes) -> Steps[list[Row]]:
         try:
             rows: list[Row] = self._usual_body.validate_json(body)["rows"]
         except ValidationError:
-            rows = self._unusual(body)
+            yield
+            rows = yield from self._unusual(body)
         else:
             if b"\\" in body or body.count(b'"') != 2 * (1 + self._strings(rows)):
-                refuse(_inexact(body, self.columns))
+                yield
+                refuse(_inexact((yield from without_long_texts(body)), self.columns))
         if len(rows) > self.max_rows:
             raise too_many_rows(len(rows), self.max_rows)
         if self._settles:
@@ -127,30 +158,19 @@ class Decoder:
                     counts[name] += 1
         return counts
 
-    def _unusual(self, body: bytes) -> list[Row]:
+    def _unusual(self, body: bytes) -> Steps[list[Row]]:
         """The rows of a body that holds a large number, or breaks a rule."""
         try:
             rows: list[Row] = self._body.validate_json(body)["rows"]
         except ValidationError:
-            raise self._refusal(body) from None
-        if len(rows) <= self.max_rows:
-            refuse(_inexact(body, self.columns))
-        return rows
-
-    def _weigh(self, body: bytes) -> None:
-        objects, commas = body.count(b"{"), body.count(b",")
-        if self._plausible(objects, commas):
-            return
-        bare = bare_json(body)
-        objects, commas = bare.count(b"{"), bare.count(b",")
-        if self._plausible(objects, commas):
-            return
-        if objects > self.max_rows + 1 and not _NESTED.search(bare):
-            raise too_many_rows(objects - 1, self.max_rows)
-        raise refused(Fault("rows", "must hold flat rows of the model's columns, however: far more values than those"))
-
-    def _plausible(self, objects: int, commas: int) -> bool:
-        return objects <= self.max_rows + 1 and commas <= len(self.columns) * objects + _SLACK
+            pass
+        else:
+            if len(rows) <= self.max_rows:
+                yield
+                refuse(_inexact((yield from without_long_texts(body)), self.columns))
+            return rows
+        yield
+        raise self._refusal(body)
 
     def _strings(self, rows: list[Row]) -> int:
         """Strings the rows take in JSON: their keys, and the values that are text."""
@@ -235,11 +255,6 @@ class Decoder:
             return Fault(_path(i, name[:SHOWN]), unknown_column(self.columns))
         expected = "a string or a whole number" if column.whole_levels else EXPECTED[column.kind]
         return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
-
-
-def bare_json(body: bytes) -> bytes:
-    """JSON without its strings."""
-    return _STRING.sub(b"", body)
 
 
 class _Pairs(list[tuple[str, Any]]):

@@ -26,6 +26,8 @@ _MAX_HEADS = 256
 _MAX_LENGTHS = 16
 """Different lengths among them: a head is looked for once for each."""
 _MAX_HEAD_BYTES = 2**14
+_MAX_ENTRIES = 2**12
+"""Raw values that are looked at; an empty one takes two bytes, so there may be millions."""
 
 
 class Found(NamedTuple, Generic[T]):
@@ -69,7 +71,7 @@ class Heads(Generic[T]):
 
 def _entries(body: bytes, at: int) -> list[bytes] | None:
     """The raw values from ``at`` to the end of a message; None if anything else is there."""
-    entries = []
+    entries: list[bytes] = []
     end = len(body)
     while at < end:
         if body[at] != _RAW_CONTENTS:
@@ -86,6 +88,8 @@ def _entries(body: bytes, at: int) -> list[bytes] | None:
                 break
         at += 1
         if size > end - at:
+            return None
+        if len(entries) == _MAX_ENTRIES:
             return None
         entries.append(body[at : at + size])
         at += size

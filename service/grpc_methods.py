@@ -10,7 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -18,6 +18,7 @@ from google.protobuf.json_format import ParseDict
 from models.errors import RequestError
 from service import v2_metadata
 from service.batcher import QueueFull
+from service.byte_rule import SMALL_BODY
 from service.faults import brief
 from service.grpc_answer import AnswerWriter, times
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
@@ -28,10 +29,13 @@ from service.metrics import NO_MODEL, REQUESTS
 from service.patience import Patience
 from service.served import ServedModel
 from service.serving import LOADING, Serving
+from service.steps import Steps, at_once, in_turns
 from service.terms import wants_times
 from service.waiting import Waiting
 
 logger = logging.getLogger("rowcast.service")
+
+T = TypeVar("T")
 
 _MESSAGE_SECONDS = 8.0
 _LOOK_SECONDS = 0.5
@@ -82,7 +86,8 @@ class Methods:
             self._models[name, str(version)] = model
             if served is serving.models[name]:
                 self._models[name, ""] = model
-        self._reader = MessageReader(max(len(served.signature.columns) for served in serving.versions.values()))
+        widest = max(len(served.signature.columns) for served in serving.versions.values())
+        self._reader = MessageReader(widest, serving.settings.max_rows)
         self._patience = Patience(_LOOK_SECONDS)
         self._message_seconds = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
@@ -113,7 +118,8 @@ class Methods:
         model: _Model | None = None
         metadata: tuple[tuple[str, str], ...] = ()
         try:
-            asked = self._reader.begin(await self._message_that_comes(context))
+            body = await self._message_that_comes(context)
+            asked = await _read(self._reader.begin_steps(body), body)
             model = self._find(asked.model, asked.version)
             answer = await self._answer(model, asked, context, started)
         except RequestError as error:
@@ -147,7 +153,7 @@ class Methods:
         if not self._serving.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = self._reader.read(asked, model.readers)
+        request, columns = await _read(self._reader.read_steps(asked, model.readers), asked.body)
         limits = request.limits
         deadline = limits.deadline(since)
         remaining = context.time_remaining()
@@ -184,11 +190,14 @@ class Methods:
 
         async def behave(context: Context) -> bytes | Refusal:
             try:
-                content = answer(parsed(REQUEST_CLASSES[name], await self._message(context)))
+                body = await self._message(context)
+                if len(body) > SMALL_BODY:
+                    raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
+                content = answer(parsed(REQUEST_CLASSES[name], body))
             except RequestError as error:
                 return Refusal(_CODES[error.status], str(error))
-            body: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
-            return body
+            told: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
+            return told
 
         return behave
 
@@ -222,3 +231,8 @@ class Methods:
     def _unload(self, asked: Any) -> Content:
         self._find(asked.model_name)
         raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")
+
+
+async def _read(steps: Steps[T], body: bytes) -> T:
+    """What is read of a message; others have their turns in between if it is long."""
+    return at_once(steps) if len(body) <= SMALL_BODY else await in_turns(steps)

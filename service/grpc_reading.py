@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from models.signature import Signature
+from service.byte_rule import MAX_ROWS
 from service.columns import ColumnReader, Columns
 from service.grpc_heads import Found, Heads
-from service.grpc_request import InferRequest, RequestReader, parse
+from service.grpc_request import InferRequest, RequestReader, parse_steps
 from service.raw_columns import RawColumnReader
+from service.steps import Steps, at_once
 
 
 class Readers:
@@ -53,10 +55,12 @@ class MessageReader:
 
     Args:
         max_columns: the most columns a served model has.
+        max_rows: rows a request may hold.
     """
 
-    def __init__(self, max_columns: int) -> None:
+    def __init__(self, max_columns: int, max_rows: int = MAX_ROWS) -> None:
         self._max_columns = max_columns
+        self._max_rows = max_rows
         self._heads: Heads[_Known] = Heads()
 
     def begin(self, body: bytes) -> Asked:
@@ -65,10 +69,14 @@ class MessageReader:
         Raises:
             RequestError: the bytes are no such message.
         """
+        return at_once(self.begin_steps(body))
+
+    def begin_steps(self, body: bytes) -> Steps[Asked]:
+        """The same in steps."""
         found = self._heads.find(body)
         if found is not None:
             return Asked(found.known.model, found.known.version, body, found)
-        message = parse(body, self._max_columns)
+        message = yield from parse_steps(body, self._max_columns, self._max_rows)
         return Asked(message.model_name, message.model_version, body, message=message)
 
     def read(self, asked: Asked, readers: Readers) -> tuple[InferRequest, Columns]:
@@ -77,14 +85,21 @@ class MessageReader:
         Raises:
             RequestError: it breaks a rule.
         """
+        return at_once(self.read_steps(asked, readers))
+
+    def read_steps(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
+        """The same in steps."""
         if asked.found is not None:
             known, entries = asked.found
             columns = readers.raw_columns(known.order, entries, known.rows)
             if columns is not None:
                 return known.request, columns
         # what is wrong with its values, only the long way tells
-        message = parse(asked.body, self._max_columns) if asked.message is None else asked.message
+        message = asked.message
+        if message is None:
+            message = yield from parse_steps(asked.body, self._max_columns, self._max_rows)
         request = readers.request.read(message)
+        yield
         columns = readers.columns.read(request.tensors)
         if request.raw and not request.id:
             order = readers.raw_columns.order([(tensor.name, tensor.datatype) for tensor in message.inputs])

@@ -13,8 +13,11 @@ from google.protobuf.message import DecodeError
 
 from models.errors import Fault, RequestError
 from models.signature import Signature
+from service.byte_rule import MAX_ROWS, SMALL_BODY
 from service.faults import refused
 from service.grpc_messages import REQUEST_CLASSES
+from service.grpc_weigh import weigh
+from service.steps import Steps, at_once
 from service.tensors import Tensor
 from service.v2_binary import DATATYPES, DTYPES, from_raw, may_hold
 from service.v2_rules import (
@@ -34,8 +37,8 @@ from service.v2_rules import (
 )
 
 _Message = REQUEST_CLASSES["ModelInfer"]
-_SMALL = 2**16
-"""Bytes that take milliseconds to parse and little memory, whatever they are."""
+_PARTS = 10
+"""Fields that a tensor has: itself, what it says, its values, and some parameters."""
 _CONTENTS = {
     "BOOL": "bool_contents",
     **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
@@ -47,7 +50,6 @@ _CONTENTS = {
     "BYTES": "bytes_contents",
 }
 """The field for the values of each datatype; FP16 has none."""
-_MAX_VARINT_BYTES = 10
 _SHAPE_LOOKED_AT = 20
 """Sizes that are looked at of a shape, which may hold millions."""
 
@@ -85,18 +87,25 @@ class RequestReader:
         return _Reading(message, ValueCount(self._max_rows, self._max_values), self._outputs).request()
 
 
-def parse(body: bytes, max_columns: int) -> Any:
+def parse(body: bytes, max_columns: int, max_rows: int = MAX_ROWS) -> Any:
     """The message of a request for predictions.
 
     Args:
         body: as it came.
         max_columns: the most columns a served model has.
+        max_rows: rows a request may hold.
 
     Raises:
         RequestError: it is no such message, or one of far more parts than a model has columns.
     """
-    if len(body) > _SMALL:
-        _weigh(body, 4 * max_columns + SLACK)
+    return at_once(parse_steps(body, max_columns, max_rows))
+
+
+def parse_steps(body: bytes, max_columns: int, max_rows: int) -> Steps[Any]:
+    """The same in steps."""
+    if len(body) > SMALL_BODY:
+        yield from weigh(body, _PARTS * max_columns + SLACK, max_rows * max_columns + SLACK)
+        yield
     return parsed(_Message, body)
 
 
@@ -111,34 +120,6 @@ def parsed(message: type[Any], body: bytes) -> Any:
     except DecodeError:
         name = message.DESCRIPTOR.full_name
         raise RequestError(f"the message must be {name} in protocol buffers, however: bytes that are not") from None
-
-
-def _weigh(body: bytes, max_fields: int) -> None:
-    """Refuse, unparsed, what has far more parts than tensors: an empty one takes two bytes, and parsed a hundred."""
-    at, end = 0, len(body)
-    for _ in range(max_fields):
-        if at >= end:
-            return
-        tag, at = _varint(body, at)
-        if tag & 7 == 2:
-            size, at = _varint(body, at)
-            at += size
-        elif tag & 7 == 0:
-            _, at = _varint(body, at)
-        else:
-            at += 8 if tag & 7 == 1 else 4
-    if at < end:
-        raise RequestError("the message must hold a tensor for each column, however: far more parts than those")
-
-
-def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """The whole number that begins at ``at``, and where it ends. Past the end of a broken message it is 0."""
-    value = 0
-    for i, byte in enumerate(body[at : at + _MAX_VARINT_BYTES]):
-        value |= (byte & 0x7F) << (7 * i)
-        if byte < 0x80:
-            return value, at + i + 1
-    return 0, len(body)
 
 
 class _Reading:

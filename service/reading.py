@@ -7,7 +7,6 @@ time. What is wrong with it is told out of the run, in which it takes no part.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from service.metrics import Meter
 from service.pieces import pieces
 from service.row_columns import MANY_ROWS, JsonRows, RowColumns, Unusual
 from service.rows import GraphInputs, Row
+from service.steps import Steps, in_turns
 
 _SHORT = 2**12
 """Bytes of a body that may wait unread: if it is nonsense, it is short nonsense."""
@@ -95,20 +95,26 @@ class RowsReader:
 
     async def read_long(self, body: bytes) -> JsonRows:
         """The same as :meth:`read` piece by piece, with others' turns in between."""
+        return await in_turns(self._pieced(body))
+
+    def _pieced(self, body: bytes) -> Steps[JsonRows]:
+        yield from self.decoder.weigh(body)
         parts: list[Sequence[NDArray[Any]]] = []
         count, most = 0, self.decoder.max_rows
         try:
             for piece in pieces(body):
-                part = self.decoder.read(piece)
+                part = yield from self.decoder.weighed(piece)
                 count += len(part)
                 if count > most:
                     break
                 parts.append(self._inputs.blocks(part) if isinstance(part, list) else part.blocks)
-                await asyncio.sleep(0)
+                yield
         except RequestError:
             count = 0
         if not 0 < count <= most:
-            return self.read(body)  # as one, which knows what to say
+            parts.clear()
+            rows = yield from self.decoder.weighed(body)  # as one, which knows what to say
+            return self._counted(rows)
         return self._counted(RowColumns.joined(parts))
 
     def blocks(self, body: bytes) -> Sequence[NDArray[Any]]:

@@ -26,7 +26,7 @@ from service.http import (
     error_body,
 )
 from service.metrics import NO_MODEL, REQUESTS
-from service.served import Reply, ServedModel
+from service.served import ServedModel
 from service.serving import LOADING, Serving
 from service.v2_infer import Inference
 
@@ -130,7 +130,7 @@ class OpenInference:
         try:
             if not self._serving.ready:
                 raise RequestError(LOADING, status=HTTPStatus.SERVICE_UNAVAILABLE)
-            ask = inference.understand(scope["headers"])
+            answer = inference.understand_long(scope["headers"])
             body = await served.bodies.read(receive, served.max_body)
         except RequestError as error:
             await self._refuse(scope, receive, send, error.status, error_body(str(error)))
@@ -139,7 +139,7 @@ class OpenInference:
         except ClientGone:
             return
         try:
-            reply: Reply = await served.told(lambda done: ask(body, done, started), receive)
+            reply = await answer(body, receive, started)
         except ClientGone:
             return
         await self._respond(send, reply.status, reply.body, *reply.headers, content_type=reply.content_type)

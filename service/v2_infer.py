@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from models.errors import RequestError
 from models.session import Predictions
 from service.ask import Ask
 from service.batcher import Waiting
-from service.http import BYTE_ORDER_MARK, Header, check_headers, error_body
+from service.byte_rule import SMALL_BODY
+from service.columns import Columns
+from service.http import BYTE_ORDER_MARK, Header, Receive, check_headers, error_body
 from service.served import Reply, ServedModel, refused_with
+from service.steps import in_turns
 from service.terms import USUAL, Terms, terms_of
 from service.v2_answer import AnswerWriter
 from service.v2_reading import InferReader
@@ -19,6 +23,18 @@ from service.v2_request import InferRequest
 _JSON_BYTES = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"
 _MAX_DIGITS = 10
+
+
+AskLong: TypeAlias = Callable[[bytes, Receive, float], Awaitable[Reply]]
+"""Answers a body of any length, for a caller who may hang up; the number says when it came."""
+
+
+class _Understood(NamedTuple):
+    """What headers say of a body."""
+
+    json_bytes: int | None
+    """How much of it is JSON; None for all."""
+    terms: Terms
 
 
 class Inference:
@@ -39,8 +55,38 @@ class Inference:
         Raises:
             RequestError: they are not as they should be.
         """
+        return partial(self.ask, **self._understood(headers)._asdict())
+
+    def understand_long(self, headers: Iterable[Header]) -> AskLong:
+        """The same for bodies that may be long: it is awaited, and others have their turns in between."""
+        return partial(self.answer, understood=self._understood(headers))
+
+    def _understood(self, headers: Iterable[Header]) -> _Understood:
         json_bytes = _json_bytes(headers, self.served.max_body)
-        return partial(self.ask, json_bytes=json_bytes, terms=terms_of(headers))
+        return _Understood(json_bytes, terms_of(headers))
+
+    async def answer(self, body: bytes, receive: Receive, since: float, *, understood: _Understood) -> Reply:
+        """Answer a request, as :meth:`ask` does, for a caller who awaits.
+
+        Args:
+            body: the request's.
+            receive: the request's, to notice that its caller hangs up while the rows are queued.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+            understood: what its headers say.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
+        ask = partial(self.ask, body, since=since, **understood._asdict())
+        if len(body) > SMALL_BODY:
+            try:
+                self.served.batcher.admit(size=len(body))
+                read = await in_turns(self._reader.steps(*_unmarked(body, understood.json_bytes)))
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+                return self._refusal(error)
+            ask = partial(self._ask_read, *read, terms=understood.terms, since=since, size=len(body))
+        reply: Reply = await self.served.told(ask, receive)
+        return reply
 
     def ask(
         self,
@@ -63,16 +109,24 @@ class Inference:
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
         """
-        if body.startswith(BYTE_ORDER_MARK):
-            body = body[len(BYTE_ORDER_MARK) :]
-            json_bytes = None if json_bytes is None else max(0, json_bytes - len(BYTE_ORDER_MARK))
         try:
             self.served.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            request, columns = self._reader.read(body, json_bytes)
+            request, columns = self._reader.read(*_unmarked(body, json_bytes))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            reply = self.served.refusal(error)
-            done(_in_short(error) if isinstance(error, RequestError) else reply)
+            done(self._refusal(error))
             return None
+        return self._ask_read(request, columns, done, terms=terms, since=since, size=len(body))
+
+    def _ask_read(
+        self,
+        request: InferRequest,
+        columns: Columns,
+        done: Callable[[Reply], None],
+        *,
+        terms: Terms,
+        since: float,
+        size: int,
+    ) -> Waiting | None:
         limits = request.limits
         deadlines = [due for due in (limits.deadline(since), terms.deadline(since)) if due is not None]
         return self.served.reply_to(
@@ -82,15 +136,26 @@ class Inference:
             refuse=_in_short,
             deadline=min(deadlines, default=None),
             priority=limits.priority,
-            size=len(body),
+            size=size,
             timed=terms.timed,
         )
+
+    def _refusal(self, error: Exception) -> Reply:
+        reply = self.served.refusal(error)
+        return _in_short(error) if isinstance(error, RequestError) else reply
 
     def _written(self, request: InferRequest, predictions: Predictions) -> Reply:
         answer = self._writer.write(predictions, request.id, request.outputs)
         if answer.json_bytes is None:
             return Reply(200, answer.body)
         return Reply(200, answer.body, ((_JSON_BYTES, b"%d" % answer.json_bytes),), _OCTETS)
+
+
+def _unmarked(body: bytes, json_bytes: int | None) -> tuple[bytes, int | None]:
+    """A body without its byte order mark, and how much of that is JSON."""
+    if not body.startswith(BYTE_ORDER_MARK):
+        return body, json_bytes
+    return body[len(BYTE_ORDER_MARK) :], None if json_bytes is None else max(0, json_bytes - len(BYTE_ORDER_MARK))
 
 
 def _in_short(error: RequestError) -> Reply:

@@ -6,6 +6,7 @@ from models.signature import Signature
 from service.columns import ColumnReader, Columns
 from service.flat_columns import FlatColumnReader
 from service.raw_columns import RawColumnReader
+from service.steps import Steps, at_once
 from service.v2_known_binary import KnownBinary
 from service.v2_known_json import KnownJson
 from service.v2_request import InferRequest, RequestReader
@@ -36,11 +37,15 @@ class InferReader:
         Raises:
             RequestError: it breaks a rule.
         """
+        return at_once(self.steps(body, json_bytes))
+
+    def steps(self, body: bytes, json_bytes: int | None = None) -> Steps[tuple[InferRequest, Columns]]:
+        """The same in steps."""
         known = self._json.read(body) if json_bytes is None else self._binary.read(body, json_bytes)
         if known is not None:
             return known
         # what is wrong with its values, only the long way tells
-        request = self._request.read(body, json_bytes)
+        request = yield from self._request.steps(body, json_bytes)
         columns = self._columns.read(request.tensors)
         if json_bytes is None:
             self._json.keep(body, request, len(columns))

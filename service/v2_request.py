@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from models.errors import Fault, RequestError
 from models.signature import Signature
 from models.values import EXACT_WHOLE
-from service.decode import bare_json
+from service.byte_rule import SMALL_BODY
 from service.faults import SHOWN, brief, refuse, refused
+from service.steps import Steps, at_once
 from service.tensors import Tensor
 from service.v2_binary import DATATYPES, from_raw, may_hold
 from service.v2_json import DataFaults, from_json, inexact
@@ -36,14 +37,13 @@ from service.v2_rules import (
     output_twice,
     too_many_values,
 )
+from service.weigh import Weight, weigh, without_long_texts
 
 _BODY_KEYS = frozenset({"id", "parameters", "inputs", "outputs"})
 _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
 _EXACT_WHOLE = np.float64(EXACT_WHOLE)
 """Beside half floats a plain number is taken for one of them, which has no such size."""
-_SMALL = 2**16
-"""Bytes whose parsing takes milliseconds, whatever they are."""
 
 Object = dict[str, Any]
 
@@ -90,35 +90,47 @@ class RequestReader:
         Raises:
             RequestError: the body breaks a rule.
         """
+        return at_once(self.steps(body, json_bytes))
+
+    def steps(self, body: bytes, json_bytes: int | None = None) -> Steps[InferRequest]:
+        """The same in steps."""
         if json_bytes is not None and json_bytes > len(body):
             raise RequestError(
                 f"Inference-Header-Content-Length says that {json_bytes:,} bytes are JSON; the body holds {len(body):,}"
             )
         text = body if json_bytes is None else body[:json_bytes]
-        if len(text) > _SMALL:
-            self._weigh(text)
+        if len(text) > SMALL_BODY:
+            yield from self._weigh(text)
+            yield
+        request, exact = self._read(text, memoryview(body)[len(text) :])
+        if not exact:
+            yield
+            refuse(inexact((yield from without_long_texts(text))))
+        return request
+
+    def _read(self, text: bytes, raw: memoryview) -> tuple[InferRequest, bool]:
+        """What a body asks for, and whether nothing that only its text shows may be wrong with it."""
         try:
             content = orjson.loads(text)
         except ValueError as error:
             raise RequestError(f"the body must be JSON in UTF-8, however: {error}") from None
         if type(content) is not dict:
             raise RequestError(f'the body must be an object {{"inputs": [...]}}, however: {brief(content)}')
-        reading = _Reading(memoryview(body)[len(text) :], ValueCount(self._max_rows, self.max_values))
+        reading = _Reading(raw, ValueCount(self._max_rows, self.max_values))
         request = reading.request(content, self._outputs)
         if reading.faults:
             raise refused(*reading.faults)
-        if b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large:
-            refuse(inexact(text))
-        return request
+        return request, not (b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large)
 
-    def _weigh(self, text: bytes) -> None:
+    def _weigh(self, text: bytes) -> Steps[None]:
         """Refuse, unparsed, what holds far more than the model's columns."""
-        bare = bare_json(text)
-        if bare.count(b"{") > self._max_objects:
+        most = Weight(self._max_objects, self.max_values, self.max_values)
+        weight = yield from weigh(text, most)
+        if weight.objects > most.objects:
             raise RequestError("the body must hold a tensor for each column, however: far more objects than those")
-        if bare.count(b",") > self.max_values:
+        if weight.commas > most.commas:
             raise too_many_values()
-        if bare.count(b"[") > self.max_values:
+        if weight.lists > most.lists:
             raise RequestError(
                 "the body must hold flat data, or a list for each row, however: far more lists than those"
             )

@@ -97,6 +97,11 @@ def no_shape(shape: Any) -> str:
     return f"must be [rows] or [rows, 1] with at least one row, however: {came}"
 
 
+def no_shape_of(sizes: int) -> str:
+    """Of a shape that has so many sizes."""
+    return f"must be [rows] or [rows, 1] with at least one row, got {sizes:,} sizes"
+
+
 def no_datatype(datatype: Any) -> str:
     """Of a datatype that there is not."""
     return f"must be one of {', '.join(DATATYPES)}, however: {brief(datatype)}"
