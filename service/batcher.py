@@ -55,6 +55,8 @@ MAX_QUEUE_ROWS = 16_384
 """Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 MAX_QUEUE_BYTES = 64 * 2**20
 """Bytes that the waiting rows may have come in, for rows of long texts: four bodies of the largest size."""
+_FEW_BYTES = 2**20
+"""Bytes that may wait for a model without anybody adding up what all of the worker holds."""
 SHORT_RUN_SECONDS = 0.0025
 """A run expected to end sooner stays on the event loop, and holds up others hardly longer than the hop would. With the
 run of 32 rows on the loop (1.5 ms before), and one more look at what has come, 32 connections share runs of 30 rows
@@ -70,8 +72,8 @@ class QueueFull(RequestError):
     ``retry_after_seconds`` is a whole number, at least 1: when what waits now should be done.
     """
 
-    def __init__(self, wait_seconds: float) -> None:
-        super().__init__("too many rows are waiting: send this request again later, see Retry-After", status=429)
+    def __init__(self, wait_seconds: float, words: str = "too many rows are waiting") -> None:
+        super().__init__(f"{words}: send this request again later, see Retry-After", status=429)
         self.retry_after_seconds = max(1, math.ceil(wait_seconds))
 
 
@@ -142,6 +144,7 @@ class Batcher:
         short_run_seconds: a run expected to end sooner stays on the event loop.
         report: told about every run, on the event loop.
         arrivals: tells of requests that are about to be queued.
+        has_room: tells whether the worker has room for so many more bytes of bodies, of whatever model.
     """
 
     def __init__(
@@ -158,6 +161,7 @@ class Batcher:
         short_run_seconds: float = SHORT_RUN_SECONDS,
         report: Callable[[RunReport], None] | None = None,
         arrivals: Arrivals | None = None,
+        has_room: Callable[[int], bool] | None = None,
     ) -> None:
         self._run = run
         self._thread = thread
@@ -166,6 +170,8 @@ class Batcher:
         self._max_queue = max_queue
         self._at_once = min(max_rows, max_queue)
         self._max_bytes = max_bytes
+        self._has_room = has_room
+        self._few_bytes = max_bytes if has_room is None else min(max_bytes, _FEW_BYTES)
         self._short_run_seconds = short_run_seconds
         self._report = report
         self._arrivals = arrivals
@@ -177,6 +183,7 @@ class Batcher:
         self._due = False  # the next run, in this turn of the loop
         self._busy = False
         self._running_rows = 0
+        self._running_bytes = 0
         self._started = 0.0
         self._last_finish: float | None = None  # None when nobody waited any more
 
@@ -184,6 +191,11 @@ class Batcher:
     def busy(self) -> bool:
         """Whether a request that comes now has to wait for a run in the thread."""
         return self._busy
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the rows came in that wait or are run."""
+        return self._queue.size + self._running_bytes
 
     @property
     def queued_rows(self) -> int:
@@ -201,9 +213,12 @@ class Batcher:
             QueueFull: too much waits already.
         """
         queue = self._queue
-        if queue.rows + rows <= self._at_once and queue.size + size <= self._max_bytes:
+        at_once = queue.rows + rows <= self._at_once
+        if at_once and queue.size + size <= self._few_bytes:
             return  # it is in the next run
         if not self._busy and not queue.rows:
+            return
+        if at_once and self._room(size):
             return
         level = level_of(priority)
         if self._full(rows, level, size):
@@ -289,10 +304,15 @@ class Batcher:
 
     def _full(self, rows: int, level: int, size: int) -> bool:
         waiting = self.queued_rows
-        if waiting and (waiting + rows > self._max_queue or self._queue.size + size > self._max_bytes):
+        if waiting and (waiting + rows > self._max_queue or not self._room(size)):
             return True
         now = time.perf_counter()
         return self._wait(rows, level, now) > self._pace.longest_wait(rows, now)
+
+    def _room(self, size: int) -> bool:
+        if self._queue.size + size > self._max_bytes:
+            return False
+        return self._has_room is None or self._has_room(size)
 
     def _tidy(self) -> None:
         """Take out of the queue whom nobody waits for any more; once a run, for it takes as long as the queue is."""
@@ -318,7 +338,9 @@ class Batcher:
             return
         self._tidied = False
         started = time.perf_counter()
+        waited = self._queue.size
         run = self._queue.take(started)
+        self._running_bytes = waited - self._queue.size
         for item in run.late:
             _tell_late(item)
         if not run.rows:
@@ -354,6 +376,7 @@ class Batcher:
         cycle_seconds = finish - (started if self._last_finish is None else self._last_finish)
         self._last_finish = finish if self._queue else None
         self._busy = False
+        self._running_bytes = 0
         if self._queue and not self._due:
             self._due = True
             self._loop.call_soon(self._start)

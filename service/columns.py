@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from sys import getsizeof
 from typing import Any, Self
 
 import numpy as np
@@ -35,6 +36,12 @@ class Columns:
 
     def __len__(self) -> int:
         return self._rows
+
+    @property
+    def bytes(self) -> int:
+        """What they take, texts included; to add it up takes as long as there are texts."""
+        texts = [block for block in self.blocks if block.dtype == object]
+        return sum(block.nbytes for block in self.blocks) + sum(sum(map(getsizeof, block.flat)) for block in texts)
 
     def __getitem__(self, rows: slice) -> Self:
         return type(self)([block[:, rows] for block in self.blocks])

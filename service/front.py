@@ -34,7 +34,6 @@ from service.http import (
     error_body,
     errors_in_json,
     has_body,
-    refusal_body,
     respond,
     respond_early,
     with_header,
@@ -132,8 +131,9 @@ class Front:
             terms = terms_of(scope["headers"])
             content = await served.bodies.read(receive, served.max_body)
         except RequestError as error:
-            served.meter.request(error.status, time.perf_counter() - started)
-            await self._refuse(scope, receive, send, error.status, refusal_body(error))
+            reply = served.refusal(error)
+            served.meter.request(reply.status, time.perf_counter() - started)
+            await self._refuse(scope, receive, send, reply.status, reply.body, *reply.headers)
             return
         except ClientGone:
             return

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import orjson
 
 from models.errors import RequestError
+from service.byte_budget import ByteBudget, Hold, NoRoom
 from service.patience import Patience
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -27,11 +28,9 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """JSON in UTF-8 may have one before it, and it may be ignored (RFC 8259, section 8.1); so it is."""
 
 _BODY_SECONDS = 8
-"""How long a body may take to come, and how long the rest of a refused one is taken in."""
+"""How long a body may take to come if it does not keep up, and how long the rest of a refused one is taken in."""
 _LOOK_SECONDS = 0.5
 """How often bodies that take their time are looked at."""
-_BODY_BYTES_PER_SECOND = 100_000
-"""A body that comes at this rate may take longer: 16 MiB have nearly three minutes."""
 
 
 class ClientGone(Exception):
@@ -66,37 +65,78 @@ def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> 
 
 
 class BodyReader:
-    """Reads the bodies of requests on one event loop."""
+    """Reads the bodies of requests on one event loop.
 
-    def __init__(self) -> None:
+    Args:
+        budget: what counts them while they come.
+    """
+
+    def __init__(self, budget: ByteBudget) -> None:
         self._patience = Patience(_LOOK_SECONDS)
+        self._budget = budget
 
     async def read(self, receive: Receive, max_body: int) -> bytes:
         """The body of a request whose headers were checked; once at a time in a task.
 
         Raises:
             RequestError: 413, as soon as more than ``max_body`` bytes have come; 408 when they come too slowly.
+            NoRoom: too many bodies arrive and wait already.
             ClientGone: the caller hung up.
         """
-        coming = _Coming()
+        coming = _Coming(self._budget, self._patience)
         try:
             return await self._patience.wait(_gather(receive, max_body, coming), coming.until)
         except TimeoutError:
+            if coming.gave_up:
+                raise NoRoom from None
             raise RequestError(f"the body did not come within {_BODY_SECONDS} seconds", status=408) from None
+        finally:
+            coming.release()
 
 
 class _Coming:
     """A body that has not come whole yet."""
 
-    __slots__ = ("size", "started")
+    __slots__ = ("_budget", "_hold", "_patience", "_started", "_task", "gave_up", "size")
 
-    def __init__(self) -> None:
-        self.started = time.monotonic()
+    def __init__(self, budget: ByteBudget, patience: Patience) -> None:
+        self._started = time.monotonic()
+        self._budget = budget
+        self._patience = patience
+        self._hold: Hold | None = None
         self.size = 0
+        self.gave_up = False
+        """Whether it let go of the room it had."""
 
     def until(self) -> float:
-        """By when it has to be there."""
-        return self.started + _BODY_SECONDS + self.size / _BODY_BYTES_PER_SECOND
+        """By when more of it has to be there."""
+        return _BODY_SECONDS + (self._started if self._hold is None else self._hold.kept_up)
+
+    def add(self, chunk: bytes, most: int, *, last: bool) -> None:
+        """Count a part of it.
+
+        Raises:
+            RequestError: 413, it is longer than ``most`` bytes.
+            NoRoom: there is no room for it.
+        """
+        self.size += len(chunk)
+        if self.size > most:
+            raise _too_large(most)
+        if self._hold is None and not last:
+            self._task = asyncio.current_task()
+            self._hold = self._budget.hold(0, self._let_go)
+        if self._hold is not None:
+            self._hold.grow(len(chunk))
+
+    def release(self) -> None:
+        """Count it no more."""
+        if self._hold is not None:
+            self._hold.release()
+
+    def _let_go(self) -> None:
+        self.gave_up = True
+        assert self._task is not None
+        self._patience.give_up(self._task)
 
 
 async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
@@ -106,14 +146,15 @@ async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
         if message["type"] == "http.disconnect":
             raise ClientGone
         chunk: bytes = message.get("body", b"")
-        coming.size += len(chunk)
-        if coming.size > max_body:
-            raise _too_large(max_body)
-        if not message.get("more_body", False):
-            return chunk if gathered is None else bytes(gathered + chunk)
+        last = not message.get("more_body", False)
+        coming.add(chunk, max_body, last=last)
         if gathered is None:
+            if last:
+                return chunk
             gathered = bytearray()
         gathered += chunk
+        if last:
+            return bytes(gathered)
 
 
 async def respond(send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = JSON) -> None:

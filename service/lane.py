@@ -22,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from models.errors import RequestError
 from service.ask import Ask, TakesLong
 from service.batcher import Waiting
+from service.byte_budget import ByteBudget, Hold, NoRoom
 from service.http import CLOSE, Header
 from service.protocol import Protocol
 from service.request_head import fault_of_head
@@ -71,6 +72,11 @@ class Lane:
     def open(self) -> bool:
         """Whether requests may come this way."""
         return self._serving.ready
+
+    @property
+    def budget(self) -> ByteBudget:
+        """The bytes of the worker."""
+        return self._serving.budget
 
     @property
     def draining(self) -> bool:
@@ -176,6 +182,8 @@ class LaneProtocol(Protocol):
         """Whether uvicorn's parser stands before a request's first byte."""
         self._held = bytearray()
         """The beginning of a request that has not come whole; or what came before the last answer was out."""
+        self._hold: Hold | None = None
+        """What counts it."""
         self._held_since = 0.0
         self._whole_bytes = 0
         """How long the held request will be; 0 when none is."""
@@ -202,9 +210,14 @@ class LaneProtocol(Protocol):
             return
         if self._whole_bytes:
             self._held += data
-            if len(self._held) < self._whole_bytes:
+            if len(self._held) < self._whole_bytes and self._count(len(data)):
                 return
+            is_whole = len(self._held) >= self._whole_bytes
             data = self._let_go()
+            if not is_whole:  # there is no room for it: the usual way says so
+                self._parser_rests = False
+                super().data_received(data)
+                return
         self._rests_since = None
         if self._parser_rests and self._resting and not self.flow.write_paused and self.lane.open:
             end = data.find(_HEAD_END, 0, _MAX_HEAD_BYTES)
@@ -214,7 +227,7 @@ class LaneProtocol(Protocol):
                 whole = start + known.body_bytes
                 if len(data) == whole and self._ask(known, data[start:]):
                     return
-                if len(data) < whole:
+                if len(data) < whole and self._count(len(data)):
                     self._held += data
                     self._held_since = self.loop.time()
                     self._whole_bytes = whole
@@ -275,8 +288,21 @@ class LaneProtocol(Protocol):
     def _idle(self) -> bool:
         return self._asked is None and self._resting
 
+    def _count(self, size: int) -> bool:
+        """Count bytes of a request that comes in parts; whether there is room for them."""
+        try:
+            if self._hold is None:
+                self._hold = self.lane.budget.hold()
+            self._hold.grow(size)
+        except NoRoom:
+            return False
+        return True
+
     def _let_go(self) -> bytes:
         """Whatever is held."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
         held = bytes(self._held)
         self._held.clear()
         self._whole_bytes = 0

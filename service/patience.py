@@ -55,13 +55,18 @@ class Patience:
                 self._late.discard(task)
                 task.uncancel()
 
+    def give_up(self, task: asyncio.Task[Any]) -> None:
+        """Let somebody wait no longer who waits: as if it were late."""
+        if task in self._until and task not in self._late:
+            self._late.add(task)
+            task.cancel()
+
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give up those that are late."""
         now = time.monotonic()
-        for task, until in self._until.items():
+        for task, until in list(self._until.items()):
             if task not in self._late and now > until():
-                self._late.add(task)
-                task.cancel()
+                self.give_up(task)
         self._looks = bool(self._until)
         if self._looks:
             loop.call_later(self._look_seconds, self._look, loop)

@@ -8,6 +8,7 @@ time. What is wrong with it is told out of the run, in which it takes no part.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from sys import getsizeof
 from typing import Any
 
 from numpy.typing import NDArray
@@ -39,6 +40,13 @@ class OneRow:
 
     def __getitem__(self, rows: slice) -> OneRow:
         return self
+
+
+def decoded_bytes(rows: JsonRows) -> int:
+    """About what the rows of a long body take."""
+    if isinstance(rows, list):
+        return sum(sum(map(getsizeof, row.values())) for row in rows)
+    return rows.bytes
 
 
 class RowsReader:

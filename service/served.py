@@ -28,6 +28,7 @@ from service.batcher import (
     QueueFull,
     Waiting,
 )
+from service.byte_budget import ByteBudget
 from service.columns import ColumnReader, Columns
 from service.encode import Encoder, NotFinite
 from service.http import (
@@ -44,7 +45,7 @@ from service.http import (
 from service.limits import usable_cores
 from service.metrics import Meter
 from service.pieces import LONG_BODY
-from service.reading import OneRow, RowsReader
+from service.reading import OneRow, RowsReader, decoded_bytes
 from service.row_columns import JsonRows, RowColumns
 from service.rows import GraphInputs, Row
 from service.run_size import cheapest_size
@@ -96,9 +97,10 @@ class ServedModel:
         stored: the verified version.
         versions: every version of this name that is served.
         settings: the service's.
+        budget: the bytes of the worker.
     """
 
-    def __init__(self, stored: StoredModel, versions: list[int], settings: Settings) -> None:
+    def __init__(self, stored: StoredModel, versions: list[int], settings: Settings, budget: ByteBudget) -> None:
         self.manifest = stored.manifest
         self.signature = stored.manifest.signature.public()
         """What is not shown is not known here either: it cannot be told by a metric or a message."""
@@ -124,7 +126,8 @@ class ServedModel:
         }
         self.meter = Meter(self.name)
         self.reader = RowsReader(self.signature, settings.max_rows, self.meter)
-        self.bodies = BodyReader()
+        self.budget = budget
+        self.bodies = BodyReader(budget)
         self._batcher: Batcher | None = None
 
     def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> str:
@@ -153,8 +156,11 @@ class ServedModel:
             drain_seconds_per_row=_seconds_per_row(run, row * max_rows),
             short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
             report=self.meter.run,
+            max_bytes=self.budget.limit,
             arrivals=arrivals,
+            has_room=self.budget.has_room,
         )
+        self.budget.count(lambda: self.batcher.bytes)
         return session.provider
 
     @property
@@ -310,10 +316,12 @@ class ServedModel:
             body = body.removeprefix(BYTE_ORDER_MARK)
             try:
                 self.batcher.admit(size=len(body))
-                rows = await self.reader.read_long(body)
+                async with self.budget.decoding(len(body)):
+                    rows = await self.reader.read_long(body)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 return self.refusal(error)
-            ask = partial(self._ask_rows, rows, len(body), terms=terms, since=since)
+            size = len(body) + decoded_bytes(rows)
+            ask = partial(self._ask_rows, rows, size, terms=terms, since=since)
         reply: Reply = await self.told(ask, receive)
         return reply
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from models.errors import RequestError
 from models.repository import StoredModel
 from service.arrivals import Arrivals
+from service.byte_budget import ByteBudget
 from service.choose import choose, nothing_to_serve
 from service.faults import brief
 from service.served import ServedModel
@@ -40,13 +41,15 @@ class Serving:
         self.models: dict[str, ServedModel] = {}
         """The model behind each name: its newest served version."""
         self.versions: dict[tuple[str, int], ServedModel] = {}
+        self.budget = ByteBudget(settings.byte_limit)
+        """The bytes of the bodies that this worker holds."""
         chosen = choose(settings) if models is None else models
         self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
         numbers: dict[str, list[int]] = {}
         for name, version in sorted(self._stored):
             numbers.setdefault(name, []).append(version)
         for (name, version), stored in sorted(self._stored.items()):
-            served = ServedModel(stored, numbers[name], settings)
+            served = ServedModel(stored, numbers[name], settings, self.budget)
             self.models[name] = self.versions[name, version] = served
         self._names = {(name, ""): served for name, served in self.models.items()}
         self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}

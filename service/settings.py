@@ -11,7 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 from models.errors import ConfigError
 from service import root_path
 from service.batcher import MAX_QUEUE_ROWS
-from service.limits import usable_cores
+from service.limits import memory_limit, usable_cores
 from service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")
@@ -26,6 +26,7 @@ _RULES = {
     "device": "auto, cpu, cuda or cuda:N",
     "max_rows": "a whole number from 1 to 1,000,000",
     "max_body": "a size of at least 1 KiB, such as 16MiB",
+    "max_bytes": "a size, such as 128MiB, or 0 for four of the largest bodies",
     "max_queue": "a whole number from 1 to 10,000,000",
     "grace": "a number of seconds from 0 to 3,600",
     "grpc_host": "an address or the name of a host",
@@ -41,6 +42,7 @@ _RULES = {
     "root_path": "a path such as /rowcast, without a slash at its end, that is none of the service's own",
 }
 
+_LEAST_BYTES = 64 * 2**20
 PROTECTION = {
     "api_keys": "anyone may ask, with a key or without",
     "tls_cert": "nothing is encrypted",
@@ -68,6 +70,8 @@ class Settings(BaseModel):
     """Rows a request may hold."""
     max_body: ByteSize = Field(ByteSize(16 * 2**20), ge=1024)
     """Bytes a request's body may hold: ``16MiB`` or a plain number."""
+    max_bytes: ByteSize = Field(ByteSize(0))
+    """Bytes of bodies that a worker holds, arriving, decoded and waiting; 0 for what :attr:`byte_limit` says."""
     max_queue: int = Field(MAX_QUEUE_ROWS, ge=1, le=10_000_000)
     """Rows that may wait in a worker, for each model; a request beyond it is refused with 429."""
     grace: float = Field(5.0, ge=0, le=3600, allow_inf_nan=False)
@@ -94,6 +98,15 @@ class Settings(BaseModel):
     """A path under which a proxy has the service; requests may come with it or without it."""
     front: bool = True
     """``off`` lets BentoML's typed API answer the predict routes."""
+
+    @property
+    def byte_limit(self) -> int:
+        """Bytes of bodies that a worker holds at once: four of the largest bodies, 64 MiB at least, unless that is more
+        than a quarter of its share of the memory."""
+        if self.max_bytes:
+            return int(self.max_bytes)
+        share = int(memory_limit().amount) // (4 * self.workers)
+        return max(int(self.max_body), min(max(_LEAST_BYTES, 4 * int(self.max_body)), share))
 
     @property
     def grpc_port_is_chosen(self) -> bool:

@@ -83,7 +83,7 @@ class OpenInference:
             self._add(f"/v2/models/{name}", served)
             self._commands[f"/v2/repository/models/{name}/load"] = lambda: self._readiness({})
             self._commands[f"/v2/repository/models/{name}/unload"] = _no_unload
-        self._body = BodyReader()
+        self._body = BodyReader(serving.budget)
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,7 +133,8 @@ class OpenInference:
             answer = inference.understand_long(scope["headers"])
             body = await served.bodies.read(receive, served.max_body)
         except RequestError as error:
-            await self._refuse(scope, receive, send, error.status, error_body(str(error)))
+            headers = served.refusal(error).headers
+            await self._refuse(scope, receive, send, error.status, error_body(str(error)), *headers)
             served.meter.request(error.status, time.perf_counter() - started)
             return
         except ClientGone:

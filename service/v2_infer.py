@@ -81,10 +81,12 @@ class Inference:
         if len(body) > SMALL_BODY:
             try:
                 self.served.batcher.admit(size=len(body))
-                read = await in_turns(self._reader.steps(*_unmarked(body, understood.json_bytes)))
+                async with self.served.budget.decoding(len(body)):
+                    request, columns = await in_turns(self._reader.steps(*_unmarked(body, understood.json_bytes)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 return self._refusal(error)
-            ask = partial(self._ask_read, *read, terms=understood.terms, since=since, size=len(body))
+            size = len(body) + columns.bytes
+            ask = partial(self._ask_read, request, columns, terms=understood.terms, since=since, size=size)
         reply: Reply = await self.served.told(ask, receive)
         return reply
 

@@ -26,6 +26,7 @@ def test_defaults() -> None:
         "device": "auto",
         "max_rows": 4096,
         "max_body": 16 * 2**20,
+        "max_bytes": 0,
         "max_queue": 16_384,
         "grace": 5.0,
         "grpc_port": 3001,

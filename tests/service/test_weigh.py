@@ -142,9 +142,9 @@ def test_a_message_is_never_refused_for_parts_that_it_does_not_have(
     message.outputs.add(name="o").parameters["q"].string_param = "s"
     body = message.SerializeToString()
     values = 2 * len(texts) + 2 * rows + 2
-    at_once(weigh_message(body, 16, values))
+    at_once(weigh_message(body, 24, values))
     with pytest.raises(RequestError):
-        at_once(weigh_message(body, 16, values - 1))
+        at_once(weigh_message(body, 24, values - 1))
     at_once(weigh_message(body[:-cut] + tail, 10**6, 10**6))  # whatever it is, it ends
 
 
