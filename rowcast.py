@@ -24,8 +24,9 @@ import typer
 from rich.console import Console
 
 from models.errors import ConfigError, ModelError, RowcastError
+from models.names import MAX_VERSION, check_model_name, is_version, model_name_from
+from models.printable import printable
 from models.repository import Repository, StoredModel
-from models.signature import check_model_name, model_name_from
 
 if TYPE_CHECKING:
     import polars as pl
@@ -213,7 +214,7 @@ def _fail(error: Exception, code: int, *, debug: bool, text: str = "") -> NoRetu
     if debug:
         progress_console.print_exception()
     text = text or _sentence(error)
-    print(f"rowcast: {text}", file=sys.stderr)
+    print("rowcast: " + printable(text, keep="\n"), file=sys.stderr)
     sys.exit(code)
 
 
@@ -402,6 +403,8 @@ def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: Json
     found = {name: home.versions(name) for name in home.names()}
     for name, versions in found.items():
         progress_console.print(f"{name}  versions {', '.join(map(str, versions))}")
+    for line in home.listing().ignored:
+        progress_console.print(line, soft_wrap=True)
     if not found:
         progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")
     if as_json:
@@ -414,14 +417,15 @@ def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY
     """Show what a model takes, how well it does and what was decided about its table."""
     manifest = _open(model, repository).manifest
     signature = manifest.signature
-    print(f"{manifest.name}:{manifest.version}  {signature.task} of {signature.target!r}, published {manifest.created}")
+    about = f"{signature.task} of {signature.target!r}, published {manifest.created}"
+    print(f"{manifest.name}:{manifest.version}  {printable(about)}")
     for column in signature.columns:
-        print(f"  {column.name}  {column.kind}{', nullable' if column.nullable else ''}")
+        print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
     _print_metrics(manifest.metrics)
     for decision in manifest.decisions:
-        print(f"  {decision}")
+        print(f"  {printable(decision)}")
     if as_json:
-        print(manifest.model_dump_json())
+        print(json.dumps(manifest.model_dump(mode="json")))  # in ASCII: others wrote it
 
 
 @models_app.command(epilog="Example: rowcast models verify flights")
@@ -589,8 +593,10 @@ def _name_and_version(model: str) -> tuple[str, int | None]:
     name, separator, version = model.partition(":")
     if not separator:
         return name, None
-    if not version.isascii() or not version.isdigit():
-        raise ConfigError(f"a model is NAME or NAME:VERSION with a whole number, however: {model!r}")
+    if not is_version(version):
+        raise ConfigError(
+            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, however: {model!r}"
+        )
     return name, int(version)
 
 
@@ -667,7 +673,7 @@ def _progress_bar() -> Iterator[Callable[[Progress], None]]:
 
 def _print_training(summary: dict[str, Any], stopped: str) -> None:
     for decision in summary["decisions"]:
-        progress_console.print(f"  {decision}")
+        progress_console.print(f"  {printable(decision)}")
     rows = ", ".join(f"{count:,} {part}" for part, count in summary["rows"].items())
     progress_console.print(
         f"{summary['task']} on {rows} rows; {summary['epochs']} epochs in {summary['seconds']:.0f} s"
@@ -685,9 +691,15 @@ def _print_training(summary: dict[str, Any], stopped: str) -> None:
 
 
 def _print_metrics(metrics: dict[str, Any]) -> None:
+    """Print metrics of a model, which somebody else may have written: whatever they hold, it is shown."""
+
+    def number(value: Any) -> str:
+        return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
+
     for part, values in metrics.items():
-        text = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
-        progress_console.print(f"  {part:<10} {text}", soft_wrap=True)
+        named = values.items() if isinstance(values, dict) else [("", values)]
+        text = "  ".join(f"{name} {number(value)}" for name, value in named)
+        progress_console.print(printable(f"  {part:<10} {text}"), soft_wrap=True)
 
 
 if __name__ == "__main__":

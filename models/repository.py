@@ -3,34 +3,44 @@
 A version is a whole number. A publish writes every file into a hidden sibling folder, flushes it to the disk and
 renames the folder into place: a reader sees the whole version or none of it. Opening a version compares the SHA-256 of
 every file with ``model.json`` before anything reads the graph; the bytes that were hashed are the bytes that are used.
+What folders count as models and versions says :mod:`models.listing`.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from models.errors import ModelError, ModelNotFound, ModelRefused
-from models.signature import Signature, check_model_name
+from models.listing import MANIFEST_FILE, Listing, list_models, list_versions
+from models.names import MAX_VERSION, check_model_name, is_version
+from models.plain_files import Folder, flush_folder, locked, write_new
+from models.printable import printable
+from models.signature import Signature
 
 GRAPH_FILE = "model.onnx"
-MANIFEST_FILE = "model.json"
+MAX_MANIFEST_BYTES = 64 * 2**20
+"""A hundred thousand levels take some five of them."""
+MAX_GRAPH_BYTES = 2**31
+"""No ONNX file is longer."""
+MAX_FILES = 100
+_TRIES = 100
+"""How often the latest version is looked for again when it goes away while it is read."""
 _UNSEALED = "0" * 64
 _SEAL = slice(-67, -3)
 """Where the seal stands in ``model.json``: it is the last field."""
 _STAGING = ".publishing-"
 _LOCK = ".lock"
+_SHOWN, _NAMED = 80, 10
+"""Characters that are shown of a name somebody else chose, and names that are listed."""
 
 
 class Manifest(BaseModel):
@@ -40,7 +50,7 @@ class Manifest(BaseModel):
 
     format: Literal[1] = 1
     name: str
-    version: int
+    version: int = Field(ge=1, le=MAX_VERSION)
     created: str
     """UTC, ISO 8601."""
     signature: Signature
@@ -52,7 +62,7 @@ class Manifest(BaseModel):
     config: dict[str, Any]
     data: dict[str, Any]
     versions: dict[str, str]
-    files: dict[str, str]
+    files: dict[str, str] = Field(max_length=MAX_FILES)
     """SHA-256 of every other file of the folder."""
     seal: str = _UNSEALED
     """SHA-256 of ``model.json`` itself, with 64 zeros in the seal's place, so that a change there is noticed too."""
@@ -82,21 +92,17 @@ class Repository:
     def __init__(self, root: str | os.PathLike[str]) -> None:
         self.root = Path(root)
 
+    def listing(self) -> Listing:
+        """Every model with its versions, and what else is there and was passed over."""
+        return list_models(self.root)
+
     def names(self) -> list[str]:
         """Names with at least one version, sorted."""
-        if not self.root.is_dir():
-            return []
-        return sorted(entry.name for entry in self.root.iterdir() if entry.is_dir() and self.versions(entry.name))
+        return [*self.listing().models]
 
     def versions(self, name: str) -> list[int]:
         """Versions of ``name``, oldest first; empty when there is no such model."""
-        if "/" in name or name.startswith(".") or not (self.root / name).is_dir():
-            return []
-        return sorted(
-            int(entry.name)
-            for entry in (self.root / name).iterdir()
-            if entry.name.isascii() and entry.name.isdigit() and entry.name[0] != "0" and entry.is_dir()
-        )
+        return list_versions(self.root, name).numbers
 
     def resolve(self, name: str, version: int | None = None) -> Path:
         """Folder of a version, the latest unless one is given.
@@ -104,14 +110,15 @@ class Repository:
         Raises:
             ModelNotFound: no such name or version; says what there is.
         """
-        versions = self.versions(name)
-        if not versions:
+        found = list_versions(self.root, name)
+        why = "".join(f"; {line}" for line in found.ignored[:3])
+        if not found.numbers:
             known = ", ".join(self.names()) or "none"
-            raise ModelNotFound(f"no model {name!r} in {self.root}; models there: {known}")
-        if version is not None and version not in versions:
-            known = ", ".join(str(v) for v in versions)
-            raise ModelNotFound(f"model {name!r} has no version {version}; versions: {known}")
-        return self.root / name / str(versions[-1] if version is None else version)
+            raise ModelNotFound(f"no model {name!r} in {self.root}; models there: {known}{why}")
+        if version is not None and version not in found.numbers:
+            known = ", ".join(str(v) for v in found.numbers)
+            raise ModelNotFound(f"model {name!r} has no version {version}; versions: {known}{why}")
+        return self.root / name / str(found.numbers[-1] if version is None else version)
 
     def open(self, name: str, version: int | None = None) -> StoredModel:
         """Read and verify a version.
@@ -120,7 +127,13 @@ class Repository:
             ModelNotFound: no such name or version.
             ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
         """
-        return open_version(self.resolve(name, version))
+        for _ in range(_TRIES):
+            path = self.resolve(name, version)
+            try:
+                return open_version(path)
+            except _GoneError:  # removed while it was read: the latest is another one now
+                continue
+        raise ModelRefused(f"{path} was removed and published anew {_TRIES} times while it was read")
 
     def check_writable(self) -> None:
         """Make sure a model can be published here, before a long fit and not after it.
@@ -149,11 +162,18 @@ class Repository:
         """
         check_model_name(name)
         home = self.root / name
+        if home.is_symlink():
+            raise ModelError(f"a model's folder must be no link, however: {home} is one; choose another --name")
         home.mkdir(parents=True, exist_ok=True)
-        with _locked(home / _LOCK):
-            for left_over in home.glob(_STAGING + "*"):  # of a publish that was killed: the lock says nobody is in it
-                shutil.rmtree(left_over, ignore_errors=True)
-            version = max(self.versions(name), default=0) + 1
+        with locked(home / _LOCK):
+            _clear_left_overs(home)
+            # whatever bears a number takes it, a link as well
+            version = max((int(name) for name in os.listdir(home) if is_version(name)), default=0) + 1
+            if version > MAX_VERSION:
+                raise ModelError(
+                    f"versions count up to {MAX_VERSION:,}, however: {home} holds that one; "
+                    "remove it, or publish under another --name"
+                )
             record = Manifest(
                 **manifest,
                 name=name,
@@ -166,11 +186,11 @@ class Repository:
             try:
                 staging.mkdir()
                 for file, content in files.items():
-                    _write(staging / file, content)
-                _write(staging / MANIFEST_FILE, _text_of(record))
-                _flush_folder(staging)
+                    write_new(staging / file, content)
+                write_new(staging / MANIFEST_FILE, _text_of(record))
+                flush_folder(staging)
                 staging.rename(home / str(version))
-                _flush_folder(home)
+                flush_folder(home)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
@@ -183,10 +203,16 @@ class Repository:
             ModelNotFound: no such name or version.
         """
         path = self.resolve(name, version)
-        with _locked(path.parent / _LOCK):
+        with locked(path.parent / _LOCK):
+            self.resolve(name, version)  # somebody else may have removed it meanwhile
+            _clear_left_overs(path.parent)
             doomed = path.parent / f"{_STAGING}removed-{version}"
             path.rename(doomed)  # gone for readers in one step
             shutil.rmtree(doomed)
+
+
+class _GoneError(ModelRefused):
+    """The folder is not where it was when reading began."""
 
 
 def open_version(path: Path) -> StoredModel:
@@ -195,71 +221,71 @@ def open_version(path: Path) -> StoredModel:
     Raises:
         ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
     """
-    text = _read(path / MANIFEST_FILE)
+    gone = _GoneError(f"{path} was removed while it was read")
+    try:
+        opened = Folder(path)
+    except ModelRefused:
+        if not os.path.lexists(path):
+            raise gone from None
+        raise
+    with opened as folder:
+        try:
+            return _verified(folder)
+        except ModelRefused:
+            if not folder.is_in_place:
+                raise gone from None
+            raise
+
+
+def _verified(folder: Folder) -> StoredModel:
+    path = folder.path
+    text = folder.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
     if text[_SEAL] != _sha256(text[: _SEAL.start] + _UNSEALED.encode() + text[_SEAL.stop :]).encode():
         raise ModelRefused(f"{path / MANIFEST_FILE} was changed after it was published: publish the model again")
     try:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = printable(".".join(str(part) for part in first["loc"]))
         raise ModelRefused(f"{path / MANIFEST_FILE} is not a valid manifest: {where}: {first['msg']}") from None
     if manifest.name != path.parent.name or str(manifest.version) != path.name:
-        raise ModelRefused(f"{path} holds {manifest.name}:{manifest.version}, which belongs in another folder")
+        belongs = f"{_brief(manifest.name)}:{manifest.version}"
+        raise ModelRefused(f"{path} holds {belongs}, which belongs in another folder")
     if GRAPH_FILE not in manifest.files:
         raise ModelRefused(f"{path / MANIFEST_FILE} does not declare {GRAPH_FILE}")
-    undeclared = {entry.name for entry in path.iterdir()} - set(manifest.files) - {MANIFEST_FILE}
+    undeclared = set(folder.names()) - set(manifest.files) - {MANIFEST_FILE}
     if undeclared:
-        raise ModelRefused(f"{path} holds files that {MANIFEST_FILE} does not declare: {', '.join(sorted(undeclared))}")
+        named = ", ".join(map(_brief, sorted(undeclared)[:_NAMED])) + (", ..." if len(undeclared) > _NAMED else "")
+        raise ModelRefused(f"{path} holds files that {MANIFEST_FILE} does not declare: {named}")
     graph = b""
     for file, expected in manifest.files.items():
-        if file != Path(file).name:
-            raise ModelRefused(f"{path / MANIFEST_FILE} declares {file!r}, which is not a plain file name")
-        content = _read(path / file)
-        if _sha256(content) != expected:
-            raise ModelRefused(f"{path / file} is not the file that was published: its SHA-256 differs")
+        if file != Path(file).name or "\0" in file:
+            raise ModelRefused(f"{path / MANIFEST_FILE} declares {_brief(file)!r}, which is not a plain file name")
         if file == GRAPH_FILE:
-            graph = content
+            graph = folder.read(file, MAX_GRAPH_BYTES)
+        if (_sha256(graph) if file == GRAPH_FILE else folder.sha256(file)) != expected:
+            raise ModelRefused(f"{path / _brief(file)} is not the file that was published: its SHA-256 differs")
     return StoredModel(manifest, graph, path.absolute())
+
+
+def _brief(text: str) -> str:
+    """A name that somebody else chose."""
+    shown = printable(text)
+    return shown if len(shown) <= _SHOWN else shown[:_SHOWN] + "..."
+
+
+def _clear_left_overs(home: Path) -> None:
+    """Remove what a publish or a removal that was killed left; the lock says that nobody is in it."""
+    for left_over in home.glob(_STAGING + "*"):
+        if left_over.is_dir() and not left_over.is_symlink():
+            shutil.rmtree(left_over, ignore_errors=True)
+        else:
+            left_over.unlink(missing_ok=True)
 
 
 def _text_of(manifest: Manifest) -> bytes:
     return manifest.model_dump_json(indent=2).encode()
 
 
-def _read(file: Path) -> bytes:
-    try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)  # a pipe would keep us waiting
-    except OSError as error:
-        raise ModelRefused(f"{file} cannot be read as a plain file: {error.strerror}") from None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise ModelRefused(f"{file} is not a plain file")
-    with os.fdopen(descriptor, "rb") as stream:
-        return stream.read()
-
-
-def _write(file: Path, content: bytes) -> None:
-    with open(file, "xb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-@contextmanager
-def _locked(file: Path) -> Iterator[None]:
-    with open(file, "w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

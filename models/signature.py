@@ -6,13 +6,28 @@ graph's inputs, the JSON keys of a request, the OpenAPI schema and the load test
 
 from __future__ import annotations
 
-import re
 from typing import Literal, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.errors import ModelError
+from models.names import check_model_name, model_name_from
+
+__all__ = [
+    "MAX_COLUMNS",
+    "METADATA_KEY",
+    "MISSING_STRING",
+    "MISSING_TIMESTAMP",
+    "PUBLIC_LEVEL_ROWS",
+    "RESERVED_NAMES",
+    "Column",
+    "JsonValue",
+    "Kind",
+    "Signature",
+    "Task",
+    "check_model_name",
+    "model_name_from",
+]
 
 Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
 Task: TypeAlias = Literal["regression", "binary", "multiclass"]
@@ -29,7 +44,8 @@ PUBLIC_LEVEL_ROWS = 10
 """A level seen in fewer training rows than this could point at a person: a model does not know it. Models published by
 earlier versions do; the service does not list it."""
 
-_NAME = re.compile(r"[a-z0-9_-]{1,64}")
+MAX_COLUMNS = 10_000
+"""A model of more is refused: before the fit where it is trained, and before it is read where it is opened."""
 
 
 class _Frozen(BaseModel):
@@ -90,7 +106,7 @@ class Signature(_Frozen):
     ends: Literal["extremes", "percentiles"] = "extremes"
     """What ``minimum`` and ``maximum`` of a column are: the 1st and 99th percentile of the training rows; or what one
     row held, as earlier versions had it, which the service does not show."""
-    columns: tuple[Column, ...] = Field(min_length=1)
+    columns: tuple[Column, ...] = Field(min_length=1, max_length=MAX_COLUMNS)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,22 +130,3 @@ class Signature(_Frozen):
         if self.ends == "extremes":
             columns = [column.model_copy(update={"minimum": None, "maximum": None}) for column in columns]
         return self.model_copy(update={"columns": tuple(columns)})
-
-
-def check_model_name(name: str) -> str:
-    """Return ``name`` if a model may bear it.
-
-    Raises:
-        ModelError: it is not 1 to 64 of ``a-z 0-9 _ -``.
-    """
-    if not _NAME.fullmatch(name):
-        raise ModelError(
-            f"a model's name is 1 to 64 of a-z, 0-9, '_' and '-', however: {name!r}; choose one with --name"
-        )
-    return name
-
-
-def model_name_from(text: str) -> str:
-    """Make a valid model name of any text: ``My Table (v2)`` becomes ``my-table-v2``."""
-    name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:64]
-    return name or "model"

@@ -24,6 +24,8 @@ def choose(settings: Settings) -> list[StoredModel]:
         DeviceError: CUDA is demanded and is absent.
     """
     repository = Repository(settings.repository)
+    for line in repository.listing().ignored:
+        logger.warning("%s", line)
     # the first process opens a GPU only to prove that a demanded one works
     device = settings.device if settings.device.startswith("cuda") else "cpu"
     found: dict[tuple[str, int], StoredModel] = {}

@@ -9,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from models.errors import ConfigError
+from models.names import CHOICE
 from service import root_path
 from service.batcher import MAX_QUEUE_ROWS
 from service.limits import memory_limit, usable_cores
@@ -16,7 +17,6 @@ from service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")
 
-_CHOICE = re.compile(r"([a-z0-9_-]{1,64})(?::([1-9][0-9]{0,8}))?")
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:]+\](:\d{1,5})?")
 """Scheme, host and port: a browser sends no path with it."""
 _RULES = {
@@ -152,7 +152,7 @@ class Settings(BaseModel):
     @classmethod
     def _names_and_versions(cls, text: str) -> str:
         for choice in filter(None, text.split(",")):
-            if not _CHOICE.fullmatch(choice.strip()):
+            if not CHOICE.fullmatch(choice.strip()):
                 raise ValueError(f"{choice!r} is not a name with or without a version")
         return text
 
@@ -213,7 +213,7 @@ class Settings(BaseModel):
     @property
     def choices(self) -> list[tuple[str, int | None]]:
         """Names and versions to serve, None for the latest version; empty to serve the latest of every model."""
-        matches = (_CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
+        matches = (CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
         return [(match[1], int(match[2]) if match[2] else None) for match in matches if match]
 
 

@@ -12,7 +12,8 @@ import pytest
 
 import rowcast
 from models.errors import ConfigError
-from tests import tables
+from models.repository import Repository
+from tests import handmade, tables
 
 COMMANDS = (
     *("init", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
@@ -107,6 +108,36 @@ def test_the_repository_is_the_one_of_the_env_file(summary, home, tmp_path, monk
     monkeypatch.setenv("ROWCAST_REPOSITORY", "of-the-environment")
     assert listed() == str(tmp_path / "of-the-environment")
     assert listed("--repository", "of-the-line") == str(tmp_path / "of-the-line")
+
+
+def test_what_others_wrote_into_a_repository_reaches_no_terminal_as_a_command(tmp_path, capfd):
+    evil = "\x1b[2J\x9bm\u202e\r\nrowcast: all is well"
+    column = handmade.COLUMNS[0].model_copy(update={"name": f"c{evil}"})
+    signature = handmade.BINARY.model_copy(update={"target": f"t{evil}", "columns": (column,)})
+    metrics = {f"part{evil}": {f"name{evil}": evil, "nested": {"a": [1]}, "auc": 0.5}, "no table": evil}
+    told = handmade.manifest(signature) | {"metrics": metrics, "decisions": [f"decided{evil}"]}
+    repository = Repository(tmp_path)
+    path = repository.publish("flights", told, {"model.onnx": b"no graph"}).path
+    (tmp_path / f"name{evil.replace('/', '')}" / "1").mkdir(parents=True)
+    said = ""
+    for arguments in (("show", "flights"), ("list",), ("show", "flights", "--json"), ("verify", "flights")):
+        _, out, err = run(capfd, "models", *arguments, "--repository", tmp_path)
+        said += out + err
+    (path / f"undeclared{evil}").write_text("")
+    code, out, err = run(capfd, "models", "show", "flights", "--repository", tmp_path)
+    assert (code, err.count("\n")) == (1, 1)
+    for text in (said + out + err).split("\n"):
+        assert text.isprintable(), text
+        assert not text.startswith("rowcast: all is well")
+    assert r"decided\x1b[2J\x9bm\u202e\r\nrowcast: all is well" in said
+    assert "auc 0.5" in said
+
+
+@pytest.mark.parametrize("version", ["0", "01", "1" * 5000, "1000000000", "x", "", "²"])
+def test_a_version_that_none_can_have_is_wrong_usage(version, tmp_path, capfd):
+    code, _, err = run(capfd, "models", "show", f"flights:{version}", "--repository", tmp_path)
+    assert code == 2
+    assert "a model is NAME or NAME:VERSION with a whole number from 1 to 999,999,999, however: 'flights:" in err
 
 
 def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, capfd):

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
+from models.signature import MAX_COLUMNS
 from training.columns import ColumnRule, check_names, infer_columns, read_column
 from training.config import Config
 from training.disclosure import told_of_classes, told_of_levels
@@ -100,6 +101,11 @@ def prepare_split(
     if not rules:
         why = "; ".join(decisions) or "it holds only the target"
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
+    if len(rules) > MAX_COLUMNS:
+        raise TableError(
+            f"a model takes {MAX_COLUMNS:,} columns at most, however: {table.source} holds {len(rules):,}; "
+            "leave some out with --drop"
+        )
     train_columns = {rule.name: read_column(train_table, rule) for rule in rules}
     if data.split_by_time:
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")

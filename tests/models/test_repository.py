@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -10,6 +11,7 @@ import threading
 import pytest
 
 from models.errors import ModelError, ModelNotFound, ModelRefused
+from models.plain_files import Folder
 from models.repository import Manifest, Repository
 from models.session import Session
 from models.signature import check_model_name, model_name_from
@@ -138,6 +140,152 @@ def test_what_a_killed_publish_left_is_cleared_by_the_next(repository):
     (left / "model.onnx").write_bytes(b"half")
     assert publish(repository).manifest.version == 2
     assert repository.open("flights").graph == b"graph"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "broken link"])
+def test_a_lock_that_is_no_plain_file_is_refused_and_what_it_leads_to_left_alone(repository, tmp_path, kind):
+    path = publish(repository).path.parent / ".lock"
+    path.unlink()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    if kind == "link":
+        path.symlink_to(victim)
+    elif kind == "broken link":
+        path.symlink_to(tmp_path / "not there")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    for act in (lambda: publish(repository), lambda: repository.remove("flights", 1)):
+        with pytest.raises(ModelError, match=r"\.lock must be a plain file"):
+            act()
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "not there").exists()
+    assert repository.versions("flights") == [1]
+
+
+def test_a_lock_is_held_and_not_written(repository):
+    path = publish(repository).path.parent / ".lock"
+    path.write_text("somebody else's words")
+    assert publish(repository).manifest.version == 2
+    assert path.read_text() == "somebody else's words"
+
+
+def test_nothing_is_published_or_left_over_through_a_link(repository, tmp_path):
+    home = publish(repository).path.parent
+    (tmp_path / "elsewhere").mkdir()
+    (repository.root / "linked").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ModelError, match="a model's folder must be no link"):
+        publish(repository, "linked")
+    (home / ".publishing-2").symlink_to(tmp_path / "elsewhere")
+    (home / ".publishing-3").write_text("a file")
+    (home / "2").symlink_to(tmp_path / "elsewhere")  # the number is taken
+    assert publish(repository).manifest.version == 3
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_the_latest_is_opened_while_the_latest_is_published_and_removed(repository):
+    publish(repository)
+    stop = threading.Event()
+    failures: list[Exception] = []
+    opened = []
+
+    def read():
+        while not stop.is_set():
+            try:
+                opened.append(repository.open("flights").manifest.version)
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is to be told
+                failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for _ in range(150):
+        repository.remove("flights", publish(repository).manifest.version)
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []
+    assert set(opened) <= {1, 2}
+
+
+def test_a_version_that_is_removed_and_published_anew_while_it_is_read_is_never_a_mixture(repository, monkeypatch):
+    """Between the manifest and the graph another version takes the folder's place."""
+    publish(repository)
+    publish(repository)
+    real, done = Folder.names, []
+
+    def names(folder):
+        if not done:
+            done.append(True)
+            repository.remove("flights", 2)
+            publish(repository, files=FILES | {"model.onnx": b"another graph"})
+        return real(folder)
+
+    monkeypatch.setattr(Folder, "names", names)
+    assert repository.open("flights").graph == b"another graph"
+
+
+def test_a_version_that_was_removed_by_somebody_else_is_not_there(repository):
+    publish(repository)
+    repository.remove("flights", 1)
+    with pytest.raises(ModelNotFound):
+        repository.remove("flights", 1)
+
+
+def test_a_manifest_or_graph_of_any_size_is_refused_before_it_is_read(repository):
+    path = publish(repository).path
+    os.truncate(path / "model.json", 2**40)  # a hole: it takes no room on the disk
+    with pytest.raises(ModelRefused, match=r"model\.json must hold at most 67,108,864 bytes, got more"):
+        repository.open("flights")
+    path = publish(repository).path
+    os.truncate(path / "model.onnx", 2**40)
+    with pytest.raises(ModelRefused, match=r"model\.onnx must hold at most 2,147,483,648 bytes, got more"):
+        repository.open("flights")
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"version": 2**63}, "version"),
+        ({"version": 0}, "version"),
+        ({"files": {f"f{i}": "" for i in range(101)}}, "files"),
+        ({"metrics": None}, "metrics"),
+        ({"decisions": [1]}, "decisions.0"),
+    ],
+)
+def test_a_manifest_out_of_bounds_is_one_clear_line(repository, change, where):
+    path = publish(repository).path / "model.json"
+    forge(path, change)
+    with pytest.raises(ModelRefused) as caught:
+        repository.open("flights")
+    assert f"is not a valid manifest: {where}: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_manifest_of_too_many_columns_is_refused(repository):
+    column = handmade.COLUMNS[0].model_dump(mode="json")
+    signature = handmade.BINARY.model_dump(mode="json")
+    signature["columns"] = [column | {"name": f"c{i}"} for i in range(10_001)]
+    forge(publish(repository).path / "model.json", {"signature": signature})
+    with pytest.raises(ModelRefused, match=r"is not a valid manifest: signature\.columns: "):
+        repository.open("flights")
+
+
+def test_names_of_others_are_shown_as_escapes(repository):
+    path = publish(repository).path
+    (path / "a\x1b[2J\nb").write_text("")
+    with pytest.raises(ModelRefused) as caught:
+        repository.open("flights")
+    assert str(caught.value).endswith(r"does not declare: a\x1b[2J\nb")
+
+
+def forge(manifest, change):
+    """Change a manifest and seal it anew."""
+    held = json.loads(manifest.read_text()) | change | {"seal": "0" * 64}
+    held["seal"] = held.pop("seal")  # the last field
+    unsealed = json.dumps(held, indent=2).encode()
+    manifest.write_bytes(unsealed[:-67] + hashlib.sha256(unsealed).hexdigest().encode() + unsealed[-3:])
 
 
 def test_publishers_at_the_same_time_get_versions_of_their_own(repository):

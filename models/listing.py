@@ -1,0 +1,102 @@
+"""Which models a folder holds: the one look at it that the service, the command line and every other reader share.
+
+What cannot be a model, or cannot be chosen as one, is passed over and told, so that a stray folder neither stops a
+service nor is served.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from models.names import MAX_VERSION, is_model_name, is_version
+from models.printable import printable
+
+MANIFEST_FILE = "model.json"
+_SHOWN = 80
+
+
+@dataclass(frozen=True)
+class Versions:
+    """The versions of a model."""
+
+    numbers: list[int] = field(default_factory=list)
+    """Oldest first."""
+    ignored: list[str] = field(default_factory=list)
+    """What was passed over and why, a line each."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The models of a folder."""
+
+    models: dict[str, list[int]] = field(default_factory=dict)
+    """Versions by name, oldest first; names in order."""
+    ignored: list[str] = field(default_factory=list)
+    """What was passed over and why, a line each."""
+
+
+def list_models(root: Path) -> Listing:
+    """Look at a folder of models. One that is absent holds none."""
+    listing = Listing()
+    for name, entry in _entries(root):
+        if is_model_name(name):
+            versions = list_versions(root, name)
+            listing.ignored.extend(versions.ignored)
+            if versions.numbers:
+                listing.models[name] = versions.numbers
+        elif _holds_versions(entry):
+            rule = "a model's folder bears 1 to 64 of a-z, 0-9, '_' and '-'"
+            listing.ignored.append(f"{shown(entry)} is passed over: {rule}")
+    return listing
+
+
+def list_versions(root: Path, name: str) -> Versions:
+    """Look at a model. One that is absent, or that no model may be called, has no version."""
+    versions = Versions()
+    home = root / name
+    if not is_model_name(name) or not os.path.isdir(home):
+        return versions
+    if os.path.islink(home):
+        if _holds_versions(home):
+            versions.ignored.append(f"{shown(home)} is passed over: a model's folder must be no link")
+        return versions
+    try:
+        os.listdir(home)
+    except OSError as error:
+        versions.ignored.append(f"{shown(home)} is passed over: {error.strerror}")
+        return versions
+    for text, entry in _entries(home):
+        if not is_version(text):
+            if text.isdigit() or os.path.exists(entry / MANIFEST_FILE):
+                rule = f"a version is a whole number from 1 to {MAX_VERSION:,} without zeros in front"
+                versions.ignored.append(f"{shown(entry)} is passed over: {rule}")
+        elif os.path.islink(entry):
+            versions.ignored.append(f"{shown(entry)} is passed over: a version's folder must be no link")
+        elif os.path.isdir(entry):
+            versions.numbers.append(int(text))
+    versions.numbers.sort()
+    return versions
+
+
+def shown(path: Path) -> str:
+    """A path of which others chose a part, in few characters that stand on one line."""
+    text = printable(str(path))
+    return text if len(text) <= _SHOWN + len(str(path.parent)) else text[: _SHOWN + len(str(path.parent))] + "..."
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Names in order and paths of what is in a folder; nothing that is hidden, nothing of a folder one cannot read."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError:
+        return
+    for name in names:
+        if not name.startswith("."):
+            yield name, folder / name
+
+
+def _holds_versions(folder: Path) -> bool:
+    return any(name.isdigit() and os.path.isdir(path) for name, path in _entries(folder))

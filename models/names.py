@@ -1,0 +1,45 @@
+"""What a model may be called, and how its versions count: the one rule for store, settings and command line."""
+
+from __future__ import annotations
+
+import re
+
+from models.errors import ModelError
+
+MAX_VERSION = 999_999_999
+"""Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""
+
+_NAME = r"[a-z0-9_-]{1,64}"
+_VERSION = r"[1-9][0-9]{0,8}"
+_WHOLE_NAME, _WHOLE_VERSION = re.compile(_NAME), re.compile(_VERSION)
+CHOICE = re.compile(rf"({_NAME})(?::({_VERSION}))?")
+"""``name`` or ``name:version``."""
+
+
+def is_model_name(text: str) -> bool:
+    """Whether a model may be called so."""
+    return _WHOLE_NAME.fullmatch(text) is not None
+
+
+def is_version(text: str) -> bool:
+    """Whether a version's folder may be called so: a whole number from 1 to :data:`MAX_VERSION`, no zero in front."""
+    return _WHOLE_VERSION.fullmatch(text) is not None
+
+
+def check_model_name(name: str) -> str:
+    """Return ``name`` if a model may bear it.
+
+    Raises:
+        ModelError: it is not 1 to 64 of ``a-z 0-9 _ -``.
+    """
+    if not is_model_name(name):
+        raise ModelError(
+            f"a model's name is 1 to 64 of a-z, 0-9, '_' and '-', however: {name!r}; choose one with --name"
+        )
+    return name
+
+
+def model_name_from(text: str) -> str:
+    """Make a valid model name of any text: ``My Table (v2)`` becomes ``my-table-v2``."""
+    name = re.sub(r"[^a-z0-9_-]+", "-", text.lower()).strip("-")[:64]
+    return name or "model"

@@ -1,0 +1,142 @@
+"""Files of a store that others may write into: plain ones alone, of a bounded size, in the folder that was opened."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from models.errors import ModelError, ModelRefused
+
+_PIECE = 2**20
+
+
+class Folder:
+    """A folder held open: what is read in it is of this one, whatever is put in its place meanwhile.
+
+    Args:
+        path: of the folder, which must be none that a link leads to.
+
+    Raises:
+        ModelRefused: there is no such folder, or it is a link.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as error:
+            raise ModelRefused(f"{path} cannot be read as a plain folder: {error.strerror}") from None
+
+    def __enter__(self) -> Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def is_in_place(self) -> bool:
+        """Whether the path still leads to this folder."""
+        held = os.fstat(self._descriptor)
+        try:
+            there = os.stat(self.path, follow_symlinks=False)
+        except OSError:
+            return False
+        return (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino)
+
+    def names(self) -> list[str]:
+        """What is in it."""
+        return os.listdir(self._descriptor)
+
+    def read(self, name: str, at_most: int) -> bytes:
+        """The content of a file.
+
+        Raises:
+            ModelRefused: it is absent, no plain file, or longer than ``at_most`` bytes.
+        """
+        with self._open(name, at_most) as descriptor:
+            content = bytearray()
+            while piece := os.read(descriptor, _PIECE):
+                content += piece
+                if len(content) > at_most:  # it grows
+                    raise self._too_long(name, at_most)
+            return bytes(content)
+
+    def sha256(self, name: str) -> str:
+        """SHA-256 of a file of any size, which is not held.
+
+        Raises:
+            ModelRefused: it is absent or no plain file.
+        """
+        with self._open(name) as descriptor:
+            digest = hashlib.sha256()
+            while piece := os.read(descriptor, _PIECE):
+                digest.update(piece)
+            return digest.hexdigest()
+
+    @contextmanager
+    def _open(self, name: str, at_most: int | None = None) -> Iterator[int]:
+        file = self.path / name
+        try:  # without waiting for the other end of a pipe
+            flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            descriptor = os.open(name, flags, dir_fd=self._descriptor)
+        except OSError as error:
+            raise ModelRefused(f"{file} cannot be read as a plain file: {error.strerror}") from None
+        try:
+            about = os.fstat(descriptor)
+            if not stat.S_ISREG(about.st_mode):
+                raise ModelRefused(f"{file} is not a plain file")
+            if at_most is not None and about.st_size > at_most:
+                raise self._too_long(name, at_most)
+            yield descriptor
+        except OSError as error:
+            raise ModelRefused(f"{file} cannot be read: {error.strerror}") from None
+        finally:
+            os.close(descriptor)
+
+    def _too_long(self, name: str, at_most: int) -> ModelRefused:
+        return ModelRefused(f"{self.path / name} must hold at most {at_most:,} bytes, got more")
+
+
+def write_new(file: Path, content: bytes) -> None:
+    """Write a file that must not exist, through to the disk."""
+    with open(file, "xb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the lock of a file, which is made when it is absent and whose content is left alone.
+
+    Raises:
+        ModelError: the file is a link, or no plain file.
+    """
+    try:
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(file, flags, 0o666)
+    except OSError as error:
+        if not file.is_symlink() and not file.exists():
+            raise  # the folder is not writable, or the disk is full
+        raise ModelError(f"{file} must be a plain file that one may read, got: {error.strerror}; remove it") from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ModelError(f"{file} must be a plain file, and is none; remove it")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
