@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload bento image-test fuzz fuzz-gate
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-processes bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -118,6 +118,9 @@ proof-poisoned: $(MADE)  ## Bad requests in 10,000 batches, and over HTTP: nobod
 
 proof-restarts: $(MADE)  ## 20 rolling restarts without a failed request, then workers killed for a minute
 	$(BIN)/python -m tests.proofs.restarts
+
+proof-processes: $(MADE)  ## 100 kills, stops and signals at random moments: back or ended in time, and nothing left
+	$(BIN)/python -m tests.proofs.processes $(ARGS)
 
 proof-memory: $(MADE)  ## Memory after 200,000 requests (ARGS=--long: 2,000,000) and after abuse; a leak must be noticed
 	$(BIN)/python -m tests.proofs.memory $(ARGS)
