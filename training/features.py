@@ -329,6 +329,10 @@ def _vocabulary(levels: NDArray[Any], config: FeaturesConfig) -> dict[str, int]:
     return {names[i]: int(counts[i]) for i in order if counts[i] >= config.min_level_rows}
 
 
+_FLAT = 1e-6
+"""Deviation of positions, in bins, below which a feature is constant but for rounding."""
+
+
 def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
     """Quantile bins of every feature, padded to the same count with bins that always read 0.
 
@@ -349,7 +353,12 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
         fill[i] = _median(present) if len(present) else 0.0
         lowest[i], highest[i] = edge[0], edge[-1]
         position = np.interp(present, edge, np.arange(len(edge))) if len(present) else np.zeros(1)
-        mean[i], scale[i] = position.mean(), 1.0 / max(float(position.std()), 1e-6)
+        spread = float(position.std())
+        mean[i] = position.mean()
+        if spread > _FLAT:
+            scale[i] = 1.0 / spread
+        else:  # the rows say nothing about any other value, so neither does this feature
+            lowest[i] = highest[i] = np.clip(fill[i], edge[0], edge[-1])
     return Bins(
         {
             "edges": left,

@@ -118,6 +118,13 @@ def test_a_second_value_of_few_rows_tells_of_none_of_them_but_0_and_1_stay(rare)
     assert not torch.equal(told[0], told[1])
 
 
+@pytest.mark.parametrize("training", [[5.0] * 500 + [7.0] * 9, [5.0] * 20 + [np.nan] * 20, [np.nan] * 20])
+def test_a_number_that_does_not_vary_says_the_same_whatever_is_served(training):
+    encoded = encode(front_of(training), -1e308, 0.0, 4.9, 5.0, 5.1, 987_654.25, float("inf"))
+    assert torch.equal(encoded, encoded[:1].expand_as(encoded))
+    assert encoded.abs().max() <= 1.0
+
+
 def test_a_small_table_is_cut_by_a_tenth_at_either_end_at_most():
     front = front_of(np.arange(30.0))
     assert (front.bins.lowest.item(), front.bins.highest.item()) == (3.0, 26.0)
