@@ -15,7 +15,7 @@ from models.names import MAX_VERSION, is_model_name, is_version
 from models.printable import printable
 
 MANIFEST_FILE = "model.json"
-_SHOWN = 80
+_SHOWN, _TOLD = 80, 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,12 @@ class Listing:
     """Versions by name, oldest first; names in order."""
     ignored: list[str] = field(default_factory=list)
     """What was passed over and why, a line each."""
+
+    @property
+    def told(self) -> list[str]:
+        """The first lines of :attr:`ignored`, and how many more there are."""
+        more = len(self.ignored) - _TOLD
+        return self.ignored if more <= 0 else [*self.ignored[:_TOLD], f"{more:,} more are passed over"]
 
 
 def list_models(root: Path) -> Listing:

@@ -126,17 +126,33 @@ def locked(file: Path) -> Iterator[None]:
     Raises:
         ModelError: the file is a link, or no plain file.
     """
+    descriptor = _open_lock(file)
     try:
-        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        descriptor = os.open(file, flags, 0o666)
-    except OSError as error:
-        if not file.is_symlink() and not file.exists():
-            raise  # the folder is not writable, or the disk is full
-        raise ModelError(f"{file} must be a plain file that one may read, got: {error.strerror}; remove it") from None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ModelError(f"{file} must be a plain file, and is none; remove it")
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
+
+
+def check_lock(file: Path) -> None:
+    """Make sure that a lock can be had, without waiting for it.
+
+    Raises:
+        ModelError: the file is a link, or no plain file.
+    """
+    os.close(_open_lock(file))
+
+
+def _open_lock(file: Path) -> int:
+    try:
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        descriptor = os.open(file, flags, 0o666)
+    except OSError as error:
+        if not os.path.lexists(file):
+            raise  # the folder is not writable, or the disk is full
+        got = "a link" if file.is_symlink() else error.strerror
+        raise ModelError(f"{file} must be a plain file that one may read, got: {got}; remove it") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelError(f"{file} must be a plain file, got something else; remove it")
+    return descriptor

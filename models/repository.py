@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import ModelError, ModelNotFound, ModelRefused
 from models.listing import MANIFEST_FILE, Listing, list_models, list_versions
 from models.names import MAX_VERSION, check_model_name, is_version
-from models.plain_files import Folder, flush_folder, locked, write_new
+from models.plain_files import Folder, check_lock, flush_folder, locked, write_new
 from models.printable import printable
 from models.signature import Signature
 
@@ -135,18 +135,26 @@ class Repository:
                 continue
         raise ModelRefused(f"{path} was removed and published anew {_TRIES} times while it was read")
 
-    def check_writable(self) -> None:
+    def check_writable(self, name: str = "") -> None:
         """Make sure a model can be published here, before a long fit and not after it.
 
+        Args:
+            name: the model's, if it is known.
+
         Raises:
-            ModelError: a file stands in the way, or the folder may not be written.
+            ModelError: a file stands in the way, the folder may not be written, or no version of ``name`` can follow.
         """
-        nearest = next(path for path in (self.root, *self.root.absolute().parents) if path.exists())
+        home = self.root / name
+        nearest = next(path for path in (home, *home.absolute().parents) if path.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise ModelError(
                 f"models are published in a folder one may write, however: {nearest} is "
                 f"{'write-protected' if nearest.is_dir() else 'a file'}; choose another with --repository"
             )
+        if name and os.path.lexists(home):
+            self._next_version(home)
+            if os.path.lexists(home / _LOCK):
+                check_lock(home / _LOCK)
 
     def publish(self, name: str, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> StoredModel:
         """Publish ``files`` as the next version of ``name``, all of them or nothing.
@@ -162,18 +170,12 @@ class Repository:
         """
         check_model_name(name)
         home = self.root / name
-        if home.is_symlink():
-            raise ModelError(f"a model's folder must be no link, however: {home} is one; choose another --name")
-        home.mkdir(parents=True, exist_ok=True)
+        if not home.is_symlink():
+            home.mkdir(parents=True, exist_ok=True)
+        self._next_version(home)
         with locked(home / _LOCK):
             _clear_left_overs(home)
-            # whatever bears a number takes it, a link as well
-            version = max((int(name) for name in os.listdir(home) if is_version(name)), default=0) + 1
-            if version > MAX_VERSION:
-                raise ModelError(
-                    f"versions count up to {MAX_VERSION:,}, however: {home} holds that one; "
-                    "remove it, or publish under another --name"
-                )
+            version = self._next_version(home)
             record = Manifest(
                 **manifest,
                 name=name,
@@ -209,6 +211,23 @@ class Repository:
             doomed = path.parent / f"{_STAGING}removed-{version}"
             path.rename(doomed)  # gone for readers in one step
             shutil.rmtree(doomed)
+
+    @staticmethod
+    def _next_version(home: Path) -> int:
+        """The version after all others of a model; whatever bears a number takes it, a link as well.
+
+        Raises:
+            ModelError: there is none, or the folder is a link.
+        """
+        if home.is_symlink():
+            raise ModelError(f"a model's folder must be no link, however: {home} is one; choose another --name")
+        version = max((int(name) for name in os.listdir(home) if is_version(name)), default=0) + 1
+        if version > MAX_VERSION:
+            raise ModelError(
+                f"versions count up to {MAX_VERSION:,}, however: {home} holds that one; "
+                "remove it, or publish under another --name"
+            )
+        return version
 
 
 class _GoneError(ModelRefused):

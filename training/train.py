@@ -87,7 +87,7 @@ def train(
     """
     check_model_name(name)
     device = training_device(config.device, config.fit.precision)
-    repository.check_writable()
+    repository.check_writable(name)
     prepared = prepare(source, config, validation=validation, test=test)
     core, how, calibration = fit_network(prepared, config, device, report)
     signature = signature_of(prepared, core)

@@ -105,6 +105,14 @@ def test_a_model_or_a_version_that_is_a_link_is_passed_over_and_the_reason_told_
         repository.open("linked")
 
 
+def test_a_thousand_strays_are_not_a_thousand_lines(repository):
+    for i in range(1000):
+        (repository.root / "flights" / f"0{i:04}").mkdir()
+    listing = repository.listing()
+    assert (len(listing.ignored), len(listing.told)) == (1000, 21)
+    assert listing.told[-1] == "980 more are passed over"
+
+
 def test_the_repository_itself_may_be_a_link(repository, tmp_path):
     (tmp_path / "current").symlink_to(repository.root)
     assert Repository(tmp_path / "current").open("flights").manifest.version == 1
