@@ -335,7 +335,7 @@ class LaneProtocol(Protocol):
         elif self._held:
             self.flow.resume_reading()
             self.data_received(self._let_go())
-        elif self._idle and self._deaf:
+        elif self._deaf and self._idle:
             self._end_when_all_is_said()
         else:
             self._rests_since = self.loop.time()

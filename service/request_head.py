@@ -36,16 +36,25 @@ def fault_of_head(method: bytes, version: str, headers: Sequence[Header]) -> Ref
         return Refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, f"must be HTTP/1.1 or HTTP/1.0, got HTTP/{version}")
     if method == b"CONNECT":
         return Refusal(HTTPStatus.METHOD_NOT_ALLOWED, "CONNECT is for proxies, and this is none")
-    hosts = [value for name, value in headers if name == b"host"]
-    if len(hosts) != 1 and (hosts or version == "1.1"):
-        return Refusal(HTTPStatus.BAD_REQUEST, f"a request must have one Host header, got {len(hosts)}")
-    if hosts and not _HOST.fullmatch(hosts[0].strip()):
+    host = coding = None
+    hosts = codings = 0
+    has_length = False
+    for name, value in headers:
+        if name == b"host":
+            host, hosts = value, hosts + 1
+        elif name == b"transfer-encoding":
+            coding, codings = value, codings + 1
+        elif name == b"content-length":
+            has_length = True
+    if hosts != 1 and (hosts or version == "1.1"):
+        return Refusal(HTTPStatus.BAD_REQUEST, f"a request must have one Host header, got {hosts}")
+    if host is not None and not _HOST.fullmatch(host.strip()):
         return Refusal(HTTPStatus.BAD_REQUEST, "the Host header must be a name or an address, and perhaps a port")
-    codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
-    if codings and (version != "1.1" or codings != [b"chunked"]):
-        return Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must be chunked, once, and in HTTP/1.1")
-    if codings and any(name == b"content-length" for name, _ in headers):
-        return Refusal(HTTPStatus.BAD_REQUEST, "a request has Content-Length or Transfer-Encoding, not both")
+    if coding is not None:
+        if codings != 1 or version != "1.1" or coding.strip().lower() != b"chunked":
+            return Refusal(HTTPStatus.BAD_REQUEST, "Transfer-Encoding must be chunked, once, and in HTTP/1.1")
+        if has_length:
+            return Refusal(HTTPStatus.BAD_REQUEST, "a request has Content-Length or Transfer-Encoding, not both")
     return None
 
 
