@@ -28,19 +28,28 @@ _LARGEST_SHARE = 0.1
 _LISTED = 10
 
 
-def ends(values: NDArray[np.float64], share: float = 0.0) -> tuple[float, float]:
+def ends(values: NDArray[np.float64], share: float = 0.0, rows: int | None = None) -> tuple[float, float]:
     """The lowest and highest value that have at least ten more rows beyond them, in the graph.
 
-    Ten rows, or ``share`` of the rows if those are more; a tenth of the rows where there are fewer than a hundred, so
-    that a small table is not cut to its middle.
+    Ten rows, or ``share`` of the rows if those are more; a tenth of the rows where a table has fewer than a hundred, so
+    that a small one is not cut to its middle. Where few rows of a larger table hold a value, both ends
+    are their middle.
 
     Args:
-        values: training rows ``[rows]``, at least one and none missing.
-        share: of the rows, 0 to below .5.
+        values: of the training rows that hold one ``[values]``, at least one.
+        share: of the values, 0 to below .5.
+        rows: training rows. Default: as many as there are values.
     """
-    beyond = max(min(PUBLIC_LEVEL_ROWS, int(_LARGEST_SHARE * len(values))), int(share * len(values)))
-    ordered = np.partition(values, (beyond, len(values) - 1 - beyond))
+    n = len(values)
+    beyond = max(min(PUBLIC_LEVEL_ROWS, int(_LARGEST_SHARE * (n if rows is None else rows))), int(share * n))
+    beyond = min(beyond, (n - 1) // 2)
+    ordered = np.partition(values, (beyond, n - 1 - beyond))
     return float(ordered[beyond]), float(ordered[-1 - beyond])
+
+
+def too_few(values: int, rows: int) -> bool:
+    """Whether so few training rows hold a value that nothing of it may be kept or shown, not even their middle."""
+    return values < PUBLIC_LEVEL_ROWS <= rows
 
 
 def percentiles(values: NDArray[Any]) -> tuple[Any, Any] | None:

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, Column, JsonValue
 from models.values import format_timestamp
 from training.columns import ColumnRule
-from training.disclosure import ends, percentiles
+from training.disclosure import ends, percentiles, too_few
 from training.levels import count_levels
 from training.oblique import Oblique, fit_oblique
 from training.settings import ComponentConfig
@@ -341,13 +341,13 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
         max_bins: bins of one at most; fewer when there are thousands of features.
     """
     n_bins = max(2, min(max_bins, MAX_ENCODED // max(1, len(features))))
-    edges = [_edges(_pulled_in(feature[~np.isnan(feature)]), n_bins) for feature in features]
+    held = [_pulled_in(feature) for feature in features]
+    edges = [_edges(present, n_bins) for present in held]
     width = max((len(e) - 1 for e in edges), default=1)
     shape = (len(features), width)
     left, inverse = np.zeros(shape), np.zeros(shape)
     fill, lowest, highest, mean, scale = (np.zeros(len(features)) for _ in range(5))
-    for i, (feature, edge) in enumerate(zip(features, edges, strict=True)):
-        present = feature[~np.isnan(feature)]
+    for i, (present, edge) in enumerate(zip(held, edges, strict=True)):
         left[i, : len(edge) - 1] = edge[:-1]
         inverse[i, : len(edge) - 1] = 1.0 / np.diff(edge)
         fill[i] = _median(present) if len(present) else 0.0
@@ -373,11 +373,15 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int) -> Bins:
     )
 
 
-def _pulled_in(present: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values whose farthest ones are as far out as ten rows are. Of 0 and 1 either is known without seeing a row."""
-    if len(present) == 0 or np.isin(present, (0.0, 1.0)).all():
+def _pulled_in(feature: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The values of a feature, the farthest ones pulled in to where ten rows are; none where too few rows hold one.
+
+    Of 0 and 1 either is known without seeing a row.
+    """
+    present = feature[~np.isnan(feature)]
+    if np.isin(present, (0.0, 1.0)).all():
         return present
-    return np.clip(present, *ends(present))
+    return present[:0] if too_few(len(present), len(feature)) else np.clip(present, *ends(present, rows=len(feature)))
 
 
 def _edges(present: NDArray[np.float64], n_bins: int) -> NDArray[np.float64]:
@@ -449,7 +453,8 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         )
     if rule.kind == "timestamp":
         present = values[values != MISSING_TIMESTAMP]
-        middle = format_timestamp(int(np.sort(present)[len(present) // 2]))
+        hidden = too_few(len(present), len(values))
+        middle = None if hidden else format_timestamp(int(np.sort(present)[len(present) // 2]))
         shown = percentiles(present)
         low, high = (None, None) if shown is None else (format_timestamp(int(moment)) for moment in shown)
         return Column(
@@ -462,6 +467,8 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
             example=middle,
         )
     present = values[~np.isnan(values)]
+    if too_few(len(present), len(values)):
+        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable)
     median = _median(present)
     example = median if rule.kind == "number" else bool(round(median)) if rule.kind == "boolean" else round(median)
     shown = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)

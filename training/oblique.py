@@ -192,7 +192,7 @@ def _ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _scale_of(columns: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
     """Low end, high end, mean, and inverse standard deviation of what lies between; each ``[columns]``."""
-    low, high = np.transpose([ends(column[~np.isnan(column)], _TAIL) for column in columns.T])
+    low, high = np.transpose([ends(column[~np.isnan(column)], _TAIL, len(column)) for column in columns.T])
     inside = np.clip(columns, low, high)
     # Divided by what is largest, so that squares neither overflow nor vanish.
     size = np.maximum(np.maximum(np.abs(low), np.abs(high)), np.finfo(np.float64).tiny)

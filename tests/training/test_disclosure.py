@@ -6,6 +6,7 @@ import math
 import struct
 
 import numpy as np
+import pytest
 
 from tests.standing_out import PLANTED, RARE, table
 from training.columns import ColumnRule
@@ -20,6 +21,27 @@ def test_ten_rows_lie_beyond_either_end():
     assert ends(values, 0.05) == (50.0, 949.0)
     assert ends(np.arange(30.0)) == (3.0, 26.0), "a tenth of the rows where that is less"
     assert ends(np.array([4.0, 2.0])) == (2.0, 4.0)
+
+
+def test_where_few_rows_of_many_hold_a_value_both_ends_are_their_middle():
+    assert ends(np.arange(15.0), rows=1000) == (7.0, 7.0)
+    assert ends(np.arange(50.0), rows=1000) == (10.0, 39.0)
+
+
+@pytest.mark.parametrize("kind", ["number", "integer", "timestamp"])
+def test_a_column_that_nine_rows_fill_in_tells_nothing_of_what_they_hold(kind):
+    missing = np.iinfo(np.int64).min if kind == "timestamp" else np.nan
+    first = 1_000_000_000_000_000 if kind == "timestamp" else 4711
+    values = np.array([missing] * 491 + [first + i * 86_400_000_000 for i in range(9)])
+    rule = ColumnRule("x", kind, True, frozenset())
+    front = fit_front({"x": values}, [rule], FeaturesConfig(), np.zeros(0))
+    (column,) = describe_columns(front, {"x": values}, [rule])
+    assert (column.minimum, column.median, column.maximum, column.example) == (None, None, None, None)
+    held = np.concatenate([buffer.numpy().ravel() for name, buffer in front.named_buffers() if "bins" in name])
+    assert (held < 1000).all()
+    more = np.concatenate([values, values[-1:]])
+    front = fit_front({"x": more}, [rule], FeaturesConfig(), np.zeros(0))
+    assert describe_columns(front, {"x": more}, [rule])[0].median is not None, "ten rows have a middle"
 
 
 def test_percentiles_have_ten_rows_and_a_hundredth_of_the_rows_beyond_them():
