@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from client.errors import Busy, ClientError, Failed, Refused, Unsendable
 from client.tables import Answer
-from models.arrow import MEDIA_TYPE, Malformed, Stream
+from models.arrow import MEDIA_TYPE, Malformed, Stream, head_of, metadata_of
 from models.errors import Fault, RequestError
 
 RETRIED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -45,7 +45,15 @@ class Response:
     """What was asked, without a secret."""
 
 
-def understood(asked: Asked, response: Response) -> Answer:
+class Part(NamedTuple):
+    """The answer to one request of a table."""
+
+    answer: Answer
+    version: int | None
+    """Of the model that answered; None where it does not say."""
+
+
+def understood(asked: Asked, response: Response) -> Part:
     """The columns of an answer.
 
     Raises:
@@ -111,23 +119,27 @@ def error_of(asked: Asked, response: Response) -> ClientError:
     return Refused(message, status, faults) if refused else Failed(message, status, faults)
 
 
-def joined(answers: list[Answer]) -> Answer:
-    """The answers to the pieces of a table, as one.
+def joined(parts: list[Part]) -> Answer:
+    """The answers to the parts of a table, as one.
 
     Raises:
-        Failed: they are of different columns.
+        Failed: they are of several versions, or of different columns.
     """
+    answers = [part.answer for part in parts]
+    versions = sorted({part.version for part in parts if part.version is not None})
+    if len(versions) > 1:
+        raise Failed(
+            f"one version must answer all parts of a table, got {' and '.join(map(str, versions))}: choose one with "
+            "model='NAME:VERSION'"
+        )
+    if any(answer.keys() != answers[0].keys() for answer in answers):
+        raise Failed("all parts of a table must be answered with the same columns, got others: is this one service?")
     if len(answers) == 1:
         return answers[0]
-    if any(answer.keys() != answers[0].keys() for answer in answers):
-        raise Failed(
-            "the service answered the parts of a table with different columns: was another version published "
-            "meanwhile? Choose one with model='NAME:VERSION'"
-        )
     together: Answer = {}
     for name, first in answers[0].items():
-        parts = [answer[name] for answer in answers]
-        together[name] = [v for part in parts for v in part] if isinstance(first, list) else np.concatenate(parts)
+        values = [answer[name] for answer in answers]
+        together[name] = [v for part in values for v in part] if isinstance(first, list) else np.concatenate(values)
     return together
 
 
@@ -148,24 +160,24 @@ def _pointing_to(asked: Asked, response: Response) -> str:
     return f" and points to {_shown(address)}: use that URL"
 
 
-def _of_json(body: bytes, asked: Asked) -> Answer:
+def _of_json(body: bytes, asked: Asked) -> Part:
     content = orjson.loads(body)
     if type(content) is not dict:
         raise TypeError("it must be an object")
-    _check_origin(content, asked)
+    version = _check_origin(content, asked)
     predictions = content["predictions"]
     if type(predictions) is not list or {type(row) for row in predictions} - {dict}:
         raise TypeError("predictions must be a list of objects")
     _check_rows(len(predictions), asked)
     first = predictions[0]
     if "label" in first:
-        return _classes(predictions)
+        return Part(_classes(predictions), version)
     names = [name for name in first if name in _NUMBERS]
     if "prediction" not in names:
         raise ValueError("predictions must hold label or prediction")
     if any(row.keys() & _NUMBERS != set(names) for row in predictions):
         raise ValueError(f"every prediction must hold {', '.join(names)} and no other")
-    return {name: _numbers(name, [row[name] for row in predictions]) for name in names}
+    return Part({name: _numbers(name, [row[name] for row in predictions]) for name in names}, version)
 
 
 def _classes(predictions: list[dict[str, Any]]) -> Answer:
@@ -182,8 +194,13 @@ def _classes(predictions: list[dict[str, Any]]) -> Answer:
     return answer
 
 
-def _of_arrow(body: bytes, asked: Asked) -> Answer:
+def _of_arrow(body: bytes, asked: Asked) -> Part:
     stream = Stream(body)
+    told = metadata_of(head_of(body))
+    origin: dict[str, Any] = {"model": told["rowcast.model"]} if "rowcast.model" in told else {}
+    if "rowcast.version" in told:
+        origin["version"] = int(told["rowcast.version"][:20])
+    version = _check_origin(origin, asked)
     names = [column.name for column in stream.schema.fields]
     parts: list[list[Any]] = [[] for _ in names]
     rows = 0
@@ -209,11 +226,11 @@ def _of_arrow(body: bytes, asked: Asked) -> Answer:
             answer[name] = _finite(name, np.concatenate(part))
         else:
             raise TypeError(f"{_shown(name)} must hold numbers")
-    return answer
+    return Part(answer, version)
 
 
-def _check_origin(content: Mapping[str, Any], asked: Asked) -> None:
-    """Hold who answers against who was asked."""
+def _check_origin(content: Mapping[str, Any], asked: Asked) -> int | None:
+    """The version that answers, if it says so. It has to be the one that was asked."""
     name = content.get("model", content.get("name", ""))
     version = content.get("version", 1)
     if type(name) is not str or type(version) is not int or version < 1:
@@ -222,6 +239,7 @@ def _check_origin(content: Mapping[str, Any], asked: Asked) -> None:
         raise ValueError("another model answered than was asked")
     if asked.version is not None and "version" in content and version != asked.version:
         raise ValueError(f"version {asked.version} was asked and version {version} answered")
+    return version if "version" in content else None
 
 
 def _check_rows(rows: int, asked: Asked) -> None:

@@ -64,12 +64,12 @@ class Client(Base):
         """
         self._check_open()
         whole = given(table)
-        answers = []
+        parts = []
         for sent in self._speaker.requests(whole):
-            answers.append(understood(sent.asked, self._ask(sent)))
+            parts.append(understood(sent.asked, self._ask(sent)))
             if progress is not None:
                 progress(sent.asked.rows)
-        return whole.answered(joined(answers))
+        return whole.answered(joined(parts))
 
     def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.
@@ -150,12 +150,12 @@ class AsyncClient(Base):
         """Predict every row of a table, in order: see :meth:`Client.predict`."""
         self._check_open()
         whole = given(table)
-        answers = []
+        parts = []
         for sent in self._speaker.requests(whole):
-            answers.append(understood(sent.asked, await self._ask(sent)))
+            parts.append(understood(sent.asked, await self._ask(sent)))
             if progress is not None:
                 progress(sent.asked.rows)
-        return whole.answered(joined(answers))
+        return whole.answered(joined(parts))
 
     async def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.

@@ -16,7 +16,7 @@ from models.arrow.arrays import Array, Texts, Values
 from models.arrow.batch import Batch
 from models.arrow.dictionaries import Places
 from models.arrow.flatbuffer import Malformed
-from models.arrow.stream import END, Stream, head_of, schema_of
+from models.arrow.stream import END, Stream, head_of, metadata_of, schema_of
 from models.arrow.types import Family, Field, Schema, Type
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
@@ -36,5 +36,6 @@ __all__ = [
     "Type",
     "Values",
     "head_of",
+    "metadata_of",
     "schema_of",
 ]

@@ -16,6 +16,8 @@ END = CONTINUES + bytes(4)
 MAX_DICTIONARY = 2**20
 """Values of a dictionary."""
 
+_MAX_METADATA, _MAX_METADATA_BYTES = 64, 2**12
+
 SCHEMA, DICTIONARY_BATCH, RECORD_BATCH = 1, 2, 3
 _VERSIONS = {3, 4}
 _FILE_MAGIC = b"ARROW1"
@@ -54,6 +56,23 @@ def schema_of(head: bytes | memoryview, max_fields: int = 10_000, max_name: int 
     if body_bytes:
         raise Malformed("a schema has no body, however: one that says it has")
     return read_schema(header, max_fields, max_name, end - start)
+
+
+def metadata_of(head: bytes | memoryview) -> dict[str, str]:
+    """What the head of a stream says beside its schema, as the writer's ``metadata`` has it.
+
+    Args:
+        head: the message.
+
+    Raises:
+        Malformed: it is no schema, or says more than this is for.
+    """
+    start, end = _metadata(head, 0)
+    kind, header, _ = _parsed(memoryview(head)[start:end])
+    if kind != SCHEMA:
+        raise Malformed("a stream begins with a schema")
+    pairs = header.tables(2, _MAX_METADATA)
+    return {pair.text(0, _MAX_METADATA_BYTES): pair.text(1, _MAX_METADATA_BYTES) for pair in pairs}
 
 
 class Stream:

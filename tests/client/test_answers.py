@@ -6,6 +6,8 @@ import resource
 import socket
 import time
 import zlib
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ import orjson
 import pytest
 
 from client import Busy, Client, ClientError, Failed, Refused
+from client.answers import Asked, Response, described, understood
 from models import arrow
 from models.arrow import writer
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
@@ -44,8 +47,8 @@ def test_the_version_that_was_asked_has_to_answer() -> None:
             ask_blocking(service.url, model="m:2")
 
 
-def arrow_answer(rows: int, **columns: tuple[writer.Kind, Any]) -> bytes:
-    head = writer.schema([(name, kind) for name, (kind, _) in columns.items()])
+def arrow_answer(rows: int, told: dict[str, str] | None = None, **columns: tuple[writer.Kind, Any]) -> bytes:
+    head = writer.schema([(name, kind) for name, (kind, _) in columns.items()], told)
     return b"".join(
         [head, *writer.batch(rows, [writer.column(kind, values) for kind, values in columns.values()]), arrow.END]
     )
@@ -96,6 +99,68 @@ def test_a_malformed_arrow_answer_reaches_no_caller(body: bytes, words: str) -> 
 def test_a_good_arrow_answer_does() -> None:
     with stub((200, ARROW, GOOD_ARROW)) as service:
         assert ask_blocking(service.url, {"x": list(range(300))}) == {"prediction": [1.0] * 300}
+
+
+def told(rows: int, **beside: str) -> bytes:
+    return arrow_answer(
+        rows, {f"rowcast.{k}": v for k, v in beside.items()}, prediction=(writer.FLOAT64, np.ones(rows))
+    )
+
+
+@pytest.mark.parametrize(
+    ("beside", "words"),
+    [
+        ({"model": "m", "version": "2"}, "version 3 was asked and version 2 answered"),
+        ({"model": "other", "version": "3"}, "another model answered"),
+        ({"model": "m", "version": "x"}, "cannot be read"),
+        ({"model": "m", "version": "0"}, "version a whole number above 0"),
+    ],
+)
+def test_the_version_of_an_arrow_answer_is_the_one_that_was_asked(beside: dict[str, str], words: str) -> None:
+    table = {"x": list(range(300))}
+    with stub((200, ARROW, told(300, model="m", version="3"))) as service:
+        assert ask_blocking(service.url, table, model="m:3") == {"prediction": [1.0] * 300}
+    with stub((200, ARROW, told(300, **beside))) as service, pytest.raises(Failed, match=words):
+        ask_blocking(service.url, table, model="m:3")
+
+
+@both
+@pytest.mark.parametrize("protocol", ["json", "arrow"])
+def test_no_table_is_answered_by_two_versions(ask: Any, protocol: str) -> None:
+    step = 2048 if protocol == "json" else 16_384
+    table = {"x": list(range(step + 1))}
+
+    def answered(rows: int, version: int) -> tuple[int, dict[str, str], bytes]:
+        if protocol == "arrow":
+            return 200, ARROW, told(rows, model="m", version=str(version))
+        predictions = [{"prediction": 1.0}] * rows
+        return 200, JSON, orjson.dumps({"model": "m", "version": version, "predictions": predictions})
+
+    with stub(answered(step, 1), answered(1, 1)) as service:
+        assert len(ask(service.url, table, protocol=protocol)["prediction"]) == step + 1
+    words = "one version must answer all parts of a table, got 1 and 2: choose one"
+    with stub(answered(step, 1), answered(1, 2)) as service, pytest.raises(Failed, match=words):
+        ask(service.url, table, protocol=protocol)
+
+
+def test_no_mutilated_answer_does_anything_but_fail() -> None:
+    random = Random(3)
+    asked = Asked("/predict", 300, "m", 1)
+    rows = [{"label": "a", "probabilities": {"a": 1.0, "b": 0.0}}] * 300
+    answers = [
+        (GOOD_ARROW, ARROW),
+        (told(300, model="m", version="1"), ARROW),
+        (orjson.dumps({"model": "m", "version": 1, "predictions": rows}), JSON),
+    ]
+    for _ in range(1500):
+        good, headers = random.choice(answers)
+        body = bytearray(good)
+        for _ in range(random.choice((1, 1, 2, 5))):
+            at = random.randrange(min(len(body), random.choice((400, len(good)))))
+            body[at : at + random.randrange(9)] = random.randbytes(random.choice((0, 1, 4)))
+        for read, status in ((understood, 200), (understood, 500), (described, 200)):
+            with suppress(ClientError):
+                read(asked, Response(status, headers, bytes(body), "http://h/predict"))
 
 
 @both
