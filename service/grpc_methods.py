@@ -21,12 +21,12 @@ from service.batcher import QueueFull
 from service.byte_rule import SMALL_BODY
 from service.faults import brief
 from service.grpc_answer import AnswerWriter, times
+from service.grpc_incoming import Incoming
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
-from service.grpc_reading import Asked, MessageReader, Readers
+from service.grpc_reading import MessageReader, Readers
 from service.grpc_refusal import Context, Refusal, refusing
 from service.grpc_request import parsed
 from service.metrics import NO_MODEL, REQUESTS
-from service.patience import Patience
 from service.served import ServedModel
 from service.serving import LOADING, Serving
 from service.steps import Steps, at_once, in_turns
@@ -38,8 +38,6 @@ logger = logging.getLogger("rowcast.service")
 T = TypeVar("T")
 
 _MESSAGE_SECONDS = 8.0
-_LOOK_SECONDS = 0.5
-"""How often messages that take their time are looked at."""
 _MESSAGE_BYTES_PER_SECOND = 1_000_000
 """A message may take some seconds, and as long as the largest takes at this rate: how far it has come is not known."""
 
@@ -88,8 +86,9 @@ class Methods:
                 self._models[name, ""] = model
         widest = max(len(served.signature.columns) for served in serving.versions.values())
         self._reader = MessageReader(widest, serving.settings.max_rows)
-        self._patience = Patience(_LOOK_SECONDS)
-        self._message_seconds = _MESSAGE_SECONDS + int(serving.settings.max_body) / _MESSAGE_BYTES_PER_SECOND
+        max_body = int(serving.settings.max_body)
+        seconds = _MESSAGE_SECONDS + max_body / _MESSAGE_BYTES_PER_SECOND
+        self._incoming = Incoming(serving.budget, max_body, seconds)
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     def handler(self) -> Any:
@@ -115,13 +114,10 @@ class Methods:
     async def _infer(self, context: Context) -> bytes | Refusal:
         """Answer a request for predictions."""
         started = time.perf_counter()
-        model: _Model | None = None
+        found: list[_Model] = []
         metadata: tuple[tuple[str, str], ...] = ()
         try:
-            body = await self._message_that_comes(context)
-            asked = await _read(self._reader.begin_steps(body), body)
-            model = self._find(asked.model, asked.version)
-            answer = await self._answer(model, asked, context, started)
+            answer = await self._answer(found, context, started)
         except RequestError as error:
             status, words = error.status, str(error)
             if isinstance(error, QueueFull):
@@ -130,30 +126,44 @@ class Methods:
             logger.exception("a request over gRPC failed")
             status, words = 500, "something went wrong on the server; its log says what"
         else:
-            model.served.meter.request(200, time.perf_counter() - started)
+            found[0].served.meter.request(200, time.perf_counter() - started)
             return answer
         self._serving.arrivals.settle(time.perf_counter())
-        if model is None:
-            self._strangers.inc()
+        if found:
+            found[0].served.meter.request(status, time.perf_counter() - started)
         else:
-            model.served.meter.request(status, time.perf_counter() - started)
+            self._strangers.inc()
         return Refusal(_CODES[status], words, metadata)
+
+    async def _read(self, steps: Steps[T], body: bytes) -> T:
+        """What is read of a message; others have their turns in between if it is long."""
+        if len(body) <= SMALL_BODY:
+            return at_once(steps)
+        async with self._serving.budget.decoding(len(body)):
+            return await in_turns(steps)
 
     async def _message_that_comes(self, context: Context) -> bytes:
         """The message of a request that others may share a run with."""
         arrivals = self._serving.arrivals
         token = arrivals.begin()
         try:
-            return await self._message(context)
+            return await self._incoming.read(context)
         finally:
             arrivals.end(token)
 
-    async def _answer(self, model: _Model, asked: Asked, context: Context, since: float) -> bytes:
+    async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
+        """The answer to a call; the model that is asked is put into ``found``."""
+        body = await self._message_that_comes(context)
+        asked = await self._read(self._reader.begin_steps(body), body)
+        model = self._find(asked.model, asked.version)
+        found.append(model)
         served = model.served
         if not self._serving.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = await _read(self._reader.read_steps(asked, model.readers), asked.body)
+        request, columns = await self._read(self._reader.read_steps(asked, model.readers), body)
+        size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
+        del body, asked  # while the rows wait, nothing else is kept of them
         limits = request.limits
         deadline = limits.deadline(since)
         remaining = context.time_remaining()
@@ -162,35 +172,19 @@ class Methods:
         # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
         queued: list[Waiting] = []
         predictions = await served.answer_columns(
-            columns, deadline=deadline, priority=limits.priority, size=len(asked.body), queued=queued.append
+            columns, deadline=deadline, priority=limits.priority, size=size, queued=queued.append
         )
         answer = model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
         if wants_times(context.invocation_metadata() or ()):
             answer += times(queued[0])
         return answer
 
-    async def _message(self, context: Context) -> bytes:
-        """The message of a request.
-
-        Raises:
-            RequestError: none comes, or not in time.
-        """
-        until = time.monotonic() + self._message_seconds
-        try:
-            body = await self._patience.wait(context.read(), lambda: until)
-        except TimeoutError:
-            words = f"the message did not come within {self._message_seconds:.0f} seconds"
-            raise RequestError(words, status=408) from None
-        if not isinstance(body, bytes):  # grpc.aio.EOF
-            raise RequestError("a request must hold one message, however: none")
-        return body
-
     def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Context], Awaitable[bytes | Refusal]]:
         """A method whose answer takes no time."""
 
         async def behave(context: Context) -> bytes | Refusal:
             try:
-                body = await self._message(context)
+                body = await self._incoming.read(context)
                 if len(body) > SMALL_BODY:
                     raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
                 content = answer(parsed(REQUEST_CLASSES[name], body))
@@ -231,8 +225,3 @@ class Methods:
     def _unload(self, asked: Any) -> Content:
         self._find(asked.model_name)
         raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")
-
-
-async def _read(steps: Steps[T], body: bytes) -> T:
-    """What is read of a message; others have their turns in between if it is long."""
-    return at_once(steps) if len(body) <= SMALL_BODY else await in_turns(steps)

@@ -37,6 +37,8 @@ _IDLE_MS = 30_000
 """After so long without a call, or before the first, a connection is closed; clients make a new one by themselves."""
 _PING_MS = 10_000
 """Who pings more often is let go, after two warnings."""
+_UNREAD_BYTES = 2**16
+"""Bytes of a call that are taken in before its message is asked for."""
 _UNCOMPRESSED = 1
 """The bit of "identity": a compressed message is refused, as a compressed body is over HTTP."""
 
@@ -123,5 +125,7 @@ def _options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", _PING_MS),
         ("grpc.http2.max_ping_strikes", 2),
+        ("grpc.http2.lookahead_bytes", _UNREAD_BYTES),
+        ("grpc.http2.bdp_probe", 0),  # a window grows when a message is asked for, and no sooner
         ("grpc.compression_enabled_algorithms_bitset", _UNCOMPRESSED),
     ]

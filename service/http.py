@@ -97,13 +97,14 @@ class BodyReader:
 class _Coming:
     """A body that has not come whole yet."""
 
-    __slots__ = ("_budget", "_hold", "_patience", "_started", "_task", "gave_up", "size")
+    __slots__ = ("_budget", "_gathered", "_hold", "_patience", "_started", "_task", "gave_up", "size")
 
     def __init__(self, budget: ByteBudget, patience: Patience) -> None:
         self._started = time.monotonic()
         self._budget = budget
         self._patience = patience
         self._hold: Hold | None = None
+        self._gathered = bytearray()
         self.size = 0
         self.gave_up = False
         """Whether it let go of the room it had."""
@@ -127,20 +128,26 @@ class _Coming:
             self._hold = self._budget.hold(0, self._let_go)
         if self._hold is not None:
             self._hold.grow(len(chunk))
+            self._gathered += chunk
+
+    def whole(self, chunk: bytes) -> bytes:
+        """The whole body, of which this was the last part."""
+        return chunk if self._hold is None else bytes(self._gathered)
 
     def release(self) -> None:
-        """Count it no more."""
+        """Keep nothing of it: the exception that a body ends in may live for as long as its rest is taken in."""
+        self._gathered = bytearray()
         if self._hold is not None:
             self._hold.release()
 
     def _let_go(self) -> None:
         self.gave_up = True
+        self._gathered = bytearray()
         assert self._task is not None
         self._patience.give_up(self._task)
 
 
 async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
-    gathered: bytearray | None = None
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -148,13 +155,8 @@ async def _gather(receive: Receive, max_body: int, coming: _Coming) -> bytes:
         chunk: bytes = message.get("body", b"")
         last = not message.get("more_body", False)
         coming.add(chunk, max_body, last=last)
-        if gathered is None:
-            if last:
-                return chunk
-            gathered = bytearray()
-        gathered += chunk
         if last:
-            return bytes(gathered)
+            return coming.whole(chunk)
 
 
 async def respond(send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = JSON) -> None:

@@ -12,6 +12,7 @@ from service.arrivals import Arrivals
 from service.byte_budget import ByteBudget
 from service.choose import choose, nothing_to_serve
 from service.faults import brief
+from service.heap import give_back_large_blocks
 from service.served import ServedModel
 from service.settings import Settings
 
@@ -92,6 +93,7 @@ class Serving:
 
     async def start(self) -> None:
         """Load every model and warm it up, on the running event loop; then the worker is ready."""
+        give_back_large_blocks()
         for key, stored in self._stored.items():
             served = self.versions[key]
             provider = served.load(stored, self.settings.device, self.thread, self.arrivals)

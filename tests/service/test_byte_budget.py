@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import random
 import time
+import tracemalloc
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from models.errors import RequestError
 from service.byte_budget import ByteBudget, Hold, NoRoom
+from service.front import Front
+from service.http import BodyReader
+from service.serving import Serving
+from tests.service.hostile_payloads import GOOD, ROW
+from tests.service.open_inference import body, request
+from tests.service.test_front import Caller, serve
 
 
 def test_a_body_is_counted_as_it_comes_and_forgotten_once() -> None:
@@ -105,3 +117,103 @@ def test_one_long_body_is_decoded_at_a_time_and_all_that_wait_are_counted() -> N
         assert budget.used == 0
 
     asyncio.run(scenario())
+
+
+ROWS = b'{"rows":[' + b",".join([json.dumps(ROW).encode()] * 600) + b"]}"
+TENSORS = body(request(*[ROW] * 1500))
+ARROW_HEADERS = [(b"content-type", b"application/vnd.apache.arrow.stream")]
+
+
+def test_after_any_mix_of_requests_refusals_cancels_and_hang_ups_nothing_is_counted(one_model: Path) -> None:
+    def halves(content: bytes) -> list[bytes]:
+        return [content[: len(content) // 2], content[len(content) // 2 :]]
+
+    def callers() -> dict[str, Caller]:
+        return {
+            "rows": Caller("POST", "/predict", *halves(ROWS)),
+            "tensors": Caller("POST", "/v2/models/flights/infer", *halves(TENSORS)),
+            "one row": Caller("POST", "/predict", GOOD),
+            "refused rows": Caller("POST", "/predict", *halves(ROWS[:-2])),
+            "refused tensors": Caller("POST", "/v2/models/flights/infer", *halves(TENSORS[:-2])),
+            "too long": Caller("POST", "/predict", *[bytes(2**20)] * 3),
+            "a stream that is none": Caller("POST", "/predict", *halves(bytes(2**17)), headers=ARROW_HEADERS),
+        }
+
+    async def scenario(front: Front, serving: Serving) -> None:
+        statuses: dict[str, set[int]] = {}
+        most = 0
+        chance = random.Random(1)
+        for _ in range(12):
+            tasks = {}
+            for name, caller in callers().items():
+                tasks[name] = asyncio.ensure_future(caller.answer(front))
+                leaves = chance.random()
+                if leaves < 0.2:
+                    caller.hangs_up.set()
+                elif leaves < 0.4:
+                    asyncio.get_running_loop().call_later(chance.random() / 50, tasks[name].cancel)
+                await asyncio.sleep(0)
+                most = max(most, serving.budget.used)
+            await asyncio.wait(tasks.values())
+            for name, task in tasks.items():
+                if not task.cancelled() and task.exception() is None:
+                    statuses.setdefault(name, set()).add(task.result()[0])
+            for _ in range(200):  # runs end whose callers are gone
+                if serving.budget.used:
+                    await asyncio.sleep(0.01)
+            assert serving.budget.used == 0
+        assert most > 100_000
+        assert 200 in statuses["rows"]
+        assert 200 in statuses["tensors"]
+        assert statuses["too long"] <= {413, 429}
+        assert statuses["refused rows"] <= {400, 429}
+
+    serve(one_model, scenario, device="cpu", max_body=2**21, max_bytes=2**20)
+
+
+def test_a_refused_body_is_not_kept_by_what_refused_it() -> None:
+    async def scenario() -> None:
+        reader = BodyReader(ByteBudget(2**30))
+        chunks = iter([bytes(2**20)] * 8)
+
+        async def receive() -> dict[str, object]:
+            return {"type": "http.request", "body": next(chunks), "more_body": True}
+
+        tracemalloc.start()
+        try:
+            with pytest.raises(RequestError) as raised:
+                await reader.read(receive, 6 * 2**20)
+            assert raised.value.status == 413
+            assert tracemalloc.get_traced_memory()[0] < 3 * 2**20  # a chunk or two, of seven
+        finally:
+            tracemalloc.stop()
+
+    asyncio.run(scenario())
+
+
+def test_a_body_whose_sender_has_nearly_stopped_lets_go_for_another(one_model: Path) -> None:
+    async def scenario(front: Front, serving: Serving) -> None:
+        first = Caller("POST", "/predict", bytes(900_000), b"")
+        gate = asyncio.Event()
+        receive = first.receive
+
+        async def slowly() -> Any:
+            if first.read:
+                await gate.wait()
+            return await receive()
+
+        first.receive = slowly  # type: ignore[method-assign]
+        stalled = asyncio.ensure_future(first.answer(front))
+        await asyncio.sleep(0.01)
+        assert serving.budget.used == 900_000
+        (hold,) = serving.budget._arriving
+        hold.kept_up -= 3
+        status, _, _ = await Caller("POST", "/predict", *[ROWS[:70_000], ROWS[70_000:]]).answer(front)
+        assert status == 200
+        gate.set()
+        status, headers, answer = await stalled
+        assert (status, headers[b"retry-after"]) == (429, b"1")
+        assert answer["error"].startswith("bodies that arrive and wait take all the memory")
+        assert serving.budget.used == 0
+
+    serve(one_model, scenario, device="cpu", max_bytes=950_000)
