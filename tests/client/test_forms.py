@@ -183,7 +183,7 @@ def sent_in_arrow(table: Any) -> Table:
     return {name: column.to_pylist() for name, column in zip(sent.column_names, moments, strict=True)}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables())
 def test_every_form_of_a_table_is_sent_as_the_same_values(table: Table) -> None:
     wanted = {kind: compared(values) for kind, values in table.items()}
