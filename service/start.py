@@ -13,6 +13,7 @@ from models.errors import RowcastError
 from models.repository import StoredModel
 from service.catalog import CATALOG, CatalogOwner, CatalogReader, address_of_owner
 from service.choose import choose
+from service.metrics_folder import use_own_metrics_folder
 from service.settings import Settings
 from service.settle import hand_on, settings_of_service
 from service.worker_count import WorkerCount, worker_count
@@ -61,6 +62,7 @@ def settled() -> Settled:
     except OSError as error:
         raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
     os.environ[CATALOG] = catalog.address
+    use_own_metrics_folder()
     _settle_at_reload(settings, catalog)
     return Settled(settings, models, workers)
 
