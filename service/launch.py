@@ -24,7 +24,7 @@ from service.unix_socket import UNIX_SOCKET, remove_stale, unix_path, url_of_fil
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last comes when the terminal is closed."""
 _LOOK_SECONDS = 0.5
-_STOP_WITHIN_SECONDS = 10
+_STOP_WITHIN_SECONDS = 9
 """How long a service that is no longer wanted gets before it is killed, beyond its grace."""
 
 
