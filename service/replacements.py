@@ -1,6 +1,6 @@
 """When a worker that died is replaced, and which ones are given up.
 
-One that was killed is replaced at once. One that ends with an error soon after its start would end so again: with other
+One that was killed is replaced at once. One that ends with an error before it has served would end so again: with other
 workers left it is tried again after a while, and ever more seldom; without, the service ends, as it does when it cannot
 start in the first place. Signals that end workers again and again before they have served are slowed down as well, but
 the service goes on trying: a full disk is one reason, and it may have room again.
@@ -30,9 +30,9 @@ BUSY_SECONDS = 0.05
 _LAST_BREATH_SECONDS = 10.0
 """The longest that the threads of a worker may outlive its main thread before it is given up."""
 _YOUNG_SECONDS = 30.0
-"""A worker that ends with an error at this age could not start; a later end is an accident."""
+"""A worker without a pulse that ends with an error at this age could not start; a later end is an accident."""
 _SOON_SECONDS = 5.0
-"""A worker that a signal ends at this age counts towards a pause, even if it has served."""
+"""A worker that ends at this age counts towards a pause, even if it has served."""
 _FREE_ENDS = 3
 """So many of those in a row are replaced at once; of workers that never served, the first one."""
 _FIRST_PAUSE_SECONDS = 2.0
@@ -73,8 +73,8 @@ class Replacements:
         self._first_slot = first_slot
         self._lives: dict[int, _Life] = {}
         self._pause = _FIRST_PAUSE_SECONDS
-        self._ends_by_signal = 0
-        """How many workers in a row a signal ended too soon."""
+        self._early_ends = 0
+        """How many workers in a row ended too soon, and not for being unable to start."""
         self._not_before = 0.0
         """Until when no worker is started."""
 
@@ -149,13 +149,14 @@ class Replacements:
         age = time.monotonic() - life.born
         life.watch.look()  # it may have served since the last time
         logger.error("worker %d ended %s after %.1f s", process_pid, _how(exit_code), age)
-        if exit_code is not None and exit_code > 0 and age <= _YOUNG_SECONDS:
+        served = life.watch.has_served
+        if exit_code is not None and exit_code > 0 and not served and (self._heartbeats or age <= _YOUNG_SECONDS):
             self._could_not_start(watcher, arbiter)
-        elif exit_code is not None and exit_code < 0 and (age <= _SOON_SECONDS or not life.watch.has_served):
-            self._ended_too_soon(life.watch.has_served)
+        elif exit_code is not None and exit_code != 0 and (age <= _SOON_SECONDS or not served):
+            self._ended_too_soon(served)
         else:
             self._pause = _FIRST_PAUSE_SECONDS
-            self._ends_by_signal = 0
+            self._early_ends = 0
 
     def _could_not_start(self, watcher: Any, arbiter: Any) -> None:
         watcher.respawn = False  # without any worker left, the supervisor ends
@@ -165,12 +166,12 @@ class Replacements:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
 
     def _ended_too_soon(self, has_served: bool) -> None:
-        self._ends_by_signal += 1
-        beyond = self._ends_by_signal - (_FREE_ENDS if has_served else 1)
+        self._early_ends += 1
+        beyond = self._early_ends - (_FREE_ENDS if has_served else 1)
         if beyond > 0:
             pause = min(_FIRST_PAUSE_SECONDS * 2.0 ** (beyond - 1), _LONGEST_SIGNAL_PAUSE_SECONDS)
             self._not_before = time.monotonic() + pause
-            logger.error("signals end the workers soon after their start; trying again in %g seconds", pause)
+            logger.error("workers end soon after their start; trying again in %g seconds", pause)
 
 
 def _how(exit_code: int | None) -> str:

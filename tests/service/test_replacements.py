@@ -138,6 +138,14 @@ def test_the_last_worker_that_ends_with_an_error_soon_is_not_replaced(clock: Clo
     assert not workers.watcher.respawn
 
 
+def test_a_worker_that_served_and_ends_with_an_error_is_replaced_however_young(clock: Clock) -> None:
+    workers = Workers(clock)
+    assert workers.die(10, 1, served=True) == 0
+    assert workers.watcher.respawn
+    assert [workers.die(2, 1, served=True) for _ in range(5)] == [0, 0, 0, 2, 4]
+    assert workers.watcher.respawn
+
+
 @pytest.mark.parametrize(
     ("exit_code", "words"),
     [
