@@ -129,7 +129,7 @@ class Front:
         try:
             in_arrow = check_headers(scope["headers"], served.max_body, MEDIA_TYPE)
             terms = terms_of(scope["headers"])
-            content = await served.bodies.read(receive, served.max_body)
+            content = await served.bodies.read(receive, served.max_body, scope["headers"])
         except RequestError as error:
             reply = served.refusal(error)
             served.meter.request(reply.status, time.perf_counter() - started)

@@ -12,6 +12,7 @@ import orjson
 
 from models.errors import RequestError
 from service.byte_budget import ByteBudget, Hold, NoRoom
+from service.compressed import encoding_of, inflated
 from service.patience import Patience
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -53,12 +54,13 @@ def check_headers(headers: Iterable[Header], max_body: int, other: str = "") -> 
     Raises:
         RequestError: 415 for another content type, charset or encoding; 413 for a body declared too large.
     """
+    headers = list(headers)
     is_other = False
     for name, value in headers:
         if name == b"content-type":
             is_other = _check_content_type(value, other)
-        elif name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
-            raise RequestError("a body must be sent as it is, however: it has a Content-Encoding", status=415)
+        elif name == b"content-encoding":
+            encoding_of(headers)
         elif name == b"content-length" and value.isdigit() and int(value[:20]) > max_body:
             raise _too_large(max_body)
     return is_other
@@ -75,14 +77,20 @@ class BodyReader:
         self._patience = Patience(_LOOK_SECONDS)
         self._budget = budget
 
-    async def read(self, receive: Receive, max_body: int) -> bytes:
-        """The body of a request whose headers were checked; once at a time in a task.
+    async def read(self, receive: Receive, max_body: int, headers: Iterable[Header] = ()) -> bytes:
+        """The body of a request whose headers were checked, inflated where they say so; once at a time in a task.
 
         Raises:
-            RequestError: 413, as soon as more than ``max_body`` bytes have come; 408 when they come too slowly.
+            RequestError: 413, as soon as more than ``max_body`` bytes have come, or come out of it; 408 when they come
+                too slowly; 400 when it is not compressed as it says.
             NoRoom: too many bodies arrive and wait already.
             ClientGone: the caller hung up.
         """
+        body = await self._read(receive, max_body)
+        encoding = encoding_of(headers)
+        return await inflated(body, encoding, max_body, self._budget) if encoding else body
+
+    async def _read(self, receive: Receive, max_body: int) -> bytes:
         coming = _Coming(self._budget, self._patience)
         try:
             return await self._patience.wait(_gather(receive, max_body, coming), coming.until)

@@ -56,9 +56,10 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
         """
         started = time.perf_counter()
         try:
-            check_headers(request.scope["headers"], cls.served.max_body)
-            terms = terms_of(request.scope["headers"])
-            rows: Any = terms, started, await cls.served.bodies.read(request.receive, cls.served.max_body)
+            headers = request.scope["headers"]
+            check_headers(headers, cls.served.max_body)
+            terms = terms_of(headers)
+            rows: Any = terms, started, await cls.served.bodies.read(request.receive, cls.served.max_body, headers)
         except RequestError as error:
             rows = error
         except ClientGone:

@@ -131,7 +131,7 @@ class OpenInference:
             if not self._serving.ready:
                 raise RequestError(LOADING, status=HTTPStatus.SERVICE_UNAVAILABLE)
             answer = inference.understand_long(scope["headers"])
-            body = await served.bodies.read(receive, served.max_body)
+            body = await served.bodies.read(receive, served.max_body, scope["headers"])
         except RequestError as error:
             headers = served.refusal(error).headers
             await self._refuse(scope, receive, send, error.status, error_body(str(error)), *headers)

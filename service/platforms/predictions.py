@@ -86,10 +86,11 @@ class PredictRoute:
                 raise RequestError(LOADING, status=HTTPStatus.SERVICE_UNAVAILABLE)
             exchange = self._understand(scope["headers"], served)
             terms = terms_of(scope["headers"])
-            body = await served.bodies.read(receive, served.max_body)
+            body = await served.bodies.read(receive, served.max_body, scope["headers"])
         except RequestError as error:
+            headers = served.refusal(error).headers
             served.meter.request(error.status, time.perf_counter() - started)
-            await self._refuse(scope, receive, send, error.status, refusal_body(error))
+            await self._refuse(scope, receive, send, error.status, refusal_body(error), *headers)
             return
         except ClientGone:
             return

@@ -58,12 +58,16 @@ CASES = [
     Case("path over the limit", path(b"/" + b"a" * 40_000), 431, LARGE_HEAD, closed=True),
     Case("query over the limit", path(b"/predict?" + b"a" * 40_000), 431, LARGE_HEAD, closed=True),
     Case(
-        "gzip body", request(gzip.compress(GOOD), "/predict", "content-encoding: gzip"), 415, "a body must be sent as"
+        "gzip bomb", request(gzip.compress(b" " * 2**27), "/predict", "Content-Encoding: GZip"), 413, "a body holds at"
     ),
+    Case("no gzip", request(GOOD, "/predict", "content-encoding: gzip"), 400, "the body must be in gzip as its"),
+    Case("no deflate", request(GOOD, "/predict", "content-encoding: deflate"), 400, "the body must be in deflate as"),
     Case(
-        "gzip bomb", request(gzip.compress(b" " * 2**27), "/predict", "Content-Encoding: GZip"), 415, "a body must be"
+        "gzip cut off", request(gzip.compress(GOOD)[:-1], "/predict", "content-encoding: gzip"), 400, "the body must be"
     ),
-    Case("deflate body", request(GOOD, "/predict", "content-encoding: deflate"), 415, "a body must be sent as it is"),
+    Case("gzip and more", request(gzip.compress(GOOD) + b"x", "/predict", "content-encoding: gzip"), 400, "the body m"),
+    Case("brotli", request(GOOD, "/predict", "content-encoding: br"), 415, "a body must be sent as it is, or in gzip"),
+    Case("gzip twice", request(GOOD, "/predict", "content-encoding: gzip, gzip"), 415, "a body must be sent as it is"),
     Case("two encodings", request(GOOD, "/predict", "content-encoding: identity, gzip"), 415, "a body must be sent as"),
     *(
         Case(f"pickle as {media_type}", request(pickle.dumps({}), content_type=media_type), 415, NOT_JSON)
