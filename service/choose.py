@@ -74,4 +74,6 @@ def _open(repository: Repository, name: str, version: int, device: str) -> Store
         Session.of(stored, device)
     except OSError as error:
         raise ModelRefused(f"{error.filename or repository.root} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # the signature in the graph is none
+        raise ModelRefused(f"{name}:{version} cannot be served: {str(error).splitlines()[0]}") from None
     return stored

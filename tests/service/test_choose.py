@@ -7,10 +7,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import onnx
 import pytest
 
 from models.errors import ModelNotFound, ModelRefused
 from models.repository import Repository
+from models.signature import METADATA_KEY
 from service.choose import choose
 from service.serving import Serving
 from service.settings import Settings
@@ -45,17 +47,25 @@ def linked_in_a_circle(folder: Path) -> None:
     (folder / "model.json").symlink_to("model.json")
 
 
-def no_graph_at_all(folder: Path) -> None:
+def no_graph_at_all(folder: Path, graph: bytes = b"no graph") -> None:
     """Whole, but ONNX Runtime cannot load it."""
     shutil.rmtree(folder)
     other = Repository(folder.parent.parent / "other")
     for _ in range(int(folder.name)):
-        other.publish("flights", handmade.manifest(), {"model.onnx": b"no graph"})
+        other.publish("flights", handmade.manifest(), {"model.onnx": graph})
     shutil.move(other.root / "flights" / folder.name, folder)
     shutil.rmtree(other.root)
 
 
-DAMAGES = (cut, no_graph, empty, not_a_manifest, of_another_folder, linked_in_a_circle, no_graph_at_all)
+def no_signature(folder: Path) -> None:
+    """Whole, and what the graph carries as its signature is none."""
+    graph = onnx.load_from_string(handmade.graph())
+    del graph.metadata_props[:]
+    onnx.helper.set_model_props(graph, {METADATA_KEY: '{"task": "none"}'})
+    no_graph_at_all(folder, graph.SerializeToString())
+
+
+DAMAGES = (cut, no_graph, empty, not_a_manifest, of_another_folder, linked_in_a_circle, no_graph_at_all, no_signature)
 
 
 @pytest.fixture
@@ -78,9 +88,8 @@ def test_a_broken_newest_version_is_skipped_with_a_warning_while_an_older_one_is
     with caplog.at_level(logging.WARNING):
         assert served(root) == [("delay", 1), ("flights", 2)]
     (told,) = [record.getMessage() for record in caplog.records]
-    assert told.startswith(f"flights:3 is skipped, and flights:2 is served: {root / 'flights/3'}") or (
-        damage is no_graph_at_all and "ONNX Runtime cannot load the graph" in told
-    )
+    why = {no_graph_at_all: "ONNX Runtime cannot load the graph", no_signature: "flights:3 cannot be served: "}
+    assert told.startswith(f"flights:3 is skipped, and flights:2 is served: {why.get(damage, root / 'flights/3')}")
     assert served(root, "flights") == [("flights", 2)]
     damage(root / "flights/2")
     assert served(root, "flights") == [("flights", 1)]
