@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-processes proof-quiet bento image-test fuzz fuzz-gate
+.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -137,6 +137,9 @@ proof-overload: $(MADE)  ## Five minutes at three times capacity: only 200s and 
 
 proof-quiet: $(MADE)  ## Training and both ways to serve in a network with a recorder: nothing is sent home (Linux, root or user namespaces)
 	$(BIN)/python -m tests.proofs.quiet $(ARGS)
+
+proof-platforms: $(MADE)  ## MLflow's, KServe's, SageMaker's and Vertex AI's own clients ask the service (makes .bench/platforms)
+	$(BIN)/python -m tests.proofs.platforms $(ARGS)
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -40,6 +40,7 @@ from service.http import (
 )
 from service.metrics import NO_MODEL, REQUESTS
 from service.page_cache import PER_SECOND, PageCache
+from service.platforms import kserve_v1
 from service.platforms.routes import Platforms
 from service.routes import RowsRoute, ShortRoute
 from service.served import ServedModel
@@ -83,8 +84,9 @@ class Front:
         """The paths whose requests are answered here, and the model behind each."""
         self._open_inference = OpenInference(serving, self._respond, self._refuse)
         self._platforms = Platforms(serving, self._respond, self._refuse, self._predict, self._answer)
-        for path in self._platforms.routes:
-            self.routes.pop(path, None)  # Vertex AI may name any
+        for path in self._platforms.routes:  # of which Vertex AI may name any
+            self.routes.pop(path, None)
+            self._open_inference.infer.pop(path, None)
         rows = {path: RowsRoute(served, self._bulk[served]) for path, served in self.routes.items()}
         self.short: dict[str, ShortRoute] = {**rows, **self._open_inference.infer}
         """The paths among them, and of Open Inference, whose requests may take the short way."""
@@ -109,6 +111,8 @@ class Front:
             await self._show(scope, receive, send, 200, b'{"live":true}')
         elif path == "/readyz":
             await self._show(scope, receive, send, *self._readiness())
+        elif path == "/" and kserve_v1.asks_for_life(scope["headers"]):
+            await self._show(scope, receive, send, 200, kserve_v1.ALIVE)
         elif path in self._inner_paths:
             send = errors_in_json(send)
             await self._rendered(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)

@@ -25,7 +25,8 @@ from service.platforms.rows import Places, RowSink, misnamed
 _BOM = b"\xef\xbb\xbf"
 _PIECE_ROWS = 256
 _PIECE_BYTES = 2**15
-_LINE = re.compile(rb"[^\n]*\n|[^\n]+\Z")
+_MAX_LINES = 1000
+"""Lines that one row may go over, in the texts of its cells."""
 _NULLS = frozenset({"", "NA", "NaN", "null"})
 """As training reads them."""
 _BLANKS = " \t"
@@ -54,21 +55,17 @@ async def read_csv(body: bytes, sink: RowSink, *, header: bool | None = None) ->
     cells: list[Cell] | None = None
     names = list(columns)
     rows: list[Any] = []
-    blank_since: int | None = None
     size = 0
     while True:
-        line = lines.count + 1
+        line = lines.begin()
         try:
             record = next(records, None)
         except csv.Error as error:
             raise refused(Fault(f"csv line {line}", f"must be CSV, got none: {error}")) from None
         if record is None:
             break
-        if not record:  # only at the end may lines be empty
-            blank_since = blank_since or line
-            continue
-        if blank_since is not None:
-            raise refused(Fault(f"csv line {blank_since}", f"must hold {len(names)} cells, got an empty line"))
+        if not record:
+            raise refused(Fault(f"csv line {line}", f"must hold {len(names)} cells, got an empty line"))
         if cells is None:
             if header or (header is None and _is_header(record, columns)):
                 names = record
@@ -107,20 +104,33 @@ class CsvPlaces(Places):
 
 
 class _Lines(Iterator[str]):
-    """The lines of a body as text, one at a time."""
+    """The lines of a body as text, one at a time; empty ones at its end are left out."""
 
     def __init__(self, body: bytes) -> None:
         self.count = 0
         """Lines that have been taken."""
         self.offset = len(_BOM) if body.startswith(_BOM) else 0
         """Bytes that have been."""
-        self._matches = _LINE.finditer(body, self.offset)
+        self._body = body
+        self._end = len(body.rstrip(b"\r\n"))
+        self._row = 0
+
+    def begin(self) -> int:
+        """Begin a row; the number of its first line."""
+        self._row = self.count
+        return self.count + 1
 
     def __next__(self) -> str:
-        line = next(self._matches)[0]
+        if self.offset >= self._end:
+            raise StopIteration
+        found = self._body.find(b"\n", self.offset, self.offset + MAX_VALUE_BYTES + 1)
+        stop = found + 1 if found >= 0 else min(self._end, self.offset + MAX_VALUE_BYTES + 1)
+        line = self._body[self.offset : stop]
         self.count += 1
         self.offset += len(line)
         where = f"csv line {self.count}"
+        if self.count - self._row > _MAX_LINES:
+            raise refused(Fault(f"csv line {self._row + 1}", f"must go over at most {_MAX_LINES:,} lines, got more"))
         if len(line) > MAX_VALUE_BYTES:
             raise refused(Fault(where, f"must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
         try:

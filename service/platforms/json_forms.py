@@ -25,8 +25,8 @@ _COLUMNS = "inputs"
 """The form that may be an object of columns."""
 _SLACK = 1000
 """Values that a body may hold beyond those of its rows."""
-_BLOCK_ROWS = 256
-"""Values of a column that are kept together."""
+_BLOCK_ROWS = 64
+"""Values of a column that are kept together, and read again in one go."""
 _OPENS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*("[a-z_]{1,32}")[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*\{')
 _CLOSES = re.compile(rb"\}[ \t\r\n]*\][ \t\r\n]*\}[ \t\r\n]*\Z")
 _ROWS = b'"rows"'
@@ -50,7 +50,7 @@ class JsonForm(NamedTuple):
     bare: bool = False
     """Whether a body may be a list of rows without a name."""
     nan_is_null: bool = False
-    """Whether ``NaN`` means missing."""
+    """Whether ``NaN`` means missing, and the text ``NaT`` in a column of timestamps."""
 
     @property
     def forms(self) -> tuple[str, ...]:
@@ -66,9 +66,10 @@ class JsonForm(NamedTuple):
         if opens is None or not _CLOSES.search(body, max(0, len(body) - _LONGEST_END)):
             return None
         name = opens[1].decode()[1:-1]
-        if name not in self.lists:
+        if name not in self.lists or (self.nan_is_null and (b"NaN" in body or b'"NaT"' in body)):
             return None
-        return name, body[: opens.start(1)] + _ROWS.ljust(len(opens[1])) + body[opens.end(1) :]
+        whole = memoryview(body)
+        return name, b"".join([whole[: opens.start(1)], _ROWS.ljust(len(opens[1])), whole[opens.end(1) :]])
 
     async def read(self, body: bytes, sink: RowSink) -> None:
         """Give the rows of a body to a sink.

@@ -6,13 +6,23 @@ with. ``inputs`` is taken as KServe takes it, for another name of ``instances``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from service.http import Header
 from service.platforms.json_forms import JsonForm
 from service.serving import Serving
 
 FORM = JsonForm(lists=("instances", "inputs"), empty=("parameters",), fixed=(("signature_name", "serving_default"),))
 ROOT = "/v1/models"
+ALIVE = b'{"status":"alive"}'
+"""What its clients take for a sign of life, on ``/``."""
+
+
+def asks_for_life(headers: Iterable[Header]) -> bool:
+    """Whether a request for ``/`` is for a sign of life: what it accepts is said, and is no page."""
+    accepted = b",".join(value for name, value in headers if name == b"accept")
+    return accepted != b"" and b"html" not in accepted.lower()
 
 
 def predict_paths(serving: Serving) -> dict[str, Any]:

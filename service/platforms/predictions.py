@@ -9,8 +9,11 @@ from typing import NamedTuple, Protocol, TypeAlias
 
 from models.errors import RequestError
 from service.http import ClientGone, Header, Receive, Scope, Send, check_headers, error_body, refusal_body
+from service.pieces import LONG_BODY
 from service.platforms.json_forms import JsonForm
 from service.platforms.rows import Places, RowSink, faults_of
+from service.reading import decoded_bytes
+from service.row_columns import RowColumns
 from service.served import Reply, ServedModel
 from service.serving import LOADING, Serving
 from service.terms import Terms, terms_of
@@ -103,17 +106,18 @@ class PredictRoute:
 
     async def _answer(self, exchange: Exchange, body: bytes, receive: Receive, terms: Terms, started: float) -> Reply:
         served = self.served
-        sink = RowSink(served.signature, served.reader, exchange.places)
+        lenient = exchange.form is not None and exchange.form.nan_is_null
+        sink = RowSink(served.signature, served.reader, exchange.places, nat_is_null=lenient)
         try:
             served.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
             reply = await self._as_rows(exchange, body, sink, receive, terms, started)
             if reply is None:
-                await exchange.read(body, sink)
-                rows = sink.finish()
+                rows = await self._read(exchange, body, sink)
                 if isinstance(rows, bytes):
                     reply = sink.told(await served.answer(rows, receive, terms, started))
                 else:
-                    reply = await served.answer_rows(rows, len(body), receive, terms, started)
+                    size = len(body) + decoded_bytes(rows)
+                    reply = await served.answer_rows(rows, size, receive, terms, started)
             if reply.status != HTTPStatus.OK or sink.places.base == "rows":  # which are answered as they are elsewhere
                 return reply
             return await exchange.write(reply)
@@ -121,6 +125,15 @@ class PredictRoute:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             return served.refusal(error)
+
+    async def _read(self, exchange: Exchange, body: bytes, sink: RowSink) -> bytes | RowColumns:
+        """The rows of a body. While a long one is read it counts toward the worker's bytes, and no other is."""
+        if len(body) <= LONG_BODY:
+            await exchange.read(body, sink)
+            return sink.finish()
+        async with self.served.budget.decoding(len(body)):
+            await exchange.read(body, sink)
+            return sink.finish()
 
     async def _as_rows(
         self, exchange: Exchange, body: bytes, sink: RowSink, receive: Receive, terms: Terms, started: float
@@ -136,7 +149,7 @@ class PredictRoute:
         faults = faults_of(reply)
         if not all(fault.path.startswith("rows[") for fault in faults) or not faults:
             return None
-        if b'"features"' in body or (exchange.form is not None and exchange.form.nan_is_null and b"NaN" in body):
+        if b'"features"' in body:
             return None
         return sink.told(reply)
 

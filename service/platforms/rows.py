@@ -61,10 +61,12 @@ class RowSink:
         signature: the model's.
         reader: the model's.
         places: how the platform names what is in its bodies.
+        nat_is_null: whether the text ``NaT`` means a missing timestamp, as pandas writes it.
     """
 
-    def __init__(self, signature: Signature, reader: RowsReader, places: Places) -> None:
+    def __init__(self, signature: Signature, reader: RowsReader, places: Places, *, nat_is_null: bool = False) -> None:
         self.places = places
+        self._moments = [c.name for c in signature.columns if c.kind == "timestamp"] if nat_is_null else []
         self.columns = signature.columns
         self.count = 0
         """Rows that have come."""
@@ -99,8 +101,11 @@ class RowSink:
             found = self._object(i, row)
             if isinstance(found, Fault):
                 faults.append(found)
-            else:
-                content.append(found)
+                continue
+            for name in self._moments:
+                if found.get(name) == "NaT":
+                    found[name] = None
+            content.append(found)
         if faults:
             raise refused(*faults[: RequestError.MAX_FAULTS])
         try:

@@ -67,32 +67,27 @@ class _LinePlaces(Places):
 
     def __init__(self) -> None:
         super().__init__("line")
-        self.lines: list[int] = []
 
     def row(self, i: int) -> str:
         """A row."""
-        return f"line {self.lines[i]}" if i < len(self.lines) else self.base
+        return f"line {i + 1}"
 
 
 async def _read_lines(body: bytes, sink: RowSink) -> None:
     """Give the rows of JSON Lines to a sink: an object of columns, or a list of values, on each line."""
-    places = sink.places
-    assert isinstance(places, _LinePlaces)
     limits = Limits(containers=4, values=len(sink.columns) + _SLACK)
     rows: list[Any] = []
     start, number, begun = 0, 0, 0
-    while start < len(body):
-        end = body.find(b"\n", start)
-        end = len(body) if end < 0 else end
-        line = body[start:end].strip()
-        start = end + 1
+    stop = len(body.rstrip())
+    while start < stop:
+        end = body.find(b"\n", start, stop)
+        end = stop if end < 0 else end
         number += 1
-        if line:
-            try:
-                rows.append(await read_json(line, limits, nan_is_null=True))
-            except RequestError as error:
-                raise refused(Fault(f"line {number}", str(error))) from None
-            places.lines.append(number)
+        try:
+            rows.append(await read_json(body[start:end], limits, nan_is_null=True))
+        except RequestError as error:
+            raise refused(Fault(f"line {number}", str(error))) from None
+        start = end + 1
         if start - begun > PIECE_BYTES or len(rows) > sink.max_rows:
             sink.add(rows)
             rows, begun = [], start

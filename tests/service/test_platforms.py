@@ -93,6 +93,11 @@ def test_nan_is_missing_where_mlflows_client_writes_it_and_wrong_elsewhere(one_m
         for content in (b'{"dataframe_records": %b}' % missing, b'{"instances": %b}' % missing, split):
             status, _, answer = await Asked("/invocations", content).answer(app)
             assert (status, answer) == (200, expected), content
+        dated = [{**ROW, "departs": "NaT"}]
+        status, _, answer = await Asked("/invocations", body({"dataframe_records": dated})).answer(app)
+        _, _, none = await Asked("/predict", body({"rows": [{**ROW, "departs": None}]})).answer(app)
+        assert (status, answer["predictions"]) == (200, none["predictions"])
+        assert (await Asked(V1, body({"instances": dated})).answer(app))[0] == 400
         status, _, answer = await Asked(V1, b'{"instances": %b}' % missing).answer(app)
         assert (status, answer["errors"][0]["path"]) == (400, "instances[0].distance")
 
@@ -267,6 +272,24 @@ def test_pages_say_whether_the_models_are_ready(one_model: Path) -> None:
     serve(one_model, loading, ready=False)
 
 
+@pytest.mark.parametrize(
+    ("accept", "answer"),
+    [
+        ([(b"accept", b"*/*")], {"status": "alive"}),
+        ([(b"accept", b"application/json")], {"status": "alive"}),
+        ([(b"accept", b"text/html,application/xhtml+xml,*/*;q=0.8")], b"numbers"),
+        ([], b"numbers"),
+    ],
+)
+def test_the_first_page_is_a_sign_of_life_for_who_takes_no_html(
+    one_model: Path, accept: list[tuple[bytes, bytes]], answer: Any
+) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        assert (await Caller("GET", "/", headers=accept).answer(app))[::2] == (200, answer)
+
+    serve(one_model, scenario)
+
+
 def test_the_version_is_told_as_text(one_model: Path) -> None:
     async def scenario(app: Front, models: Serving) -> None:
         assert (await Caller("GET", "/version", headers=[]).answer(app))[2] == b"0.1.0"
@@ -345,7 +368,16 @@ def test_a_route_that_vertex_ai_shares_with_rows_takes_both(one_model: Path, mon
 
 def test_a_health_route_answers_nothing_else(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is asked without a key."""
-    for route in ("/models", "/predict", "/invocations", V1, "/v2/repository/index", "/metrics", "/"):
+    for route in (
+        "/models",
+        "/predict",
+        "/v2/models/flights/infer",
+        "/invocations",
+        V1,
+        "/v2/repository/index",
+        "/metrics",
+        "/",
+    ):
         monkeypatch.setenv("AIP_HEALTH_ROUTE", route)
 
         async def scenario(app: Front, models: Serving, route: str = route) -> None:
