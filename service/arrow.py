@@ -255,8 +255,12 @@ class OpenStream:
                     continue
                 try:
                     by_column = self._text_sizes(batch, rows)
+                    part_text = sum([int(sizes.sum()) for sizes in by_column.values()])
+                    text_bytes += part_text
+                    if part_text <= self.bounds.part_text and text_bytes <= self.bounds.text_bytes(self.rows):
+                        yield Part(self._read(batch, rows, first + start), part_text)
+                        continue
                     sizes = sum(by_column.values(), np.zeros(rows.stop - rows.start, np.int64))
-                    text_bytes += int(sizes.sum())
                     self._check_texts(by_column, sizes, text_bytes, first + start)
                     for some in self._cut(sizes):
                         read = slice(start + some.start, start + some.stop)

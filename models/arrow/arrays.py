@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ MAX_REPEATED_TEXT = 16 * 2**10
 16 MB would fill the memory."""
 REPEATED = "a text column holds the same long texts again and again: send fewer rows at a time"
 
+_Views: TypeAlias = tuple[NDArray[np.int32], NDArray[np.int64]]
 _INLINE = 12
 """Bytes of a text that a view holds itself."""
 _NO_BLOCKS = np.zeros((0, 2), np.int64)
@@ -55,7 +56,7 @@ class Array:
             within the body, and apart from each other.
     """
 
-    __slots__ = ("bitmap", "blocks", "body", "buffers", "length", "type")
+    __slots__ = ("_viewed_last", "bitmap", "blocks", "body", "buffers", "length", "type")
 
     def __init__(
         self,
@@ -72,6 +73,7 @@ class Array:
         self.buffers = buffers
         self.body = body
         self.blocks = _NO_BLOCKS if blocks is None else blocks
+        self._viewed_last: tuple[tuple[int, int], _Views] | None = None
 
     def __len__(self) -> int:
         return self.length
@@ -92,6 +94,11 @@ class Array:
             return Values(self._numbers(slice(start, stop)), missing)
         texts = self._viewed(slice(start, stop), missing) if self.type.layout == "views" else self._offset(start, stop)
         return Values(_with_nulls(texts, missing))
+
+    @property
+    def text_bytes(self) -> int:
+        """Bytes that its texts have to lie in, beside what views hold themselves."""
+        return int(self.blocks[:, 1].sum()) if self.type.layout == "views" else len(self.buffers[-1])
 
     def take(self, rows: NDArray[np.int64]) -> Values:
         """The values of rows that there are, in any order.
@@ -161,10 +168,16 @@ class Array:
             return Texts([text[here:there] for here, there in places])
         return _decoded([data[here:there] for here, there in places])
 
-    def _views(
-        self, rows: slice | NDArray[np.int64], missing: NDArray[np.bool_] | None
-    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    def _views(self, rows: slice | NDArray[np.int64], missing: NDArray[np.bool_] | None) -> _Views:
         """The views of some rows, ``[rows, 4]``, and the bytes of their texts, 0 where there is null."""
+        if not isinstance(rows, slice):
+            return self._checked_views(rows, missing)
+        which = rows.start, rows.stop
+        if self._viewed_last is None or self._viewed_last[0] != which:  # who reads texts asked for their sizes before
+            self._viewed_last = which, self._checked_views(rows, missing)
+        return self._viewed_last[1]
+
+    def _checked_views(self, rows: slice | NDArray[np.int64], missing: NDArray[np.bool_] | None) -> _Views:
         views = np.frombuffer(self.buffers[0], "<i4", 4 * self.length).reshape(-1, 4)[rows]
         lengths = views[:, 0].astype(np.int64)
         if missing is not None:

@@ -65,6 +65,7 @@ class Dictionary:
         self._texts: NDArray[Any] | None = None
         self._is_kept: NDArray[np.bool_] | None = None
         self._all_utf8 = True
+        self._may_be_long = array.type.family == "text" and array.text_bytes > MAX_REPEATED_TEXT
 
     def __len__(self) -> int:
         return len(self._array)
@@ -122,7 +123,7 @@ class Dictionary:
         return places.astype(np.int64)
 
     def _picked(self, places: NDArray[np.int64]) -> NDArray[Any]:
-        if int(self._array.sizes(places).sum()) > MAX_REPEATED_TEXT * len(places):
+        if self._may_be_long and int(self._array.sizes(places).sum()) > MAX_REPEATED_TEXT * len(places):
             raise Malformed(REPEATED)
         if self._texts is None or self._is_kept is None:
             self._texts, self._is_kept = np.empty(len(self), object), np.zeros(len(self), bool)

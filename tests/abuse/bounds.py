@@ -27,7 +27,7 @@ class Taken(NamedTuple):
 
 async def taken(work: Callable[[], Awaitable[T]]) -> tuple[T, Taken]:
     """Do some work twice, once for its memory and once for its time: to watch memory makes it several times slower."""
-    with _settled():
+    with settled():
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
@@ -40,27 +40,26 @@ async def taken(work: Callable[[], Awaitable[T]]) -> tuple[T, Taken]:
 
 
 def taken_in_steps(work: Callable[[], Iterable[object]]) -> Taken:
-    """The same of work that gives the event loop back after each step."""
-    with _settled():
-        tracemalloc.start()
-        try:
-            before = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
-            for _ in work():
-                pass
-            peak = tracemalloc.get_traced_memory()[1] - before
-        finally:
-            tracemalloc.stop()
-        longest = 0.0
-        last = time.thread_time()
+    """The same of work that gives the event loop back after each step, where things are :func:`settled`."""
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
         for _ in work():
-            now = time.thread_time()
-            longest, last = max(longest, now - last), now
-        return Taken(peak, max(longest, time.thread_time() - last))
+            pass
+        peak = tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+    longest = 0.0
+    last = time.thread_time()
+    for _ in work():
+        now = time.thread_time()
+        longest, last = max(longest, now - last), now
+    return Taken(peak, max(longest, time.thread_time() - last))
 
 
 @contextmanager
-def _settled() -> Iterator[None]:
+def settled() -> Iterator[None]:
     """What a test process holds is not looked through by the collector while something is measured."""
     gc.collect()
     gc.freeze()

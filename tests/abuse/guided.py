@@ -11,6 +11,7 @@ do with them is the same: read them as its test says, or refuse them.
 from __future__ import annotations
 
 import argparse
+import gc
 import subprocess
 import sys
 import tempfile
@@ -97,17 +98,25 @@ def grpc() -> tuple[Check, Iterable[bytes]]:
 
 
 def arrow() -> tuple[Check, Iterable[bytes]]:
-    """Arrow streams, also under heads that earlier ones left, and block by block held against column by column."""
+    """Arrow streams, also under heads that earlier ones left, and block by block held against column by column.
+
+    What each takes is held to its bounds.
+    """
     from models.arrow import Malformed
     from service.arrow import ArrowReader
+    from tests.abuse.bounds import taken_in_steps
+    from tests.abuse.test_arrow_bounds import check as check_bounds
+    from tests.abuse.test_arrow_bounds import steps
     from tests.abuse.test_fuzz_arrow import LIMITS, OWN_STREAM, SIGNATURE, STREAMS, USUAL_STREAM, compare, read_whole
 
     reader = ArrowReader(SIGNATURE, *LIMITS)
+    gc.freeze()  # what this process holds already is not looked through while something is measured
 
     def check(body: bytes) -> None:
         compare(reader, body)
         with suppress(Malformed):
             read_whole(body)
+        check_bounds(body, taken_in_steps(lambda: steps(reader, body)))
 
     return check, [*STREAMS, USUAL_STREAM, OWN_STREAM]
 
