@@ -80,7 +80,7 @@ class RowsReader:
         Raises:
             RequestError: it breaks a rule.
         """
-        return self._counted(self.decoder.read(body))
+        return self.decoder.read(body)
 
     def read_one(self, body: bytes) -> list[Row]:
         """The same for the body of a :class:`OneRow`."""
@@ -98,7 +98,7 @@ class RowsReader:
             rows = self.decoder.together(bodies)
         except Unusual:
             return None
-        self._counted(rows)
+        self.count(rows)
         return rows
 
     async def read_long(self, body: bytes) -> JsonRows:
@@ -122,8 +122,8 @@ class RowsReader:
         if not 0 < count <= most:
             parts.clear()
             rows = yield from self.decoder.weighed(body)  # as one, which knows what to say
-            return self._counted(rows)
-        return self._counted(RowColumns.joined(parts))
+            return rows
+        return RowColumns.joined(parts)
 
     def blocks(self, body: bytes) -> Sequence[NDArray[Any]]:
         """The rows of a body that holds a part of a request's, as blocks for :meth:`joined`.
@@ -136,12 +136,10 @@ class RowsReader:
 
     def joined(self, parts: Sequence[Sequence[NDArray[Any]]]) -> RowColumns:
         """The rows of a request, of its parts in their order."""
-        rows = RowColumns.joined(parts)
-        self._counted(rows)
-        return rows
+        return RowColumns.joined(parts)
 
-    def _counted(self, rows: JsonRows) -> JsonRows:
+    def count(self, rows: JsonRows) -> None:
+        """Count the levels that training never saw, of rows that are queued: of a refused request none is."""
         unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self._columns.unseen(rows)
         if unseen:
             self._meter.unseen(unseen)
-        return rows

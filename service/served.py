@@ -194,6 +194,14 @@ class ServedModel:
     def _enqueue(
         self, rows: JsonRows | OneRow, size: int, done: Callable[[Reply], None], terms: Terms, since: float
     ) -> Waiting:
+        waiting = self._queued(rows, size, done, terms, since)
+        if not isinstance(rows, OneRow):  # which is counted when it is read
+            self.reader.count(rows)
+        return waiting
+
+    def _queued(
+        self, rows: JsonRows | OneRow, size: int, done: Callable[[Reply], None], terms: Terms, since: float
+    ) -> Waiting:
         if terms is USUAL:
             return self.batcher.enqueue(rows, lambda outcome: done(self._reply(outcome)), size=size)
 

@@ -438,3 +438,25 @@ def test_requests_and_unseen_levels_are_counted(one_model: Path) -> None:
         assert [new - old for old, new in zip(before, after, strict=True)] == [1, 1, 2, 1, 1, 1]
 
     serve(one_model, scenario)
+
+
+@pytest.mark.parametrize("rows", [3, 2000])
+def test_levels_unseen_in_training_are_counted_of_rows_that_are_run_and_of_no_refused_ones(
+    one_model: Path, rows: int
+) -> None:
+    body = json.dumps({"rows": [{**ROW, "carrier": "nobody"}] * rows}).encode()
+
+    def counted() -> float:
+        return metric("rowcast_unseen_levels_total", model="flights", column="carrier")
+
+    async def scenario(app: Front, models: Serving) -> None:
+        models.flush_meters()
+        before = counted()
+        status, _, _ = await Caller("POST", "/predict", body, headers=[*JSON, (b"grpc-timeout", b"1n")]).answer(app)
+        models.flush_meters()
+        assert (status, counted() - before) == (504, 0)
+        status, _, _ = await Caller("POST", "/predict", body).answer(app)
+        models.flush_meters()
+        assert (status, counted() - before) == (200, rows)
+
+    serve(one_model, scenario)
