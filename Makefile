@@ -23,6 +23,7 @@ fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, 200,000 gu
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m tests.abuse.guided
 	! $(BIN)/python -m tests.abuse.guided broken
+	$(BIN)/python -m tests.abuse.body_bounds
 	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/service/test_v2_reading.py tests/abuse/test_fuzz_grpc.py tests/abuse/test_fuzz_arrow.py tests/abuse/test_arrow_bounds.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
 
 fuzz-gate: $(MADE)  ## Train and export 500 models of random configs on random tables through the export gate

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 DECODED_MULTIPLE = 8
 """Bytes in memory for each byte of a body. An ASCII text with one emoji in it takes four for a character, twice."""
-DECODED_BYTES = 32 * 2**20
+DECODED_BYTES = 8 * 2**20
 """Bytes beyond that: for as many values as a request of the most rows may have, a number in JSON takes ten times its
 length, and a text of three letters twelve times."""
 LOOP_SECONDS = 0.05

@@ -103,9 +103,10 @@ class RowsReader:
 
     async def read_long(self, body: bytes) -> JsonRows:
         """The same as :meth:`read` piece by piece, with others' turns in between."""
-        return await in_turns(self._pieced(body))
+        return await in_turns(self.long_steps(body))
 
-    def _pieced(self, body: bytes) -> Steps[JsonRows]:
+    def long_steps(self, body: bytes) -> Steps[JsonRows]:
+        """The same in steps."""
         yield from self.decoder.weigh(body)
         parts: list[Sequence[NDArray[Any]]] = []
         count, most = 0, self.decoder.max_rows
