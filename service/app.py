@@ -157,8 +157,8 @@ def _beat() -> None:
         Pulse(descriptor, first_slot + worker).keep_beating(asyncio.get_running_loop())
 
 
+queue_log_lines()  # before the first of them: nobody may be reading
 if SUPERVISED_BY in os.environ:
-    queue_log_lines()
     make_folders_late()
 try:
     Rowcast = build(settled())

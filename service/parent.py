@@ -25,6 +25,8 @@ SUPERVISED_BY = "ROWCAST_SUPERVISED_BY"
 """Variable that tells a worker its supervisor, the descriptor of the heartbeats, and its first slot; no setting."""
 _PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 1.0
+_LAST_THREADS_SECONDS = 0.25
+"""How long a supervisor that is told to end waits to see whether its launcher is gone."""
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -73,6 +75,10 @@ def remove_what_the_launcher_left() -> None:
 
 
 def _end_early(number: int, _: FrameType | None) -> None:
+    # The kernel tells of a thread's end, and of the others of a killed launcher some may still be at theirs.
+    give_up = time.monotonic() + _LAST_THREADS_SECONDS
+    while os.getppid() == int(os.environ.get(LAUNCHED_BY, "0")) and time.monotonic() < give_up:
+        time.sleep(_LAST_THREADS_SECONDS / 100)
     remove_what_the_launcher_left()
     os._exit(128 + number)
 

@@ -35,8 +35,8 @@ COLUMNS = (
         example="2013-07-01T00:00:00Z",
     ),
 )
-BINARY = Signature(task="binary", target="late", classes=("on time", "late"), columns=COLUMNS)
-REGRESSION = Signature(task="regression", target="delay", intervals=True, columns=COLUMNS)
+BINARY = Signature(task="binary", target="late", classes=("on time", "late"), ends="percentiles", columns=COLUMNS)
+REGRESSION = Signature(task="regression", target="delay", intervals=True, ends="percentiles", columns=COLUMNS)
 
 
 def score(row: dict) -> float:

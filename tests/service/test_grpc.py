@@ -448,7 +448,7 @@ def test_it_can_be_turned_off(one_model: Path, tmp_path: Path, off: str) -> None
 
 
 def refused(tmp_path: Path, repository: Path, **settings: str) -> str:
-    """The one line that ``bentoml serve`` says when it does not start."""
+    """The line in which ``bentoml serve`` says why it does not start, after whatever it warns of."""
     env = environment(tmp_path, repository=str(repository), workers="1", **settings)
     process = subprocess.Popen(
         command(free_port()), cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -458,7 +458,7 @@ def refused(tmp_path: Path, repository: Path, **settings: str) -> str:
     finally:
         stop(process)
     assert process.returncode == 1
-    (line,) = said.strip().splitlines()
+    *_, line = said.strip().splitlines()
     return line
 
 

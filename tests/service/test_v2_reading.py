@@ -46,7 +46,7 @@ LONG_WAYS = {signature.names: LongWay(signature, MAX_ROWS) for signature in (SIG
 class Barred:
     """Stands where the long way begins."""
 
-    def read(self, *_: Any) -> Any:
+    def steps(self, *_: Any) -> Any:
         raise AssertionError("the long way was taken")
 
 
