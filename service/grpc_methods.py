@@ -29,7 +29,7 @@ from service.grpc_request import parsed
 from service.metrics import NO_MODEL, REQUESTS
 from service.served import ServedModel
 from service.serving import LOADING, Serving
-from service.steps import Steps, at_once, in_turns
+from service.steps import Steps, in_turns
 from service.terms import wants_times
 from service.waiting import Waiting
 
@@ -136,9 +136,7 @@ class Methods:
         return Refusal(_CODES[status], words, metadata)
 
     async def _read(self, steps: Steps[T], body: bytes) -> T:
-        """What is read of a message; others have their turns in between if it is long."""
-        if len(body) <= SMALL_BODY:
-            return at_once(steps)
+        """What is read of a long message, with others' turns in between."""
         async with self._serving.budget.decoding(len(body)):
             return await in_turns(steps)
 
@@ -154,15 +152,20 @@ class Methods:
     async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
         """The answer to a call; the model that is asked is put into ``found``."""
         body = await self._message_that_comes(context)
-        asked = await self._read(self._reader.begin_steps(body), body)
+        is_short = len(body) <= SMALL_BODY
+        asked = self._reader.begin(body) if is_short else await self._read(self._reader.begin_steps(body), body)
         model = self._find(asked.model, asked.version)
         found.append(model)
         served = model.served
         if not self._serving.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = await self._read(self._reader.read_steps(asked, model.readers), body)
-        size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
+        if is_short:
+            request, columns = self._reader.read(asked, model.readers)
+            size = len(body)
+        else:
+            request, columns = await self._read(self._reader.read_steps(asked, model.readers), body)
+            size = len(body) + columns.bytes
         del body, asked  # while the rows wait, nothing else is kept of them
         limits = request.limits
         deadline = limits.deadline(since)

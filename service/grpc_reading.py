@@ -69,6 +69,9 @@ class MessageReader:
         Raises:
             RequestError: the bytes are no such message.
         """
+        found = self._heads.find(body)
+        if found is not None:
+            return Asked(found.known.model, found.known.version, body, found)
         return at_once(self.begin_steps(body))
 
     def begin_steps(self, body: bytes) -> Steps[Asked]:
@@ -85,6 +88,12 @@ class MessageReader:
         Raises:
             RequestError: it breaks a rule.
         """
+        if asked.found is not None:
+            known, entries = asked.found
+            columns = readers.raw_columns(known.order, entries, known.rows)
+            if columns is not None:
+                return known.request, columns
+            asked = asked._replace(found=None)
         return at_once(self.read_steps(asked, readers))
 
     def read_steps(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:

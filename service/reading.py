@@ -15,16 +15,21 @@ from numpy.typing import NDArray
 
 from models.errors import RequestError
 from models.signature import Signature
+from service.byte_rule import MAX_TEXT_BYTES
 from service.columns import ColumnReader
 from service.decode import Decoder
 from service.metrics import Meter
-from service.pieces import pieces
+from service.pieces import PIECE_BYTES, pieces
 from service.row_columns import MANY_ROWS, JsonRows, RowColumns, Unusual
 from service.rows import GraphInputs, Row
 from service.steps import Steps, in_turns
 
 _SHORT = 2**12
 """Bytes of a body that may wait unread: if it is nonsense, it is short nonsense."""
+
+
+class TooLong(Exception):
+    """A row that no parser should read in one call."""
 
 
 class OneRow:
@@ -107,17 +112,23 @@ class RowsReader:
 
     def long_steps(self, body: bytes) -> Steps[JsonRows]:
         """The same in steps."""
+        body = body.rstrip(b" \t\r\n")
         yield from self.decoder.weigh(body)
         parts: list[Sequence[NDArray[Any]]] = []
         count, most = 0, self.decoder.max_rows
         try:
             for piece in pieces(body):
+                if len(piece) > PIECE_BYTES + MAX_TEXT_BYTES:
+                    raise TooLong
                 part = yield from self.decoder.weighed(piece)
                 count += len(part)
                 if count > most:
                     break
                 parts.append(self._inputs.blocks(part) if isinstance(part, list) else part.blocks)
                 yield
+        except TooLong:
+            words = f"a row in JSON holds at most {MAX_TEXT_BYTES:,} bytes, got a longer one"
+            raise RequestError(words, status=413) from None
         except RequestError:
             count = 0
         if not 0 < count <= most:

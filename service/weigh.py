@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from service.byte_rule import STEP_BYTES
+from models.errors import Fault, RequestError
+from service.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
+from service.faults import refused
 from service.steps import Steps
 
 _TOLD = b'"{}[,'
@@ -42,20 +44,33 @@ def most_of(text: bytes) -> Weight:
 
 
 def weigh(text: bytes, most: Weight) -> Steps[Weight]:
-    """What a text holds; as soon as that is more than ``most``, what it has held so far."""
+    """What a text holds; as soon as that is more than ``most``, what it has held so far.
+
+    Raises:
+        RequestError: 413, it holds a string of more than :data:`MAX_TEXT_BYTES`; perhaps of as many, if it is full of
+            escapes.
+    """
     if len(text) <= STEP_BYTES and (weight := most_of(text)).within(most):
         return weight
     weight = Weight()
     depth, within_string, rest = 0, False, b""
+    string_bytes = longest = 0
     for start in range(0, len(text), STEP_BYTES):
         piece = rest + text[start : start + STEP_BYTES]
+        came = len(piece)
         if b"\\" in piece:
             piece = piece.replace(b"\\\\", b"").replace(b'\\"', b"")
         rest = b"\\" if piece.endswith(b"\\") else b""  # what it escapes is in the next piece
         told = np.frombuffer(piece.translate(None, _UNTOLD), np.uint8)
         quotes = told == _QUOTE
+        n_quotes = int(np.count_nonzero(quotes))
+        if within_string:
+            string_bytes += piece.find(b'"') if n_quotes else came
+            longest = max(longest, string_bytes)
         outside = told[~(np.bitwise_xor.accumulate(quotes) ^ within_string) & ~quotes]
-        within_string ^= bool(np.count_nonzero(quotes) & 1)
+        within_string ^= bool(n_quotes & 1)
+        if n_quotes:
+            string_bytes = len(piece) - piece.rfind(b'"') - 1
         opens = outside == _OPEN
         depths = np.cumsum(opens.view(np.int8) - (outside == _CLOSE).view(np.int8), dtype=np.int64) + depth
         if len(depths):
@@ -69,7 +84,17 @@ def weigh(text: bytes, most: Weight) -> Steps[Weight]:
         if not weight.within(most):
             return weight
         yield
+    if longest > MAX_TEXT_BYTES:
+        raise _endless() if within_string else _too_long()
     return weight
+
+
+def _endless() -> RequestError:
+    return refused(Fault("", "the body must be JSON in UTF-8, however: a text does not end"))
+
+
+def _too_long() -> RequestError:
+    return RequestError(f"a text in JSON holds at most {MAX_TEXT_BYTES:,} bytes, got a longer one", status=413)
 
 
 def without_long_texts(text: bytes) -> Steps[bytes]:

@@ -36,9 +36,9 @@ from tests.service.rpc import message
 
 SIGNATURE = handmade.BINARY
 MAX_BODY = 16 * 2**20
-ONE_CALL_SECONDS = 0.25
-"""What a parser may take for 16 MiB in one call: a text that is nothing but escapes takes a tenth of a second on a
-Xeon, and the machine of a test may be half as fast."""
+ONE_CALL_SECONDS = 0.2
+"""What a parser may take for 16 MiB in one call: a tenth of a second on a Xeon, and the machine of a test may be half
+as fast."""
 
 
 def padded(template: bytes, filler: bytes) -> bytes:

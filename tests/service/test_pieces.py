@@ -76,6 +76,23 @@ def test_long_bodies_are_answered_and_refused_as_if_they_were_read_at_once(one_m
     asyncio.run(scenario())
 
 
+def test_a_row_that_no_parser_should_read_in_one_call_is_refused(one_model: Path) -> None:
+    async def scenario() -> None:
+        serving = Serving(Settings(repository=one_model))
+        await serving.start()
+        try:
+            spread = [{**ROW, "carrier": "x" * 2_000_000}] * 4
+            assert (await serving.models["flights"].answer(rows(*spread) + b" " * 1000)).status == 200
+            row = b'{"rows":[{"carrier":"UA"' + b" " * 3_000_000 + b"}]}"
+            refusal = await serving.models["flights"].answer(row)
+            assert refusal.status == 413
+            assert b"a row in JSON holds at most 2,097,152 bytes" in refusal.body
+        finally:
+            serving.stop()
+
+    asyncio.run(scenario())
+
+
 def test_small_requests_are_answered_while_a_long_body_is_read(one_model: Path) -> None:
     async def scenario() -> None:
         serving = Serving(Settings(repository=one_model))

@@ -92,6 +92,17 @@ def test_a_body_of_hardly_more_than_marks_is_refused_in_little_memory(body: byte
     assert peak(RequestReader(handmade.BINARY, 4096).steps(body)) < 8 * SIZE
 
 
+@pytest.mark.parametrize("filler", [b"z", b"\\n", "é".encode(), "😀".encode()])
+def test_a_text_of_more_than_two_mebibytes_is_refused_before_it_is_parsed(filler: bytes) -> None:
+    def text(size: int) -> bytes:
+        return b'{"rows":[{"carrier":"' + filler * (size // len(filler)) + b'"}]}'
+
+    assert at_once(weigh(text(2**21 - 8), ANYTHING)) == Weight(1 + 1, 1, 0, 2)
+    with pytest.raises(RequestError, match="a text in JSON holds at most 2,097,152 bytes") as raised:
+        at_once(weigh(text(2**22), ANYTHING))
+    assert raised.value.status == 413
+
+
 def field(number: int, content: bytes) -> bytes:
     return varint(number << 3 | 2) + varint(len(content)) + content
 
