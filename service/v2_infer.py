@@ -113,7 +113,9 @@ class Inference:
         """
         try:
             self.served.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            request, columns = self._reader.read(*_unmarked(body, json_bytes))
+            if body.startswith(BYTE_ORDER_MARK):
+                body, json_bytes = _unmarked(body, json_bytes)
+            request, columns = self._reader.read(body, json_bytes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             done(self._refusal(error))
             return None
