@@ -49,6 +49,18 @@ class Incoming:
             RequestError: none comes, or not in time.
             NoRoom: there is no room for it.
         """
+        body = await self.next(context)
+        if body is None:
+            raise RequestError("a request must hold one message, however: none")
+        return body
+
+    async def next(self, context: Any) -> bytes | None:
+        """The next message of a call; None when there are no more.
+
+        Raises:
+            RequestError: it does not come in time.
+            NoRoom: there is no room for it.
+        """
         coming = _Coming(self)
         try:
             body = await self._patience.wait(context.read(), coming.until)
@@ -59,9 +71,7 @@ class Incoming:
             raise RequestError(words, status=408) from None
         finally:
             coming.release()
-        if not isinstance(body, bytes):  # grpc.aio.EOF
-            raise RequestError("a request must hold one message, however: none")
-        return body
+        return body if isinstance(body, bytes) else None  # grpc.aio.EOF
 
     def presses(self) -> bool:
         """Whether messages that are coming take memory; what they leave is given back later."""

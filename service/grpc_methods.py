@@ -41,7 +41,7 @@ _MESSAGE_SECONDS = 8.0
 _MESSAGE_BYTES_PER_SECOND = 1_000_000
 """A message may take some seconds, and as long as the largest takes at this rate: how far it has come is not known."""
 
-_CODES = {
+CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
     404: grpc.StatusCode.NOT_FOUND,
@@ -88,7 +88,8 @@ class Methods:
         self._reader = MessageReader(widest, serving.settings.max_rows)
         max_body = int(serving.settings.max_body)
         seconds = _MESSAGE_SECONDS + max_body / _MESSAGE_BYTES_PER_SECOND
-        self._incoming = Incoming(serving.budget, max_body, seconds)
+        self.incoming = Incoming(serving.budget, max_body, seconds)
+        """What reads the messages of this worker's calls."""
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     def handler(self) -> Any:
@@ -133,7 +134,7 @@ class Methods:
             found[0].served.meter.request(status, time.perf_counter() - started)
         else:
             self._strangers.inc()
-        return Refusal(_CODES[status], words, metadata)
+        return Refusal(CODES[status], words, metadata)
 
     async def _read(self, steps: Steps[T], body: bytes) -> T:
         """What is read of a long message, with others' turns in between."""
@@ -145,7 +146,7 @@ class Methods:
         arrivals = self._serving.arrivals
         token = arrivals.begin()
         try:
-            return await self._incoming.read(context)
+            return await self.incoming.read(context)
         finally:
             arrivals.end(token)
 
@@ -187,12 +188,12 @@ class Methods:
 
         async def behave(context: Context) -> bytes | Refusal:
             try:
-                body = await self._incoming.read(context)
+                body = await self.incoming.read(context)
                 if len(body) > SMALL_BODY:
                     raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
                 content = answer(parsed(REQUEST_CLASSES[name], body))
             except RequestError as error:
-                return Refusal(_CODES[error.status], str(error))
+                return Refusal(CODES[error.status], str(error))
             told: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
             return told
 

@@ -76,8 +76,9 @@ class GrpcServer:
             options=_options(serving.settings),
             maximum_concurrent_rpcs=_MAX_CALLS,
         )
-        self._server.add_generic_rpc_handlers((Methods(serving).handler(),))
-        self._health = add_standard_services(self._server)
+        methods = Methods(serving)
+        self._server.add_generic_rpc_handlers((methods.handler(),))
+        self._health = add_standard_services(self._server, methods.incoming)
         self._settings = serving.settings
         self._ending: asyncio.Task[None] | None = None
 

@@ -2,6 +2,8 @@
 
 The messages and what is done with them are the reference packages'. Bytes that are no such message are refused with
 INVALID_ARGUMENT here: grpc itself would write a traceback into the log for each, and health may be asked without a key.
+So messages come within the worker's budget as all others do, and they are short: a call that watches keeps its own for
+as long as it lasts.
 """
 
 from __future__ import annotations
@@ -15,11 +17,18 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
+from models.errors import RequestError
+from service.grpc_incoming import Incoming
 from service.grpc_messages import POOL, SERVICE
+from service.grpc_methods import CODES
+from service.grpc_refusal import Refusal, refusing
 
 _V1 = "grpc.reflection.v1"
 REFLECTION_SERVICES = (f"{_V1}.ServerReflection", reflection.SERVICE_NAME)
 """The same messages on the wire, under two names."""
+
+_MOST_BYTES = 4096
+"""Of a message; there is nothing to it but a name."""
 
 Context = Any
 """``grpc.aio.ServicerContext``; grpc brings no types along."""
@@ -35,8 +44,12 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
         return health_pb2.HealthListResponse(statuses=listed)
 
 
-def add_standard_services(server: Any) -> Health:
+def add_standard_services(server: Any, incoming: Incoming) -> Health:
     """Add health and reflection to a server that has yet to start.
+
+    Args:
+        server: to add them to.
+        incoming: reads the messages.
 
     Returns:
         The health service, which is to be told how the worker is.
@@ -46,14 +59,14 @@ def add_standard_services(server: Any) -> Health:
     _add(
         server,
         health.SERVICE_NAME,
-        Check=grpc.unary_unary_rpc_method_handler(_one_answer(asked, servicer.Check)),
-        List=grpc.unary_unary_rpc_method_handler(_one_answer(listed, servicer.List)),
-        Watch=grpc.unary_stream_rpc_method_handler(
-            _written_answers(asked, servicer.Watch), response_serializer=_serialized
+        Check=grpc.stream_unary_rpc_method_handler(refusing(_one_answer(asked, servicer.Check, incoming))),
+        List=grpc.stream_unary_rpc_method_handler(refusing(_one_answer(listed, servicer.List, incoming))),
+        Watch=grpc.stream_stream_rpc_method_handler(
+            _written_answers(asked, servicer.Watch, incoming), response_serializer=_serialized
         ),
     )
     reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, *REFLECTION_SERVICES), POOL)
-    info = grpc.stream_stream_rpc_method_handler(_reflected(reflector), response_serializer=_serialized)
+    info = grpc.stream_stream_rpc_method_handler(_reflected(reflector, incoming), response_serializer=_serialized)
     for name in REFLECTION_SERVICES:
         _add(server, name, ServerReflectionInfo=info)
     v1alpha = reflection_pb2.DESCRIPTOR.serialized_pb
@@ -82,27 +95,32 @@ def _add(server: Any, service: str, **handlers: Any) -> None:
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
 
-def _one_answer(message: type[Any], behave: Any) -> Any:
-    async def answer(body: bytes, context: Context) -> bytes:
-        asked = _read(message, body, context)
-        return b"" if asked is None else _serialized(await behave(asked, context))
+def _one_answer(message: type[Any], behave: Any, incoming: Incoming) -> Any:
+    async def answer(context: Context) -> bytes | Refusal:
+        asked = await _read(message, context, incoming)
+        return asked if isinstance(asked, Refusal) else _serialized(await behave(asked, context))
 
     return answer
 
 
-def _written_answers(message: type[Any], behave: Any) -> Any:
-    async def write(body: bytes, context: Context) -> None:
-        asked = _read(message, body, context)
-        if asked is not None:
+def _written_answers(message: type[Any], behave: Any, incoming: Incoming) -> Any:
+    async def write(_: Any, context: Context) -> None:
+        asked = await _read(message, context, incoming)
+        if isinstance(asked, Refusal):
+            _tell(asked, context)
+        else:
             await behave(asked, context)
 
     return write
 
 
-def _reflected(reflector: Any) -> Any:
-    async def info(bodies: AsyncIterator[bytes], context: Context) -> AsyncIterator[Any]:
-        async for body in bodies:
-            asked = _read(reflection_pb2.ServerReflectionRequest, body, context)
+def _reflected(reflector: Any, incoming: Incoming) -> Any:
+    async def info(_: Any, context: Context) -> AsyncIterator[Any]:
+        while True:
+            asked = await _read(reflection_pb2.ServerReflectionRequest, context, incoming, may_end=True)
+            if isinstance(asked, Refusal):
+                _tell(asked, context)
+                return
             if asked is None:
                 return
             async for answer in reflector.ServerReflectionInfo(_alone(asked), context):
@@ -115,15 +133,26 @@ async def _alone(asked: Any) -> AsyncIterator[Any]:
     yield asked
 
 
-def _read(message: type[Any], body: bytes, context: Context) -> Any:
-    """A message, or None: the bytes are none, and the caller is told so."""
+async def _read(message: type[Any], context: Context, incoming: Incoming, *, may_end: bool = False) -> Any:
+    """A call's next message, or why it is refused; None where there is none and none need be."""
+    name = message.DESCRIPTOR.full_name
     try:
+        body = await (incoming.next(context) if may_end else incoming.read(context))
+        if body is None:
+            return None
+        if len(body) > _MOST_BYTES:
+            raise RequestError(f"a message of {name} holds at most {_MOST_BYTES:,} bytes", status=413)
         return message.FromString(body)
+    except RequestError as error:
+        return Refusal(CODES[error.status], str(error))
     except DecodeError:
-        context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-        name = message.DESCRIPTOR.full_name
-        context.set_details(f"the message must be {name} in protocol buffers, got bytes that are not")
-        return None
+        words = f"the message must be {name} in protocol buffers, got bytes that are not"
+        return Refusal(grpc.StatusCode.INVALID_ARGUMENT, words)
+
+
+def _tell(refusal: Refusal, context: Context) -> None:
+    context.set_code(refusal.code)
+    context.set_details(refusal.words)
 
 
 def _serialized(message: Any) -> bytes:

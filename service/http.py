@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
@@ -235,7 +236,7 @@ def with_header(send: Send, header: Header) -> Send:
 
 def error_body(message: str) -> bytes:
     """``{"error": message}``."""
-    return orjson.dumps({"error": message})
+    return _written({"error": message})
 
 
 def refusal_body(error: RequestError) -> bytes:
@@ -243,7 +244,15 @@ def refusal_body(error: RequestError) -> bytes:
     content: dict[str, Any] = {"error": str(error)}
     if error.faults:
         content["errors"] = [{"path": fault.path, "message": fault.message} for fault in error.faults]
-    return orjson.dumps(content)
+    return _written(content)
+
+
+def _written(content: Any) -> bytes:
+    """JSON that may repeat what a caller sent: half a surrogate pair, which UTF-8 has no bytes for, becomes "?"."""
+    try:
+        return orjson.dumps(content)
+    except TypeError:  # orjson's own error is one
+        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(errors="replace")
 
 
 def _check_content_type(value: bytes, other: str) -> bool:

@@ -114,10 +114,12 @@ class _Lines(Iterator[str]):
         self._body = body
         self._end = len(body.rstrip(b"\r\n"))
         self._row = 0
+        self._row_offset = self.offset
 
     def begin(self) -> int:
         """Begin a row; the number of its first line."""
         self._row = self.count
+        self._row_offset = self.offset
         return self.count + 1
 
     def __next__(self) -> str:
@@ -133,6 +135,9 @@ class _Lines(Iterator[str]):
             raise refused(Fault(f"csv line {self._row + 1}", f"must go over at most {_MAX_LINES:,} lines, got more"))
         if len(line) > MAX_VALUE_BYTES:
             raise refused(Fault(where, f"must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
+        if self.offset - self._row_offset > MAX_VALUE_BYTES:  # it is read in one go
+            words = f"must be a row of at most {MAX_VALUE_BYTES:,} bytes, got a longer one"
+            raise refused(Fault(f"csv line {self._row + 1}", words))
         try:
             return line.decode()
         except UnicodeDecodeError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import grpc
 import pytest
 
 from service.edges import Edges
+from service.grpc_incoming import Incoming
 from service.grpc_messages import REQUEST_CLASSES, SERVICE
 from service.grpc_server import GrpcServer
 from service.serving import Serving
@@ -100,3 +102,34 @@ def test_a_refusal_ends_a_call_as_an_abort_does_with_no_message_and_with_its_met
         await channel.unary_unary(f"/{SERVICE}/ModelInfer")(good().SerializeToString())
 
     in_this_process(one_model, scenario)
+
+
+LONG = b"\x0a\x80\x80\x40" + b"x" * 2**20
+"""A message of health's that names a service of a megabyte."""
+
+
+@pytest.mark.parametrize("service", ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"])
+def test_a_name_of_a_megabyte_is_not_kept_by_a_standard_service(two_models: Path, service: str) -> None:
+    async def scenario(channel: grpc.aio.Channel, _: Serving) -> None:
+        methods = ("Check", "List", "Watch") if service.endswith("Health") else ("ServerReflectionInfo",)
+        for method in methods:
+            call = channel.stream_stream(f"/{service}/{method}")(timeout=30)
+            await call.write(LONG)
+            assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, method
+            assert "holds at most 4,096 bytes" in await call.details()
+
+    in_this_process(two_models, scenario)
+
+
+def test_a_standard_service_is_asked_within_the_budget(two_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Incoming, "presses", lambda _: True)
+
+    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(serving.budget.hold(serving.budget.limit).release)
+            for method in ("Check", "Watch"):
+                call = channel.stream_stream(f"/grpc.health.v1.Health/{method}")(timeout=30)  # which sends nothing
+                assert await call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED, method
+        assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=10) == b"\x08\x01"
+
+    in_this_process(two_models, scenario)

@@ -198,6 +198,30 @@ def test_every_fault_is_named_in_the_platforms_words(one_model: Path) -> None:
     serve(one_model, scenario)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [rb'{"\ud800":1}', rb'{"instances":["\ud800"]}', rb'{"inputs":{"\ud800":[1]}}', rb'{"dataframe_split":"\ud800"}'],
+)
+def test_half_a_surrogate_pair_is_refused_in_words(one_model: Path, content: bytes) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        status, _, answer = await Asked("/invocations", content).answer(app)
+        assert status == 400
+        assert any("?" in fault["path"] + fault["message"] for fault in answer["errors"])
+
+    serve(one_model, scenario)
+
+
+def test_a_row_of_csv_is_no_longer_than_it_may_be_however_many_lines_it_has(one_model: Path) -> None:
+    async def scenario(app: Front, models: Serving) -> None:
+        status, _, answer = await Asked("/invocations", (b"ab," * 50000 + b'"\n",') * 2, b"text/csv").answer(app)
+        assert status == 400
+        assert answer["errors"] == [
+            {"path": "csv line 1", "message": "must be a row of at most 262,144 bytes, got a longer one"}
+        ]
+
+    serve(one_model, scenario)
+
+
 PIECES: list[Platform] = [
     Platform("lists", V1, {"instances": [VALUES] * 3000}),
     Platform("objects", V1, {"instances": [ROW] * 3000}),
