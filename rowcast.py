@@ -478,7 +478,7 @@ def key(
     from service.keys import new_key
 
     print(new_key(holder, file))
-    progress_console.print(f"added to {file}; services started from now on know it")
+    progress_console.print(f"added to {file}: a service that reads this file knows it within a second")
 
 
 @loadtest_app.command(
@@ -595,7 +595,7 @@ def _name_and_version(model: str) -> tuple[str, int | None]:
         return name, None
     if not is_version(version):
         raise ConfigError(
-            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, however: {model!r}"
+            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got {model!r}"
         )
     return name, int(version)
 

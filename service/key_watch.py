@@ -81,7 +81,7 @@ class KeyWatch:
         if self._found.fault != self._fault:
             self._fault, self._told_at = self._found.fault, float("-inf")
         if self._keys.replace(self._found.hashes) and not self._fault:
-            logger.info("the API keys are those of %s as it is now: %d", self._file, len(self._keys))
+            logger.info("API keys in force: the %d in %s", len(self._keys), self._file)
 
     def _remember(self, seen: tuple[int, ...] | None) -> None:
         fresh = seen is not None and time.time_ns() - max(seen[:2]) < _FRESH_NS

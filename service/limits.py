@@ -48,7 +48,7 @@ def core_limit(root: Path = _ROOT) -> Limit:
         root: of the file system whose ``proc`` and ``sys`` are read.
     """
     try:
-        least = Limit(len(os.sched_getaffinity(0)), "usable cores")
+        least = Limit(len(os.sched_getaffinity(0)), "CPU affinity")
     except AttributeError:  # only Linux knows affinities
         least = Limit(os.cpu_count() or 1, "cores of the machine")
     for group in _groups("cpu", root):

@@ -42,7 +42,7 @@ def test_without_any_limit_it_is_the_machine(tmp_path: Path) -> None:
     assert limits(tmp_path) == (64, PHYSICAL)
     nothing = {"sys/fs/cgroup/a/cpu.max": "max 100000", "sys/fs/cgroup/a/memory.max": "max"}
     assert limits(tree(tmp_path, V2, "0::/a", nothing)) == (64, PHYSICAL)
-    assert core_limit(tmp_path).source == "usable cores"
+    assert core_limit(tmp_path).source == "CPU affinity"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def models(*mib: float) -> list[Any]:
 def test_memory_bounds_the_workers_of_a_machine_with_many_cores(root: Path) -> None:
     assert worker_count(Settings(), models(), root) == (
         4,
-        "64 usable cores (64: usable cores); memory for 4 of 192 MiB (1,024 MiB, memory limit of /sys/fs/cgroup)",
+        "64 usable cores (64: CPU affinity); memory for 4 of 192 MiB (1,024 MiB, memory limit of /sys/fs/cgroup)",
         False,
     )
     assert worker_count(Settings(), models(20, 10), root)[:1] == (2,)
