@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,7 +13,7 @@ from client.errors import Unreachable, Unsendable, Unusable
 from client.tables import Given
 from models.arrow import MEDIA_TYPE
 from models.errors import ModelError
-from models.signature import check_model_name
+from models.names import MAX_VERSION, check_model_name, is_version
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -33,7 +32,6 @@ _JSON_ROW_BYTES = 128 * 2**10
 _ARROW_ROW_BYTES = 16 * 2**10
 """Of an answer's row: generous for 1,000 classes, which is as many as a model has."""
 _DESCRIPTION_BYTES = 64 * 2**20
-_VERSION = re.compile(r"[1-9][0-9]{0,17}")
 _LONGEST_WAIT_SECONDS = 30.0
 _FIRST_WAIT_SECONDS = 0.1
 
@@ -62,7 +60,7 @@ class Speaker:
 
     def __init__(self, model: str | None, protocol: Protocol) -> None:
         if protocol not in ("auto", "json", "arrow"):
-            raise Unusable(f"a protocol is auto, json or arrow, however: {protocol!r}")
+            raise Unusable(f"a protocol is auto, json or arrow, got {protocol!r}")
         self._model, self._version = _named(model)
         self._path = "" if self._model is None else f"/models/{self._model}"
         if self._version is not None:
@@ -173,6 +171,8 @@ def _named(model: str | None) -> tuple[str | None, int | None]:
         raise Unusable(
             f"a model is NAME or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got {model[:80]!r}"
         ) from None
-    if separator and not _VERSION.fullmatch(version):
-        raise Unusable(f"a model is NAME or NAME:VERSION with a whole number, got {model[:80]!r}")
+    if separator and not is_version(version):
+        raise Unusable(
+            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got {model[:80]!r}"
+        )
     return name, int(version) if separator else None

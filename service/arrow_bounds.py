@@ -34,7 +34,6 @@ _PART_WORK = 2**15
 """Values that are read at once, at most: 30 ms where each of them is as slow to read as its type can be."""
 _SLOWER_MOMENTS = 16
 """How many times as long as another value a moment in text may take."""
-_RUNS = 2
 
 
 class RowCost(NamedTuple):

@@ -69,4 +69,4 @@ async def inflated(body: bytes, encoding: str, max_body: int, budget: ByteBudget
         raise RequestError(f"the body must be in {encoding} as its Content-Encoding says, got other bytes") from None
     finally:
         hold.release()
-        content = bytearray()
+        content = bytearray()  # an error keeps this frame, and with it whatever was inflated, for as long as it lives

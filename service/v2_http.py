@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -21,6 +21,8 @@ from service.http import (
     ClientGone,
     Header,
     Receive,
+    Refuse,
+    Respond,
     Scope,
     Send,
     error_body,
@@ -32,22 +34,6 @@ from service.v2_infer import Inference
 
 _MAX_COMMAND_BYTES = 2**16
 """Bytes that the body of a repository's command may hold."""
-
-
-class Respond(Protocol):
-    """Sends an answer whose request was read to its end."""
-
-    async def __call__(
-        self, send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = ...
-    ) -> None: ...
-
-
-class Refuse(Protocol):
-    """Sends an answer to a request that was perhaps not."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes, *headers: Header
-    ) -> None: ...
 
 
 Page = Callable[[], tuple[int, Any]]

@@ -5,10 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from models.errors import RequestError
-from service.http import ClientGone, Header, Receive, Scope, Send, check_headers, error_body, refusal_body
+from service.http import (
+    ClientGone,
+    Header,
+    Receive,
+    Refuse,
+    Respond,
+    Scope,
+    Send,
+    check_headers,
+    error_body,
+    refusal_body,
+)
 from service.pieces import LONG_BODY
 from service.platforms.json_forms import JsonForm
 from service.platforms.rows import Places, RowSink, faults_of
@@ -23,22 +34,6 @@ _ALLOW_POST: Header = (b"allow", b"POST")
 
 Write: TypeAlias = Callable[[Reply], Awaitable[Reply]]
 """Turns the reply to rows into what the platform expects; it is given good replies only."""
-
-
-class Respond(Protocol):
-    """Sends an answer whose request was read to its end."""
-
-    async def __call__(
-        self, send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = ...
-    ) -> None: ...
-
-
-class Refuse(Protocol):
-    """Sends an answer to a request that was perhaps not."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes, *headers: Header
-    ) -> None: ...
 
 
 class Exchange(NamedTuple):

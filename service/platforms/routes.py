@@ -12,10 +12,10 @@ import orjson
 from models.arrow import MEDIA_TYPE
 from service import v2_metadata
 from service.access_log import OWN_PROBES
-from service.http import ASGIApp, Header, Receive, Scope, Send, error_body
+from service.http import ASGIApp, Header, Receive, Refuse, Respond, Scope, Send, error_body
 from service.platforms import kserve_v1, mlflow, sagemaker, vertex
 from service.platforms.environment import routes_of
-from service.platforms.predictions import PredictRoute, Refuse, Respond, Understand, json_exchange
+from service.platforms.predictions import PredictRoute, Understand, json_exchange
 from service.served import ServedModel
 from service.serving import LOADING, Serving
 
