@@ -57,7 +57,7 @@ class Base:
         retries: int = 5,
     ) -> None:
         if not (_is_number(timeout) and 0 < timeout <= _MOST_SECONDS):
-            raise Unusable(f"a timeout is above 0 seconds and at most {_MOST_SECONDS:,.0f}, however: {timeout!r}")
+            raise Unusable(f"a timeout is above 0 seconds and at most {_MOST_SECONDS:,.0f}, got {timeout!r}")
         if not (_is_number(retries) and retries >= 0):
             raise Unusable(f"retries are 0 or more, got {retries!r}")
         reason = ""

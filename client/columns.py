@@ -62,7 +62,7 @@ def column_of(name: str, values: Any, rows: Sequence[int] | range | None = None)
         return _of_objects(where, listed)
     if isinstance(values, str | bytes | Mapping | set | frozenset) or not isinstance(values, Iterable):
         raise Unsendable(
-            f"column {name!r} must be a list of values, however: {type(values).__name__}; a single row is sent as a "
+            f"column {name!r} must be a list of values, got {type(values).__name__}; a single row is sent as a "
             "list of one dict"
         )
     return _of_objects(where, list(values))
@@ -170,7 +170,7 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
     shown = ", ".join(f"{where.row(i)} is {_ARTICLES.get(family, 'a date')}" for family, i in sorted(first.items()))
     raise Unsendable(
         f"column {where.column!r} must hold text, numbers, booleans or dates, and one of them only, "
-        f"however: {', '.join(sorted(first))} ({shown}): convert the others"
+        f"got {', '.join(sorted(first))} ({shown}): convert the others"
     )
 
 
@@ -251,7 +251,7 @@ def _check(where: _Where, wrong: Iterable[Any], words: Callable[[str, str], str]
 
 
 def _infinite(place: str, _: str) -> str:
-    return f"{place} must be a number, or NaN where it is missing, however: inf or beyond what a double holds"
+    return f"{place} must be a number, or NaN where it is missing, got inf or beyond what a double holds"
 
 
 def _beyond(place: str, name: str) -> str:

@@ -150,7 +150,7 @@ class Rows(Columns):
             row = min((int(rows[0]) for rows in others if len(rows)), default=0)
             raise Unsendable(
                 "rows must have the keys of the first to be sent as Arrow, "
-                f"however: rows[{self.first + row}] has not; choose protocol='json'"
+                f"got others in rows[{self.first + row}]: choose protocol='json'"
             )
         return super().columns()
 
@@ -244,7 +244,7 @@ def given(table: Any) -> Given:
         return Rows.of(table)
     raise Unsendable(
         "a table is a polars or pandas data frame, a pyarrow table, a dict of columns or a list of rows, "
-        f"however: {type(table).__module__}.{type(table).__qualname__}; rows are dicts by column name, in a list"
+        f"got {type(table).__module__}.{type(table).__qualname__}; rows are dicts by column name, in a list"
     )
 
 
@@ -256,7 +256,7 @@ def _named(
     for key, values in zip(names, columns, strict=True):
         name = _name_of(key)
         if name in converted:
-            raise Unsendable(f"column names must differ, however: {name!r} comes twice")
+            raise Unsendable(f"column names must differ, got {name!r} twice")
         converted[name] = convert(name, values, rows)
     return converted
 

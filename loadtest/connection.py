@@ -51,7 +51,7 @@ class Endpoint:
                 raise  # its words say what a password is exchanged for
             address = None
         if address is None or address.socket is not None:
-            raise ConfigError(f"--url must be an address such as http://127.0.0.1:3000, however: {shown(url)!r}")
+            raise ConfigError(f"--url must be an address such as http://127.0.0.1:3000, got {shown(url)!r}")
         return cls(address.host, address.port, address.scheme == "https", address.prefix, address.authority, key)
 
     def get(self, path: str) -> bytes:

@@ -220,11 +220,11 @@ class Repository:
             ModelError: there is none, or the folder is a link.
         """
         if home.is_symlink():
-            raise ModelError(f"a model's folder must be no link, however: {home} is one; choose another --name")
+            raise ModelError(f"a model's folder must be no link, got {home}, which is one; choose another --name")
         version = max((int(name) for name in os.listdir(home) if is_version(name)), default=0) + 1
         if version > MAX_VERSION:
             raise ModelError(
-                f"versions count up to {MAX_VERSION:,}, however: {home} holds that one; "
+                f"versions count up to {MAX_VERSION:,}, and {home} holds that one: "
                 "remove it, or publish under another --name"
             )
         return version

@@ -115,9 +115,7 @@ class Decoder:
             raise too_many_rows(weight.objects - 1, self.max_rows)
         # lists need commas between them: those in one another a parser refuses soon
         if weight.objects > most or weight.commas > len(self.columns) * weight.objects + _SLACK:
-            raise refused(
-                Fault("rows", "must hold flat rows of the model's columns, however: far more values than those")
-            )
+            raise refused(Fault("rows", "must hold flat rows of the model's columns, got far more values than those"))
 
     def together(self, bodies: list[bytes]) -> RowColumns:
         """The rows of several bodies, none of them large, one after the other.

@@ -160,7 +160,7 @@ class _Weighing:
         self._parts_left -= 1
         if self._parts_left < 0:
             raise RequestError(
-                "the message must hold a tensor for each column, however: far more parts than those", status=400
+                "the message must hold a tensor for each column, got far more parts than those", status=400
             )
 
     def _values(self, count: int) -> None:

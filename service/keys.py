@@ -55,7 +55,7 @@ class Keys:
         found = parse(contents(file))
         if found.fault:
             raise ConfigError(
-                f"ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, however: {file} ({found.fault})"
+                f"ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, got {file} ({found.fault})"
             )
         return cls(found.hashes)
 

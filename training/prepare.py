@@ -103,7 +103,7 @@ def prepare_split(
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
     if len(rules) > MAX_COLUMNS:
         raise TableError(
-            f"a model takes {MAX_COLUMNS:,} columns at most, however: {table.source} holds {len(rules):,}; "
+            f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
             "leave some out with --drop"
         )
     train_columns = {rule.name: read_column(train_table, rule) for rule in rules}

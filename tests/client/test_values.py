@@ -225,7 +225,7 @@ def test_what_is_not_sent_is_named_with_its_row_and_the_way_out(form: Any, value
         ([Decimal("Infinity")], r"rows\[0\].x must be a number, or NaN where it is missing"),
         ([Fraction(10**400, 3)], r"rows\[0\].x must be a number, or NaN where it is missing"),
         ([0.5, np.longdouble("1e4000")], r"rows\[1\].x must be a number, or NaN"),
-        ([0.0, float("-inf")], r"rows\[1\].x must be a number, or NaN where it is missing, however: inf"),
+        ([0.0, float("-inf")], r"rows\[1\].x must be a number, or NaN where it is missing, got inf"),
         ([np.datetime64("10000-01-01", "s")], r"moment outside of the years 0001 to 9999, in rows\[0\].x"),
         ([None, np.datetime64(10**15, "Y")], r"moment outside of the years 0001 to 9999, in rows\[1\].x"),
         ([np.datetime64("-0001-01-01", "D")], r"moment outside of the years 0001 to 9999, in rows\[0\].x"),
@@ -233,10 +233,10 @@ def test_what_is_not_sent_is_named_with_its_row_and_the_way_out(form: Any, value
         (["a", "b\ud800"], r"rows\[1\].x must be text that can be written in UTF-8"),
         (
             ["a", 3],
-            r"column 'x' must hold text, .* however: text, whole numbers \(rows\[0\].x is text, rows\[1\].x is a",
+            r"column 'x' must hold text, .* got text, whole numbers \(rows\[0\].x is text, rows\[1\].x is a",
         ),
-        ([True, 3], r"however: booleans, whole numbers \(rows\[0\].x is a boolean, rows\[1\].x is a whole number\)"),
-        ([dt.date(2017, 1, 1), "2017-01-01"], r"however: dates, text \(rows\[0\].x is a date"),
+        ([True, 3], r"got booleans, whole numbers \(rows\[0\].x is a boolean, rows\[1\].x is a whole number\)"),
+        ([dt.date(2017, 1, 1), "2017-01-01"], r"got dates, text \(rows\[0\].x is a date"),
     ],
 )
 def test_what_cannot_be_said_is_named(form: Any, values: list[Any], words: str) -> None:
@@ -308,16 +308,16 @@ def test_columns_of_other_kinds(values: Any, sent: list[Any]) -> None:
         ({"x": np.array([2**63], "u8")}, "column 'x' holds a number beyond 64 bits"),
         ({"x": np.array([1j])}, "got complex128"),
         ({"x": np.array([(1, 2)], "i4,i4")}, "got void"),
-        ({"x": 3}, "must be a list of values, however: int; a single row is sent as a list of one dict"),
-        ({"x": "abc"}, "must be a list of values, however: str"),
-        ({"x": {1, 2}}, "must be a list of values, however: set"),
-        ({"x": [1], 1: [2], "1": [3]}, "column names must differ, however: '1' comes twice"),
-        ([{1: 2, "1": 3}], "column names must differ, however: '1' comes twice"),
+        ({"x": 3}, "must be a list of values, got int; a single row is sent as a list of one dict"),
+        ({"x": "abc"}, "must be a list of values, got str"),
+        ({"x": {1, 2}}, "must be a list of values, got set"),
+        ({"x": [1], 1: [2], "1": [3]}, "column names must differ, got '1' twice"),
+        ([{1: 2, "1": 3}], "column names must differ, got '1' twice"),
         ({"x\ud800": [1]}, "a column's name must be text that can be written in UTF-8"),
-        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column names must differ, however: 'a' comes twice"),
-        (pa.table([[1], [2]], names=["a", "a"]), "column names must differ, however: 'a' comes twice"),
-        (np.ones((2, 2)), "a table is .* however: numpy.ndarray; rows are dicts by column name, in a list"),
-        (pd.Series([1]), "a table is .* however: pandas"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "column names must differ, got 'a' twice"),
+        (pa.table([[1], [2]], names=["a", "a"]), "column names must differ, got 'a' twice"),
+        (np.ones((2, 2)), "a table is .* got numpy.ndarray; rows are dicts by column name, in a list"),
+        (pd.Series([1]), "a table is .* got pandas"),
         ([1, 2], "a table is "),
         (b"abc", "a table is "),
         (None, "a table is "),
@@ -350,7 +350,7 @@ def test_rows_may_lack_columns_each_its_own() -> None:
     rows = [{"a": 1}, {"b": "x", "a": None}, {}, {"b": None}]
     assert rows_of(rows) == rows
     assert rows_of([{}, {}]) == [{}, {}]
-    with pytest.raises(Unsendable, match=r"rows\[1\] has not; choose protocol='json'"):
+    with pytest.raises(Unsendable, match=r"got others in rows\[1\]: choose protocol='json'"):
         arrow_of(rows)
     many = [{"a": i} if i % 2 else {"a": i, "b": i} for i in range(5000)]
     assert rows_of(many) == many

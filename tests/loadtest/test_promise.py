@@ -167,7 +167,7 @@ def test_a_service_that_goes_away_under_load_breaks_its_promise():
         ({"rate": 0.1}, "no request is due in 1 s at 0.1 a second: raise --rate or --duration"),
         (
             {"url": "localhost:3000"},
-            "--url must be an address such as http://127.0.0.1:3000, however: 'localhost:3000'",
+            "--url must be an address such as http://127.0.0.1:3000, got 'localhost:3000'",
         ),
         ({"url": "http://"}, "--url must be an address"),
         ({"url": "http://user:hunter2@127.0.0.1:9"}, "an address must hold no user or password, got one before 127"),

@@ -73,7 +73,7 @@ def test_the_largest_version_is_one_everywhere_and_none_comes_after_it(repositor
     (repository.root / "flights" / "1").rename(last)
     assert repository.versions("flights") == [999_999_999]
     assert CHOICE.fullmatch("flights:999999999")
-    with pytest.raises(ModelError, match=r"versions count up to 999,999,999, however: .* holds that one"):
+    with pytest.raises(ModelError, match=r"versions count up to 999,999,999, and .* holds that one"):
         repository.publish("flights", handmade.manifest(), FILES)
     assert sorted(os.listdir(repository.root / "flights")) == [".lock", "999999999"]
 

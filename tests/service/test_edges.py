@@ -190,7 +190,7 @@ def test_without_settings_there_is_no_edge(server: Server) -> None:
     [
         (
             {"api_keys": "absent.txt"},
-            f"ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, however: {ROOT / 'absent.txt'} (No such",
+            f"ROWCAST_API_KEYS is a file of keys, as `rowcast key` writes it, got {ROOT / 'absent.txt'} (No such",
         ),
         ({"cors_origins": "example.com"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
         ({"cors_origins": "https://example.com/page"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
