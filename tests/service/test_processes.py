@@ -186,6 +186,7 @@ def test_a_loop_that_hangs_is_noticed_as_well(one_model: Path, tmp_path: Path) -
         until(lambda: ready_workers(server) == 2, 30)
 
 
+@pytest.mark.slow
 def test_a_service_that_was_stopped_as_a_whole_goes_on_with_the_same_workers(one_model: Path, tmp_path: Path) -> None:
     """A machine that was asleep, or a container that was frozen: nobody was silent for longer than the others."""
     with serving(one_model, tmp_path, workers="2") as server:
