@@ -19,6 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -44,7 +45,7 @@ _UNREAD_SECONDS = 30.0
 """How long a caller may read nothing of an answer."""
 _HALF_CLOSED_SECONDS = 2.0
 """How long a caller who has closed his half of the connection is answered. One who hung up looks the same, and is
-not computed for longer."""
+not computed for longer; while rows wait for a run, not at all."""
 _LOOK_SECONDS = 1.0
 """How often connections are looked at."""
 _UVICORN_KEEP_ALIVE_SECONDS = 5
@@ -60,6 +61,9 @@ class Protocol(HttpToolsProtocol):
 
     most_connections: ClassVar[int] = sys.maxsize
     """Connections of this process; see :mod:`service.descriptors`."""
+
+    rows_wait: ClassVar[Callable[[], bool]] = staticmethod(lambda: False)
+    """Tells whether rows wait for a run: then whoever hangs up must not be computed for."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -152,7 +156,7 @@ class Protocol(HttpToolsProtocol):
             return False
         self._deaf = True
         self._drop_unfinished()
-        if self._idle:
+        if self._idle or type(self).rows_wait():
             return False
         if self._half_closed_since is None:
             self._half_closed_since = self.loop.time()

@@ -101,6 +101,10 @@ class Serving:
         self._stored.clear()  # the sessions have copies of the graphs
         self.ready = True
 
+    def rows_wait(self) -> bool:
+        """Whether rows wait for a run of any model."""
+        return self.ready and any(served.batcher.queued_rows for served in self.versions.values())
+
     def flush_meters(self) -> None:
         """Have what was counted until now in the metrics."""
         for served in self.versions.values():
