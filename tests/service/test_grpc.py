@@ -494,7 +494,7 @@ def test_the_default_port_gives_way_to_http_of_the_same_service(one_model: Path,
         pytest.skip(f"port {DEFAULT_PORT} is taken on this machine")
     with serving(one_model, tmp_path, port=DEFAULT_PORT, grpc_port=UNSET) as server:
         assert server.predict("/predict", ROW)
-        assert f"gRPC is off: cannot listen for gRPC on 127.0.0.1:{DEFAULT_PORT}" in server.log.read_text()
+        assert f"gRPC is off: HTTP listens on its port, {DEFAULT_PORT}" in server.log.read_text()
 
 
 # ─── TLS ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
