@@ -14,6 +14,8 @@ T = TypeVar("T")
 
 LOOP_SECONDS = 0.05
 """What the service promises of any body of at most 16 MiB."""
+SHARED_MACHINE = 3.0
+"""How much longer a step may take where others use the processor's caches; what breaks the promise takes far longer."""
 
 
 class Taken(NamedTuple):
