@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from client import AsyncClient, Client, ClientError
-    from training.fit import Progress
+    from training.fit.loop import Progress
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "main"]
 __version__ = "0.1.0"
@@ -232,9 +232,9 @@ def init(
     encoding: EncodingOption = None,
 ) -> None:
     """Print a commented TOML with every default, to edit and give to `train --config`."""
+    from training.columns.target import read_target
     from training.config import make_config, to_toml
-    from training.table import read_table
-    from training.target import read_target
+    from training.data.table import read_table
 
     data = {"target": target} | ({"encoding": encoding} if encoding else {})
     config = make_config(overrides={"preset": preset, "data": data})
@@ -522,7 +522,7 @@ def demo(
 ) -> None:
     """Train `flights` on a year of real flights, publish it and serve it."""
     from service.launch import checked_address
-    from training import flights
+    from training.data import flights
 
     checked_address(host, port)  # a port that is taken is noticed before the fit
     folder.mkdir(parents=True, exist_ok=True)

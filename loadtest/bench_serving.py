@@ -40,7 +40,7 @@ def trained_model() -> StoredModel:
     repository = SCRATCH / "repository"
     if "flights" not in Repository(repository).names():
         table = SCRATCH / "flights.csv"
-        write = "import sys, pathlib, training.flights as f; f.write_flights(pathlib.Path(sys.argv[1]))"
+        write = "import sys, pathlib, training.data.flights as f; f.write_flights(pathlib.Path(sys.argv[1]))"
         subprocess.run([sys.executable, "-c", write, str(table)], cwd=ROOT, check=True)
         command = [sys.executable, "-m", "rowcast", "train", str(table), "--name", "flights", "--target", "arrival"]
         options = ["--split-by-time", "time_hour", *TRAINING, "--repository", str(repository)]

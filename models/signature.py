@@ -12,6 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.names import check_model_name, model_name_from
+from models.reading import Reading
 
 __all__ = [
     "MAX_COLUMNS",
@@ -68,6 +69,8 @@ class Column(_Frozen):
     """Category only: each level the graph knows and its training rows, commonest first."""
     whole_levels: bool = False
     """Category only: every level is a whole number, so a JSON whole number is taken as well as its string."""
+    reading: Reading | None = None
+    """How texts are read and which values mean null, where that is not the plain way."""
     example: JsonValue = None
     """A typical JSON value made from medians and commonest levels; no row of the training table."""
 

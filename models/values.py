@@ -1,6 +1,6 @@
 """One JSON value to one graph value, by the column's kind: the rules a served row has to keep.
 
-Training reads whole columns with the same rules (``training/columns.py``); a test holds the two together.
+Training reads whole columns with the same rules (``training/columns/infer.py``); a test holds the two together.
 """
 
 from __future__ import annotations

@@ -34,8 +34,8 @@ def imported_modules(file: Path) -> set[str]:
 
 
 def modules_of(room):
-    """The modules of a room and of its packages."""
-    return [*(ROOT / room).glob("*.py"), *(ROOT / room).glob("*/*.py")]
+    """The modules of a room and of its packages, at any depth."""
+    return sorted((ROOT / room).rglob("*.py"))
 
 
 @pytest.mark.parametrize("room", MAY_IMPORT)

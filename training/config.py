@@ -13,12 +13,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
-from training.augment import AugmentConfig
-from training.features import FeaturesConfig
-from training.fit import FitConfig
-from training.network import NetworkConfig
-from training.objective import ObjectiveConfig
-from training.optimizer import OptimizerConfig
+from training.features.front import FeaturesConfig
+from training.fit.augment import AugmentConfig
+from training.fit.loop import FitConfig
+from training.fit.objective import ObjectiveConfig
+from training.fit.optimizer import OptimizerConfig
+from training.network.network import NetworkConfig
 from training.settings import ComponentConfig, explain, valid_range
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {

@@ -11,11 +11,11 @@ import numpy as np
 from models.errors import ConfigError
 from models.session import Session
 from training.config import Config
+from training.data.split import Split, k_folds, split_random
 from training.device import training_device
-from training.export import export
+from training.export.graph import export
 from training.predict import metrics_of, predict_columns
 from training.prepare import open_table, prepare_split
-from training.split import Split, k_folds, split_random
 from training.train import fit_network, signature_of
 
 VALIDATION_SHARE = 0.2

@@ -14,10 +14,10 @@ from models.errors import TableError
 from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column, Signature
-from training.columns import NULL_SPELLINGS, ColumnRule, read_column
-from training.evaluate import class_metrics, regression_metrics
-from training.table import Table, read_table
-from training.target import Target, read_target_like
+from training.columns.infer import NULL_SPELLINGS, ColumnRule, read_column
+from training.columns.target import Target, read_target_like
+from training.data.table import Table, read_table
+from training.fit.evaluate import class_metrics, regression_metrics
 
 CHUNK_ROWS = 8192
 """Rows of one run: enough to keep every core busy, little enough to bound memory."""
@@ -46,7 +46,7 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
 
 
 def metrics_of(predictions: Predictions, actual: NDArray[Any], classes: Sequence[str]) -> dict[str, float]:
-    """The metrics of the task: see :mod:`training.evaluate`."""
+    """The metrics of the task: see :mod:`training.fit.evaluate`."""
     if predictions.probabilities is not None:
         return class_metrics(actual, predictions.probabilities, classes)
     assert predictions.prediction is not None

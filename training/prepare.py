@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
 from models.signature import MAX_COLUMNS
-from training.columns import ColumnRule, check_names, infer_columns, read_column
+from training.columns.disclosure import told_of_classes, told_of_levels
+from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
+from training.columns.leakage import suspected_leaks
+from training.columns.reading import level_texts
+from training.columns.target import Target, read_target, read_target_like
 from training.config import Config
-from training.disclosure import told_of_classes, told_of_levels
-from training.features import Front, fit_front
-from training.leakage import suspected_leaks
-from training.reading import level_texts
-from training.split import Split, split_by_group, split_by_time, split_random
-from training.table import Table, read_table
-from training.target import Target, read_target, read_target_like
+from training.data.split import Split, split_by_group, split_by_time, split_random
+from training.data.table import Table, read_table
+from training.features.front import Front, fit_front
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
     """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
 
     Args:
-        source: a file or a data frame, see :func:`training.table.read_table`.
+        source: a file or a data frame, see :func:`training.data.table.read_table`.
         config: ``config.data`` says what to read, and how to split.
         validation: a table of validation rows, instead of a share of ``source``.
         test: a table of test rows, instead of a share of ``source``.

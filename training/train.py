@@ -16,16 +16,16 @@ from safetensors.torch import save as to_safetensors
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
-from training.augment import Augment
-from training.calibrate import calibrate_classes, calibrate_intervals
 from training.config import Config, to_toml
 from training.device import training_device
-from training.export import Core, check_parity, export
-from training.features import Front, describe_columns
-from training.fit import Batch, Fit, Progress, fit, outputs_of
-from training.head import COVERAGE, ClassHead, RegressionHead
-from training.network import Ensemble, Network
-from training.objective import Objective
+from training.export.graph import Core, check_parity, export
+from training.features.front import Front, describe_columns
+from training.fit.augment import Augment
+from training.fit.calibrate import calibrate_classes, calibrate_intervals
+from training.fit.loop import Batch, Fit, Progress, fit, outputs_of
+from training.fit.objective import Objective
+from training.network.head import COVERAGE, ClassHead, RegressionHead
+from training.network.network import Ensemble, Network
 from training.predict import metrics_of, predict_columns
 from training.prepare import Part, Prepared, prepare
 
@@ -70,7 +70,7 @@ def train(
     """Train a model on a table and publish it.
 
     Args:
-        source: a file or a data frame, see :func:`training.table.read_table`.
+        source: a file or a data frame, see :func:`training.data.table.read_table`.
         config: see :class:`training.config.Config`; ``config.data.target`` names the target.
         name: of the model.
         repository: where to publish.

@@ -29,8 +29,8 @@ from models.session import Session
 from tests.benchmarks.accuracy.datasets import DATASETS, NotThere, Parts, write_parts
 from tests.benchmarks.plot import Point, svg
 from training.config import PRESETS, make_config
-from training.fit import Progress
-from training.flights import TARGET, TIME, flights_with_weather
+from training.data.flights import TARGET, TIME, flights_with_weather
+from training.fit.loop import Progress
 from training.train import train
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +39,7 @@ PLOT = ROOT / "docs" / "cost.svg"
 SIZES = (10_000, 100_000, 1_000_000)
 BATCHES = (1, 32, 256)
 RUNS = 300
-_CODE = [file for room in ("training", "models") for file in (ROOT / room).glob("*.py")]
+_CODE = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
 
 
 def train_on(rows: int) -> dict[str, float]:

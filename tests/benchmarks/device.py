@@ -25,8 +25,8 @@ from models.device import cuda_device_count
 from models.session import Session
 from tests import tables
 from training.config import make_config
-from training.export import Core, export
-from training.flights import TARGET, TIME, flights_with_weather
+from training.data.flights import TARGET, TIME, flights_with_weather
+from training.export.graph import Core, export
 from training.prepare import Prepared, prepare
 from training.train import fit_network, signature_of
 

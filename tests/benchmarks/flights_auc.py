@@ -18,7 +18,7 @@ import numpy as np
 from loadtest.cells import ROOT, cell, hash_of
 from models import Repository
 from training.config import make_config
-from training.flights import TARGET, TIME, write_flights
+from training.data.flights import TARGET, TIME, write_flights
 from training.prepare import Prepared, prepare
 from training.train import train
 
@@ -44,7 +44,7 @@ def lightgbm_cell(prepared: Prepared) -> dict[str, Any]:
     import lightgbm
     import pandas as pd
 
-    from training.evaluate import class_metrics
+    from training.fit.evaluate import class_metrics
 
     parts = (prepared.train, prepared.validation, prepared.test)
     frames = [pd.DataFrame({rule.name: part.columns[rule.name] for rule in prepared.rules}) for part in parts]
@@ -68,7 +68,7 @@ def lightgbm_cell(prepared: Prepared) -> dict[str, Any]:
 
 def main() -> None:
     """Measure what is not measured yet, print the table and write it beside this file."""
-    code = [file for room in ("training", "models") for file in (ROOT / room).glob("*.py")]
+    code = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
     ours, theirs = hash_of(code, repr(CONFIG)), hash_of([Path(__file__)], "lightgbm")
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "flights.csv"

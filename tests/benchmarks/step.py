@@ -25,9 +25,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from loadtest.cells import ROOT, machine
 from tests.benchmarks.accuracy.contenders import THREADS, Rowcast
 from tests.benchmarks.accuracy.datasets import DATASETS, NotThere, Parts, write_parts
-from training.fit import auto_batch_size
-from training.objective import Objective
-from training.optimizer import WeightAverage, learning_rate, make_optimizer
+from training.fit.loop import auto_batch_size
+from training.fit.objective import Objective
+from training.fit.optimizer import WeightAverage, learning_rate, make_optimizer
 from training.prepare import prepare
 from training.train import network_of, to_batch
 

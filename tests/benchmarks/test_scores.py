@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks.accuracy.scores import Tally, difference, primary, row_losses, score, total, verdict
-from training.evaluate import class_metrics, regression_metrics
+from training.fit.evaluate import class_metrics, regression_metrics
 
 CLASSES = ["a", "b", "c"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.calibrate import (
+from training.fit.calibrate import (
     MIN_CONTEST_ROWS,
     MIN_ROWS,
     calibrate_classes,
@@ -16,8 +16,8 @@ from training.calibrate import (
     fit_affine,
     fit_temperature,
 )
-from training.head import ClassHead, RegressionHead
-from training.transform import TargetTransform
+from training.network.head import ClassHead, RegressionHead
+from training.network.transform import TargetTransform
 
 
 def drawn(logits, rng):

@@ -15,10 +15,10 @@ from models.errors import TableError
 from models.signature import MISSING_TIMESTAMP
 from models.values import format_timestamp, parse_timestamp
 from tests.training.hostile_tables import VALUES, Hostile
-from training.columns import ColumnRule, check_names, infer_columns, read_column
-from training.moments import parse_moments
-from training.reading import parse_numbers
-from training.table import Table, read_table
+from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
+from training.columns.moments import parse_moments
+from training.columns.reading import parse_numbers
+from training.data.table import Table, read_table
 
 
 def texts(**columns: list[str | None]) -> Table:

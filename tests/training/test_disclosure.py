@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from tests.standing_out import PLANTED, RARE, table
-from training.columns import ColumnRule
-from training.disclosure import ends, percentiles, told_of_classes, told_of_levels
-from training.features import FeaturesConfig, describe_columns, fit_front
-from training.target import Target
+from training.columns.disclosure import ends, percentiles, told_of_classes, told_of_levels
+from training.columns.infer import ColumnRule
+from training.columns.target import Target
+from training.features.front import FeaturesConfig, describe_columns, fit_front
 
 
 def test_ten_rows_lie_beyond_either_end():

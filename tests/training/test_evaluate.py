@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.evaluate import (
+from training.fit.evaluate import (
     class_metrics,
     expected_calibration_error,
     regression_metrics,

@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from models.signature import MISSING_TIMESTAMP
-from training.columns import ColumnRule
-from training.features import UNKNOWN_CODE, FeaturesConfig, calendar_part, fit_front
+from training.columns.infer import ColumnRule
+from training.features.front import UNKNOWN_CODE, FeaturesConfig, calendar_part, fit_front
 
 NO_TARGET = np.zeros(0)
 """These fronts hold no pair of numbers that a target would be asked about."""

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from models import Session
 from training.config import make_config
-from training.export import check_parity, export, nasty_rows
-from training.network import ACTIVATIONS
+from training.export.graph import check_parity, export, nasty_rows
+from training.network.network import ACTIVATIONS
 from training.prepare import prepare
 from training.train import fit_network, signature_of
 

@@ -9,8 +9,8 @@ import pytest
 
 from models.errors import TableError
 from tests import tables
-from training.columns import infer_columns, read_column
-from training.table import read_table
+from training.columns.infer import infer_columns, read_column
+from training.data.table import read_table
 
 
 @pytest.fixture(scope="module")

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from training.augment import Augment, AugmentConfig
-from training.columns import ColumnRule
+from training.columns.infer import ColumnRule
+from training.columns.target import Target
 from training.config import Config
-from training.features import Encoded, FeaturesConfig, fit_front
-from training.fit import Batch, FitConfig
-from training.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
-from training.objective import Objective, ObjectiveConfig
-from training.optimizer import OptimizerConfig, WeightAverage, make_optimizer
-from training.target import Target
+from training.features.front import Encoded, FeaturesConfig, fit_front
+from training.fit.augment import Augment, AugmentConfig
+from training.fit.loop import Batch, FitConfig
+from training.fit.objective import Objective, ObjectiveConfig
+from training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
 from training.train import network_of
 
 ROWS = 400

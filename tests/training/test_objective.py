@@ -8,10 +8,10 @@ import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
 from models.errors import ConfigError
+from training.columns.target import Target
 from training.config import make_config
-from training.losses import class_loss, focal_loss, pinball_loss
-from training.objective import Objective, ObjectiveConfig
-from training.target import Target
+from training.fit.losses import class_loss, focal_loss, pinball_loss
+from training.fit.objective import Objective, ObjectiveConfig
 
 NUMBERS = Target("y", "regression", np.array([1.0, 2.0, 4.0, 9.0]))
 CLASSES = Target("y", "multiclass", np.array(["a", "b", "b", "c", "c", "c"], dtype=object), ("a", "b", "c"))

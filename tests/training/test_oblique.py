@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.columns import ColumnRule
-from training.features import FeaturesConfig, fit_front
-from training.oblique import fit_oblique
+from training.columns.infer import ColumnRule
+from training.features.front import FeaturesConfig, fit_front
+from training.features.oblique import fit_oblique
 
 
 def place(rows=500):

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from models.errors import TableError
 from tests.training.hostile_tables import ENCODING, STRUCTURE, Hostile
-from training import delimited
-from training.delimited import read_delimited
-from training.table import Table, read_table
+from training.data import delimited
+from training.data.delimited import read_delimited
+from training.data.table import Table, read_table
 
 
 def read_csv(content: bytes, encoding: str = "utf-8") -> Table:

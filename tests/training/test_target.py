@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, TableError
-from training.table import Table, read_table
-from training.target import Target, read_target, read_target_like
+from training.columns.target import Target, read_target, read_target_like
+from training.data.table import Table, read_table
 
 
 def texts(values: list[str | None]) -> Table:

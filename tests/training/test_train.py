@@ -18,14 +18,14 @@ from models import Repository, Session, Signature, TableError, TrainingError
 from models.errors import ConfigError, DeviceError, ModelError
 from models.signature import Column
 from tests import bare, tables
+from training.columns.target import Target
 from training.config import make_config
-from training.evaluate import regression_metrics
-from training.export import NASTY_ROWS, nasty_rows
-from training.fit import LOOKED_AT_ROWS, Batch, looked_at
-from training.objective import Objective, ObjectiveConfig
+from training.export.graph import NASTY_ROWS, nasty_rows
+from training.fit.evaluate import regression_metrics
+from training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
+from training.fit.objective import Objective, ObjectiveConfig
 from training.predict import evaluate_table, predict_table
 from training.prepare import prepare
-from training.target import Target
 from training.train import fit_network, train
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}

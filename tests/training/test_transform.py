@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError
-from training.transform import TargetTransform, mean_and_deviation
+from training.network.transform import TargetTransform, mean_and_deviation
 
 
 @pytest.mark.parametrize("name", ["none", "standardise", "log"])

@@ -56,7 +56,7 @@ class Rowcast:
 
     def code(self, parts: Parts, seed: int) -> str:
         """Hash of all that decides the result: our code, the config, the rows, the metrics."""
-        files = [file for room in ("training", "models") for file in (ROOT / room).glob("*.py")]
+        files = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
         config = to_toml(self.config(parts, seed))
         return hash_of(
             [*files, Path(__file__).with_name("ours.py")], config, str(parts.about["content"]), metrics_code()

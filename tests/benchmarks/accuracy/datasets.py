@@ -21,8 +21,8 @@ from sklearn.model_selection import train_test_split
 
 from loadtest.cells import ROOT, hash_of
 from models.errors import TableError
-from training.flights import TARGET, TIME, flights_with_weather
-from training.split import split_by_time
+from training.data.flights import TARGET, TIME, flights_with_weather
+from training.data.split import split_by_time
 
 PARTS = ("train", "validation", "test")
 FLIGHTS_ROWS = {"train": 60_000, "validation": 15_000}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.evaluate import class_metrics, expected_calibration_error, regression_metrics
+from training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics
 
 RESAMPLES = 2000
 LEVEL = 0.95

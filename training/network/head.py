@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from training.transform import TargetTransform
+from training.network.transform import TargetTransform
 
 Intervals = Literal["none", "constant", "quantiles"]
 COVERAGE = 0.9

@@ -10,8 +10,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
-from training.encoding import to_utf8
-from training.frames import to_frame
+from training.data.encoding import to_utf8
+from training.data.frames import to_frame
 
 
 def read_json_lines(data: bytes, encoding: str, source: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor, nn
 
-from training.disclosure import ends
+from training.columns.disclosure import ends
 
 _SAMPLED_ROWS = 10_000
 """Rows that correlations are computed on, at most: their error is then about .01."""

@@ -7,11 +7,11 @@ Three kinds of raw input come in, side by side:
 - codes ``[rows, n_categories]`` int64: 0 missing, 1 a level the graph does not know, 2 and up its levels.
 
 A moment becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
-(``training/oblique.py``). Every number is then written as how far it has come through each of its quantile bins: a
-piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2). That takes any
-scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten training rows
-lie beyond that, no row can be told by it (``training/disclosure.py``). It is computed in float64, since float32 would
-erase a difference of a minute between two epochs.
+(:mod:`training.features.oblique`). Every number is then written as how far it has come through each of its quantile
+bins: a piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2). That
+takes any scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten
+training rows lie beyond that, no row can be told by it (:mod:`training.columns.disclosure`). It is computed in float64,
+since float32 would erase a difference of a minute between two epochs.
 
 A number of two values has one bin and no need of an embedding: it is a switch, and enters the network as it is.
 """
@@ -31,10 +31,10 @@ from torch import Tensor, nn
 
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, Column, JsonValue
 from models.values import format_timestamp
-from training.columns import ColumnRule
-from training.disclosure import ends, percentiles, too_few
-from training.levels import count_levels
-from training.oblique import Oblique, fit_oblique
+from training.columns.disclosure import ends, percentiles, too_few
+from training.columns.infer import ColumnRule
+from training.columns.levels import count_levels
+from training.features.oblique import Oblique, fit_oblique
 from training.settings import ComponentConfig
 
 MISSING_CODE, UNKNOWN_CODE, FIRST_LEVEL_CODE = 0, 1, 2
@@ -190,7 +190,7 @@ class Front(nn.Module):
         return tuple(len(self.vocabularies[name]) + FIRST_LEVEL_CODE for name in self.categories)
 
     def raw(self, columns: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Put columns ``[rows]``, as :func:`training.columns.read_column` gives them, side by side.
+        """Put columns ``[rows]``, as :func:`training.columns.infer.read_column` gives them, side by side.
 
         Returns:
             numbers ``[rows, n_numbers]`` float64, moments ``[rows, n_moments]`` int64, codes ``[rows, n_categories]``
@@ -274,7 +274,7 @@ def fit_front(
     """Fit the front to training rows.
 
     Args:
-        columns: name to array ``[training rows]``, as :func:`training.columns.read_column` gives them.
+        columns: name to array ``[training rows]``, as :func:`training.columns.infer.read_column` gives them.
         rules: the columns to use, in graph order.
         config: how columns become numbers.
         target: of the same rows, ``[training rows]``: numbers or labels, which tell what numbers belong together.

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.network import Network
+from training.network.network import Network
 from training.settings import ComponentConfig
 
 

@@ -1,8 +1,8 @@
 """How little a model tells of single rows: how far out its numbers go, and what a person is told about the rest.
 
 A level of fewer than :data:`~models.signature.PUBLIC_LEVEL_ROWS` training rows does not enter a vocabulary (see
-:mod:`training.features`), and neither a bin nor a bound of the graph reaches farther out than so many rows: where an
-answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
+:mod:`training.features.front`), and neither a bin nor a bound of the graph reaches farther out than so many rows: where
+an answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
-from training.columns import ColumnRule
-from training.levels import count_levels
-from training.target import Target
+from training.columns.infer import ColumnRule
+from training.columns.levels import count_levels
+from training.columns.target import Target
 
 PERCENT = 0.01
 """Share of the rows beyond either end that the signature shows."""

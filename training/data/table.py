@@ -16,9 +16,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
-from training.delimited import read_delimited
-from training.frames import plain, to_frame
-from training.json_lines import read_json_lines
+from training.data.delimited import read_delimited
+from training.data.frames import plain, to_frame
+from training.data.json_lines import read_json_lines
 
 SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t", ".tab": "\t"}
 """Extensions read as text, and what stands between two fields there."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
 from models.signature import Kind, Task
-from training.columns import kind_of
-from training.reading import BLANKS, NULL_SPELLINGS, level_texts, misfit, parse_numbers
-from training.table import Table
+from training.columns.infer import kind_of
+from training.columns.reading import BLANKS, NULL_SPELLINGS, level_texts, misfit, parse_numbers
+from training.data.table import Table
 
 TASKS = ("auto", "regression", "binary", "multiclass")
 MAX_WHOLE_CLASSES = 20

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.errors import ConfigError
-from training.disclosure import ends
+from training.columns.disclosure import ends
 
 TransformName = Literal["none", "standardise", "log"]
 _LOG_MAX, _SMEARING_MAX = 700.0, 1000.0

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from models.errors import ConfigError
 from models.signature import Task
-from training.head import COVERAGE, ClassHead, Intervals, RegressionHead
-from training.losses import class_loss, focal_loss, pinball_loss
+from training.columns.target import Target
+from training.fit.losses import class_loss, focal_loss, pinball_loss
+from training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead
+from training.network.transform import TargetTransform
 from training.settings import ComponentConfig
-from training.target import Target
-from training.transform import TargetTransform
 
 TAILS = ((1.0 - COVERAGE) / 2, (1.0 + COVERAGE) / 2)
 """Quantiles that the two further outputs of a regression learn."""

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
-from training.encoding import to_utf8
+from training.data.encoding import to_utf8
 
 CHUNK = 1 << 23
 """Bytes checked at a time: bounds the memory of the check, whatever the size of the file."""

@@ -32,9 +32,9 @@ from torch import Tensor, nn
 from models.errors import ExportRefused
 from models.session import Predictions, Session
 from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Signature
-from training.features import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
-from training.head import ClassHead, RegressionHead
-from training.network import Ensemble, Network
+from training.features.front import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
+from training.network.head import ClassHead, RegressionHead
+from training.network.network import Ensemble, Network
 
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000

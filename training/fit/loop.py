@@ -15,10 +15,10 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.errors import TrainingError
-from training.features import Front
-from training.network import Ensemble, Network
-from training.objective import Objective
-from training.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from training.features.front import Front
+from training.fit.objective import Objective
+from training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from training.network.network import Ensemble, Network
 from training.settings import ComponentConfig
 
 EVALUATION_ROWS = 2048
@@ -126,7 +126,7 @@ def fit(
         config: epochs, patience, batches.
         optimizer_config: optimizer, schedule, averaging.
         generator: CPU generator of the permutations.
-        augment: changes each batch of training rows, see :class:`training.augment.Augment`.
+        augment: changes each batch of training rows, see :class:`training.fit.augment.Augment`.
         report: called after each look at the validation rows.
         clock: monotonic seconds.
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
-from training.levels import count_levels, level_numbers
+from training.columns.levels import count_levels, level_numbers
 
 MIN_ROWS = 10
 """Fewer rows leave a part with one row or none."""

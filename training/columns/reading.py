@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from models.signature import MISSING_STRING, Kind
 from models.values import EXACT_WHOLE, format_timestamp
-from training.moments import parse_moments, typed_moments
-from training.table import Table
+from training.columns.moments import parse_moments, typed_moments
+from training.data.table import Table
 
 NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
 """Texts that mean null in a column whose every other value is a number or a date."""

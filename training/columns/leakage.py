@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.signature import MISSING_TIMESTAMP
-from training.columns import ColumnRule
-from training.levels import level_numbers
-from training.target import Target
+from training.columns.infer import ColumnRule
+from training.columns.levels import level_numbers
+from training.columns.target import Target
 
 SUSPICIOUS = 0.95
 """Share of the target's variance that a column explains alone, on rows it was not fitted on, from which to warn."""

@@ -11,8 +11,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.features import MISSING_CODE
-from training.fit import Batch
+from training.features.front import MISSING_CODE
+from training.fit.loop import Batch
 from training.settings import ComponentConfig
 
 GRID = 256

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
-from training.moments import parse_moments
-from training.reading import (
+from training.columns.moments import parse_moments
+from training.columns.reading import (
     BLANKS,
     NOT_FINITE,
     NULL_SPELLINGS,
@@ -26,7 +26,7 @@ from training.reading import (
     unusable,
     without_nulls,
 )
-from training.table import Table
+from training.data.table import Table
 
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
 

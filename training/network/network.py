@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.features import FIRST_LEVEL_CODE, MAX_ENCODED, Encoded
+from training.features.front import FIRST_LEVEL_CODE, MAX_ENCODED, Encoded
 from training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -1,0 +1,45 @@
+"""How the texts of a column are read, where that is not the plain way: what travels in the signature.
+
+A table may write a number as ``$1,234.50``, a date as ``31/12/2024`` and null as ``?`` or ``-999``. What training found
+is part of the model, so that every way to ask it reads the same texts and numbers alike.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["NumberForm", "Reading"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
+
+
+class NumberForm(_Frozen):
+    """How a column writes its numbers. A number written the plain way (``-1234.5``) is always read as well."""
+
+    decimal: Literal[".", ","] = "."
+    thousands: Literal["", ",", ".", " ", "'"] = ""
+    """Between groups of three digits; a blank stands for every kind of space."""
+    affixes: tuple[str, ...] = ()
+    """Currency, percent or unit, before or behind the digits, which is cut off: ``26%`` is 26."""
+    parentheses: bool = False
+    """Whether ``(12)`` is -12, as accountants write it."""
+
+
+class Reading(_Frozen):
+    """How a column's texts become values, and which values mean null."""
+
+    nulls: tuple[str, ...] = ()
+    """Texts that mean null, besides the empty one."""
+    missing_numbers: tuple[float, ...] = ()
+    """Numbers that mean null, such as -999: the graph itself takes them for missing."""
+    number: NumberForm | None = None
+    """Number and integer only."""
+    duration: bool = False
+    """Number only: times of day and durations (``08:30``, ``1:02:03.5``, ``2 days 01:00:00``), read as seconds."""
+    date_order: Literal["ymd", "dmy", "mdy"] | None = None
+    """Timestamp only: dates in other forms than ISO 8601, and what their numbers stand for where a text alone does not
+    say it."""

@@ -1,0 +1,1 @@
+"""Files and data frames to one table of rows, and the rows to their parts."""

@@ -1,0 +1,1 @@
+"""The trained network as one ONNX graph, and the gate it has to pass."""
