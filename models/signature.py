@@ -69,8 +69,9 @@ class Column(_Frozen):
     """Category only: each level the graph knows and its training rows, commonest first."""
     whole_levels: bool = False
     """Category only: every level is a whole number, so a JSON whole number is taken as well as its string."""
-    reading: Reading | None = None
-    """How texts are read and which values mean null, where that is not the plain way."""
+    reading: Reading | None = Field(None, exclude_if=lambda reading: reading is None)
+    """How texts are read and which values mean null, where that is not the plain way. Written only where there is one,
+    so that earlier versions of the service read the models that need none."""
     example: JsonValue = None
     """A typical JSON value made from medians and commonest levels; no row of the training table."""
 
