@@ -128,7 +128,7 @@ def prepare_split(
     return Prepared(
         target=fitted_target,
         rules=rules,
-        decisions=tuple(decisions),
+        decisions=(*table.notes, *decisions),
         front=front,
         train=Part(train_columns, fitted_target.values),
         validation=_in_time(part(validation, split.validation), data.split_by_time),

@@ -225,6 +225,22 @@ def test_a_pandas_frame_reads_as_its_values_mean():
     assert table.source == "data frame"
 
 
+def test_a_table_knows_which_columns_were_declared_categories():
+    frame = pl.DataFrame(
+        {
+            "enum": pl.Series(["1", "2"], dtype=pl.Enum(["1", "2"])),
+            "category": pl.Series(["a", "b"], dtype=pl.Categorical()),
+            "text": ["1", "2"],
+        }
+    )
+    assert read_table(frame).declared == {"enum", "category"}
+    assert read_table(frame.to_dict()).declared == {"enum", "category"}
+    assert read_table(pd.DataFrame({"c": pd.Categorical([1, 2]), "n": [1, 2]})).declared == {"c"}
+    table = read_table(frame).rename({"enum": "level"})
+    assert table.declared == {"level", "category"}
+    assert table.take([1]).drop(["category"]).declared == {"level"}
+
+
 def test_a_dict_of_columns_is_a_table():
     table = read_table({"a": [1, 2.5, None], "b": np.array(["x", "", None], dtype=object), "c": (True, None, False)})
     assert table.frame.rows() == [(1.0, "x", True), (2.5, None, None), (None, None, False)]

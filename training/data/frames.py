@@ -95,7 +95,8 @@ def _from_pandas(name: str, column: Any) -> pl.Series:
     absent = column.isna().to_numpy()
     objects = column.astype(object).to_numpy()
     if is_category:
-        return pl.Series(name, [None if gone else str(v) for v, gone in zip(objects, absent, strict=True)], pl.String)
+        levels = [None if gone else str(v) for v, gone in zip(objects, absent, strict=True)]
+        return pl.Series(name, levels, pl.String).cast(pl.Categorical())
     return _from_objects(name, [None if gone else v for v, gone in zip(objects, absent, strict=True)])
 
 

@@ -44,6 +44,10 @@ class Table:
     source: str
     rows: NDArray[np.int64]
     lines: NDArray[np.int64] | None = None
+    declared: frozenset[str] = frozenset()
+    """Columns whose source says that they are categories: pandas ``category``, polars ``Categorical`` and ``Enum``."""
+    notes: tuple[str, ...] = ()
+    """What was decided in reading, in sentences that hold no value of any row."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -72,7 +76,7 @@ class Table:
         """
         for name in names:
             self.require(name, "--drop names")
-        return replace(self, frame=self.frame.drop(list(names)))
+        return replace(self, frame=self.frame.drop(list(names)), declared=self.declared - set(names))
 
     def rename(self, mapping: Mapping[str, str]) -> Table:
         """With columns renamed, old name to new.
@@ -88,7 +92,8 @@ class Table:
         for name in mapping.values():
             if names.count(name) > 1:
                 raise TableError(f"{self.source}: --rename would give two columns the name {name!r}; choose another")
-        return replace(self, frame=self.frame.rename(dict(mapping)))
+        declared = frozenset(mapping.get(name, name) for name in self.declared)
+        return replace(self, frame=self.frame.rename(dict(mapping)), declared=declared)
 
     def require(self, name: str, who: str) -> None:
         """Make sure there is a column ``name``; ``who`` asks for it: ``--drop names``, say.
@@ -153,4 +158,5 @@ def _from_frame(frame: pl.DataFrame, source: str) -> Table:
         raise TableError(f"{source}: every column needs a name, however: one of them has none; name it first")
     if frame.height == 0:
         raise TableError(f"{source} has columns but no rows: a table needs at least one row")
-    return Table(plain(frame), source, np.arange(1, frame.height + 1))
+    declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))
+    return Table(plain(frame), source, np.arange(1, frame.height + 1), declared=declared)
