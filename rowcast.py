@@ -21,8 +21,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
+from cli.console import progress_console
+from cli.options import (
+    ConfigOption,
+    EncodingOption,
+    JsonOption,
+    SettingsOption,
+    TableArgument,
+    given,
+    names,
+    takes_data,
+)
 from models.errors import ConfigError, ModelError, RowcastError
 from models.names import MAX_VERSION, check_model_name, is_version, model_name_from
 from models.printable import printable
@@ -147,8 +157,6 @@ models_app = typer.Typer(help="The models of the repository.", no_args_is_help=T
 loadtest_app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(models_app, name="models")
 app.add_typer(loadtest_app, name="loadtest")
-# No markup and no emoji: a column may be named [/b] or :cat:.
-progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def _repository(context: typer.Context, given: Path) -> Path:
@@ -173,10 +181,7 @@ RepositoryOption = Annotated[
         callback=_repository,
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
 ModelArgument = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")]
-TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV, JSON Lines, Parquet or Arrow file.")]
 
 
 @app.callback()
@@ -245,52 +250,32 @@ def init(
 
 
 @app.command(epilog="Example: rowcast train my.csv --target y --preset quick --budget 60s")
+@takes_data
 def train(
     table: TableArgument,
-    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    data: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's stem.")] = None,
     preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall clock of the fit at most: 60, 60s, 30m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
-    task: Annotated[str | None, typer.Option(help="auto (default), regression, binary or multiclass.")] = None,
     validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,
     test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,
-    split_by_time: Annotated[str | None, typer.Option(help="Column along which to split.", metavar="COL")] = None,
-    group: Annotated[str | None, typer.Option(help="Column to keep together in the split.", metavar="COL")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out: A,B.", metavar="A,B")] = None,
-    category: Annotated[list[str] | None, typer.Option(help="Columns to take as categories.", metavar="A,B")] = None,
-    null: Annotated[list[str] | None, typer.Option(help="Further texts that mean null.", metavar="V,W")] = None,
-    rename: Annotated[list[str] | None, typer.Option(help="Rename a column.", metavar="old=new")] = None,
-    encoding: EncodingOption = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, weights and order; default 0.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file, see `rowcast init`.", metavar="F")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A field of the config.", metavar="key=value")
-    ] = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a table, and publish it."""
     model_name = _model_name(name) if name is not None else model_name_from(Path(table.name.removesuffix(".gz")).stem)
-    data = {
-        "target": target,
-        "task": task,
-        "split_by_time": split_by_time,
-        "group": group,
-        "drop": _names(drop),
-        "category": _names(category),
-        "null": _names(null),
-        "rename": _renames(rename),
-        "encoding": encoding,
-    }
-    overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": _given(data)}
-    overrides["fit"] = _given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+    overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
+    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
 
     from training.config import make_config
     from training.train import train as train_model
 
-    chosen = make_config(file=config, settings=settings or (), overrides=_given(overrides))
+    chosen = make_config(file=config, settings=settings or (), overrides=given(overrides))
     if not chosen.data.target:
         raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
     with _progress_bar() as report:
@@ -310,28 +295,26 @@ def train(
 
 
 @app.command(epilog="Example: rowcast crossvalidate my.csv --target y --folds 5 --preset quick")
+@takes_data
 def crossvalidate(
     table: TableArgument,
-    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
+    data: dict[str, Any],
     folds: Annotated[int, typer.Option(help="How many.", min=2, max=100)] = 5,
     preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall clock of the fit of each fold at most.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
-    drop: Annotated[list[str] | None, typer.Option(help="Columns to leave out: A,B.", metavar="A,B")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file, see `rowcast init`.", metavar="F")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="A field of the config.", metavar="key=value")
-    ] = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train once a fold and measure on the rows left out; publishes nothing."""
-    overrides: dict[str, Any] = {"preset": preset, "data": _given({"target": target, "drop": _names(drop)})}
-    overrides["fit"] = _given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+    overrides: dict[str, Any] = {"preset": preset, "data": data}
+    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
 
     from training.config import make_config
     from training.crossvalidate import cross_validate
 
-    chosen = make_config(file=config, settings=settings or (), overrides=_given(overrides))
+    chosen = make_config(file=config, settings=settings or (), overrides=given(overrides))
     result = cross_validate(table, chosen, folds=folds, report=lambda n, m: _print_metrics({f"fold {n}": m}))
     _print_metrics({"mean": result["mean"], "deviation": result["deviation"]})
     if as_json:
@@ -383,12 +366,12 @@ def predict(
         raise ConfigError(f"the arguments are {usage}, however: {' '.join(arguments)}")
     model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
     if url is not None:
-        name, version, answers = _predict_through(url, model, table, _names(keep) or (), encoding)
+        name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding)
     else:
         from training.predict import predict_table
 
         stored = _open(str(model), repository)
-        answers = predict_table(stored, table, keep=_names(keep) or (), encoding=encoding)
+        answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding)
         name, version = stored.manifest.name, stored.manifest.version
     _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
     progress_console.print(f"wrote {len(answers):,} predictions to {out}")
@@ -532,7 +515,7 @@ def demo(
         f"{file}: {rows:,} flights. Which will arrive more than {flights.LATE_MINUTES} minutes late?"
     )
     train(
-        file,
+        table=file,
         target=flights.TARGET,
         name="flights",
         preset="quick",
@@ -559,26 +542,6 @@ def seconds(text: str) -> float:
     if match is None or float(match[1]) == 0:
         raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, however: {text!r}")
     return float(match[1]) * _SECONDS[match[2]]
-
-
-def _names(given: Sequence[str] | None) -> list[str] | None:
-    """Names of ``--drop A,B --drop C``; a column whose name holds a comma can be listed in the TOML file."""
-    return None if given is None else [name for text in given for name in text.split(",") if name]
-
-
-def _renames(given: Sequence[str] | None) -> dict[str, str] | None:
-    if given is None:
-        return None
-    pairs = [text.partition("=") for text in given]
-    for old, separator, new in pairs:
-        if not (old and separator and new):
-            raise ConfigError(f"--rename takes old=new, however: {old + separator + new!r}")
-    return {old: new for old, _, new in pairs}
-
-
-def _given(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields that were given, so that the others keep what the config file or the preset says."""
-    return {name: value for name, value in fields.items() if value is not None and value != {}}
 
 
 def _model_name(name: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
+from training.data.config import DataConfig
 from training.features.front import FeaturesConfig
 from training.fit.augment import AugmentConfig
 from training.fit.loop import FitConfig
@@ -32,34 +33,6 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # as long as it takes
     "best": {"fit": {"seeds": 4, "patience": 24}},
 }
-
-
-class DataConfig(ComponentConfig):
-    """What to read from the table."""
-
-    target: str = ""
-    """The column to predict."""
-    task: Literal["auto", "regression", "binary", "multiclass"] = "auto"
-    """auto: text, true/false and whole numbers with at most 20 distinct values are classes, all else regression."""
-    split_by_time: str = ""
-    """Timestamp or number column: the latest rows are the test, those before them the validation rows.
-    Empty: at random, with every class in its share."""
-    group: str = ""
-    """Column whose equal values stay on one side of the split, such as a customer; it is no input. Empty: none."""
-    validation_share: float = Field(0.16, gt=0.0, lt=1.0)
-    """Share of the table for validation rows."""
-    test_share: float = Field(0.20, gt=0.0, lt=1.0)
-    """Share of the table for test rows."""
-    drop: tuple[str, ...] = ()
-    """Columns to leave out."""
-    category: tuple[str, ...] = ()
-    """Columns to take as categories, whatever they hold."""
-    null: tuple[str, ...] = ()
-    """Further texts that mean null."""
-    rename: dict[str, str] = Field(default_factory=dict)
-    """Old name to new name."""
-    encoding: str = "utf-8"
-    """Encoding of a text file."""
 
 
 class Config(ComponentConfig):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,13 @@ from training.columns.infer import ColumnRule, check_names, infer_columns, read_
 from training.columns.leakage import suspected_leaks
 from training.columns.reading import level_texts
 from training.columns.target import Target, read_target, read_target_like
-from training.config import Config
+from training.data.config import DataConfig, TableConfig
 from training.data.split import Split, split_by_group, split_by_time, split_random
 from training.data.table import Table, read_table
-from training.features.front import Front, fit_front
+
+if TYPE_CHECKING:
+    from training.config import Config
+    from training.features.front import Front
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,17 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.target)
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What the training rows say of a table, before anything is fitted."""
+
+    target: Target
+    rules: tuple[ColumnRule, ...]
+    decisions: tuple[str, ...]
+    columns: Mapping[str, NDArray[Any]]
+    """Of the training rows ``[rows]``, by name."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +81,12 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
         TableError: the table cannot be used; names row, column and the way out.
     """
     table, target = open_table(source, config)
-    split = _split(table, target, config, own_validation=validation is not None, own_test=test is not None)
+    split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test)
     return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)})
 
 
-def open_table(source: Any, config: Config) -> tuple[Table, Target]:
+def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
     """Read a table and its target.
 
     Raises:
@@ -93,27 +107,13 @@ def prepare_split(
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
     """
+    from training.features.front import fit_front  # torch: a table can be understood without it
+
     data = config.data
-    train_table = table.take(split.train)
-    check_names(train_table, data.target)
-    exclude = (data.target, data.group) if data.group else (data.target,)
-    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
-    if not rules:
-        why = "; ".join(decisions) or "it holds only the target"
-        raise TableError(f"no column of {table.source} is left to learn from: {why}")
-    if len(rules) > MAX_COLUMNS:
-        raise TableError(
-            f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
-            "leave some out with --drop"
-        )
-    train_columns = {rule.name: read_column(train_table, rule) for rule in rules}
-    if data.split_by_time:
-        decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
-    if data.group:
-        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
-    fitted_target = _target_of(target, split.train)
+    understood = understand(table, target, split, data)
+    rules, train_columns, fitted_target = understood.rules, understood.columns, understood.target
     front = fit_front(train_columns, rules, config.features, fitted_target.values, trend=not data.split_by_time)
-    decisions += front.decisions
+    decisions = [*understood.decisions, *front.decisions]
     decisions += told_of_levels(train_columns, rules, front.vocabularies, config.features.min_level_rows)
     decisions += told_of_classes(fitted_target)
     decisions += suspected_leaks(train_columns, rules, fitted_target)
@@ -137,6 +137,32 @@ def prepare_split(
     )
 
 
+def understand(table: Table, target: Target, split: Split, data: DataConfig) -> Understood:
+    """Decide on training rows what each column is.
+
+    Raises:
+        TableError: a column cannot be read, or none is of use; names row, column and the way out.
+    """
+    train_table = table.take(split.train)
+    check_names(train_table, data.target)
+    exclude = (data.target, data.group) if data.group else (data.target,)
+    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
+    if not rules:
+        why = "; ".join(decisions) or "it holds only the target"
+        raise TableError(f"no column of {table.source} is left to learn from: {why}")
+    if len(rules) > MAX_COLUMNS:
+        raise TableError(
+            f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
+            "leave some out with --drop"
+        )
+    columns = {rule.name: read_column(train_table, rule) for rule in rules}
+    if data.split_by_time:
+        decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
+    if data.group:
+        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
+    return Understood(_target_of(target, split.train), rules, tuple(decisions), columns)
+
+
 def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArray[Any]]:
     """Columns of a table by the rules of training.
 
@@ -152,14 +178,25 @@ def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArr
     return {rule.name: read_column(table, rule) for rule in rules}
 
 
-def _open(source: Any, config: Config) -> Table:
+def _open(source: Any, config: TableConfig) -> Table:
     table = read_table(source, encoding=config.data.encoding)
     if config.data.rename:
         table = table.rename(config.data.rename)
     return table.drop(config.data.drop) if config.data.drop else table
 
 
-def _split(table: Table, target: Target, config: Config, *, own_validation: bool, own_test: bool) -> Split:
+def split_table(
+    table: Table, target: Target, config: TableConfig, *, own_validation: bool = False, own_test: bool = False
+) -> Split:
+    """Choose the training, validation and test rows of a table.
+
+    Args:
+        own_validation: validation rows come from a table of their own.
+        own_test: test rows do.
+
+    Raises:
+        TableError: the table cannot be split so; names the way out.
+    """
     data = config.data
     test_share = 0.0 if own_test else data.test_share
     # With a test table of its own, the table is split 80/20 as it would be without its test rows.

@@ -1,0 +1,47 @@
+"""What to read from a table, and how. Nothing here imports torch: a table can be looked at without it."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from training.settings import ComponentConfig
+
+
+class DataConfig(ComponentConfig):
+    """What to read from the table."""
+
+    target: str = ""
+    """The column to predict."""
+    task: Literal["auto", "regression", "binary", "multiclass"] = "auto"
+    """auto: text, true/false and whole numbers with at most 20 distinct values are classes, all else regression."""
+    split_by_time: str = ""
+    """Timestamp or number column: the latest rows are the test, those before them the validation rows.
+    Empty: at random, with every class in its share."""
+    group: str = ""
+    """Column whose equal values stay on one side of the split, such as a customer; it is no input. Empty: none."""
+    validation_share: float = Field(0.16, gt=0.0, lt=1.0)
+    """Share of the table for validation rows."""
+    test_share: float = Field(0.20, gt=0.0, lt=1.0)
+    """Share of the table for test rows."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out."""
+    category: tuple[str, ...] = ()
+    """Columns to take as categories, whatever they hold."""
+    null: tuple[str, ...] = ()
+    """Further texts that mean null."""
+    rename: dict[str, str] = Field(default_factory=dict)
+    """Old name to new name."""
+    encoding: str = "utf-8"
+    """Encoding of a text file."""
+
+
+class TableConfig(Protocol):
+    """As much of a run's config as says what is read from a table and which rows are training rows."""
+
+    @property
+    def data(self) -> DataConfig: ...
+
+    @property
+    def seed(self) -> int: ...
