@@ -33,9 +33,10 @@ class Reading(_Frozen):
     """How a column's texts become values, and which values mean null."""
 
     nulls: tuple[str, ...] = ()
-    """Texts that mean null, besides the empty one."""
+    """Texts that mean null, besides the empty one. In a category the graph itself takes them for missing."""
     missing_numbers: tuple[float, ...] = ()
-    """Numbers that mean null, such as -999: the graph itself takes them for missing."""
+    """Numbers that mean null, such as -999, and epoch microseconds of moments that do, such as 9999-12-31: the graph
+    itself takes them for missing."""
     number: NumberForm | None = None
     """Number and integer only."""
     duration: bool = False

@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
+from models.reading import Reading
 from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column, Signature
@@ -208,7 +209,9 @@ def bulk_session(model: StoredModel) -> Session:
 
 def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:
     spellings = NULL_SPELLINGS if column.kind in ("number", "integer", "timestamp") else frozenset()
-    return ColumnRule(column.name, column.kind, column.nullable, nulls | spellings, column.whole_levels)
+    reading = column.reading or Reading()
+    nulls = nulls | spellings | frozenset(reading.nulls)
+    return ColumnRule(column.name, column.kind, column.nullable, nulls, column.whole_levels, reading=reading)
 
 
 def _joined(parts: Sequence[NDArray[Any] | None]) -> Any:

@@ -15,13 +15,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
-from models.signature import MISSING_STRING, Kind
-from models.values import EXACT_WHOLE, format_timestamp
+from models.reading import Reading
+from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
+from models.values import EXACT_WHOLE, format_timestamp, parse_timestamp
 from training.columns.moments import parse_moments, typed_moments
 from training.data.table import Table
 
 NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
 """Texts that mean null in a column whose every other value is a number or a date."""
+PLAIN = Reading()
+"""How a column is read of which nothing else is known."""
 BLANKS = " \t"
 """What may stand around a number, a boolean or a date."""
 NOT_FINITE = r"(?i)^[+-]?(?:inf|infinity|nan)$"
@@ -51,6 +54,34 @@ class ColumnRule:
     """Category whose every level is a whole number."""
     reason: str = ""
     """Why it is a category, where its values would have said otherwise."""
+    reading: Reading = PLAIN
+    """What else training found out about its texts and numbers; its ``nulls`` stand above."""
+
+    @property
+    def told(self) -> Reading | None:
+        """What the signature tells of the reading; None where there is nothing to tell."""
+        nulls = self.nulls - NULL_SPELLINGS if self.kind in ("number", "integer", "timestamp") else self.nulls
+        told = self.reading.model_copy(
+            update={"nulls": tuple(sorted(nulls)), "missing_numbers": tuple(sorted(self.missing_numbers))}
+        )
+        return None if told == PLAIN else told
+
+    @property
+    def missing_numbers(self) -> frozenset[float]:
+        """Numbers that mean null: those that were found out, and every text that means null and is one."""
+        return frozenset(self.reading.missing_numbers) | {
+            number for text in self.nulls - NULL_SPELLINGS if (number := _meant(text, self.kind)) is not None
+        }
+
+
+def _meant(null: str, kind: Kind) -> float | None:
+    """The number a column holds where a text that means null is one: -999 however it is written."""
+    try:
+        if kind in ("number", "integer"):
+            return float(null) if re.fullmatch(_NUMBER, null.strip(BLANKS)) else None
+        return float(parse_timestamp(null.strip(BLANKS))) if kind == "timestamp" else None
+    except ValueError:
+        return None
 
 
 def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
@@ -74,10 +105,11 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     values: NDArray[Any]
     if rule.kind == "timestamp":
         values, fits = _moments(column)
+        values = np.where(np.isin(values, [int(moment) for moment in rule.missing_numbers]), MISSING_TIMESTAMP, values)
     elif rule.kind == "boolean":
         values, fits = _booleans(column)
     else:
-        values, fits = _numbers(column, rule.nulls)
+        values, fits = _numbers(column, rule.missing_numbers)
         present &= ~np.isnan(values) | ~fits
         if rule.kind == "integer":  # 1e38 says how exact it is; 39 digits that a double would round do not
             fits = fits & ~((np.abs(values) > EXACT_WHOLE) & _written_out(column))
@@ -195,15 +227,15 @@ def _written_out(column: pl.Series) -> NDArray[np.bool_]:
     return is_whole_text(column) if column.dtype == pl.String else np.full(len(column), column.dtype.is_integer())
 
 
-def _numbers(column: pl.Series, nulls: frozenset[str]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _numbers(column: pl.Series, missing: frozenset[float]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     if column.dtype == pl.String:
-        return parse_numbers(column)
-    if not column.dtype.is_numeric() and column.dtype != pl.Null:
+        values, fits = parse_numbers(column)
+    elif column.dtype.is_numeric() or column.dtype == pl.Null:
+        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        fits = ~np.isinf(values)
+    else:
         return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
-    values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
-    numeric_nulls = pl.Series(list(nulls), dtype=pl.String).cast(pl.Float64, strict=False).drop_nulls().to_numpy()
-    values = np.where(np.isin(values, numeric_nulls), np.nan, values)
-    return values, ~np.isinf(values)
+    return np.where(np.isin(values, list(missing)), np.nan, values), fits
 
 
 def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

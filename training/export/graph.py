@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from models.errors import ExportRefused
 from models.session import Predictions, Session
-from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Signature
+from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
 from training.features.front import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
 from training.network.head import ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
@@ -185,18 +185,22 @@ def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str)
         ir.convenience.replace_all_uses_with(old["moments"], moments)
     if front.categories:
         shared = [name for name in front.categories if len(front.vocabularies[name]) <= UNION_LIMIT]
-        union = sorted({level for name in shared for level in front.vocabularies[name]} | {MISSING_STRING})
+        union = sorted({level for name in shared for level in (*front.nulls[name], *front.vocabularies[name])})
         codes: dict[str, ir.Value] = {}
         if shared:
             text = side_by_side([inputs[name] for name in shared], "levels")
             ids = encoder(text, union, np.arange(1, len(union) + 1), 0, "level_ids")
-            table = constant("codes_of_ids", _codes_of_ids(union, [front.vocabularies[name] for name in shared]))
+            table = constant(
+                "codes_of_ids", _codes_of_ids(union, [(front.vocabularies[name], front.nulls[name]) for name in shared])
+            )
             starts = constant("row_of_column", np.arange(len(shared), dtype=np.int64) * (len(union) + 1))
             together = node("Gather", [table, node("Add", [ids, starts], "places")], "shared_codes")
         for name in front.categories:
             if name not in shared:
-                levels = [MISSING_STRING, *front.vocabularies[name]]
-                own = np.array([MISSING_CODE, *range(FIRST_LEVEL_CODE, len(levels) + 1)], np.int64)
+                known, nulls = front.vocabularies[name], front.nulls[name]
+                levels = [*nulls, *known]
+                last = FIRST_LEVEL_CODE + len(known)
+                own = np.array([*[MISSING_CODE] * len(nulls), *range(FIRST_LEVEL_CODE, last)], np.int64)
                 codes[name] = encoder(inputs[name], levels, own, UNKNOWN_CODE, f"codes.{name}")
         if not codes:
             merged = together
@@ -216,12 +220,14 @@ def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str)
         graph.insert_before(graph[0], made)
 
 
-def _codes_of_ids(union: Sequence[str], vocabularies: Sequence[Mapping[str, int]]) -> NDArray[np.int64]:
+def _codes_of_ids(
+    union: Sequence[str], columns: Sequence[tuple[Mapping[str, int], Sequence[str]]]
+) -> NDArray[np.int64]:
     """For each column and each id of the union (0: in no vocabulary), the column's own code; flattened."""
-    table = np.full((len(vocabularies), len(union) + 1), UNKNOWN_CODE, np.int64)
+    table = np.full((len(columns), len(union) + 1), UNKNOWN_CODE, np.int64)
     place = {level: i for i, level in enumerate(union, 1)}
-    for row, levels in zip(table, vocabularies, strict=True):
-        row[place[MISSING_STRING]] = MISSING_CODE
+    for row, (levels, nulls) in zip(table, columns, strict=True):
+        row[[place[null] for null in nulls]] = MISSING_CODE
         for code, level in enumerate(levels, FIRST_LEVEL_CODE):
             row[place[level]] = code
     return table.reshape(-1)
@@ -352,7 +358,11 @@ def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
         ],
     }
     options = {
-        column.name: hostile.get(column.kind, hostile["number"]) + _levels_and_bounds(column.levels)
+        column.name: [
+            *hostile.get(column.kind, hostile["number"]),
+            *_levels_and_bounds(column.levels),
+            *_meaning_null(column),
+        ]
         for column in signature.columns
     }
     longest = max(len(values) for values in options.values())
@@ -369,6 +379,13 @@ def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
         nasty[column.name] = rows
         placed += len(values)
     return nasty
+
+
+def _meaning_null(column: Column) -> list[Any]:
+    """What means null in a column, for which the graph itself has nodes."""
+    if column.reading is None:
+        return []
+    return list(column.reading.nulls if column.kind == "category" else column.reading.missing_numbers)
 
 
 def _levels_and_bounds(levels: Mapping[str, int] | None) -> list[str]:

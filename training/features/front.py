@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
+from models.reading import Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, Column, JsonValue
 from models.values import format_timestamp
 from training.columns.disclosure import ends, percentiles, too_few
@@ -119,6 +120,8 @@ class Front(nn.Module):
 
     binned_at: Tensor
     switched_at: Tensor
+    missing_numbers: Tensor
+    missing_moments: Tensor
 
     def __init__(
         self,
@@ -134,10 +137,16 @@ class Front(nn.Module):
         self.rules = tuple(rules)
         self.calendar = {name: tuple(parts) for name, parts in calendar.items()}
         self.vocabularies = {name: dict(levels) for name, levels in vocabularies.items()}
+        readings = {rule.name: rule.told or Reading() for rule in rules}
+        self.nulls = {name: (MISSING_STRING, *readings[name].nulls) for name in self.vocabularies}
+        """Levels of each category that mean missing."""
         self._codes = {
-            name: {MISSING_STRING: MISSING_CODE} | {level: i for i, level in enumerate(levels, FIRST_LEVEL_CODE)}
+            name: {level: i for i, level in enumerate(levels, FIRST_LEVEL_CODE)}
+            | dict.fromkeys(self.nulls[name], MISSING_CODE)
             for name, levels in self.vocabularies.items()
         }
+        self.register_buffer("missing_numbers", _side_by_side([readings[name] for name in self.numbers], np.float64))
+        self.register_buffer("missing_moments", _side_by_side([readings[name] for name in self.moments], np.int64))
         self.oblique = oblique
         self.register_buffer("binned_at", torch.from_numpy(bins[0]))
         self.bins = bins[1]
@@ -212,8 +221,15 @@ class Front(nn.Module):
     def derive(self, numbers: Tensor, moments: Tensor) -> Tensor:
         """Read the calendar off the moments, and numbers that belong together along their directions.
 
+        Numbers and moments that mean null are missing before anything is made of them.
+
         Shape: ``[rows, n_numbers], [rows, n_moments] -> [rows, derived features]``, float64, NaN where missing.
         """
+        for i in range(len(self.missing_numbers)):
+            numbers = torch.where(numbers == self.missing_numbers[i], torch.full_like(numbers, float("nan")), numbers)
+        for i in range(len(self.missing_moments)):
+            absent = torch.full_like(moments, MISSING_TIMESTAMP)
+            moments = torch.where(moments == self.missing_moments[i], absent, moments)
         parts = [numbers]
         for i, name in enumerate(self.moments):
             moment = moments[:, i : i + 1]
@@ -235,6 +251,19 @@ class Front(nn.Module):
         for name, buffer in self.named_buffers():
             digest.update(name.encode() + buffer.cpu().numpy().tobytes())
         return digest.hexdigest()
+
+
+def _side_by_side(readings: Sequence[Reading], dtype: type[np.float64 | np.int64]) -> Tensor:
+    """Numbers of each column that mean null, ``[n, columns]``; n is 0 where none does.
+
+    A column of fewer is filled up with what is missing already: NaN, which equals nothing, or INT64_MIN.
+    """
+    longest = max((len(reading.missing_numbers) for reading in readings), default=0)
+    filler = np.array(np.nan if dtype is np.float64 else MISSING_TIMESTAMP, dtype)
+    columns = np.full((longest, len(readings)), filler)
+    for i, reading in enumerate(readings):
+        columns[: len(reading.missing_numbers), i] = np.array(reading.missing_numbers).astype(dtype)
+    return torch.from_numpy(columns)
 
 
 def calendar_part(moment: Tensor, part: CalendarPart) -> Tensor:
@@ -447,6 +476,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
             name=rule.name,
             kind=rule.kind,
             nullable=rule.nullable,
+            reading=rule.told,
             levels=levels,
             whole_levels=rule.whole_levels,
             example=example,
@@ -461,6 +491,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
             name=rule.name,
             kind=rule.kind,
             nullable=rule.nullable,
+            reading=rule.told,
             minimum=low,
             maximum=high,
             median=middle,
@@ -468,7 +499,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         )
     present = values[~np.isnan(values)]
     if too_few(len(present), len(values)):
-        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable)
+        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.told)
     median = _median(present)
     example = median if rule.kind == "number" else bool(round(median)) if rule.kind == "boolean" else round(median)
     shown = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)
@@ -476,6 +507,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         name=rule.name,
         kind=rule.kind,
         nullable=rule.nullable,
+        reading=rule.told,
         minimum=None if shown is None else float(shown[0]),
         maximum=None if shown is None else float(shown[1]),
         median=median,
