@@ -1,8 +1,9 @@
 """This checkout beside another one of Rowcast: did a change cost speed?
 
-Both serve the same model from one core, in alternating rounds, each held still while the other is measured. Rows in
-JSON and every protocol are asked at the loads of ``loadtest.bench_serving`` and ``loadtest.bench_protocols``, after
-both have given the same answers. The other checkout brings an environment of its own (``make install`` there).
+Both serve the same model from one core, in many short alternating rounds, each held still while the other is measured:
+a machine that others share changes its speed from one second to the next, and two rounds side by side see the same.
+Rows in JSON and every protocol are asked at the loads of ``loadtest.bench_serving`` and ``loadtest.bench_protocols``,
+after both have given the same answers. The other checkout brings an environment of its own (``make install`` there).
 
 A result stands until the code of either checkout changes: run it again, and only what is missing is measured.
 
@@ -138,6 +139,18 @@ def measurements(model: StoredModel) -> Iterator[tuple[str, Measure]]:
             yield f"{protocol.title}, {load.name}", protocol_measure(protocol, load)
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """Where the median lies at 95%, by the ranks of the values (Conover, Practical Nonparametric Statistics, 3.2)."""
+    ordered, reach = sorted(values), 1.96 * len(values) ** 0.5 / 2
+    low, high = round(len(values) / 2 - reach), round(len(values) / 2 + reach)
+    return ordered[max(0, low - 1)], ordered[min(len(values) - 1, high)]
+
+
+def quick(values: Sequence[float]) -> float:
+    """The value that one in ten is below: what a machine whose speed changes does in its quick moments."""
+    return sorted(values)[len(values) // 10]
+
+
 def report(cells: dict[str, dict[str, Any]], title: str, plan: Plan) -> str:
     """The table, in Markdown."""
     dates = sorted({str(found["date"]) for found in cells.values()})
@@ -147,22 +160,23 @@ def report(cells: dict[str, dict[str, Any]], title: str, plan: Plan) -> str:
         (
             f"{' to '.join(dict.fromkeys((dates[0], dates[-1])))}, {machine()}. This checkout beside {title}. One "
             f"worker on one core, the client on another. Medians over {plan.rounds} alternating rounds of "
-            f"{plan.seconds:g} s. *Times* is this checkout's figure over the other's in the same "
-            "rounds, of requests/s and of requests per CPU second: above 1, this one is faster. *Spread* is from the "
-            "lowest of the rounds' rates to the highest."
+            f"{plan.seconds:g} s. *Times* is this checkout's requests/s over the other's in the same rounds: above 1, "
+            "this one is faster. *Interval* holds the median of those at 95%. *CPU* is the other's CPU time of a "
+            "request over this one's, each in the quickest tenth of its rounds."
         ),
         "",
-        "| | before, requests/s | now, requests/s | times, rate | spread | times, CPU |",
+        "| | before, requests/s | now, requests/s | times | interval | CPU |",
         "|---|---|---|---|---|---|",
     ]
     for name, found in cells.items():
         pairs = list(zip(found["ours"], found["theirs"], strict=True))
         rates = [o["rate"] / t["rate"] for o, t in pairs]
-        cpu = statistics.median(t["server_cpu_us"] / o["server_cpu_us"] for o, t in pairs)
+        low, high = median_interval(rates)
+        cpu = quick([t["server_cpu_us"] for _, t in pairs]) / quick([o["server_cpu_us"] for o, _ in pairs])
         noisy = "*" if max(median(found[side], "others") for side in ("ours", "theirs")) > QUIET else ""
         out.append(
             f"| {name}{noisy} | {median(found['theirs'], 'rate'):,.0f} | {median(found['ours'], 'rate'):,.0f} "
-            f"| {statistics.median(rates):.3f} | {min(rates):.2f} to {max(rates):.2f} | {cpu:.3f} |"
+            f"| {statistics.median(rates):.3f} | {low:.2f} to {high:.2f} | {cpu:.3f} |"
         )
     out += ["", f"\\* others used more than {QUIET:.0%} of a core in most rounds: rates say little."]
     return "\n".join(out) + "\n"
@@ -173,8 +187,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("against", type=Path, help="the other checkout")
     parser.add_argument("--title", default="the version before", help="what the table calls it")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each version")
+    parser.add_argument("--seconds", type=float, default=0.4, help="length of a round")
+    parser.add_argument("--rounds", type=int, default=40, help="rounds of each version")
     parser.add_argument("--attempts", type=int, default=3, help="tries for a quiet round")
     parser.add_argument("--only", default="", help="a part of the names of the cells to measure")
     parser.add_argument("--results", type=Path, default=STORE, help="where results stand")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loadtest.bench.contenders import OURS
 from loadtest.bench.duel import Plan
-from loadtest.bench_versions import Checkout, code_of, report
+from loadtest.bench_versions import Checkout, code_of, median_interval, quick, report
 
 
 def test_the_table_tells_the_median_of_the_rounds_ratios_and_marks_a_noisy_cell():
@@ -16,6 +16,15 @@ def test_the_table_tells_the_median_of_the_rounds_ratios_and_marks_a_noisy_cell(
     text = report(cells, "version 1", Plan(2.0, 3, 3))
     assert "This checkout beside version 1." in text
     assert "| Rows JSON, 1-row requests, 1 connection* | 100 | 100 | 1.000 | 0.90 to 1.30 | 1.100 |" in text
+
+
+def test_the_interval_of_a_median_is_taken_from_the_ranks_of_the_values():
+    assert median_interval([float(value) for value in range(1, 41)]) == (14.0, 27.0)
+    assert median_interval([1.0, 2.0]) == (1.0, 2.0)
+
+
+def test_the_quick_moments_are_a_tenth_of_the_rounds():
+    assert quick([float(value) for value in range(40, 0, -1)]) == 5.0
 
 
 def test_the_other_checkout_is_started_from_its_own_environment(tmp_path):
