@@ -182,6 +182,8 @@ def _check_kept(table: Table, kept: Mapping[str, str]) -> None:
     unknown = [name for name, found in kept.items() if found not in table.names]
     if unknown:
         raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
+    for found in kept.values():
+        table.require(found, "--keep names")
 
 
 def _beside(table: Table, kept: Mapping[str, str], answers: Mapping[str, Any]) -> pl.DataFrame:

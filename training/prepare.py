@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from training.config import Config
     from training.features.front import Front
 
+_NAMING = ("keep", "category", "text", "number", "date", "boolean")
+"""Lists of columns of ``config.data`` that a person wants as inputs."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -182,7 +185,10 @@ def _open(source: Any, config: TableConfig) -> Table:
     table = read_table(source, encoding=config.data.encoding)
     if config.data.rename:
         table = table.rename(config.data.rename)
-    return table.drop(config.data.drop) if config.data.drop else table
+    data = config.data
+    table = table.drop(data.drop) if data.drop else table
+    named = [name for kind in _NAMING for name in getattr(data, kind, ())]
+    return table.without_index(keep=(data.target, data.group, data.split_by_time, *named))
 
 
 def split_table(

@@ -169,6 +169,8 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
 
 def unusable(table: Table, column: pl.Series) -> TableError:
     """The refusal of a column whose type no model takes."""
+    if column.name in table.refused:
+        return TableError(table.refused[column.name])
     return TableError(
         f"{table.source}: a column holds text, numbers, booleans or dates, however: {column.name!r} holds "
         f"{column.dtype}; convert it, or leave it out with --drop {column.name}"

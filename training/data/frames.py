@@ -1,44 +1,71 @@
-"""Data frames and dicts of columns to one plain form: text, numbers, booleans, decimals, dates and UTC date-times.
+"""Data frames, Arrow tables, dicts and rows to one plain form: text, numbers, booleans, dates, times and durations.
 
-An empty string and NaN are null there, as they are in text files. What is none of these (lists, durations, ...) keeps
-its type, and is refused by name once a column of it is to be used.
+An empty string and NaN are null there, as they are in text files. A column that is none of these (lists, bytes, mixed
+types, ...) is no error as long as nobody asks for it: what is wrong with it stands in ``InMemory.refused``.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import math
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from models.errors import TableError
+from models.values import format_timestamp
+from training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
+from training.data.objects import Unusable, half_character, native, series_of
 
 _INT64_MIN = np.iinfo(np.int64).min
+_WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dict of columns or a list of dicts"
 
 
-def to_frame(source: Any) -> pl.DataFrame:
-    """Take a polars or pandas data frame, or a dict of columns.
+@dataclass(frozen=True)
+class InMemory:
+    """A table that came as a Python object.
+
+    Declared categories are ``pl.Categorical`` or ``pl.Enum``. ``refused`` says what is wrong with columns that no model
+    can take, by name; in ``frame`` they are null.
+    """
+
+    frame: pl.DataFrame
+    refused: Mapping[str, str]
+    written: PandasMetadata = NOTHING_WRITTEN
+
+
+def to_frame(source: Any) -> InMemory:
+    """Take a polars or pandas data frame, an Arrow table, a dict of columns or of one row's values, or a list of dicts.
 
     Raises:
-        TableError: it is none of these, or a column mixes types; names column, row and the way out.
+        TableError: it is none of these, or its columns are not of one length; says what to pass instead.
     """
     if isinstance(source, pl.LazyFrame):
         source = source.collect()
     if isinstance(source, pl.DataFrame):
-        return source
-    if _is_pandas(source):
+        return _from_polars(source)
+    if _is_pandas(source, "DataFrame"):
         names = [str(name) for name in source.columns]
-        return _from_columns(zip(names, (_from_pandas(n, source.iloc[:, i]) for i, n in enumerate(names)), strict=True))
+        return _joined((name, _Pandas(source.iloc[:, i])) for i, name in enumerate(names))
+    if type(source).__name__ == "Bunch":
+        raise TableError(
+            "a Bunch of scikit-learn is no table: load it with as_frame=True and pass its frame, such as "
+            "load_iris(as_frame=True).frame"
+        )
     if isinstance(source, Mapping):
-        return _from_columns((str(name), _from_any(str(name), values)) for name, values in source.items())
-    raise TableError(
-        "a table is a file, a polars or pandas data frame, or a dict of columns, "
-        f"however: {type(source).__module__}.{type(source).__qualname__}"
-    )
+        if source and all(_is_scalar(value) for value in source.values()):
+            source = {name: [value] for name, value in source.items()}
+        return _joined((str(name), values) for name, values in source.items())
+    if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
+        return _joined(_columns_of(source))
+    if isinstance(source, np.ndarray) and source.dtype.names and source.ndim == 1:
+        return _joined((name, source[name]) for name in source.dtype.names)
+    if not _is_series(source) and any(hasattr(source, way) for way in ("__arrow_c_stream__", "__arrow_c_array__")):
+        return _from_arrow(source)
+    raise TableError(f"{_WAYS}, got {type(source).__module__}.{type(source).__qualname__}{_advice(source)}")
 
 
 def plain(frame: pl.DataFrame) -> pl.DataFrame:
@@ -59,115 +86,187 @@ def _plain(column: pl.Series) -> pl.Series:
     return column
 
 
-def _from_columns(columns: Iterable[tuple[str, pl.Series]]) -> pl.DataFrame:
+# --- tables -----------------------------------------------------------------------------------------------------------
+
+
+def _from_polars(frame: pl.DataFrame, written: PandasMetadata = NOTHING_WRITTEN) -> InMemory:
+    names = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
+    read = _joined((name, frame[name].to_list()) for name in names)
+    coded = [pl.col(name).cast(pl.String).cast(pl.Categorical()) for name in written.categories if name in frame]
+    return InMemory(frame.with_columns(read.frame).with_columns(coded), read.refused, written)
+
+
+def _from_arrow(source: Any) -> InMemory:
+    schema = getattr(source, "schema", None)
+    described = (getattr(schema, "metadata", None) or {}).get(b"pandas", b"")
+    try:
+        frame = pl.DataFrame(source)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise TableError(f"the Arrow table cannot be read ({said}): cast or leave out the column") from None
+    return _from_polars(frame, pandas_metadata(described))
+
+
+def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
     named: dict[str, pl.Series] = {}
+    refused: dict[str, str] = {}
     for name, values in columns:
+        if half_character(name):
+            raise TableError(f"data frame: a column name must be text, got {name!r}, which holds half of a character")
         if name in named:
             raise TableError(f"data frame: column names must differ, however: {name!r} comes twice; rename one of them")
-        if named and len(values) != len(first := next(iter(named.values()))):
+        try:
+            column = _from_any(name, values)
+        except Unusable as error:
+            refused[name] = f"data frame: {error}, or leave it out with --drop {name}"
+            column = pl.Series(name, [None] * len(values), pl.List(pl.Null))
+        if named and len(column) != len(first := next(iter(named.values()))):
             raise TableError(
                 f"data frame: columns must be of one length, however: {first.name!r} holds {len(first)} rows "
-                f"and {name!r} holds {len(values)}; make them equal"
+                f"and {name!r} holds {len(column)}; make them equal"
             )
-        named[name] = values.alias(name)
-    return pl.DataFrame(named)
+        named[name] = column.alias(name)
+    return InMemory(pl.DataFrame(named), refused)
 
 
-def _is_pandas(source: Any) -> bool:
+def _columns_of(rows: Sequence[Mapping[Any, Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """The columns of a list of rows; a key that a row lacks is null there."""
+    for name in dict.fromkeys(name for row in rows for name in row):
+        yield str(name), [row.get(name) for row in rows]
+
+
+def _is_pandas(source: Any, name: str = "") -> bool:
     # Asked by name: pandas need not be installed.
-    return type(source).__module__.partition(".")[0] == "pandas" and hasattr(source, "iloc") and source.ndim == 2
+    kinds = [kind for kind in type(source).__mro__ if kind.__module__.partition(".")[0] == "pandas"]
+    return any(not name or kind.__name__ == name for kind in kinds)
 
 
-def _from_pandas(name: str, column: Any) -> pl.Series:
-    """One pandas column, without pyarrow."""
-    kind, values = column.dtype.kind, None
-    if getattr(column.dtype, "tz", None) is not None:
-        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
-    if isinstance(column.dtype, np.dtype):
-        values = column.to_numpy()
-        if kind in "biuf":
-            return pl.Series(name, values)
-        if kind == "M":
-            return _from_moments(name, values)
-    elif kind == "M":
-        return _from_moments(name, column.to_numpy())
-    is_category = hasattr(column, "cat")
-    absent = column.isna().to_numpy()
-    objects = column.astype(object).to_numpy()
-    if is_category:
-        levels = [None if gone else str(v) for v, gone in zip(objects, absent, strict=True)]
-        return pl.Series(name, levels, pl.String).cast(pl.Categorical())
-    return _from_objects(name, [None if gone else v for v, gone in zip(objects, absent, strict=True)])
+def _is_series(source: Any) -> bool:
+    return isinstance(source, pl.Series) or _is_pandas(source, "Series")
 
 
-def _from_moments(name: str, values: Any) -> pl.Series:
-    micros = values.astype("datetime64[us]").view(np.int64)  # NaT stays INT64_MIN
-    series = pl.Series(name, micros)
-    return series.set(series == _INT64_MIN, None).cast(pl.Datetime("us"))
+def _advice(source: Any) -> str:
+    if isinstance(source, np.ndarray):
+        return (
+            f" of shape {source.shape}, which names no columns: pass a dict such as {{'a': x[:, 0], 'b': x[:, 1]}}, "
+            "or pandas.DataFrame(x, columns=[...])"
+        )
+    if _is_series(source):
+        return ": one column alone is no table; pass several as a data frame, see to_frame()"
+    if isinstance(source, list | tuple):
+        return ": pass a list of dicts, one a row, or a dict of columns"
+    if hasattr(source, "toPandas") or hasattr(source, "to_pandas"):
+        return ": turn it into a pandas frame first, see its to_pandas() or toPandas()"
+    return ""
+
+
+# --- columns ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Pandas:
+    """A pandas column, which is read without pyarrow unless it is made by it."""
+
+    column: Any
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0 or not isinstance(value, Iterable)
 
 
 def _from_any(name: str, values: Any) -> pl.Series:
+    if isinstance(values, _Pandas):
+        return _from_pandas(name, values.column)
     if isinstance(values, pl.Series):
-        return values
-    if type(values).__module__.partition(".")[0] == "pandas" and hasattr(values, "to_frame"):
-        return _from_pandas(name, values)
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "biuf":
-        return pl.Series(name, values)
-    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind == "M":
-        return _from_moments(name, values)
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
-        raise TableError(f"data frame: column {name!r} must be a list of values, however: {values!r}")
-    return _from_objects(name, [_python(value) for value in values])
+        return series_of(name, values.to_list()) if values.dtype == pl.Object else values
+    if _is_pandas(values):
+        return _from_pandas(name, sys.modules["pandas"].Series(values))
+    if isinstance(values, np.ndarray):
+        return _from_numpy(name, values)
+    if hasattr(values, "__arrow_c_stream__") or hasattr(values, "__arrow_c_array__"):
+        return _from_chunks(name, values)
+    if hasattr(values, "__array__"):
+        return _from_numpy(name, np.asarray(values))
+    if _is_scalar(values) or isinstance(values, Mapping | Set):
+        raise TableError(f"data frame: column {name!r} must be a list of values, got {_shown(values)}")
+    return series_of(name, list(values))
 
 
-def _python(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if value is None or (isinstance(value, float) and math.isnan(value)) else value
+def _shown(values: Any) -> str:
+    if isinstance(values, Mapping):
+        return "a dict; from pandas, to_dict(orient='list') gives columns"
+    return "a set, which has no order" if isinstance(values, Set) else f"{values!r:.60}"
 
 
-def _from_objects(name: str, values: list[Any]) -> pl.Series:
-    """A list of Python objects, None where missing, all of one type."""
-    values = [_python(value) for value in values]
-    kinds: dict[str, int] = {}
-    for row, value in enumerate(values, 1):
-        if value is not None:
-            kinds.setdefault(_family(value), row)
-    if len(kinds) > 1:
-        (first, first_row), (other, other_row) = list(kinds.items())[:2]
-        raise TableError(
-            f"data frame: column {name!r} mixes types: {first} in row {first_row}, {other} in row {other_row}; "
-            f"make it one type, for example text with astype(str), or leave it out with --drop {name}"
-        )
-    family = next(iter(kinds), "text")
-    if family == "text":
-        return pl.Series(name, values, pl.String)
-    if family == "a date" and not any(isinstance(value, dt.datetime) for value in values):
-        return pl.Series(name, values, pl.Date)
-    if family == "a date":
-        return pl.Series(name, [_utc(value) for value in values], pl.Datetime("us"))
+def _from_numpy(name: str, values: Any) -> pl.Series:
+    if values.ndim != 1:
+        raise TableError(f"data frame: column {name!r} must be a list of values, got an array of shape {values.shape}")
+    kind = values.dtype.kind
+    if isinstance(values, np.ma.MaskedArray):
+        return series_of(name, values.tolist() if kind not in "Mm" else values.astype(object).tolist())
+    if kind == "f" and values.dtype.itemsize not in (4, 8):
+        values = values.astype(np.float64)
+    if kind in "biuf":
+        return pl.Series(name, np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
+    if kind == "M":
+        return _from_moments(name, values, "datetime64[us]", pl.Datetime("us"))
+    if kind == "m":
+        return _from_moments(name, values, "timedelta64[us]", pl.Duration("us"))
+    return series_of(name, values.tolist())
+
+
+def _from_moments(name: str, values: Any, unit: str, dtype: pl.DataType) -> pl.Series:
+    series = pl.Series(name, values.astype(unit).view(np.int64))  # NaT stays INT64_MIN
+    return series.set(series == _INT64_MIN, None).cast(dtype)
+
+
+def _from_chunks(name: str, values: Any) -> pl.Series:
+    """An Arrow array, or one of several chunks."""
     try:
-        # A list of whole numbers and decimals is decimals.
-        return pl.Series(name, values, strict=False)
-    except (pl.exceptions.PolarsError, TypeError, OverflowError):
-        return pl.Series(name, [None if value is None else str(value) for value in values], pl.String)
+        series = pl.Series(name, values)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError) as error:
+        raise Unusable(f"column {name!r} cannot be read ({str(error).partition(chr(10))[0]}); convert it") from None
+    if series.dtype == pl.Object:
+        return series_of(name, series.to_list())
+    coded = hasattr(getattr(values, "type", None), "dictionary") or "dictionary" in str(getattr(values, "type", ""))
+    return series.cast(pl.String).cast(pl.Categorical()) if coded else series
 
 
-def _family(value: Any) -> str:
+def _from_pandas(name: str, column: Any) -> pl.Series:
+    """One pandas column; pyarrow is asked only where the column is made by it."""
+    if hasattr(column.dtype, "pyarrow_dtype"):
+        return _from_chunks(name, column.array.__arrow_array__())
+    if hasattr(column, "cat"):
+        return _from_categories(name, column)
+    if getattr(column.dtype, "tz", None) is not None:
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    if isinstance(column.dtype, np.dtype):
+        return _from_numpy(name, column.to_numpy())
+    if column.dtype.kind == "M":
+        return _from_numpy(name, column.to_numpy())
+    absent = column.isna().to_numpy()
+    objects = column.astype(object).to_numpy()
+    return series_of(name, [None if gone else v for v, gone in zip(objects, absent, strict=True)])
+
+
+def _from_categories(name: str, column: Any) -> pl.Series:
+    """A declared category, its levels as they are written elsewhere: 1 for 1.0, true for True, ISO 8601 for a date."""
+    levels = [*(_level(native(level)) for level in column.cat.categories), None]
+    texts = np.array(levels, object)[column.cat.codes.to_numpy()].tolist()  # the code of what is missing is -1
+    try:
+        return pl.Series(name, texts, pl.String).cast(pl.Categorical())
+    except UnicodeEncodeError:
+        return series_of(name, texts)  # which says where
+
+
+def _level(value: Any) -> str:
     if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int | float | Decimal):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, dt.date):  # a datetime is one too
-        return "a date"
-    return type(value).__name__
-
-
-def _utc(value: dt.date | None) -> dt.datetime | None:
-    if value is None:
-        return None
-    if not isinstance(value, dt.datetime):
-        return dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001 - no zone means UTC
-    return value if value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, dt.datetime):
+        return format_timestamp(int(series_of("", [value]).to_physical()[0]))
+    return str(value)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from training.data.encoding import to_utf8
 from training.data.frames import to_frame
+from training.data.objects import describe_half, half_character
 
 
 def read_json_lines(data: bytes, encoding: str, source: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:
@@ -39,7 +40,7 @@ def read_json_lines(data: bytes, encoding: str, source: str) -> tuple[pl.DataFra
     names = dict.fromkeys(name for row in objects for name in row)
     for name in names:
         _check_types(name, [row.get(name) for row in objects], lines, source)
-    return to_frame({name: [row.get(name) for row in objects] for name in names}), np.array(lines, np.int64)
+    return to_frame({name: [row.get(name) for row in objects] for name in names}).frame, np.array(lines, np.int64)
 
 
 def _object(line: bytes, number: int, source: str) -> dict[str, Any]:
@@ -60,6 +61,9 @@ def _object(line: bytes, number: int, source: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         refuse(f"a {type(row).__name__}")
     for name, value in row.items():
+        for text in (name, value):
+            if isinstance(text, str) and not text.isascii() and half_character(text):
+                refuse(f"{name!r} holds {describe_half(text)}")
         if isinstance(value, dict | list):
             refuse(f"{name!r} holds {'an object' if isinstance(value, dict) else 'a list'}")
     return row

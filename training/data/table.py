@@ -7,7 +7,7 @@ import gzip
 import os
 import zlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from models.errors import TableError
 from training.data.delimited import read_delimited
 from training.data.frames import plain, to_frame
+from training.data.index import NOTHING_WRITTEN, PandasMetadata, index_columns
 from training.data.json_lines import read_json_lines
 
 SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t", ".tab": "\t"}
@@ -48,6 +49,10 @@ class Table:
     """Columns whose source says that they are categories: pandas ``category``, polars ``Categorical`` and ``Enum``."""
     notes: tuple[str, ...] = ()
     """What was decided in reading, in sentences that hold no value of any row."""
+    index: tuple[str, ...] = ()
+    """Columns that number or name the rows of the frame the table was written from."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with columns that no model can take, by name; null in ``frame``, and no error until asked for."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -75,8 +80,19 @@ class Table:
             TableError: there is no such column.
         """
         for name in names:
-            self.require(name, "--drop names")
-        return replace(self, frame=self.frame.drop(list(names)), declared=self.declared - set(names))
+            self._find(name, "--drop names")
+        return self._with(self.frame.drop(list(names)), {name: name for name in self.names if name not in names})
+
+    def without_index(self, keep: Collection[str] = ()) -> Table:
+        """Without the columns that are an index, except those of ``keep``; a note says which."""
+        left_out = [name for name in self.index if name not in keep]
+        notes = tuple(
+            f"{name!r} is left out: it is the index of the data frame that the table was written from; "
+            f"keep it with --keep {name!r}"
+            for name in left_out
+        )
+        kept = replace(self, index=tuple(name for name in self.index if name in keep), notes=(*self.notes, *notes))
+        return kept.drop(left_out)
 
     def rename(self, mapping: Mapping[str, str]) -> Table:
         """With columns renamed, old name to new.
@@ -85,22 +101,36 @@ class Table:
             TableError: there is no such column, or the new name is empty or taken.
         """
         for old, new in mapping.items():
-            self.require(old, "--rename names")
+            self._find(old, "--rename names")
             if not new.strip():
                 raise TableError(f"--rename {old}= needs a new name after the equals sign")
         names = [mapping.get(name, name) for name in self.names]
         for name in mapping.values():
             if names.count(name) > 1:
                 raise TableError(f"{self.source}: --rename would give two columns the name {name!r}; choose another")
-        declared = frozenset(mapping.get(name, name) for name in self.declared)
-        return replace(self, frame=self.frame.rename(dict(mapping)), declared=declared)
+        return self._with(self.frame.rename(dict(mapping)), {name: mapping.get(name, name) for name in self.names})
 
     def require(self, name: str, who: str) -> None:
         """Make sure there is a column ``name``; ``who`` asks for it: ``--drop names``, say.
 
         Raises:
-            TableError: there is none; names the closest, and what there is.
+            TableError: there is none, or it is one that no model can take; names the closest, and what there is.
         """
+        self._find(name, who)
+        if name in self.refused:
+            raise TableError(self.refused[name])
+
+    def _with(self, frame: pl.DataFrame, names: Mapping[str, str]) -> Table:
+        """With another frame; ``names`` maps the old names of its columns to those they have there."""
+        return replace(
+            self,
+            frame=frame,
+            declared=frozenset(new for old, new in names.items() if old in self.declared),
+            index=tuple(names[name] for name in self.index if name in names),
+            refused={names[name]: why for name, why in self.refused.items() if name in names},
+        )
+
+    def _find(self, name: str, who: str) -> None:
         if name in self.names:
             return
         close = difflib.get_close_matches(name, self.names, n=1)
@@ -120,7 +150,8 @@ def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8")
         TableError: it cannot be read as a table, or breaks a rule; names row, line, column and the way out.
     """
     if not isinstance(source, str | os.PathLike):
-        return _from_frame(to_frame(source), "data frame")
+        read = to_frame(source)
+        return replace(_from_frame(read.frame, "data frame", read.written), refused=read.refused)
     path = Path(source)
     packed = path.suffix.lower() == ".gz"
     extension = Path(path.stem if packed else path.name).suffix.lower()
@@ -151,7 +182,7 @@ def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8")
     return Table(frame, path.name, np.arange(1, frame.height + 1), lines)
 
 
-def _from_frame(frame: pl.DataFrame, source: str) -> Table:
+def _from_frame(frame: pl.DataFrame, source: str, written: PandasMetadata = NOTHING_WRITTEN) -> Table:
     if not frame.columns:
         raise TableError(f"{source} is empty: a table needs at least one column")
     if not all(name.strip() for name in frame.columns):
@@ -159,4 +190,6 @@ def _from_frame(frame: pl.DataFrame, source: str) -> Table:
     if frame.height == 0:
         raise TableError(f"{source} has columns but no rows: a table needs at least one row")
     declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))
-    return Table(plain(frame), source, np.arange(1, frame.height + 1), declared=declared)
+    frame = plain(frame)
+    index = index_columns(frame, written)
+    return Table(frame, source, np.arange(1, frame.height + 1), declared=declared, index=index)
