@@ -18,7 +18,10 @@ class _Frozen(BaseModel):
 
 
 class NumberForm(_Frozen):
-    """How a column writes its numbers. A number written the plain way (``-1234.5``) is always read as well."""
+    """How a column writes its numbers; a Unicode minus or one behind the digits is read in every form.
+
+    A number written the plain way (``-1234.5``) is read as well, unless the decimal mark is a comma and it has a point.
+    """
 
     decimal: Literal[".", ","] = "."
     thousands: Literal["", ",", ".", " ", "'"] = ""
