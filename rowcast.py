@@ -237,13 +237,13 @@ def init(
     encoding: EncodingOption = None,
 ) -> None:
     """Print a commented TOML with every default, to edit and give to `train --config`."""
-    from training.columns.target import read_target
+    from training.columns.target import read_target, with_target
     from training.config import make_config, to_toml
     from training.data.table import read_table
 
     data = {"target": target} | ({"encoding": encoding} if encoding else {})
     config = make_config(overrides={"preset": preset, "data": data})
-    found = read_target(read_table(table, encoding=config.data.encoding), target)
+    found = read_target(with_target(read_table(table, encoding=config.data.encoding), target), target)
     print(f"# rowcast train {table} --config THIS_FILE")
     print(f"# {target!r} makes this a {found.task} task.\n")
     print(to_toml(config, explained=True), end="")

@@ -16,7 +16,7 @@ from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column, Signature
 from training.columns.infer import NULL_SPELLINGS, ColumnRule, read_column
-from training.columns.target import Target, read_target_like
+from training.columns.target import Target, read_target_like, with_target_like
 from training.data.table import Table, read_table
 from training.fit.evaluate import class_metrics, regression_metrics
 
@@ -105,10 +105,12 @@ def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = No
     signature = model.manifest.signature
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes)
     nulls = _nulls(model.manifest)
+    table = with_target_like(table, like, null=tuple(nulls))
     actual = read_target_like(table, like, null=tuple(nulls))
     columns = columns_for(table, signature, model.manifest.name, nulls)
     predictions = predict_columns(bulk_session(model), columns)
-    return {"rows": len(table), "metrics": metrics_of(predictions, actual, signature.classes)}
+    measured = {"rows": len(table), "metrics": metrics_of(predictions, actual, signature.classes)}
+    return measured | ({"decisions": list(table.notes)} if table.notes else {})
 
 
 def predict_table(

@@ -19,7 +19,8 @@ from training.columns.disclosure import told_of_classes, told_of_levels
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from training.columns.leakage import suspected_leaks
 from training.columns.reading import level_texts
-from training.columns.target import Target, read_target, read_target_like
+from training.columns.sentinels import with_sentinels
+from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
 from training.data.config import DataConfig, TableConfig
 from training.data.split import Split, split_by_group, split_by_time, split_random
 from training.data.table import Table, read_table
@@ -99,6 +100,7 @@ def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
     table = _open(source, config)
+    table = with_target(table, data.target, task=data.task, null=data.null)
     return table, read_target(table, data.target, task=data.task, null=data.null)
 
 
@@ -122,20 +124,23 @@ def prepare_split(
     decisions += suspected_leaks(train_columns, rules, fitted_target)
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
-        if other is None:
+        if other is None:  # a split by time has put the rows in its order already
             rows = table.take(positions)
             return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted_target, target, positions, table))
-        own = _open(other, config)
+        own = with_target_like(_open(other, config), fitted_target, null=data.null)
+        decisions.extend(f"{own.source}: {note}" for note in own.notes)
+        own = own.take(_order_in_time(own, data))
         return Part(read_columns(own, rules), read_target_like(own, fitted_target, null=data.null))
 
+    held_out = part(validation, split.validation), part(test, split.test)
     return Prepared(
         target=fitted_target,
         rules=rules,
         decisions=(*table.notes, *decisions),
         front=front,
         train=Part(train_columns, fitted_target.values),
-        validation=_in_time(part(validation, split.validation), data.split_by_time),
-        test=part(test, split.test),
+        validation=held_out[0],
+        test=held_out[1],
         data={"rows": len(table), "source": table.source},
     )
 
@@ -150,6 +155,15 @@ def understand(table: Table, target: Target, split: Split, data: DataConfig) -> 
     check_names(train_table, data.target)
     exclude = (data.target, data.group) if data.group else (data.target,)
     rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
+    along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
+    if along is not None:  # of a timestamp, which tells more than how late it is, only the trend is left out
+        rules = tuple(rule for rule in rules if rule is not along)
+        decisions.append(
+            f"{along.name!r} is no input, as the table is split along it: the future lies outside all that training saw"
+        )
+    if data.sentinels:
+        rules, found = with_sentinels(train_table, rules, except_in=data.no_sentinels)
+        decisions += found
     if not rules:
         why = "; ".join(decisions) or "it holds only the target"
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
@@ -243,12 +257,11 @@ def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
     return values
 
 
-def _in_time(part: Part, name: str) -> Part:
-    """Rows in the order of a column; as they are where it is no input."""
-    if name not in part.columns:
-        return part
-    order = np.argsort(part.columns[name], kind="stable")
-    return Part({column: values[order] for column, values in part.columns.items()}, part.target[order])
+def _order_in_time(table: Table, data: DataConfig) -> NDArray[np.int64]:
+    """Positions of the rows of a table of its own in the order that the training table was split along."""
+    if data.split_by_time not in table.names:
+        return np.arange(len(table))
+    return np.argsort(_moments(table, data.split_by_time, data.null), kind="stable")
 
 
 def _target_of(target: Target, positions: NDArray[np.int64]) -> Target:

@@ -87,6 +87,12 @@ def test_a_class_too_small_to_split_is_refused(n_rare, options, fragments):
         assert fragment in str(refusal.value)
 
 
+def test_counts_of_which_one_is_rare_are_most_likely_amounts():
+    labels = np.array(["3", "5"] * 20 + ["14"], dtype=object)
+    with pytest.raises(TableError, match=r"class '14' has 1 row; .*counts or ratings.* --task regression$"):
+        split_random(len(labels), seed=0, labels=labels)
+
+
 def test_a_table_too_small_to_split_is_refused():
     with pytest.raises(TableError, match="needs 10 rows at least to be split, however: it holds 9"):
         split_random(9, seed=0)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, TableError
-from training.columns.target import Target, read_target, read_target_like
+from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
 from training.data.table import Table, read_table
 
 
@@ -100,7 +100,7 @@ def test_classes_that_were_asked_for_may_be_unlike_each_other():
         (texts(["1", "inf"]), {"task": "regression"}, ("'inf' in row 2", "finite")),
         (texts([*"123456789", "1e999"]), {}, ("'1e999' in row 10", "that a double can hold")),
         (texts([*(f"{i}.5" for i in range(30)), "1,234"]), {}, ("'1,234' in row 31", "write 1,234 as 1234")),
-        (typed([0.5, math.inf]), {}, ("inf in row 2", "finite")),
+        (typed([0.5, math.inf]), {}, ("inf in row 2", "finite", "leave it empty, and the row is left out")),
         (typed([True, False]), {"task": "regression"}, ("True in row 1", "not a number")),
         (texts(["a", "b", "c"] * 3), {"task": "binary"}, ("3, 'a', 'b', 'c'", "--task multiclass")),
         (texts([str(i) for i in range(2002)] * 2), {"task": "multiclass"}, ("2,002 classes in 4,004 rows", "--target")),
@@ -108,7 +108,10 @@ def test_classes_that_were_asked_for_may_be_unlike_each_other():
         (texts(["2013-07-01", "2013-07-02"]), {}, ("'y' holds dates", "derive a number")),
         (texts(["2013-07-01", "2013-07-02"]), {"task": "multiclass"}, ("'y' holds dates",)),
         (typed([dt.date(2013, 7, 1), dt.date(2013, 7, 2)]), {"task": "regression"}, ("'y' holds dates",)),
-        (typed(pl.Series([[1], [2]])), {}, ("'y' holds List(Int64)",)),
+        (typed(pl.Series([[1], [2]])), {}, ("'y' holds List(Int64)", "derive one from it")),
+        (typed(pl.Series([1, 2]).cast(pl.Duration("us"))), {}, ("'y' holds Duration", "of seconds")),
+        (texts([f"{i}%" for i in range(60)]), {}, ("60 classes in 60 rows", "as plain numbers (26 for 26%")),
+        (texts([f"${i}.31" for i in range(60)]), {}, ("60 classes in 60 rows", "1234.5 for $1,234.50)")),
     ],
 )
 def test_a_target_that_cannot_be_learned_is_refused(table, options, fragments):
@@ -116,6 +119,8 @@ def test_a_target_that_cannot_be_learned_is_refused(table, options, fragments):
         read_target(table, "y", **options)
     for fragment in ("data frame: ", *fragments):
         assert fragment in str(refusal.value)
+    assert "--drop y" not in str(refusal.value)
+    assert "--category y" not in str(refusal.value)
 
 
 def test_a_target_that_is_no_column_is_refused_with_the_closest():
@@ -174,3 +179,46 @@ def test_a_further_table_with_another_target_is_refused(values, target, fragment
 def test_a_further_table_without_the_target_is_refused():
     with pytest.raises(TableError, match="no column 'z', which the model predicts"):
         read_target_like(texts(["1"]), Target("z", "regression", np.zeros(0)))
+
+
+@pytest.mark.parametrize(
+    ("table", "options", "kept"),
+    [
+        (texts(["a", "b", None, " "]), {}, ["a", "b"]),
+        (texts(["1.5", "2.5", "NA", "3.5"]), {}, ["1.5", "2.5", "3.5"]),
+        (texts(["NA", "red", "?"]), {"null": ["?"]}, ["NA", "red"]),
+        (texts(["1.5", "2.5", "?"]), {"null": ["?"]}, ["1.5", "2.5"]),
+        (texts(["1.5", "-999", "-999.0", "2.5"]), {"null": ["-999.00"]}, ["1.5", "2.5"]),
+        (typed([1.5, math.nan, 2.5]), {}, [1.5, 2.5]),
+        (typed([1.5, -999.0, 2.5]), {"null": ["-999"]}, [1.5, 2.5]),
+        (typed([0, 1, -999, 1]), {"null": ["-999"]}, [0, 1, 1]),
+        (typed([True, None, False, None, None]), {}, [True, False]),
+        (typed(["a", "unknown", "b"]), {"null": ["unknown"]}, ["a", "b"]),
+    ],
+)
+def test_rows_without_a_target_are_left_out_and_told(table, options, kept):
+    held = with_target(table, "y", **options)
+    left_out = len(table) - len(kept)
+    verbs = ("has", "is") if left_out == 1 else ("have", "are")
+    assert held.frame["y"].to_list() == kept
+    assert held.notes == (f"{left_out} of {len(table)} rows {verbs[0]} no 'y' and {verbs[1]} left out",)
+
+
+def test_a_table_that_holds_a_target_in_every_row_is_as_it_was():
+    table = texts(["1.5", "2.5"])
+    assert with_target(table, "y") is table
+
+
+@pytest.mark.parametrize("table", [texts([None, " "]), typed([math.nan] * 3), texts(["NA", "NaN"])])
+def test_a_target_that_no_row_holds_is_refused(table):
+    with pytest.raises(TableError, match=r"no row holds a value of the target 'y'.*--target"):
+        with_target(table, "y")
+
+
+def test_rows_of_a_further_table_without_a_target_are_left_out_too():
+    number, label = Target("y", "regression", np.zeros(0)), Target("y", "binary", np.zeros(0), ("NA", "red"))
+    count = Target("y", "binary", np.zeros(0), ("0", "1"))
+    assert with_target_like(texts(["1", "NA", None]), number).frame["y"].to_list() == ["1"]
+    assert with_target_like(typed([1.0, -999.0]), number, null=["-999"]).frame["y"].to_list() == [1.0]
+    assert with_target_like(texts(["NA", "red", None]), label).frame["y"].to_list() == ["NA", "red"]
+    assert with_target_like(texts(["0", "NA", "-9.0"]), count, null=["-9"]).frame["y"].to_list() == ["0"]

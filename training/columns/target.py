@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from models.errors import ConfigError, TableError
 from models.signature import Kind, Task
 from training.columns.infer import kind_of
-from training.columns.reading import BLANKS, NULL_SPELLINGS, level_texts, misfit, parse_numbers
+from training.columns.reading import BLANKS, NULL_SPELLINGS, ColumnRule, level_texts, misfit, parse_numbers
 from training.data.table import Table
 
 TASKS = ("auto", "regression", "binary", "multiclass")
@@ -22,7 +22,11 @@ MAX_WHOLE_CLASSES = 20
 MAX_CLASSES = 1000
 """More classes than this are most likely a column that was not meant as the target."""
 
+_LEFT_OUT = "or leave it empty, and the row is left out"
 _AS_CLASSES = "or read every value as a class with --task multiclass"
+_AMOUNT = r"^[^0-9A-Za-z]{0,3}\s?[0-9][0-9.,' ]*\s?[^0-9]{0,4}$"
+"""A number with a currency, a unit or a percent sign about it."""
+_MOSTLY_AMOUNTS = 0.9
 _CANONICAL_WHOLE = r"^(?:0|-?[1-9][0-9]*)$"
 
 
@@ -38,6 +42,30 @@ class Target:
     task: Task
     values: NDArray[Any]
     classes: tuple[str, ...] = ()
+
+
+def with_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Table:
+    """The rows that hold a target; a note of the table says how many are left out, where any are.
+
+    Args:
+        task: as for :func:`read_target`.
+        null: further texts that mean null; of a target of numbers, the number however it is written.
+
+    Raises:
+        TableError: the column is absent, or no row holds a value in it.
+    """
+    table.require(name, "--target names")
+    held = _held(table, name, null)
+    numbers = _kind(held, name, task, null) in ("number", "integer")
+    return _noted(table, _held(held, name, {*null, *NULL_SPELLINGS}, numbers=True) if numbers else held, name)
+
+
+def with_target_like(table: Table, target: Target, *, null: Collection[str] = ()) -> Table:
+    """The rows of a further table (validation, test) that hold a target, see :func:`with_target`."""
+    table.require(target.name, "the model predicts")
+    numbers = not target.classes or bool(pl.Series(target.classes).str.contains(_CANONICAL_WHOLE).all())
+    nulls = {*null, *NULL_SPELLINGS} if numbers else {*null}
+    return _noted(table, _held(table, target.name, nulls, numbers=numbers), target.name)
 
 
 def read_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Target:
@@ -58,8 +86,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
     table.require(name, "--target names")
     column = table.frame[name]
     _refuse_null(table, name, column, null)
-    # Where classes were asked for, a value unlike the others is a class and no mistake.
-    kind = kind_of(table, name, null=null, way_out=_AS_CLASSES if task == "auto" else None)
+    kind = _kind(table, name, task, null)
     if kind == "timestamp":
         raise TableError(
             f"{table.source}: the target {name!r} holds dates, which cannot be predicted: "
@@ -101,7 +128,63 @@ def read_target_like(table: Table, target: Target, *, null: Collection[str] = ()
     return _as_labels(texts, labels)
 
 
+# --- rows without a target --------------------------------------------------------------------------------------------
+
+
+def _held(table: Table, name: str, nulls: Collection[str], *, numbers: bool = False) -> Table:
+    """The rows whose target is not null; ``numbers``: a text that means null may be a number, written in any way."""
+    column = table.frame[name]
+    missing = column.is_null().to_numpy()
+    if column.dtype == pl.String:
+        missing = missing | column.str.strip_chars(BLANKS).is_in(["", *nulls]).fill_null(True).to_numpy()
+    if numbers:
+        meant = list(ColumnRule(name, "number", True, frozenset(nulls)).missing_numbers)
+        if column.dtype == pl.String:
+            missing = missing | np.isin(parse_numbers(column)[0], meant)
+        elif column.dtype.is_numeric():
+            missing = missing | np.isin(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), meant)
+    if missing.all():
+        raise TableError(
+            f"{table.source}: no row holds a value of the target {name!r}, so there is nothing to learn: "
+            "name another column with --target"
+        )
+    return table.take(np.flatnonzero(~missing)) if missing.any() else table
+
+
+def _noted(table: Table, held: Table, name: str) -> Table:
+    n = len(table) - len(held)
+    if n == 0:
+        return table
+    are = "has no" if n == 1 else "have no"
+    left_out = f"{n:,} of {len(table):,} rows {are} {name!r} and {'is' if n == 1 else 'are'} left out"
+    return replace(held, notes=(*held.notes, left_out))
+
+
 # --- the task ---------------------------------------------------------------------------------------------------------
+
+
+def _kind(table: Table, name: str, task: str, null: Collection[str]) -> Kind:
+    """The kind of the target, whose advice is for targets.
+
+    Raises:
+        TableError: it holds an infinity, or is of a type that cannot be predicted.
+    """
+    column = table.frame[name]
+    if isinstance(column.dtype, pl.Duration | pl.Time):
+        raise TableError(
+            f"{table.source}: the target {name!r} holds {column.dtype}, and what is predicted is a number or a class: "
+            "write it as a number, for example of seconds, in the table"
+        )
+    if column.dtype.is_nested() or column.dtype in (pl.Binary, pl.Object):
+        raise TableError(
+            f"{table.source}: the target {name!r} holds {column.dtype}, and what is predicted is a number or a class: "
+            "derive one from it, and name that column with --target"
+        )
+    if column.dtype.is_float() and column.is_infinite().any():
+        index = int(column.is_infinite().fill_null(False).to_numpy().argmax())
+        raise misfit(table, name, index, "a number", _LEFT_OUT)
+    # Where classes were asked for, a value unlike the others is a class and no mistake.
+    return kind_of(table, name, null=null, way_out=_AS_CLASSES if task == "auto" else None)
 
 
 def _few_whole(table: Table, name: str) -> bool:
@@ -175,10 +258,19 @@ def _classes(table: Table, name: str, kind: Kind, task: str) -> Target:
         raise TableError(
             f"{table.source}: the target {name!r} holds {len(found):,} classes in {len(table):,} rows, which is too "
             f"many to learn ({MAX_CLASSES:,} at most, and half as many as there are rows): name another column with "
-            "--target, or group its values"
+            f"--target, or group its values{_if_amounts(distinct, kind)}"
         )
     chosen: Task = "binary" if task == "binary" or (task == "auto" and len(found) == 2) else "multiclass"
     return Target(name, chosen, _as_labels(texts, labels), tuple(found))
+
+
+def _if_amounts(distinct: pl.Series, kind: Kind) -> str:
+    """What else to do with values that are most likely amounts."""
+    if kind in ("number", "integer"):
+        return "; if they are amounts, predict the number itself with --task regression"
+    if distinct.str.contains(_AMOUNT).sum() >= _MOSTLY_AMOUNTS * len(distinct):
+        return "; if they are amounts, write them as plain numbers (26 for 26%, 1234.5 for $1,234.50)"
+    return ""
 
 
 def _canonical(distinct: pl.Series, kind: Kind) -> Callable[[str], str]:

@@ -31,6 +31,11 @@ class DataConfig(ComponentConfig):
     """Columns to take as categories, whatever they hold."""
     null: tuple[str, ...] = ()
     """Further texts that mean null."""
+    sentinels: bool = True
+    """Whether numbers and dates that stand for no value, such as -999 or 9999-12-31, are taken for missing where they
+    lie far from all others; a decision names each."""
+    no_sentinels: tuple[str, ...] = ()
+    """Columns in which every number and date is taken as it is."""
     rename: dict[str, str] = Field(default_factory=dict)
     """Old name to new name."""
     encoding: str = "utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,12 +160,22 @@ def _rows_by_class(labels: NDArray[Any], n_parts: int) -> list[NDArray[np.int64]
     if counts.min() < n_parts:
         smallest = int(counts.argmin())
         rows = "1 row" if counts[smallest] == 1 else f"{counts[smallest]} rows"
+        amounts = all(_is_number(label) for label in classes)
+        regression = "; if the classes are amounts, such as counts or ratings, predict the number itself with "
         raise TableError(
-            f"every class needs {n_parts} rows at least, one for each part of the table, however: class "
+            f"every class needs {n_parts} rows at least, one for each part of the table: class "
             f"{classes[smallest]!r} has {rows}; add rows of it, take it out, or join it with another class"
+            f"{regression + '--task regression' if amounts else ''}"
         )
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.cumsum(counts)[:-1])
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
 
 
 def _apportion(sizes: NDArray[np.int64], share: float, room: NDArray[np.int64]) -> NDArray[np.int64]:

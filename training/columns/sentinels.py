@@ -1,0 +1,205 @@
+"""Numbers and dates that stand for no value: -999 among depths, 9999-12-31 among dates, 1e30 where a grid has none.
+
+Left as they are they would be values like any other: a network asked between them and the rest makes something up.
+A value is taken for missing where three things come together on the training rows: it is a well-known way to write
+"no data", several rows hold it (or it is so large that nothing measures it), and it lies far outside all others. Where
+only some of them do it is told and kept, for -999 may be a balance and 99 an age.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
+from models.values import format_timestamp, parse_timestamp
+from training.columns.infer import ColumnRule
+from training.columns.reading import read_column
+from training.data.table import Table
+
+FAR = 2.0
+"""Distance from all others, in lengths of their range, from which on a repeated sentinel is missing. ``capital_gain``
+of Adult ends at 41,310 but for 99,999, which is a top code and lies 1.4 ranges away."""
+RATHER_FAR = 0.5
+"""The same for one that is also many times as frequent as any value near the ends of the others: -99 among degrees."""
+SPIKE = 5.0
+"""Times as many rows as nearly all (95%) of the other values have."""
+LEAST_OTHERS, LEAST_DISTINCT = 10, 3
+"""Rows that hold something else, and different values among them: fewer tell nothing about where a column ends."""
+ABSURD = 1e6
+"""A number this many times as large as all others is a filler even in a single row, if it is a well-known one of 10
+digits or more."""
+
+_NINES = [float("9" * n + rest) for rest in ("", ".9", ".99") for n in range(2, 20)]
+_SIGNED = [
+    *(number for number in _NINES if number >= 99.9),
+    *(float("9" * n + ".25") for n in range(3, 6)),  # in well logs
+    *(float(digit * n) for digit in "78" for n in range(3, 6)),  # "refused" and "does not apply" in surveys
+    *(10.0**n for n in range(20, 39)),
+    9.969209968386869e36,  # NetCDF
+    1.70141e38,  # Surfer grids
+    3.4028234663852886e38,  # the largest float32
+    1e308,
+    1.7976931348623157e308,  # the largest float64
+]
+_NUMBERS = np.unique(
+    [
+        *_SIGNED,
+        *(-number for number in _SIGNED),
+        *(99.0, -99.0, -9.0, -1.0, -32768.0, 32767.0, 65535.0),
+        *(-(2.0**31), 2.0**31 - 1, 2.0**32 - 1, -(2.0**63), 2.0**63, 2.0**64),
+    ]
+)
+_ALIKE, _ALIKE_FILLER = 1e-7, 1e-3
+"""Relative difference up to which a number is one of these, and the same from 1e20 on, where they are cut off in many
+ways: -3.4028e38 is the lowest float32. A float32 of -999.9 is no farther from it than the first."""
+_NOT_SMALL = 10.0
+"""Of -1 and -9 the sign alone says nothing: all others have to be as large as this."""
+_MOMENTS = {
+    float(parse_timestamp(text))
+    for day in (
+        *("0001-01-01", "0001-01-03", "1000-01-01", "1111-11-11", "1582-10-15", "1601-01-01", "1753-01-01"),
+        *("1800-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1900-01-02", "1901-01-01", "1904-01-01"),
+        *("1970-01-01", "2099-12-31", "2100-01-01", "2199-12-31", "2200-01-01", "2222-02-22", "2262-04-11"),
+        *("2299-12-31", "2900-12-31", "2999-01-01", "2999-12-31", "3000-01-01", "3000-12-31", "4000-12-31"),
+        *("5999-12-31", "8888-12-31", "9000-12-31", "9998-12-31", "9999-01-01", "9999-12-30", "9999-12-31"),
+    )
+    for text in (day, f"{day}T23:59:59")
+}
+_LAST_YEARS = float(parse_timestamp("9000-01-01"))
+_FILLER = 1e9
+_LARGEST_SINGLE = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A value outside all others that may stand for none."""
+
+    value: float
+    known: float
+    """The sentinel it is, which it may differ from by rounding; NaN where it is none."""
+    rows: int
+    missing: bool
+
+    @property
+    def spellings(self) -> set[float]:
+        """The numbers to take for missing: in a column of float32, -999.9 is another one."""
+        single = {float(np.float32(self.known))} if abs(self.known) < _LARGEST_SINGLE else set()
+        return {self.value, self.known} | single
+
+
+def with_sentinels(
+    train: Table, rules: Sequence[ColumnRule], *, except_in: Collection[str] = ()
+) -> tuple[tuple[ColumnRule, ...], list[str]]:
+    """Find numbers and dates that stand for no value.
+
+    Args:
+        train: training rows and no others.
+        rules: of its columns.
+        except_in: columns in which every value is taken as it is.
+
+    Returns:
+        the rules, which read such values as missing; and what was decided, in sentences.
+
+    Raises:
+        TableError: ``except_in`` names a column the table lacks.
+    """
+    for name in except_in:
+        train.require(name, "data.no_sentinels names")
+    changed, told = [], []
+    for rule in rules:
+        found: list[_Found] = []
+        if rule.kind in ("number", "integer", "timestamp") and rule.name not in except_in:
+            found = _found(read_column(train, rule), is_time=rule.kind == "timestamp")
+        changed.append(_without(rule, [sentinel for sentinel in found if sentinel.missing]))
+        told += [_told(rule, sentinel, len(train)) for sentinel in found]
+    return tuple(changed), told
+
+
+def _without(rule: ColumnRule, missing: Sequence[_Found]) -> ColumnRule:
+    """The rule, by which these are missing too."""
+    if not missing:
+        return rule
+    numbers = set(rule.reading.missing_numbers)
+    for sentinel in missing:
+        numbers |= {sentinel.value} if rule.kind == "timestamp" else sentinel.spellings
+    reading = rule.reading.model_copy(update={"missing_numbers": tuple(sorted(numbers))})
+    return replace(rule, nullable=True, reading=reading)
+
+
+def _found(values: NDArray[Any], *, is_time: bool) -> list[_Found]:
+    """What looks like a sentinel among the training rows' values ``[rows]`` of a column."""
+    present = (values[values != MISSING_TIMESTAMP] if is_time else values[~np.isnan(values)]).astype(np.float64)
+    distinct, counts = np.unique(present, return_counts=True)
+    known = np.where(np.isin(distinct, list(_MOMENTS)), distinct, np.nan) if is_time else _known_numbers(distinct)
+    is_rest = np.isnan(known)
+    rest, rows = distinct[is_rest], counts[is_rest]
+    if rows.sum() < LEAST_OTHERS or len(rest) < LEAST_DISTINCT:
+        return []
+    low, high = float(rest[0]), float(rest[-1])
+    usual = float(np.quantile(rows, 0.95))
+    found = []
+    for value, sentinel, n in zip(distinct[~is_rest], known[~is_rest], counts[~is_rest], strict=True):
+        away = _away(float(value), low, high)
+        if away <= 0.0:
+            continue
+        missing = n > 1 and (away > FAR or (away > RATHER_FAR and n > SPIKE * usual))
+        if is_time:
+            missing = missing or (value >= _LAST_YEARS and away > FAR)
+        else:
+            missing = missing or (n > 1 and _by_its_sign(value, low))
+            missing = missing or (abs(value) >= _FILLER and abs(value) > ABSURD * max(abs(low), abs(high)))
+        if missing or away > RATHER_FAR or (not is_time and value < 0 <= low):
+            found.append(_Found(float(value), float(sentinel), int(n), bool(missing)))
+    for value, n, others in ((rest[0], rows[0], rest[1:]), (rest[-1], rows[-1], rest[:-1])):
+        # Nobody's habit, but many rows hold it: it is told, and a person may know.
+        if n >= PUBLIC_LEVEL_ROWS and len(others) >= LEAST_DISTINCT and _away(value, others[0], others[-1]) > FAR:
+            found.append(_Found(float(value), float("nan"), int(n), missing=False))
+    return found
+
+
+def _away(value: float, low: float, high: float) -> float:
+    """How far a value lies outside a range, in lengths of the range; 0 inside, or where a double cannot tell."""
+    span = float(high) - float(low)
+    out = max(float(low) - float(value), float(value) - float(high), 0.0)
+    return out / span if 0.0 < span < np.inf else 0.0
+
+
+def _known_numbers(distinct: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each number the sentinel it is, NaN where it is none."""
+    place = np.searchsorted(_NUMBERS, distinct)
+    allowed = np.where(np.abs(distinct) >= 1e20, _ALIKE_FILLER, _ALIKE) * np.abs(distinct)
+    known = np.full(len(distinct), np.nan)
+    for near in (_NUMBERS[np.maximum(place - 1, 0)], _NUMBERS[np.minimum(place, len(_NUMBERS) - 1)]):
+        with np.errstate(over="ignore"):
+            known = np.where(np.abs(near - distinct) <= allowed, near, known)
+    return known
+
+
+def _by_its_sign(value: float, low: float) -> bool:
+    """Whether the only negative number is a sentinel: -999 where all others are 0 or more."""
+    return bool(value < 0 <= low and (value <= -99 or low >= _NOT_SMALL))
+
+
+def _told(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
+    value, share = _shown(rule, sentinel.value), f"{sentinel.rows / rows:.1%} of the training rows"
+    if sentinel.missing:
+        return (
+            f"{rule.name!r} holds {value} in {share}, far from all other values: it is taken for missing; to take it "
+            f"as it is: --set 'data.no_sentinels=[\"{rule.name}\"]'"
+        )
+    return (
+        f"{rule.name!r} holds {value} in {share}, far from all other values: it is kept as it is, but may stand for a "
+        f"missing one; to take it for missing: --null {value}"
+    )
+
+
+def _shown(rule: ColumnRule, value: float) -> str:
+    if rule.kind == "timestamp":
+        text = format_timestamp(int(value))
+        return text.removesuffix("T00:00:00Z")
+    return str(int(value)) if value.is_integer() and abs(value) < 1e17 else f"{value:.15g}"
