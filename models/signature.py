@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.levels import LevelType
 from models.names import check_model_name, model_name_from
 from models.reading import Reading
 
@@ -69,6 +70,9 @@ class Column(_Frozen):
     """Category only: each level the graph knows and its training rows, commonest first."""
     whole_levels: bool = False
     """Category only: every level is a whole number, so a JSON whole number is taken as well as its string."""
+    level_type: Literal["number", "boolean", "date", "timestamp"] | None = Field(None, exclude_if=lambda of: of is None)
+    """Category only: every level is the text of such a value, in its one form (:mod:`models.levels`), so such a value
+    is taken as well as its text, and its text in any form. Of whole numbers ``whole_levels`` says so."""
     reading: Reading | None = Field(None, exclude_if=lambda reading: reading is None)
     """How texts are read and which values mean null, where that is not the plain way. Written only where there is one,
     so that earlier versions of the service read the models that need none."""
@@ -81,6 +85,11 @@ class Column(_Frozen):
         if self.kind == "category":
             return np.dtype(object)
         return np.dtype(np.int64 if self.kind == "timestamp" else np.float64)
+
+    @property
+    def levels_of(self) -> LevelType | None:
+        """What every level is the text of; None where levels are texts and nothing else."""
+        return "whole" if self.whole_levels else self.level_type
 
     @property
     def missing(self) -> float | int | str:

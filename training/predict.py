@@ -215,7 +215,16 @@ def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:
     spellings = NULL_SPELLINGS if column.kind in ("number", "integer", "timestamp") else frozenset()
     reading = column.reading or Reading()
     nulls = nulls | spellings | frozenset(reading.nulls)
-    return ColumnRule(column.name, column.kind, column.nullable, nulls, column.whole_levels, reading=reading)
+    return ColumnRule(
+        column.name,
+        column.kind,
+        column.nullable,
+        nulls,
+        column.whole_levels,
+        reading=reading,
+        level_type=column.level_type,
+        as_served=True,
+    )
 
 
 def _joined(parts: Sequence[NDArray[Any] | None]) -> Any:

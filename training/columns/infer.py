@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
+from models.levels import LevelType, canonical_level, type_of_levels
 from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
 from training.columns.moments import parse_moments
@@ -20,6 +21,7 @@ from training.columns.reading import (
     ColumnRule,
     is_whole_text,
     level_texts,
+    levels_of_column,
     misfit,
     parse_numbers,
     read_column,
@@ -38,8 +40,21 @@ MIN_ID_ROWS = 3
 """Fewer values tell nothing about whether a column identifies its rows."""
 
 _LEADING_ZERO = r"^[+-]?0[0-9]+$"
-_WHOLE_LEVEL = r"^(?:0|-?[1-9][0-9]*)$"
 _WITH_COMMA = r"^[+-]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]+)?$|^[+-]?[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]+$"
+_LEVELS: dict[LevelType, str] = {
+    "whole": "whole numbers",
+    "number": "numbers",
+    "boolean": "booleans",
+    "date": "dates",
+    "timestamp": "moments",
+}
+_ALIKE: dict[LevelType, str] = {
+    "whole": "3 and 3.0",
+    "number": "1.5 and 1.50",
+    "boolean": "true and TRUE",
+    "date": "2013-07-01 and 2013-07-01T00:00:00Z",
+    "timestamp": "2013-07-01 and 2013-07-01T00:00:00Z",
+}
 _OTHER_DATE = (
     r"(?i)^(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2})"
     r"|[0-9]{1,2}[ -][a-z]{3,9}[ -][0-9]{2,4}|[a-z]{3,9} [0-9]{1,2},? [0-9]{4})(?:[t ,].*)?$"
@@ -193,8 +208,17 @@ def _measured(train: Table, rule: ColumnRule, remark: str = "") -> _Inferred:
 def _category(train: Table, column: pl.Series, null: frozenset[str], reason: str = "", remark: str = "") -> _Inferred:
     texts = without_nulls(level_texts(train, column), null)
     distinct = texts.drop_nulls().unique()
-    whole = len(distinct) > 0 and bool(distinct.str.contains(_WHOLE_LEVEL).all())
-    rule = ColumnRule(column.name, "category", texts.null_count() > 0, null, whole, reason)
+    of = type_of_levels(distinct)
+    if of is not None:  # 1.50 and 1.5 are one level, and so are a null's forms
+        null |= {canonical_level(text, of) for text in null}
+        texts = without_nulls(levels_of_column(train, texts, of), null)
+        n_texts, distinct = len(distinct), texts.drop_nulls().unique()
+        if len(distinct) < n_texts and not remark:
+            remark = f"its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level"
+    level_type = None if of == "whole" else of
+    rule = ColumnRule(
+        column.name, "category", texts.null_count() > 0, null, of == "whole", reason, level_type=level_type
+    )
     return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), remark)
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
+from models.levels import LevelType, canonical_levels, number_level
 from models.reading import Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.values import EXACT_WHOLE, format_timestamp, parse_timestamp
@@ -34,9 +35,25 @@ _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 _WHOLE = r"^[+-]?[0-9]+$"
 _EXPECTED = {
     "number": "a number",
-    "integer": "a number",
+    "integer": "a whole number",
     "boolean": "true or false",
     "timestamp": "an ISO 8601 date or date-time",
+}
+
+
+_LEVELS_COME_IN: dict[LevelType, frozenset[str]] = {
+    "whole": frozenset({"number"}),
+    "number": frozenset({"number"}),
+    "boolean": frozenset({"boolean"}),
+    "date": frozenset({"date"}),
+    "timestamp": frozenset({"date"}),
+}
+_LEVEL_WORDS: dict[LevelType, str] = {
+    "whole": "a whole number",
+    "number": "a number",
+    "boolean": "a boolean",
+    "date": "a date",
+    "timestamp": "a date or date-time",
 }
 
 
@@ -56,6 +73,16 @@ class ColumnRule:
     """Why it is a category, where its values would have said otherwise."""
     reading: Reading = PLAIN
     """What else training found out about its texts and numbers; its ``nulls`` stand above."""
+    level_type: Literal["number", "boolean", "date", "timestamp"] | None = None
+    """Category whose every level is the text of such a value."""
+    as_served: bool = False
+    """Of a stored model: values are held to what a served row is. Validation rows of a training are not: that theirs
+    are the first fractions of a column does not keep it from being learned."""
+
+    @property
+    def levels_of(self) -> LevelType | None:
+        """What every level is the text of; None where levels are texts and nothing else."""
+        return "whole" if self.whole_levels else self.level_type
 
     @property
     def told(self) -> Reading | None:
@@ -97,7 +124,7 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     table.require(rule.name, "the model takes")
     column = table.frame[rule.name]
     if rule.kind == "category":
-        texts = without_nulls(level_texts(table, column), rule.nulls)
+        texts = without_nulls(levels_of_column(table, column, rule.levels_of), rule.nulls)
         return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
     if column.dtype == pl.String:
         column = without_nulls(column.str.strip_chars(BLANKS), {"", *rule.nulls})
@@ -111,10 +138,12 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     else:
         values, fits = _numbers(column, rule.missing_numbers)
         present &= ~np.isnan(values) | ~fits
-        if rule.kind == "integer":  # 1e38 says how exact it is; 39 digits that a double would round do not
-            fits = fits & ~((np.abs(values) > EXACT_WHOLE) & _written_out(column))
+        if rule.kind == "integer" or rule.as_served:  # 1e38 says how exact it is; 39 digits that it rounds do not
+            fits = fits & ~_rounded(column, values)
     if not np.all(fits | ~present):
         raise misfit(table, rule.name, int(np.argmax(present & ~fits)), _EXPECTED[rule.kind])
+    if rule.kind == "integer" and rule.as_served and np.count_nonzero(fractions := np.floor(values) < values):
+        raise misfit(table, rule.name, int(np.argmax(fractions)), "a whole number", _way_out(rule.name))
     return values
 
 
@@ -153,7 +182,7 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
         return column.cast(pl.String)
     if dtype.is_float() or isinstance(dtype, pl.Decimal):
         return _replace_each(
-            column.cast(pl.Float64), lambda value: str(int(value)) if value.is_integer() else f"{value}"
+            column.cast(pl.Float64), lambda value: number_level(value) if np.isfinite(value) else f"{value}"
         )
     if dtype == pl.Date:
         return column.dt.to_string("%Y-%m-%d")
@@ -165,6 +194,50 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
             )
         return _replace_each(pl.Series(column.name, moments).set(pl.Series(~ok), None), format_timestamp)
     raise unusable(table, column)
+
+
+def levels_of_column(table: Table, column: pl.Series, of: LevelType | None) -> pl.Series:
+    """The levels of a category whose every level is the text of such a value, or whose levels are texts and no more.
+
+    Raises:
+        TableError: a value came typed and is none that stands for a level for certain: 2139 may be 02139 or not.
+    """
+    texts = level_texts(table, column)
+    if column.dtype not in (pl.String, pl.Null):
+        present = column.is_not_null().to_numpy()
+        fits = present & (of is not None and _type_of(column) in _LEVELS_COME_IN[of])
+        if of is not None and column.dtype.is_float():
+            values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+            fits &= np.isfinite(values) & ((of != "whole") | (np.floor(values) == values))
+        if not np.all(fits | ~present):
+            raise _no_level(table, column, int(np.argmax(present & ~fits)), of)
+    if of is None:
+        return texts
+    forms = canonical_levels(texts.drop_nulls().unique().to_list(), of)
+    return texts.replace(list(forms), list(forms.values())) if forms else texts
+
+
+def _way_out(name: str) -> str:
+    """Of a fraction among whole numbers."""
+    return f"round it, leave it empty, or train with --number {name}"
+
+
+def _type_of(column: pl.Series) -> str:
+    dtype = column.dtype
+    return "number" if dtype.is_numeric() else "boolean" if dtype == pl.Boolean else "date"
+
+
+def _no_level(table: Table, column: pl.Series, index: int, of: LevelType | None) -> TableError:
+    """The refusal of a typed value in a category that it is no level of."""
+    name, value = column.name, _value(column, index)
+    shown = str(value).lower() if isinstance(value, bool) else str(value)
+    if of is not None and _type_of(column) in _LEVELS_COME_IN[of]:
+        return misfit(table, name, index, f"text or {_LEVEL_WORDS[of]}", "leave it empty, or send it as text")
+    also = "" if of is None else f" or {_LEVEL_WORDS[of]}, whose texts its levels are"
+    return TableError(
+        f"{table.source}: column {name!r} must be text{also}, got the {_type_of(column)} {shown} in "
+        f"{table.where(index)}: read the column as text, for example with dtype={{{name!r}: str}}"
+    )
 
 
 def unusable(table: Table, column: pl.Series) -> TableError:
@@ -202,13 +275,15 @@ def _value(column: pl.Series, index: int) -> Any:
 
 
 def _hint(value: Any, expected: str) -> str:
-    if expected != "a number":
+    if expected not in ("a number", "a whole number") or isinstance(value, bool):
         return ""
     if isinstance(value, float):
-        return " that is finite"
+        return " that is finite" if not np.isfinite(value) else ""
     if isinstance(value, int):
         return " that a double can hold"
     number, _ = parse_numbers(pl.Series([str(value)]))
+    if np.isfinite(number[0]) and number[0] != np.floor(number[0]):
+        return ""
     if not np.isnan(number[0]):
         return " that a double can hold"
     if re.search(NOT_FINITE, str(value).strip(BLANKS)):
@@ -224,9 +299,14 @@ def _replace_each(column: pl.Series, text: Any) -> pl.Series:
     return column.replace_strict(distinct, [text(value) for value in distinct], default=None, return_dtype=pl.String)
 
 
-def _written_out(column: pl.Series) -> NDArray[np.bool_]:
-    """Where a number is given digit by digit, ``[rows]``."""
-    return is_whole_text(column) if column.dtype == pl.String else np.full(len(column), column.dtype.is_integer())
+def _rounded(column: pl.Series, values: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Where a number is given digit by digit and lies beyond 2**53, ``[rows]``."""
+    large = np.abs(values) >= EXACT_WHOLE
+    if large.any():
+        large &= is_whole_text(column) if column.dtype == pl.String else column.dtype.is_integer()
+        for i in np.flatnonzero(large & (np.abs(values) == EXACT_WHOLE)).tolist():
+            large[i] = abs(int(column[i])) > EXACT_WHOLE
+    return large
 
 
 def _numbers(column: pl.Series, missing: frozenset[float]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

@@ -467,11 +467,18 @@ def describe_columns(
     return tuple(_describe(rule, columns[rule.name], front) for rule in rules)
 
 
+def _as_sent(level: str | None, rule: ColumnRule) -> JsonValue:
+    """A level as a client would send it: typed, where its text is that of a number or a boolean."""
+    if level is None or rule.levels_of in (None, "date", "timestamp"):
+        return level
+    return level == "true" if rule.levels_of == "boolean" else int(level) if rule.levels_of == "whole" else float(level)
+
+
 def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
     if rule.kind == "category":
         levels = front.vocabularies[rule.name]
         commonest = next(iter(levels), None)
-        example: JsonValue = int(commonest) if commonest is not None and rule.whole_levels else commonest
+        example: JsonValue = _as_sent(commonest, rule)
         return Column(
             name=rule.name,
             kind=rule.kind,
@@ -479,6 +486,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
             reading=rule.told,
             levels=levels,
             whole_levels=rule.whole_levels,
+            level_type=rule.level_type,
             example=example,
         )
     if rule.kind == "timestamp":
