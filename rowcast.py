@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from cli.console import progress_console
+from cli.look import look as look_command
 from cli.options import (
     ConfigOption,
     EncodingOption,
@@ -43,8 +44,9 @@ if TYPE_CHECKING:
 
     from client import AsyncClient, Client, ClientError
     from training.fit.loop import Progress
+    from training.look import Look
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "main"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "look", "main"]
 __version__ = "0.1.0"
 
 DEFAULT_REPOSITORY = Path("models/repository")
@@ -132,6 +134,28 @@ def fit(
         test=test,
     )
     return Model(trained.model)
+
+
+def look(table: Any, target: str | None = None, *, seed: int = 0, **data: Any) -> Look:
+    """Look at a table before anything is trained: what each column is and why, what is odd, what will be left out.
+
+    Args:
+        table: as for :func:`fit`.
+        target: the column to predict; without one, every column is looked at as an input.
+        seed: of the split, as in training.
+        data: fields of :class:`training.data.config.DataConfig`, such as ``drop=["id"]`` or ``category=["zip"]``.
+
+    Returns:
+        a dict of ``rows``, ``columns``, ``task`` and ``warnings``, as ``rowcast look --json`` prints it; printed, a
+        table to read.
+
+    Raises:
+        RowcastError: the table cannot be read; see :mod:`models.errors`.
+    """
+    from training.look import LookConfig
+    from training.look import look as look_at
+
+    return look_at(table, LookConfig.of(data if target is None else {**data, "target": target}, seed))
 
 
 def load(name: str, version: int | None = None, repository: str | os.PathLike[str] = DEFAULT_REPOSITORY) -> Model:
@@ -247,6 +271,9 @@ def init(
     print(f"# rowcast train {table} --config THIS_FILE")
     print(f"# {target!r} makes this a {found.task} task.\n")
     print(to_toml(config, explained=True), end="")
+
+
+app.command("look", epilog="Example: rowcast look my.csv --target y")(look_command)
 
 
 @app.command(epilog="Example: rowcast train my.csv --target y --preset quick --budget 60s")

@@ -16,7 +16,7 @@ from models.repository import Repository
 from tests import handmade, tables
 
 COMMANDS = (
-    *("init", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
+    *("init", "look", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
     *("models list", "models show", "models verify", "models remove", "loadtest check"),
 )
 FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
@@ -291,3 +291,16 @@ def test_the_python_api_fits_predicts_evaluates_and_loads(tmp_path):
     assert rowcast.load("model", repository=tmp_path).predict(frame)["label"].to_list() == answers["label"].to_list()
     assert model.evaluate(frame)["accuracy"] > 0.4
     assert repr(model) == "<rowcast.Model model:1 binary>"
+
+
+def test_look_prints_a_table_or_one_json_object_and_trains_nothing(home, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(capfd, "look", home / "My Table.csv", "--target", "amount", "--drop", "size", "--json")
+    found = json.loads(out.splitlines()[-1])
+    assert (code, err) == (0, "")
+    assert found["rows"] == 400
+    assert [column["name"] for column in found["columns"]] == ["count", "member", "city", "when", "amount"]
+    code, out, _ = run(capfd, "look", home / "My Table.csv", "--category", "count", "--set", "seed=1")
+    assert code == 0
+    assert out.startswith("400 rows, 6 columns\n")
+    assert list(tmp_path.iterdir()) == []

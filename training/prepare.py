@@ -99,7 +99,15 @@ def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
-    table = _open(source, config)
+    return target_of(open_source(source, config), data)
+
+
+def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:
+    """The rows that have a target, and their targets.
+
+    Raises:
+        TableError: the column cannot be a target; names row, column and the way out.
+    """
     table = with_target(table, data.target, task=data.task, null=data.null)
     return table, read_target(table, data.target, task=data.task, null=data.null)
 
@@ -116,29 +124,29 @@ def prepare_split(
 
     data = config.data
     understood = understand(table, target, split, data)
-    rules, train_columns, fitted_target = understood.rules, understood.columns, understood.target
-    front = fit_front(train_columns, rules, config.features, fitted_target.values, trend=not data.split_by_time)
+    rules, train_columns, fitted = understood.rules, understood.columns, understood.target
+    front = fit_front(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
     decisions = [*understood.decisions, *front.decisions]
     decisions += told_of_levels(train_columns, rules, front.vocabularies, config.features.min_level_rows)
-    decisions += told_of_classes(fitted_target)
-    decisions += suspected_leaks(train_columns, rules, fitted_target)
+    decisions += told_of_classes(fitted)
+    decisions += suspected_leaks(train_columns, rules, fitted)
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:  # a split by time has put the rows in its order already
             rows = table.take(positions)
-            return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted_target, target, positions, table))
-        own = with_target_like(_open(other, config), fitted_target, null=data.null)
+            return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted, target, positions, table))
+        own = with_target_like(open_source(other, config), fitted, null=data.null)
         decisions.extend(f"{own.source}: {note}" for note in own.notes)
         own = own.take(_order_in_time(own, data))
-        return Part(read_columns(own, rules), read_target_like(own, fitted_target, null=data.null))
+        return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null))
 
     held_out = part(validation, split.validation), part(test, split.test)
     return Prepared(
-        target=fitted_target,
+        target=fitted,
         rules=rules,
         decisions=(*table.notes, *decisions),
         front=front,
-        train=Part(train_columns, fitted_target.values),
+        train=Part(train_columns, fitted.values),
         validation=held_out[0],
         test=held_out[1],
         data={"rows": len(table), "source": table.source},
@@ -151,19 +159,10 @@ def understand(table: Table, target: Target, split: Split, data: DataConfig) -> 
     Raises:
         TableError: a column cannot be read, or none is of use; names row, column and the way out.
     """
-    train_table = table.take(split.train)
-    check_names(train_table, data.target)
-    exclude = (data.target, data.group) if data.group else (data.target,)
-    rules, decisions = infer_columns(train_table, exclude=exclude, category=data.category, null=data.null)
-    along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
-    if along is not None:  # of a timestamp, which tells more than how late it is, only the trend is left out
-        rules = tuple(rule for rule in rules if rule is not along)
-        decisions.append(
-            f"{along.name!r} is no input, as the table is split along it: the future lies outside all that training saw"
-        )
-    if data.sentinels:
-        rules, found = with_sentinels(train_table, rules, except_in=data.no_sentinels)
-        decisions += found
+    train = table.take(split.train)
+    check_names(train, data.target)
+    fitted = fitted_target(target, split.train)
+    rules, columns, decisions = decide_columns(train, fitted, data)
     if not rules:
         why = "; ".join(decisions) or "it holds only the target"
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
@@ -172,12 +171,46 @@ def understand(table: Table, target: Target, split: Split, data: DataConfig) -> 
             f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
             "leave some out with --drop"
         )
-    columns = {rule.name: read_column(train_table, rule) for rule in rules}
     if data.split_by_time:
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
     if data.group:
         decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
-    return Understood(_target_of(target, split.train), rules, tuple(decisions), columns)
+    return Understood(fitted, rules, tuple(decisions), columns)
+
+
+def decide_columns(
+    train: Table, target: Target | None, data: DataConfig, *, only: str | None = None, keep: bool = False
+) -> tuple[tuple[ColumnRule, ...], dict[str, NDArray[Any]], list[str]]:
+    """How each column of the training rows is read, and whether it is of use; each is decided without the others.
+
+    Args:
+        train: training rows and no others.
+        target: of these rows; None where there is none yet.
+        only: the one column to decide about.
+        keep: drop nothing.
+
+    Returns:
+        the rules of the columns that are kept; these columns ``[training rows]``, by name; what was decided.
+
+    Raises:
+        TableError: a value does not fit the kind of all the others; names column, row and the way out.
+    """
+    exclude = {data.target, data.group}
+    if only is not None:
+        exclude = set(train.names) - {only}
+    rules, decisions = infer_columns(train, exclude=exclude, category=data.category, null=data.null, keep=keep)
+    along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
+    if (
+        along is not None and not keep
+    ):  # of a timestamp, which tells more than how late it is, only the trend is left out
+        rules = tuple(rule for rule in rules if rule is not along)
+        decisions.append(
+            f"{along.name!r} is no input, as the table is split along it: the future lies outside all that training saw"
+        )
+    if data.sentinels:
+        rules, found = with_sentinels(train, rules, except_in=data.no_sentinels)
+        decisions += found
+    return rules, {rule.name: read_column(train, rule) for rule in rules}, decisions
 
 
 def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArray[Any]]:
@@ -195,7 +228,12 @@ def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArr
     return {rule.name: read_column(table, rule) for rule in rules}
 
 
-def _open(source: Any, config: TableConfig) -> Table:
+def open_source(source: Any, config: TableConfig) -> Table:
+    """Read a table, with the columns that are to be renamed or left out.
+
+    Raises:
+        TableError: it cannot be read, or lacks such a column.
+    """
     table = read_table(source, encoding=config.data.encoding)
     if config.data.rename:
         table = table.rename(config.data.rename)
@@ -264,7 +302,7 @@ def _order_in_time(table: Table, data: DataConfig) -> NDArray[np.int64]:
     return np.argsort(_moments(table, data.split_by_time, data.null), kind="stable")
 
 
-def _target_of(target: Target, positions: NDArray[np.int64]) -> Target:
+def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
     """The target as training rows tell it: their values and, in whole-table order, the classes they hold."""
     values = target.values[positions]
     held = set(values) if target.classes else set()
