@@ -121,12 +121,18 @@ def prepare_split(
         TableError: the table cannot be used; names row, column and the way out.
     """
     from training.features.front import fit_front  # torch: a table can be understood without it
+    from training.features.vary import keep_what_varies
 
     data = config.data
     understood = understand(table, target, split, data)
-    rules, train_columns, fitted = understood.rules, understood.columns, understood.target
-    front = fit_front(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
-    decisions = [*understood.decisions, *front.decisions]
+    fitted, trend = understood.target, not data.split_by_time
+    rules, flat = keep_what_varies(understood.columns, understood.rules, config.features, trend=trend)
+    if not rules:
+        why = "; ".join(told for told in (*understood.decisions, *flat) if " is dropped: " in told)
+        raise TableError(f"no column of {table.source} is left to learn from: {why}")
+    train_columns = {rule.name: understood.columns[rule.name] for rule in rules}
+    front = fit_front(train_columns, rules, config.features, fitted.values, trend=trend)
+    decisions = [*understood.decisions, *flat, *front.decisions]
     decisions += told_of_levels(train_columns, rules, front.vocabularies, config.features.min_level_rows)
     decisions += told_of_classes(fitted)
     decisions += suspected_leaks(train_columns, rules, fitted)

@@ -19,7 +19,8 @@ from models.signature import Signature, check_model_name
 from training.config import Config, to_toml
 from training.device import training_device
 from training.export.graph import Core, check_parity, export
-from training.features.front import Front, describe_columns
+from training.features.describe import describe_columns
+from training.features.front import Front
 from training.fit.augment import Augment
 from training.fit.calibrate import calibrate_classes, calibrate_intervals
 from training.fit.loop import Batch, Fit, Progress, fit, outputs_of

@@ -12,7 +12,8 @@ from tests.standing_out import PLANTED, RARE, table
 from training.columns.disclosure import ends, percentiles, told_of_classes, told_of_levels
 from training.columns.infer import ColumnRule
 from training.columns.target import Target
-from training.features.front import FeaturesConfig, describe_columns, fit_front
+from training.features.describe import describe_columns
+from training.features.front import FeaturesConfig, fit_front
 
 
 def test_ten_rows_lie_beyond_either_end():

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from models.signature import MISSING_TIMESTAMP
 from training.columns.infer import ColumnRule
-from training.features.front import UNKNOWN_CODE, FeaturesConfig, calendar_part, fit_front
+from training.features.calendar import calendar_part
+from training.features.front import UNKNOWN_CODE, FeaturesConfig, fit_front
 
 NO_TARGET = np.zeros(0)
 """These fronts hold no pair of numbers that a target would be asked about."""
@@ -176,7 +177,8 @@ def test_a_cycle_is_read_only_where_training_went_through_it_twice():
     assert calendar_of(hours) == ("time_of_day", "trend")
     assert calendar_of(np.arange(800) * DAY) == ("weekday", "season", "trend")
     assert calendar_of(np.arange(800) * DAY, trend=False) == ("weekday", "season")
-    assert calendar_of([0, MISSING_TIMESTAMP]) == ()
+    assert calendar_of([0, MISSING_TIMESTAMP]) == ("presence",)
+    assert calendar_of([0, 0]) == ()
 
 
 def test_a_missing_moment_is_missing_in_every_part():

@@ -20,7 +20,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.features.front import FIRST_LEVEL_CODE, MAX_ENCODED, Encoded
+from training.features.bins import MAX_ENCODED
+from training.features.front import FIRST_LEVEL_CODE, Encoded
 from training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -1,0 +1,79 @@
+"""What is read off a timestamp: parts of the calendar, exact to the microsecond, each only where training rows vary."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.signature import MISSING_TIMESTAMP
+from training.features.bins import is_flat, pulled_in
+
+DAY = 86_400_000_000
+"""Microseconds in a day."""
+
+CalendarPart = Literal["time_of_day", "weekday", "day_of_month", "season", "trend"]
+Part = CalendarPart | Literal["presence"]
+"""``presence`` is 0 for every moment: of a column without a part that varies it leaves whether there is a moment."""
+
+
+def calendar_part(moment: Tensor, part: Part) -> Tensor:
+    """Read one part off epoch microseconds (int64), exactly, before and after 1970.
+
+    ``//`` and ``%`` on int64 export to exact integer arithmetic; ``torch.div(..., rounding_mode=)`` would not.
+    """
+    if part == "time_of_day":
+        return moment % DAY  # microseconds
+    day = moment // DAY
+    if part == "weekday":
+        return (day + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
+    if part == "season":
+        return day * 400 % 146_097  # 1/400 day in the mean Gregorian year of 146,097/400 days
+    if part == "day_of_month":
+        return _day_of_month(day)
+    return torch.zeros_like(moment) if part == "presence" else moment
+
+
+def _day_of_month(day: Tensor) -> Tensor:
+    """Days since 1970 to the day of the month, 1 to 31. Source: H. Hinnant, chrono-compatible date algorithms."""
+    of_era = (day + 719_468) % 146_097
+    year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month = (5 * of_year + 2) // 153
+    return of_year - (153 * month + 2) // 5 + 1
+
+
+def parts_of(moments: NDArray[np.int64], asked: Sequence[CalendarPart], *, trend: bool) -> list[Part]:
+    """The parts whose cycle the training rows went through at least twice, and which vary there: of the rest nothing
+    can be learned.
+
+    Args:
+        moments: training rows ``[rows]``, epoch microseconds.
+        asked: the parts that may be read.
+        trend: whether time itself may be one of them.
+
+    Returns:
+        the parts; ``presence`` alone where none varies and some rows are missing; nothing where neither is so.
+    """
+    absent = moments == MISSING_TIMESTAMP
+    present = moments[~absent]
+    span_days = (int(present.max()) - int(present.min())) / DAY if len(present) else 0.0
+    enough = {
+        "time_of_day": span_days >= 2,
+        "weekday": span_days >= 14,
+        "day_of_month": span_days >= 61,
+        "season": span_days >= 731,
+        "trend": trend and span_days > 0,
+    }
+    parts: list[Part] = [part for part in asked if enough[part] and not is_flat(pulled_in(values_of(moments, part)))]
+    return parts or (["presence"] if absent.any() else [])
+
+
+def values_of(moments: NDArray[np.int64], part: Part) -> NDArray[np.float64]:
+    """A part of moments ``[rows]``, NaN where missing."""
+    values = calendar_part(torch.from_numpy(moments), part).numpy().astype(np.float64)
+    return np.where(moments == MISSING_TIMESTAMP, np.nan, values)

@@ -1,0 +1,78 @@
+"""Columns that do not vary over the training rows, and so can teach nothing: dropped, or read as missing or not.
+
+A scale fitted to rounding noise is a million, and whatever else is served then decides alone. So what does not vary has
+no scale at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.signature import MISSING_TIMESTAMP
+from training.columns.disclosure import too_few
+from training.columns.infer import ColumnRule
+from training.features.bins import is_flat, pulled_in
+from training.features.calendar import parts_of
+from training.features.front import FeaturesConfig
+
+
+def keep_what_varies(
+    columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule], config: FeaturesConfig, *, trend: bool = True
+) -> tuple[tuple[ColumnRule, ...], list[str]]:
+    """Leave out the columns that say nothing.
+
+    Args:
+        columns: name to array ``[training rows]``, as :func:`training.columns.infer.read_column` gives them.
+        rules: of the columns.
+        config: which parts are read off timestamps.
+        trend: whether time itself may be an input.
+
+    Returns:
+        the rules of the columns that stay; and a sentence about each that is dropped, or of which only whether it is
+        missing is read.
+    """
+    kept, decisions = [], []
+    for rule in rules:
+        values = columns[rule.name]
+        if rule.kind == "category":
+            why, absent = "", False
+        elif rule.kind == "timestamp":
+            why, absent = _why_no_part(values, config, trend=trend), bool((values == MISSING_TIMESTAMP).any())
+        else:
+            why, absent = _why_flat(values), bool(np.isnan(values).any())
+        if not why or absent:
+            kept.append(rule)
+        if why:
+            decisions.append(f"{rule.name!r} is {'read only as missing or not' if absent else 'dropped'}: {why}")
+    return tuple(kept), decisions
+
+
+def _why_flat(values: NDArray[np.float64]) -> str:
+    """Why a number does not vary; nothing if it does."""
+    if not is_flat(pulled_in(values)):
+        return ""
+    present = values[~np.isnan(values)]
+    if too_few(len(present), len(values)):
+        return "too few training rows hold a value"
+    if present.min() == present.max():
+        return "it holds one value"
+    if is_flat(present):
+        return "its values differ by rounding alone"
+    return "nearly all of its values are the same one"
+
+
+def _why_no_part(moments: NDArray[np.int64], config: FeaturesConfig, *, trend: bool) -> str:
+    """Why nothing can be read off a timestamp; nothing if something can."""
+    if parts_of(moments, config.calendar, trend=trend) not in ([], ["presence"]):
+        return ""
+    present = moments[moments != MISSING_TIMESTAMP]
+    if too_few(len(present), len(moments)):
+        return "too few training rows hold a moment"
+    if present.min() == present.max():
+        return "it holds one moment"
+    told = "no part of the calendar varies over the training rows and goes through two of its cycles there"
+    return told + ("" if trend else ", and time itself is no input after a split by time")
