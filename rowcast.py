@@ -34,6 +34,7 @@ from cli.options import (
     names,
     takes_data,
 )
+from models.arguments import in_python, in_python_terms
 from models.errors import ConfigError, ModelError, RowcastError
 from models.names import MAX_VERSION, check_model_name, is_version, model_name_from
 from models.printable import printable
@@ -80,23 +81,26 @@ class Model:
         """Metrics on validation and test rows."""
         return self.stored.manifest.metrics
 
-    def predict(self, table: Any, *, keep: Sequence[str] = ()) -> pl.DataFrame:
+    @in_python_terms("keep", "encoding")
+    def predict(self, table: Any, *, keep: Sequence[str] = (), encoding: str | None = None) -> pl.DataFrame:
         """Predictions for a file or data frame, rows in order; see :func:`training.predict.predict_table`."""
         from training.predict import predict_table
 
-        return predict_table(self.stored, table, keep=keep)
+        return predict_table(self.stored, table, keep=keep, encoding=encoding)
 
-    def evaluate(self, table: Any) -> dict[str, Any]:
+    @in_python_terms("encoding")
+    def evaluate(self, table: Any, *, encoding: str | None = None) -> dict[str, Any]:
         """Metrics on a file or data frame that holds the target."""
         from training.predict import evaluate_table
 
-        return dict(evaluate_table(self.stored, table)["metrics"])
+        return dict(evaluate_table(self.stored, table, encoding=encoding)["metrics"])
 
     def __repr__(self) -> str:
         manifest = self.stored.manifest
         return f"<rowcast.Model {manifest.name}:{manifest.version} {manifest.signature.task}>"
 
 
+@in_python_terms()
 def fit(
     table: Any,
     *,
@@ -136,6 +140,7 @@ def fit(
     return Model(trained.model)
 
 
+@in_python_terms("*")
 def look(table: Any, target: str | None = None, *, seed: int = 0, **data: Any) -> Look:
     """Look at a table before anything is trained: what each column is and why, what is odd, what will be left out.
 
@@ -155,9 +160,11 @@ def look(table: Any, target: str | None = None, *, seed: int = 0, **data: Any) -
     from training.look import LookConfig
     from training.look import look as look_at
 
-    return look_at(table, LookConfig.of(data if target is None else {**data, "target": target}, seed))
+    found = look_at(table, LookConfig.of(data if target is None else {**data, "target": target}, seed))
+    return found.reworded(lambda text: in_python(text, "*"))
 
 
+@in_python_terms()
 def load(name: str, version: int | None = None, repository: str | os.PathLike[str] = DEFAULT_REPOSITORY) -> Model:
     """Open a published model, the latest version unless one is given.
 

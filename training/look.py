@@ -6,8 +6,8 @@ training rows; only what is counted (missing, distinct, range) is counted on all
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,11 @@ class Look(dict[str, Any]):
         listed = [{name: getattr(column, name) for name in names} for column in columns]
         super().__init__(rows=rows, columns=listed, task=task, warnings=list(warnings))
         self.seen = tuple(columns)
+
+    def reworded(self, reword: Callable[[str], str]) -> Look:
+        """With every sentence said in other words: with arguments of Python instead of flags, say."""
+        columns = [replace(column, why=reword(column.why)) for column in self.seen]
+        return Look(self["rows"], columns, self["task"], [reword(warning) for warning in self["warnings"]])
 
     def __str__(self) -> str:
         from training.look_table import as_text

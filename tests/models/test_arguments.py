@@ -1,0 +1,134 @@
+"""Messages name flags on the command line and arguments in Python: each flag that one names has its argument."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import rowcast
+from models.arguments import DATA_LISTS, DATA_VALUES, VERBS, in_python, named
+from models.errors import RowcastError
+from tests import tables
+from training.data.config import DataConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
+SAMPLE = "my col"
+
+
+def spoken(tree):
+    """Every text of a module but its docstrings, with NUL for what is put in by ``named`` and \\1 for the rest."""
+    docstrings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            docstrings.add(id(node.value))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings | inside:
+            yield node.lineno, node.value
+        elif isinstance(node, ast.JoinedStr):
+            yield node.lineno, "".join(map(part_of, node.values))
+
+
+def part_of(part):
+    if isinstance(part, ast.Constant):
+        return part.value
+    quoted = part.conversion == ord("r")
+    called = (
+        isinstance(part.value, ast.Call) and isinstance(part.value.func, ast.Name) and part.value.func.id == "named"
+    )
+    return "\0" if quoted or called else "\1"
+
+
+def messages():
+    for room in ("training", "models", "client"):
+        for file in sorted((ROOT / room).rglob("*.py")):
+            if file.name == "arguments.py":
+                continue
+            for line, text in spoken(ast.parse(file.read_text("utf-8"))):
+                if FLAG.search(text):
+                    yield pytest.param(text, id=f"{file.relative_to(ROOT)}:{line}")
+
+
+ALL = list(messages())
+
+
+def test_messages_that_name_flags_are_found():
+    assert len(ALL) > 40
+
+
+@pytest.mark.parametrize("text", ALL)
+def test_every_flag_that_a_message_names_is_an_argument_in_python(text):
+    bare = re.sub(r"`[^`]*`", "", text)
+    for match in FLAG.finditer(bare):
+        rest = bare[match.end() :]
+        word = re.match(r" ([a-z]+)(?![\w.=-])", rest)
+        literal = match[1] in ("task", "encoding", "device", "rename", "set")
+        assert word is None or word[1] in VERBS or literal, f"{word[1]!r} is no word of models.arguments.VERBS"
+    said = in_python(bare.replace("\0", named(SAMPLE)).replace("\1", "x"))
+    assert not FLAG.search(said), said
+    for snippet in re.findall(r"\b[a-z_]+=\{[^}]*\}+|\b[a-z_]+=\"[^\"]*\"", said):
+        ast.parse(f"call({snippet})")
+
+
+def test_flags_of_data_are_fields_of_the_config():
+    known = {name for name in DATA_LISTS | DATA_VALUES if name.replace("-", "_") in DataConfig.model_fields}
+    assert {"drop", "category", "null", "task", "split-by-time", "group", "encoding"} <= known
+    for name in known:
+        default = DataConfig.model_fields[name.replace("-", "_")].default
+        assert isinstance(default, tuple) == (name in DATA_LISTS), name
+
+
+SENTENCES = {
+    "leave it out with --drop depth": 'leave it out with data={"drop": ["depth"]}',
+    "train with --category 'my col' or --null '?'": 'train with data={"category": ["my col"]} or data={"null": ["?"]}',
+    "has no column 'x', which --drop names: its": "has no column 'x', which data={\"drop\": [...]} names: its",
+    "--keep names 'x'": "data={\"keep\": [...]} names 'x'",
+    "use --rename old=new, or --task regression": 'use data={"rename": {"old": "new"}}, or data={"task": "regression"}',
+    "name another with --target": "name another with target=",
+    "choose another --repository": "choose another repository=",
+    "add --set objective.loss=mae; or": 'add objective={"loss": "mae"}; or',
+    "--set optimizer.lr=0.01": 'optimizer={"lr": 0.01}',
+    "--set 'data.no_sentinels=[\"my col\"]'": 'data={"no_sentinels": ["my col"]}',
+    "--budget 60s or --epochs 3": 'fit={"budget_s": 60s} or fit={"epochs": 3}',
+    "`rowcast init TABLE --target COL` prints one": "`rowcast init TABLE --target COL` prints one",
+    "a column--drop is none, nor is --unheard-of": "a column--drop is none, nor is --unheard-of",
+    "--drop names": 'data={"drop": [...]} names',
+    "--drop 'names'": 'data={"drop": ["names"]}',
+}
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_a_sentence_with_flags_is_one_with_arguments(text):
+    assert in_python(text) == SENTENCES[text]
+
+
+def test_a_function_that_takes_the_options_themselves_is_told_so():
+    assert in_python("--drop a or --target y", ["*"]) == 'drop=["a"] or target="y"'
+    assert in_python("--keep names 'x'; --drop a", ["keep"]) == 'keep=[...] names \'x\'; data={"drop": ["a"]}'
+
+
+@pytest.mark.parametrize("name", ["depth", "my col", "it's", 'a"b', "names", "--drop", "größe", "$x", "", "a,b"])
+def test_a_name_behind_a_flag_comes_through_whole(name):
+    assert in_python(f"leave it out with --drop {named(name)}; or not").endswith("; or not")
+    literal = in_python(f"--drop {named(name)}").removeprefix("data=")
+    assert ast.literal_eval(literal) == {"drop": [name]}
+
+
+def test_errors_of_the_python_api_name_arguments(tmp_path):
+    frame = tables.every_kind(60).drop("class")
+    with pytest.raises(RowcastError, match=r"no column 'amont', which target= names"):
+        rowcast.fit(frame, target="amont", repository=tmp_path)
+    with pytest.raises(RowcastError, match=r'which data=\{"drop": \[...\]\} names'):
+        rowcast.fit(frame, target="amount", repository=tmp_path, data={"drop": ["siz"]})
+    with pytest.raises(RowcastError, match=r"which drop=\[...\] names"):
+        rowcast.look(frame, drop=["siz"])
+    odd = frame.with_columns(size=["x"] + ["1.5"] * 59)
+    with pytest.raises(RowcastError) as refused:
+        rowcast.fit(odd, target="amount", repository=tmp_path)
+    assert "--" not in str(refused.value)
+    told = " ".join(column["why"] for column in rowcast.look({"a": [1, 2, 3]})["columns"])
+    assert "--" not in told
