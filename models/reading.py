@@ -47,3 +47,8 @@ class Reading(_Frozen):
     date_order: Literal["ymd", "dmy", "mdy"] | None = None
     """Timestamp only: dates in other forms than ISO 8601, and what their numbers stand for where a text alone does not
     say it."""
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether it says anything of texts, so that a text is taken where a number, a boolean or a date is."""
+        return bool(self.nulls or self.number or self.duration or self.date_order)

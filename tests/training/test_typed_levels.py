@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from models.errors import TableError
+from models.reading import NumberForm, Reading
 from training.columns.infer import infer_columns
 from training.columns.reading import ColumnRule, read_column
 from training.data.table import read_table
@@ -122,3 +123,23 @@ def test_a_whole_number_that_a_double_rounds_is_refused_as_the_service_does(kind
     assert "that a double can hold" in refusal(values, as_served(kind))
     assert read([2**53, -(2**53)], as_served(kind)) == [2.0**53, -(2.0**53)]
     assert read([1e20], as_served(kind)) == [1e20]
+
+
+def test_texts_are_read_in_the_form_of_their_column():
+    reading = Reading(number=NumberForm(thousands=",", affixes=("$",)))
+    price = ColumnRule("x", "number", nullable=True, nulls=frozenset({"?"}), reading=reading)
+    assert read(["$1,234.50", "2", "?", "$7"], price)[:2] == [1234.5, 2.0]
+    assert "holds 'far' in row 2, which is not a number" in refusal(["$1", "far"], price)
+    comma = ColumnRule("x", "number", nullable=True, nulls=frozenset(), reading=Reading(number=NumberForm(decimal=",")))
+    assert read(["3,14", "2"], comma) == [3.14, 2.0]
+    assert "holds '3.14'" in refusal(["3,14", "3.14"], comma)
+    clock = ColumnRule("x", "number", nullable=True, nulls=frozenset(), reading=Reading(duration=True))
+    assert read(["08:30", "90"], clock) == [30600.0, 90.0]
+    day = ColumnRule("x", "timestamp", nullable=True, nulls=frozenset(), reading=Reading(date_order="dmy"))
+    assert read(["01/07/2013", "2013-07-01", None], day)[:2] == [1_372_636_800_000_000] * 2
+
+
+def test_a_null_in_the_form_of_its_column_is_its_number():
+    reading = Reading(number=NumberForm(affixes=("$",)))
+    price = ColumnRule("x", "number", nullable=True, nulls=frozenset({"$-999"}), reading=reading)
+    assert price.missing_numbers == {-999.0}

@@ -18,14 +18,15 @@ from models.errors import TableError
 from models.levels import LevelType, canonical_levels, number_level
 from models.reading import Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
-from models.values import EXACT_WHOLE, format_timestamp, parse_timestamp
+from models.texts import columns as column_texts
+from models.texts.numbers import BLANKS as SPACES
+from models.values import EXACT_WHOLE, format_timestamp
 from training.columns.moments import parse_moments, typed_moments
 from training.data.table import Table
 
-NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
-"""Texts that mean null in a column whose every other value is a number or a date."""
+NULL_SPELLINGS = column_texts.NULL_SPELLINGS
 PLAIN = Reading()
-"""How a column is read of which nothing else is known."""
+"""Nothing that was found out."""
 BLANKS = " \t"
 """What may stand around a number, a boolean or a date."""
 NOT_FINITE = r"(?i)^[+-]?(?:inf|infinity|nan)$"
@@ -39,8 +40,6 @@ _EXPECTED = {
     "boolean": "true or false",
     "timestamp": "an ISO 8601 date or date-time",
 }
-
-
 _LEVELS_COME_IN: dict[LevelType, frozenset[str]] = {
     "whole": frozenset({"number"}),
     "number": frozenset({"number"}),
@@ -96,19 +95,10 @@ class ColumnRule:
     @property
     def missing_numbers(self) -> frozenset[float]:
         """Numbers that mean null: those that were found out, and every text that means null and is one."""
-        return frozenset(self.reading.missing_numbers) | {
-            number for text in self.nulls - NULL_SPELLINGS if (number := _meant(text, self.kind)) is not None
-        }
-
-
-def _meant(null: str, kind: Kind) -> float | None:
-    """The number a column holds where a text that means null is one: -999 however it is written."""
-    try:
-        if kind in ("number", "integer"):
-            return float(null) if re.fullmatch(_NUMBER, null.strip(BLANKS)) else None
-        return float(parse_timestamp(null.strip(BLANKS))) if kind == "timestamp" else None
-    except ValueError:
-        return None
+        if self.kind in ("category", "boolean"):
+            return frozenset(self.reading.missing_numbers)
+        meant = (column_texts.text_value(text, self.kind, self.reading) for text in self.nulls - NULL_SPELLINGS)
+        return frozenset(self.reading.missing_numbers) | {float(value) for value in meant if value is not None}
 
 
 def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
@@ -127,16 +117,16 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
         texts = without_nulls(levels_of_column(table, column, rule.levels_of), rule.nulls)
         return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
     if column.dtype == pl.String:
-        column = without_nulls(column.str.strip_chars(BLANKS), {"", *rule.nulls})
+        column = without_nulls(column.str.strip_chars(SPACES), {"", *rule.nulls})
     present = column.is_not_null().to_numpy()
     values: NDArray[Any]
     if rule.kind == "timestamp":
-        values, fits = _moments(column)
+        values, fits = _moments(column, rule.reading)
         values = np.where(np.isin(values, [int(moment) for moment in rule.missing_numbers]), MISSING_TIMESTAMP, values)
     elif rule.kind == "boolean":
         values, fits = _booleans(column)
     else:
-        values, fits = _numbers(column, rule.missing_numbers)
+        values, fits = _numbers(column, rule.missing_numbers, rule.reading)
         present &= ~np.isnan(values) | ~fits
         if rule.kind == "integer" or rule.as_served:  # 1e38 says how exact it is; 39 digits that it rounds do not
             fits = fits & ~_rounded(column, values)
@@ -309,15 +299,38 @@ def _rounded(column: pl.Series, values: NDArray[np.float64]) -> NDArray[np.bool_
     return large
 
 
-def _numbers(column: pl.Series, missing: frozenset[float]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _numbers(
+    column: pl.Series, missing: frozenset[float], reading: Reading
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     if column.dtype == pl.String:
-        values, fits = parse_numbers(column)
+        form = reading.number
+        if form is not None and form.decimal == ",":  # 1.234 is no 1.234 there
+            values, fits = np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
+        else:
+            values, fits = parse_numbers(column)
+        if form is not None or reading.duration:
+            values, fits = _with_others(column, values, fits, "number", reading)
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
         fits = ~np.isinf(values)
     else:
         return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
     return np.where(np.isin(values, list(missing)), np.nan, values), fits
+
+
+def _with_others(
+    column: pl.Series, values: NDArray[Any], fits: NDArray[np.bool_], kind: Kind, reading: Reading
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """The same with the texts that are not written the plain way; each is read once, however often it comes."""
+    others = pl.Series(~fits) & column.is_not_null()
+    texts = column.filter(others)
+    read = {text: column_texts.text_value(text, kind, reading) for text in texts.unique()}
+    values, fits = values.copy(), fits.copy()
+    for row, text in zip(np.flatnonzero(others.to_numpy()).tolist(), texts, strict=True):
+        value = read[text]
+        if value is not None:
+            values[row], fits[row] = value, True
+    return values, fits
 
 
 def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -329,9 +342,12 @@ def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
 
 
-def _moments(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _moments(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     if column.dtype == pl.String:
-        return parse_moments(column)
+        values, fits = parse_moments(column)
+        if reading.date_order is not None:
+            values, fits = _with_others(column, values, fits, "timestamp", reading)
+        return values, fits
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         return typed_moments(column)
     return parse_moments(pl.Series([None] * len(column), dtype=pl.String))
