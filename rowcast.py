@@ -28,6 +28,7 @@ from cli.options import (
     ConfigOption,
     EncodingOption,
     JsonOption,
+    SeparatorOption,
     SettingsOption,
     TableArgument,
     given,
@@ -114,7 +115,8 @@ def fit(
     """Train a model on a file or data frame, and publish it.
 
     Args:
-        table: a CSV, TSV, JSON Lines, Parquet or Arrow file, a polars or pandas data frame, or a dict of columns.
+        table: a file, a folder or pattern of files, a data frame, or a dict of columns; see
+            :func:`training.data.table.read_table`.
         target: the column to predict.
         name: of the model.
         repository: where models live.
@@ -266,15 +268,16 @@ def init(
     target: Annotated[str, typer.Option(help="The column to predict.")],
     preset: Annotated[str, typer.Option(help="quick, balanced or best.")] = "balanced",
     encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
 ) -> None:
     """Print a commented TOML with every default, to edit and give to `train --config`."""
     from training.columns.target import read_target, with_target
     from training.config import make_config, to_toml
     from training.data.table import read_table
 
-    data = {"target": target} | ({"encoding": encoding} if encoding else {})
+    data = {"target": target} | given({"encoding": encoding, "separator": separator})
     config = make_config(overrides={"preset": preset, "data": data})
-    found = read_target(with_target(read_table(table, encoding=config.data.encoding), target), target)
+    found = read_target(with_target(read_table(table, form=config.data.form()), target), target)
     print(f"# rowcast train {table} --config THIS_FILE")
     print(f"# {target!r} makes this a {found.task} task.\n")
     print(to_toml(config, explained=True), end="")
@@ -302,7 +305,9 @@ def train(
     as_json: JsonOption = False,
 ) -> None:
     """Train a model on a table, and publish it."""
-    model_name = _model_name(name) if name is not None else model_name_from(Path(table.name.removesuffix(".gz")).stem)
+    from training.data.files.paths import stem_of
+
+    model_name = _model_name(name) if name is not None else model_name_from(stem_of(table))
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
     overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
 
@@ -360,6 +365,7 @@ def evaluate(
     model: ModelArgument,
     table: TableArgument,
     encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     as_json: JsonOption = False,
 ) -> None:
@@ -367,7 +373,7 @@ def evaluate(
     stored = _open(model, repository)
     from training.predict import evaluate_table
 
-    result = evaluate_table(stored, table, encoding=encoding)
+    result = evaluate_table(stored, table, encoding=encoding, separator=separator)
     summary = {"name": stored.manifest.name, "version": stored.manifest.version, **result}
     _print_metrics({f"{result['rows']:,} rows": result["metrics"]})
     if as_json:
@@ -389,6 +395,7 @@ def predict(
     keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
     url: Annotated[str | None, typer.Option(help="Of a service that is to predict.")] = None,
     encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     as_json: JsonOption = False,
 ) -> None:
@@ -400,12 +407,12 @@ def predict(
         raise ConfigError(f"the arguments are {usage}, however: {' '.join(arguments)}")
     model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
     if url is not None:
-        name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding)
+        name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding, separator)
     else:
         from training.predict import predict_table
 
         stored = _open(str(model), repository)
-        answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding)
+        answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding, separator=separator)
         name, version = stored.manifest.name, stored.manifest.version
     _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
     progress_console.print(f"wrote {len(answers):,} predictions to {out}")
@@ -613,7 +620,7 @@ def _write_whole(out: Path, write: Callable[[Path], None]) -> None:
 
 
 def _predict_through(
-    url: str, model: str | None, table: Path, keep: Sequence[str], encoding: str | None
+    url: str, model: str | None, table: Path, keep: Sequence[str], encoding: str | None, separator: str | None
 ) -> tuple[str, int, pl.DataFrame]:
     """Name and version of the model behind a service, and its predictions for a table."""
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -646,7 +653,11 @@ def _predict_through(
             bar.update(task, total=rows)
             return client.predict(given, progress=lambda done: bar.advance(task, done))
 
-        return name, version, predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding)
+        return (
+            name,
+            version,
+            predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding, separator=separator),
+        )
 
 
 @contextmanager

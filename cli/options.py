@@ -13,8 +13,16 @@ import typer
 from models.errors import ConfigError
 
 EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text file, such as latin-1.")]
+SeparatorOption = Annotated[
+    str | None, typer.Option(help="What stands between fields: , ; tab | ...; default: found.", metavar="S")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
-TableArgument = Annotated[Path, typer.Argument(metavar="TABLE", help="A CSV, TSV, JSON Lines, Parquet or Arrow file.")]
+TableArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="TABLE", help="A CSV, Excel, JSON, Parquet, ... file, a folder or 'pattern' of files, or -."
+    ),
+]
 ConfigOption = Annotated[Path | None, typer.Option(help="A TOML file, see `rowcast init`.", metavar="F")]
 SettingsOption = Annotated[list[str] | None, typer.Option("--set", help="A field of the config.", metavar="key=value")]
 
@@ -29,6 +37,8 @@ def data_options(
     null: Annotated[list[str] | None, typer.Option(help="Further texts that mean null.", metavar="V,W")] = None,
     rename: Annotated[list[str] | None, typer.Option(help="Rename a column.", metavar="old=new")] = None,
     encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
+    decimal: Annotated[str | None, typer.Option(help="What stands before decimals: . or ,", metavar="S")] = None,
 ) -> dict[str, Any]:
     """The fields of :class:`training.data.config.DataConfig` that the command line gives."""
     return given(
@@ -42,6 +52,8 @@ def data_options(
             "null": names(null),
             "rename": renames(rename),
             "encoding": encoding,
+            "separator": separator,
+            "decimal": decimal,
         }
     )
 

@@ -17,6 +17,7 @@ from models.session import Predictions, Session
 from models.signature import Column, Signature
 from training.columns.infer import NULL_SPELLINGS, ColumnRule, read_column
 from training.columns.target import Target, read_target_like, with_target_like
+from training.data.files.form import FileForm
 from training.data.table import Table, read_table
 from training.fit.evaluate import class_metrics, regression_metrics
 
@@ -84,10 +85,19 @@ def columns_for(
     }
 
 
-def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None) -> Table:
-    """Read a table for a model; columns that were renamed for training are renamed again."""
+def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, separator: str | None = None) -> Table:
+    """Read a table for a model; columns that were renamed for training are renamed again.
+
+    What was said about the file of the training table holds for this one too; what was found there is found anew.
+    """
     data = manifest.config.get("data", {})
-    table = read_table(source, encoding=encoding or data.get("encoding", "utf-8"))
+    form = FileForm(
+        encoding or data.get("encoding", "utf-8"),
+        separator or data.get("separator", ""),
+        None if data.get("header", "auto") == "auto" else data["header"],
+        data.get("sheet", ""),
+    )
+    table = read_table(source, form=form)
     rename = data.get("rename", {})
     # A table that has the new name already may hold the old one as a column of no concern; unless two names swapped.
     needed = {old: new for old, new in rename.items() if new not in table.names or new in rename}
@@ -95,13 +105,15 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None) 
     return table.rename(present) if present else table
 
 
-def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = None) -> dict[str, Any]:
+def evaluate_table(
+    model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None
+) -> dict[str, Any]:
     """Metrics of a stored model on a table that holds the target.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
     """
-    table = open_table(source, model.manifest, encoding=encoding)
+    table = open_table(source, model.manifest, encoding=encoding, separator=separator)
     signature = model.manifest.signature
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes)
     nulls = _nulls(model.manifest)
@@ -114,7 +126,12 @@ def evaluate_table(model: StoredModel, source: Any, *, encoding: str | None = No
 
 
 def predict_table(
-    model: StoredModel, source: Any, *, keep: Sequence[str] = (), encoding: str | None = None
+    model: StoredModel,
+    source: Any,
+    *,
+    keep: Sequence[str] = (),
+    encoding: str | None = None,
+    separator: str | None = None,
 ) -> pl.DataFrame:
     """Predictions for a table, rows in order.
 
@@ -125,11 +142,12 @@ def predict_table(
         source: a file or a data frame.
         keep: columns of the table to carry along, before the predictions.
         encoding: of a text file; the one of the training table when not given.
+        separator: of its fields; found when neither this nor the training named one.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
     """
-    table = open_table(source, model.manifest, encoding=encoding)
+    table = open_table(source, model.manifest, encoding=encoding, separator=separator)
     rename = model.manifest.config.get("data", {}).get("rename", {})
     kept = {name: name if name in table.names else rename.get(name, name) for name in keep}
     signature = model.manifest.signature
@@ -154,6 +172,7 @@ def predict_elsewhere(
     *,
     keep: Sequence[str] = (),
     encoding: str | None = None,
+    separator: str | None = None,
 ) -> pl.DataFrame:
     """Predictions of somebody else for a table, rows in order, as :func:`predict_table` gives them.
 
@@ -164,11 +183,12 @@ def predict_elsewhere(
         source: a file or a data frame, whose columns have the model's names.
         keep: columns of the table to carry along, before the predictions.
         encoding: of a text file; UTF-8 when not given.
+        separator: of its fields; found when not given.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
     """
-    table = read_table(source, encoding=encoding or "utf-8")
+    table = read_table(source, form=FileForm(encoding or "utf-8", separator or ""))
     kept = {name: name for name in keep}
     _check_kept(table, kept)
     columns: dict[str, Any] = columns_for(table, signature, name)

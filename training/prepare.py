@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from training.columns.reading import level_texts
 from training.columns.sentinels import with_sentinels
 from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
 from training.data.config import DataConfig, TableConfig
+from training.data.files.paths import digest_of, files_of
 from training.data.split import Split, split_by_group, split_by_time, split_random
 from training.data.table import Table, read_table
 
@@ -240,7 +240,7 @@ def open_source(source: Any, config: TableConfig) -> Table:
     Raises:
         TableError: it cannot be read, or lacks such a column.
     """
-    table = read_table(source, encoding=config.data.encoding)
+    table = read_table(source, form=config.data.form())
     if config.data.rename:
         table = table.rename(config.data.rename)
     data = config.data
@@ -342,9 +342,10 @@ def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: 
 
 
 def _sha256_of(source: Any, table: Table) -> str:
+    if table.sha256:
+        return table.sha256
     if isinstance(source, (str, os.PathLike)):
-        with Path(source).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_of(files_of(source))
     buffer = io.BytesIO()
     table.frame.write_ipc(buffer)
     return hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -40,7 +40,10 @@ STRUCTURE = (
     Hostile("short row with carriage returns", b"a,b\r1,2\r3\r", ("row 2 (line 3)", "1 field,")),
     Hostile("duplicate name", b"a,b,a\n1,2,3\n", ("'a'", "columns 1 and 3", "rename")),
     Hostile("empty name", b"a,,c\n1,2,3\n", ("column 2 of 3", "without one")),
-    Hostile("empty name of an index", b",a,b\n0,1,2\n", ("column 1 of 3",)),
+    Hostile("empty name of no index", b",a,b\nx,1,2\nx,3,4\n", ("column 1 of 3",)),
+    Hostile(
+        "row in place of the names", b"5.1,3.5,setosa\n4.9,3.0,setosa\n", ("looks like a row", "data.header=false")
+    ),
     Hostile("blank name", b'a," "\n1,2\n', ("column 2 of 2",)),
     Hostile("quote never closed", b'a,b\n1,"x\n2,y\n', ("row 1 (line 2)", "'b'", "closing quote")),
     Hostile("quote never closed, late", _rows(500) + b'7,"8\n', ("row 501 (line 502)", "'b'", "closing quote")),

@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
+from training.data.files.form import FileForm
 from training.settings import ComponentConfig
 
 
@@ -40,6 +41,21 @@ class DataConfig(ComponentConfig):
     """Old name to new name."""
     encoding: str = "utf-8"
     """Encoding of a text file."""
+    separator: str = ""
+    """What stands between two fields of delimited text: a character, or comma, semicolon, tab, pipe or space.
+    Empty: found by looking at the first rows."""
+    decimal: Literal["", ".", ","] = ""
+    """What stands before the decimals of numbers in text. Empty: each column tells."""
+    header: bool | Literal["auto"] = "auto"
+    """Whether the first line of text or of a sheet holds the column names; false calls them column_1, column_2, ...
+    auto: it does, and what looks like a row is refused."""
+    sheet: str = ""
+    """Sheet of a spreadsheet. Empty: the first that holds anything."""
+
+    def form(self) -> FileForm:
+        """What is said about how the table's file is written."""
+        header = None if self.header == "auto" else self.header
+        return FileForm(self.encoding, self.separator, header, self.sheet)
 
 
 class TableConfig(Protocol):

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-UNNAMED = "Unnamed: 0"
-"""What the first column is called where the header leaves it without a name: as pandas calls it."""
-
 _BY_NAME = re.compile(r"__index_level_\d+__")
 _READ_BACK = re.compile(r"Unnamed: \d+(?:\.\d+)*|\.\.\.1")
 _RESET = frozenset({"index", "level_0"})

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import difflib
-import gzip
 import os
-import zlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
-from training.data.delimited import read_delimited
+from training.data.files.form import Content, FileForm
+from training.data.files.paths import STDIN, files_of
+from training.data.files.reading import read_file, read_stdin, with_partitions
 from training.data.frames import plain, to_frame
-from training.data.index import NOTHING_WRITTEN, PandasMetadata, index_columns
-from training.data.json_lines import read_json_lines
+from training.data.index import index_columns
 
-SEPARATORS = {".csv": ",", ".txt": ",", ".tsv": "\t", ".tab": "\t"}
-"""Extensions read as text, and what stands between two fields there."""
-JSON_LINES = (".jsonl", ".ndjson")
-BINARY: dict[str, Callable[[BinaryIO], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".arrow": pl.read_ipc,
-    ".feather": pl.read_ipc,
-}
-EXTENSIONS = (*SEPARATORS, *JSON_LINES, *BINARY)
+_OTHER_SEPARATOR = re.compile(r"[,;:|\t ^~]")
 
 
 @dataclass(frozen=True)
@@ -53,6 +44,12 @@ class Table:
     """Columns that number or name the rows of the frame the table was written from."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with columns that no model can take, by name; null in ``frame``, and no error until asked for."""
+    files: tuple[str, ...] = ()
+    """Names of the files, where the rows come from several."""
+    file_of: NDArray[np.int64] | None = None
+    """The 0-based place in ``files`` of the file each row stands in, ``[rows]``; ``rows`` and ``lines`` count in it."""
+    sha256: str = ""
+    """Of what was read, where it cannot be read again."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -65,13 +62,15 @@ class Table:
     def where(self, index: int) -> str:
         """Where the row at the 0-based position ``index`` stands in the source: ``row 5 (line 6)``, or ``row 5``."""
         row = f"row {self.rows[index]}"
-        return row if self.lines is None else f"{row} (line {self.lines[index]})"
+        row = row if self.lines is None else f"{row} (line {self.lines[index]})"
+        return row if self.file_of is None else f"{row} of {self.files[self.file_of[index]]}"
 
     def take(self, indices: NDArray[np.int64] | Sequence[int]) -> Table:
         """The rows at these 0-based positions, in this order."""
         positions = np.asarray(indices, np.int64)
         lines = None if self.lines is None else self.lines[positions]
-        return replace(self, frame=self.frame[positions], rows=self.rows[positions], lines=lines)
+        file_of = None if self.file_of is None else self.file_of[positions]
+        return replace(self, frame=self.frame[positions], rows=self.rows[positions], lines=lines, file_of=file_of)
 
     def drop(self, names: Collection[str]) -> Table:
         """Without these columns.
@@ -136,53 +135,41 @@ class Table:
         close = difflib.get_close_matches(name, self.names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         shown = ", ".join(self.names[:20]) + (f" and {len(self.names) - 20} more" if len(self.names) > 20 else "")
-        raise TableError(f"{self.source} has no column {name!r}, which {who}: {hint}its columns are {shown}")
+        split = ""
+        if len(self.names) == 1 and _OTHER_SEPARATOR.search(self.names[0]):
+            split = "; say with --separator what stands between two fields, where that is one column by mistake"
+        raise TableError(f"{self.source} has no column {name!r}, which {who}: {hint}its columns are {shown}{split}")
 
 
-def read_table(source: str | os.PathLike[str] | Any, *, encoding: str = "utf-8") -> Table:
-    """Read a table from a file (by its extension, see :data:`EXTENSIONS`) or from memory.
+def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = None, encoding: str = "") -> Table:
+    """Read a table from a file, from several of one kind, from standard input or from memory.
 
     Args:
-        source: a path, a polars or pandas data frame, or a dict of columns.
-        encoding: of a text file.
+        source: a path, a folder, a pattern such as ``data/*.csv``, ``-`` for standard input (see
+            :data:`training.data.files.reading.EXTENSIONS`); or what :func:`training.data.frames.to_frame` takes.
+        form: how a file is written, as far as it is known.
+        encoding: of a text file; instead of the form's.
 
     Raises:
         TableError: it cannot be read as a table, or breaks a rule; names row, line, column and the way out.
+        ConfigError: the form names a separator that is none.
     """
+    form = form or FileForm()
+    if encoding:
+        form = replace(form, encoding=encoding)
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
-        return replace(_from_frame(read.frame, "data frame", read.written), refused=read.refused)
-    path = Path(source)
-    packed = path.suffix.lower() == ".gz"
-    extension = Path(path.stem if packed else path.name).suffix.lower()
-    if extension not in EXTENSIONS or (packed and extension in BINARY):
-        known = f"{', '.join(EXTENSIONS)}, text also with .gz behind it"
-        raise TableError(f"a table's file name ends in {known}, however: {path.name!r}; convert it to one of these")
-    if path.is_dir():
-        raise TableError(f"{path} is a folder: name a file in it")
-    try:
-        if extension in BINARY:
-            with path.open("rb") as stream:
-                return _from_frame(BINARY[extension](stream), path.name)
-        data = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
-    except FileNotFoundError:
-        raise TableError(f"there is no file {path}: check the path") from None
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise TableError(f"{path.name} cannot be unpacked ({error}): pack it anew, or unpack it first") from None
-    except OSError as error:
-        raise TableError(f"{path} cannot be read: {error.strerror or error}") from None
-    except pl.exceptions.PolarsError as error:
-        first_line = str(error).partition("\n")[0]
-        kind = "Parquet" if extension == ".parquet" else "Arrow"
-        raise TableError(f"{path.name} cannot be read as {kind} ({first_line}): write it anew, or use CSV") from None
-    if extension in JSON_LINES:
-        frame, lines = read_json_lines(data, encoding, path.name)
-        return replace(_from_frame(frame, path.name), lines=lines)
-    frame, lines = read_delimited(data, SEPARATORS[extension], encoding, path.name)
-    return Table(frame, path.name, np.arange(1, frame.height + 1), lines)
+        return replace(_table(Content(read.frame, written=read.written), "data frame"), refused=read.refused)
+    if os.fspath(source) == STDIN:
+        content, digest = read_stdin(form)
+        return replace(_table(content, "standard input"), sha256=digest)
+    files = files_of(source)
+    tables = [_table(with_partitions(read_file(file, form), file, source), file.name) for file in files]
+    return tables[0] if len(tables) == 1 else _joined(tables, os.fspath(source))
 
 
-def _from_frame(frame: pl.DataFrame, source: str, written: PandasMetadata = NOTHING_WRITTEN) -> Table:
+def _table(content: Content, source: str) -> Table:
+    frame = content.frame
     if not frame.columns:
         raise TableError(f"{source} is empty: a table needs at least one column")
     if not all(name.strip() for name in frame.columns):
@@ -191,5 +178,48 @@ def _from_frame(frame: pl.DataFrame, source: str, written: PandasMetadata = NOTH
         raise TableError(f"{source} has columns but no rows: a table needs at least one row")
     declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))
     frame = plain(frame)
-    index = index_columns(frame, written)
-    return Table(frame, source, np.arange(1, frame.height + 1), declared=declared, index=index)
+    index = index_columns(frame, content.written)
+    rows = np.arange(1, frame.height + 1)
+    return Table(frame, source, rows, content.lines, declared=declared, notes=content.notes, index=index)
+
+
+def _joined(tables: Sequence[Table], source: str) -> Table:
+    """The rows of several tables, one after the other; each must have the columns of the first, in any order."""
+    first = tables[0]
+    for table in tables[1:]:
+        lacks, more = sorted(set(first.names) - set(table.names)), sorted(set(table.names) - set(first.names))
+        if lacks or more:
+            differ = " and ".join(
+                f"{verb} {', '.join(map(repr, names[:5]))}"
+                for verb, names in (("lacks", lacks), ("adds", more))
+                if names
+            )
+            raise TableError(
+                f"{source}: its {len(tables)} files must have the same columns, but {table.source} {differ}, compared "
+                f"with {first.source}: make them alike, or name one file"
+            )
+    columns = []
+    for name in first.names:
+        try:
+            columns.append(pl.concat([table.frame.select(name) for table in tables], how="vertical_relaxed"))
+        except pl.exceptions.PolarsError:
+            types = {table.source: table.frame[name].dtype for table in tables}
+            other = next(file for file, dtype in types.items() if dtype != types[first.source])
+            raise TableError(
+                f"{source}: column {name!r} must be of one type in all files, got {types[first.source]} in "
+                f"{first.source} and {types[other]} in {other}: write them alike"
+            ) from None
+    file_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    lines = [table.lines for table in tables if table.lines is not None]
+    return Table(
+        pl.concat(columns, how="horizontal"),
+        f"{source} ({len(tables)} files)",
+        np.concatenate([table.rows for table in tables]),
+        np.concatenate(lines) if len(lines) == len(tables) else None,
+        declared=frozenset.union(*(table.declared for table in tables)),
+        notes=(f"the rows of {len(tables)} files stand one after the other, in the order of their names", *notes),
+        index=tuple(name for name in first.names if any(name in table.index for table in tables)),
+        files=tuple(table.source for table in tables),
+        file_of=file_of,
+    )

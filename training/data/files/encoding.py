@@ -38,7 +38,7 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
     except UnicodeDecodeError as error:
         wide = codec.startswith(("utf-16", "utf-32"))
         place = f"{source}: offset {error.start}" if wide else _place(data[: error.start], separator, source)
-        other = "utf-8" if wide else "latin-1"
+        other = "utf-8" if wide else "latin-1, or cp1252 where Excel on Windows wrote it"
         raise TableError(
             f"{place} holds the byte 0x{data[error.start]:02x}, which is not valid {encoding}: "
             f"name the file's encoding, for example --encoding {other}"
@@ -78,7 +78,7 @@ def _refuse_nul(data: bytes, separator: str, source: str) -> None:
 def _place(before: bytes, separator: str, source: str) -> str:
     """Where in the table the text ``before`` ends: ``my.csv: row 5 (line 6), field 2``."""
     outside = b"".join(before.split(b'"')[::2])  # every other piece lies outside quotes
-    row = outside.count(b"\n")
+    row = outside.count(b"\n") - before.lower().startswith((b"sep=", b'"sep=', codecs.BOM_UTF8 + b"sep="))
     field = outside[outside.rfind(b"\n") + 1 :].count(separator.encode()) + 1
     line = before.count(b"\n") + 1
-    return f"{source}: {'the header' if row == 0 else f'row {row}'} (line {line}), field {field},"
+    return f"{source}: {'the header' if row <= 0 else f'row {row}'} (line {line}), field {field},"

@@ -1,0 +1,38 @@
+"""How a file is written, as far as a person says so, and what was read from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from training.data.index import NOTHING_WRITTEN, PandasMetadata
+
+
+@dataclass(frozen=True)
+class FileForm:
+    """How a file is written; what is empty or None is found out from the file."""
+
+    encoding: str = "utf-8"
+    separator: str = ""
+    """What stands between two fields of delimited text."""
+    header: bool | None = None
+    """Whether the first line holds the column names."""
+    sheet: str = ""
+    """Name of a spreadsheet's sheet."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What stands in one file.
+
+    ``lines`` are the physical lines the rows begin on, ``[rows]``; None where a file has none. ``notes`` say what was
+    decided in reading it.
+    """
+
+    frame: pl.DataFrame
+    lines: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+    written: PandasMetadata = NOTHING_WRITTEN
