@@ -198,22 +198,14 @@ def _joined(tables: Sequence[Table], source: str) -> Table:
                 f"{source}: its {len(tables)} files must have the same columns, but {table.source} {differ}, compared "
                 f"with {first.source}: make them alike, or name one file"
             )
-    columns = []
     for name in first.names:
-        try:
-            columns.append(pl.concat([table.frame.select(name) for table in tables], how="vertical_relaxed"))
-        except pl.exceptions.PolarsError:
-            types = {table.source: table.frame[name].dtype for table in tables}
-            other = next(file for file, dtype in types.items() if dtype != types[first.source])
-            raise TableError(
-                f"{source}: column {name!r} must be of one type in all files, got {types[first.source]} in "
-                f"{first.source} and {types[other]} in {other}: write them alike"
-            ) from None
+        _check_alike(name, tables, source)
+    frame = pl.concat([table.frame.select(first.names) for table in tables], how="vertical_relaxed")
     file_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     notes = dict.fromkeys(note for table in tables for note in table.notes)
     lines = [table.lines for table in tables if table.lines is not None]
     return Table(
-        pl.concat(columns, how="horizontal"),
+        frame,
         f"{source} ({len(tables)} files)",
         np.concatenate([table.rows for table in tables]),
         np.concatenate(lines) if len(lines) == len(tables) else None,
@@ -223,3 +215,19 @@ def _joined(tables: Sequence[Table], source: str) -> Table:
         files=tuple(table.source for table in tables),
         file_of=file_of,
     )
+
+
+def _check_alike(name: str, tables: Sequence[Table], source: str) -> None:
+    """Make sure a column is of one type in all files; numbers of any type are, and a column of nulls is of any."""
+    seen: dict[str, Table] = {}
+    for table in tables:
+        dtype = table.frame.schema[name]
+        if dtype != pl.Null:
+            kind = "number" if dtype.is_numeric() else "date" if dtype in (pl.Date, pl.Datetime) else str(dtype)
+            seen.setdefault(kind, table)
+    if len(seen) > 1:
+        one, other = list(seen.values())[:2]
+        raise TableError(
+            f"{source}: column {name!r} must be of one type in all files, got {one.frame.schema[name]} in {one.source} "
+            f"and {other.frame.schema[name]} in {other.source}: write them alike"
+        )
