@@ -22,10 +22,14 @@ from models.errors import TableError
 from training.config import make_config
 from training.data.files import packed
 from training.data.files.form import FileForm
-from training.data.files.packed import zstd
 from training.data.files.paths import stem_of
 from training.data.table import read_table
 from training.prepare import prepare
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 CSV = b"a,b\n1,x\n2,y\n"
 ROWS = [("1", "x"), ("2", "y")]

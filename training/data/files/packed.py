@@ -7,23 +7,27 @@ import gzip
 import lzma
 import sys
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import PurePath
 from typing import IO, Any, BinaryIO
 
 from models.errors import TableError
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+
+def open_zstd(stream: Any) -> Any:
+    """A stream packed by Zstandard, which Python 3.14 brings along."""
+    if sys.version_info >= (3, 14):
+        from compression import zstd
+    else:
+        from backports import zstd
+    return zstd.open(stream)
+
 
 STREAMS: dict[str, Callable[[Any], Any]] = {
     ".gz": gzip.open,
     ".bz2": bz2.open,
     ".xz": lzma.open,
-    ".zst": zstd.open,
+    ".zst": open_zstd,
 }
 PACKED = (*STREAMS, ".zip")
 """Extensions that may stand behind those of tables."""
@@ -56,7 +60,9 @@ def unpack(stream: BinaryIO, extension: str, size: int, source: str) -> tuple[by
             return _only_member(stream, most, source)
         with STREAMS[extension](stream) as unpacked:
             return _bounded(unpacked, most, source), ""
-    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstd.ZstdError, zipfile.BadZipFile) as error:
+    except (TableError, ImportError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 - each library has errors of its own for a damaged package
         raise TableError(f"{source} cannot be unpacked ({error}): pack it anew, or unpack it first") from None
 
 

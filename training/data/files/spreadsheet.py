@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
 from models.errors import TableError
 from models.values import EXACT_WHOLE
@@ -63,6 +62,8 @@ def read_spreadsheet(data: bytes, form: FileForm, source: str) -> Content:
 
 
 def _open(data: bytes, source: str) -> Any:
+    from python_calamine import CalamineWorkbook, PasswordError
+
     stream = io.BytesIO(data)
     try:
         if data.startswith(b"PK"):
@@ -82,6 +83,8 @@ def _cells(book: Any, named: str, source: str) -> tuple[list[list[Any]], int, tu
     names = list(book.sheet_names)
     if named and named not in names:
         raise TableError(f"{source} has no sheet {named!r}, which data.sheet names: its sheets are {', '.join(names)}")
+    from python_calamine import CalamineError
+
     filled = []
     for name in [named] if named else names:
         try:
