@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from models.errors import ConfigError
 from training.data.config import DataConfig
-from training.features.front import FeaturesConfig
+from training.features.config import FeaturesConfig
 from training.fit.augment import AugmentConfig
 from training.fit.loop import FitConfig
 from training.fit.objective import ObjectiveConfig

@@ -17,14 +17,13 @@ from pydantic import ValidationError
 from models.errors import TableError
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.values import format_timestamp
-from training.columns.disclosure import told_of_classes
 from training.columns.infer import NULL_SPELLINGS, ColumnRule, check_names, kind_of, read_column
-from training.columns.leakage import suspected_leaks
 from training.columns.levels import count_levels
 from training.columns.target import MAX_WHOLE_CLASSES, Target
 from training.data.config import DataConfig, TableConfig
 from training.data.table import Table
-from training.prepare import decide_columns, fitted_target, open_source, split_table, target_of
+from training.features.config import FeaturesConfig
+from training.prepare import Understood, decide_columns, fitted_target, open_source, split_table, suspicions, target_of
 from training.settings import explain
 
 SHOWN_LEVELS = 3
@@ -39,6 +38,7 @@ class LookConfig:
     """A config for a look at a table; see :class:`training.data.config.TableConfig`."""
 
     data: DataConfig = field(default_factory=DataConfig)
+    features: FeaturesConfig = field(default_factory=FeaturesConfig)
     seed: int = 0
 
     @classmethod
@@ -49,7 +49,7 @@ class LookConfig:
             ConfigError: names the field, what came, and its valid values.
         """
         try:
-            return cls(DataConfig(**data), seed)
+            return cls(DataConfig(**data), seed=seed)
         except ValidationError as error:
             raise explain(error, DataConfig) from None
 
@@ -121,7 +121,7 @@ def look(source: Any, config: TableConfig) -> Look:
         if name == data.target:
             seen.append(_look_at_target(table, target, data, warnings))
             continue
-        column, rule, values = _look_at(table, train, target, name, data, warnings)
+        column, rule, values = _look_at(table, train, target, name, config, warnings)
         seen.append(column)
         if rule is not None:
             rules.append(rule)
@@ -131,8 +131,7 @@ def look(source: Any, config: TableConfig) -> Look:
             check_names(table, data.target)
         except TableError as error:
             warnings.append(f"{_REFUSED}{error}")
-        warnings += told_of_classes(target)
-        warnings += suspected_leaks(columns, rules, target)
+        warnings += suspicions(Understood(target, tuple(rules), (), columns), config)
         if not rules:
             warnings.append(f"no column is left to learn {data.target!r} from")
     return Look(len(table), seen, None if target is None else target.task, warnings)
@@ -172,20 +171,20 @@ def _look_at_target(table: Table, target: Target | None, data: DataConfig, warni
 
 
 def _look_at(
-    table: Table, train: Table, target: Target | None, name: str, data: DataConfig, warnings: list[str]
+    table: Table, train: Table, target: Target | None, name: str, config: TableConfig, warnings: list[str]
 ) -> tuple[ColumnLook, ColumnRule | None, NDArray[Any]]:
     """One input: what is seen in it, and its rule and training rows where training keeps it."""
     nothing = np.zeros(0)
     try:
-        kept, columns, decisions = decide_columns(train, target, data, only=name)
-        rule = kept[0] if kept else decide_columns(train, target, data, only=name, keep=True)[0][0]
+        kept, columns, decisions = decide_columns(train, target, config, only=name)
+        rule = kept[0] if kept else decide_columns(train, target, config, only=name, keep=True)[0][0]
         values = read_column(table, rule)
     except TableError as error:
         warnings.append(f"{_REFUSED}{error}")
         why = "training would stop at a value that does not fit: see the warnings"
         return ColumnLook(name, "unknown", why, *_unread(table, name), dropped=False), None, nothing
-    is_input = bool(kept) and name != data.group
-    if name == data.group:
+    is_input = bool(kept) and name != config.data.group
+    if name == config.data.group:
         decisions = ["rows that share a value here stay on one side of the split; it is no input"]
     why = "; ".join(_about(name, decision) for decision in decisions)
     seen = _described(name, rule.kind, why, values, dropped=not is_input, warnings=warnings)

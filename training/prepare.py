@@ -17,6 +17,7 @@ from models.signature import MAX_COLUMNS
 from training.columns.disclosure import told_of_classes, told_of_levels
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from training.columns.leakage import suspected_leaks
+from training.columns.levels import vocabulary
 from training.columns.reading import level_texts
 from training.columns.sentinels import with_sentinels
 from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
@@ -24,6 +25,7 @@ from training.data.config import DataConfig, TableConfig
 from training.data.files.paths import digest_of, files_of
 from training.data.split import Split, split_by_group, split_by_time, split_random
 from training.data.table import Table, read_table
+from training.features.vary import keep_what_varies
 
 if TYPE_CHECKING:
     from training.config import Config
@@ -121,21 +123,12 @@ def prepare_split(
         TableError: the table cannot be used; names row, column and the way out.
     """
     from training.features.front import fit_front  # torch: a table can be understood without it
-    from training.features.vary import keep_what_varies
 
     data = config.data
-    understood = understand(table, target, split, data)
-    fitted, trend = understood.target, not data.split_by_time
-    rules, flat = keep_what_varies(understood.columns, understood.rules, config.features, trend=trend)
-    if not rules:
-        why = "; ".join(told for told in (*understood.decisions, *flat) if " is dropped: " in told)
-        raise TableError(f"no column of {table.source} is left to learn from: {why}")
-    train_columns = {rule.name: understood.columns[rule.name] for rule in rules}
-    front = fit_front(train_columns, rules, config.features, fitted.values, trend=trend)
-    decisions = [*understood.decisions, *flat, *front.decisions]
-    decisions += told_of_levels(train_columns, rules, front.vocabularies, config.features.min_level_rows)
-    decisions += told_of_classes(fitted)
-    decisions += suspected_leaks(train_columns, rules, fitted)
+    understood = understand(table, target, split, config)
+    rules, train_columns, fitted = understood.rules, understood.columns, understood.target
+    front = fit_front(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
+    decisions = [*understood.decisions, *front.decisions, *suspicions(understood, config)]
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:  # a split by time has put the rows in its order already
@@ -159,16 +152,16 @@ def prepare_split(
     )
 
 
-def understand(table: Table, target: Target, split: Split, data: DataConfig) -> Understood:
+def understand(table: Table, target: Target, split: Split, config: TableConfig) -> Understood:
     """Decide on training rows what each column is.
 
     Raises:
         TableError: a column cannot be read, or none is of use; names row, column and the way out.
     """
-    train = table.take(split.train)
+    data, train = config.data, table.take(split.train)
     check_names(train, data.target)
     fitted = fitted_target(target, split.train)
-    rules, columns, decisions = decide_columns(train, fitted, data)
+    rules, columns, decisions = decide_columns(train, fitted, config)
     if not rules:
         why = "; ".join(decisions) or "it holds only the target"
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
@@ -184,8 +177,20 @@ def understand(table: Table, target: Target, split: Split, data: DataConfig) -> 
     return Understood(fitted, rules, tuple(decisions), columns)
 
 
+def suspicions(understood: Understood, config: TableConfig) -> list[str]:
+    """Sentences on what is suspicious in the training rows: rare levels and classes, columns that tell the target."""
+    columns, rules, features = understood.columns, understood.rules, config.features
+    known = {
+        rule.name: vocabulary(columns[rule.name], features.min_level_rows, features.max_levels)
+        for rule in rules
+        if rule.kind == "category"
+    }
+    told = told_of_levels(columns, rules, known, features.min_level_rows)
+    return [*told, *told_of_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
+
+
 def decide_columns(
-    train: Table, target: Target | None, data: DataConfig, *, only: str | None = None, keep: bool = False
+    train: Table, target: Target | None, config: TableConfig, *, only: str | None = None, keep: bool = False
 ) -> tuple[tuple[ColumnRule, ...], dict[str, NDArray[Any]], list[str]]:
     """How each column of the training rows is read, and whether it is of use; each is decided without the others.
 
@@ -201,14 +206,13 @@ def decide_columns(
     Raises:
         TableError: a value does not fit the kind of all the others; names column, row and the way out.
     """
+    data = config.data
     exclude = {data.target, data.group}
     if only is not None:
         exclude = set(train.names) - {only}
     rules, decisions = infer_columns(train, exclude=exclude, category=data.category, null=data.null, keep=keep)
     along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
-    if (
-        along is not None and not keep
-    ):  # of a timestamp, which tells more than how late it is, only the trend is left out
+    if along is not None and not keep:  # a timestamp tells more than how late it is: only its trend is left out
         rules = tuple(rule for rule in rules if rule is not along)
         decisions.append(
             f"{along.name!r} is no input, as the table is split along it: the future lies outside all that training saw"
@@ -216,7 +220,11 @@ def decide_columns(
     if data.sentinels:
         rules, found = with_sentinels(train, rules, except_in=data.no_sentinels)
         decisions += found
-    return rules, {rule.name: read_column(train, rule) for rule in rules}, decisions
+    columns = {rule.name: read_column(train, rule) for rule in rules}
+    if keep:
+        return rules, columns, decisions
+    rules, flat = keep_what_varies(columns, rules, config.features, trend=not data.split_by_time)
+    return rules, {rule.name: columns[rule.name] for rule in rules}, [*decisions, *flat]
 
 
 def read_columns(table: Table, rules: tuple[ColumnRule, ...]) -> dict[str, NDArray[Any]]:

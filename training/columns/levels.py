@@ -12,6 +12,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.signature import MISSING_STRING
+
 
 def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts in order, and the rows of each, ``[distinct]``.
@@ -21,6 +23,19 @@ def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
     """
     counted = _series(texts).value_counts(name="rows").sort("text")
     return counted["text"].to_list(), counted["rows"].to_numpy().astype(np.int64)
+
+
+def vocabulary(levels: NDArray[Any], min_rows: int, most: int) -> dict[str, int]:
+    """The levels that a model knows and their training rows, commonest first, ties by text.
+
+    Args:
+        levels: of the training rows ``[rows]``.
+        min_rows: rows of a level, or it is not known.
+        most: levels at most.
+    """
+    names, counts = count_levels(levels[levels != MISSING_STRING])
+    order = np.argsort(-counts, kind="stable")[:most]
+    return {names[i]: int(counts[i]) for i in order if counts[i] >= min_rows}
 
 
 def level_numbers(texts: NDArray[Any]) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from pydantic import Field
 
 from training.data.files.form import FileForm
+from training.features.config import FeaturesConfig
 from training.settings import ComponentConfig
 
 
@@ -63,6 +64,9 @@ class TableConfig(Protocol):
 
     @property
     def data(self) -> DataConfig: ...
+
+    @property
+    def features(self) -> FeaturesConfig: ...
 
     @property
     def seed(self) -> int: ...

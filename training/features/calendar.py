@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from models.signature import MISSING_TIMESTAMP
-from training.features.bins import is_flat, pulled_in
+from training.features.spacing import is_flat, pulled_in
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    _Whole = TypeVar("_Whole", Tensor, NDArray[np.int64])
 
 DAY = 86_400_000_000
 """Microseconds in a day."""
@@ -21,8 +24,8 @@ Part = CalendarPart | Literal["presence"]
 """``presence`` is 0 for every moment: of a column without a part that varies it leaves whether there is a moment."""
 
 
-def calendar_part(moment: Tensor, part: Part) -> Tensor:
-    """Read one part off epoch microseconds (int64), exactly, before and after 1970.
+def calendar_part(moment: _Whole, part: Part) -> _Whole:
+    """Read one part off epoch microseconds (int64), exactly, before and after 1970, of an array or a tensor.
 
     ``//`` and ``%`` on int64 export to exact integer arithmetic; ``torch.div(..., rounding_mode=)`` would not.
     """
@@ -35,16 +38,20 @@ def calendar_part(moment: Tensor, part: Part) -> Tensor:
         return day * 400 % 146_097  # 1/400 day in the mean Gregorian year of 146,097/400 days
     if part == "day_of_month":
         return _day_of_month(day)
-    return torch.zeros_like(moment) if part == "presence" else moment
+    if part == "presence":
+        nothing: _Whole = moment * 0
+        return nothing
+    return moment
 
 
-def _day_of_month(day: Tensor) -> Tensor:
+def _day_of_month(day: _Whole) -> _Whole:
     """Days since 1970 to the day of the month, 1 to 31. Source: H. Hinnant, chrono-compatible date algorithms."""
     of_era = (day + 719_468) % 146_097
     year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
     of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
     month = (5 * of_year + 2) // 153
-    return of_year - (153 * month + 2) // 5 + 1
+    day_of_month: _Whole = of_year - (153 * month + 2) // 5 + 1
+    return day_of_month
 
 
 def parts_of(moments: NDArray[np.int64], asked: Sequence[CalendarPart], *, trend: bool) -> list[Part]:
@@ -75,5 +82,5 @@ def parts_of(moments: NDArray[np.int64], asked: Sequence[CalendarPart], *, trend
 
 def values_of(moments: NDArray[np.int64], part: Part) -> NDArray[np.float64]:
     """A part of moments ``[rows]``, NaN where missing."""
-    values = calendar_part(torch.from_numpy(moments), part).numpy().astype(np.float64)
+    values = calendar_part(moments, part).astype(np.float64)
     return np.where(moments == MISSING_TIMESTAMP, np.nan, values)

@@ -12,8 +12,8 @@ from models.signature import MISSING_TIMESTAMP, Column, JsonValue
 from models.values import format_timestamp
 from training.columns.disclosure import percentiles, too_few
 from training.columns.infer import ColumnRule
-from training.features.bins import median as median_of
 from training.features.front import Front
+from training.features.spacing import median as median_of
 
 
 def describe_columns(

@@ -27,42 +27,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
 from torch import Tensor, nn
 
 from models.reading import Reading
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
+from models.signature import MISSING_STRING, MISSING_TIMESTAMP
 from training.columns.infer import ColumnRule
-from training.columns.levels import count_levels
-from training.features.bins import Bins, fit_bins, is_flat, pulled_in
-from training.features.calendar import CalendarPart, Part, calendar_part, parts_of, values_of
+from training.columns.levels import vocabulary
+from training.features.bins import Bins, fit_bins
+from training.features.calendar import Part, calendar_part, parts_of, values_of
+from training.features.config import FeaturesConfig
 from training.features.oblique import Oblique, fit_oblique
-from training.settings import ComponentConfig
+from training.features.spacing import is_flat, pulled_in
 
 MISSING_CODE, UNKNOWN_CODE, FIRST_LEVEL_CODE = 0, 1, 2
 _DIRECTION_ROUNDING = 1e-9
 """What a direction between two standardised numbers may be off, where the two cancel out."""
-
-
-class FeaturesConfig(ComponentConfig):
-    """How columns become numbers."""
-
-    bins: int = Field(48, ge=2, le=256)
-    """Quantile bins of a number at most; 48 as in TabM. Fewer when a table has very many numbers."""
-    oblique_angles: int = Field(6, ge=0, le=32)
-    """Directions along which numbers that belong together are also read; 0 for none."""
-    oblique_correlation: float = Field(0.7, ge=0.0, le=1.0)
-    """Absolute rank correlation from which two numbers may belong together."""
-    oblique_pairs: int = Field(8, ge=0, le=1000)
-    """Pairs that are read so at most, the closest ones: each costs as much as oblique_angles further columns."""
-    min_level_rows: int = Field(PUBLIC_LEVEL_ROWS, ge=PUBLIC_LEVEL_ROWS)
-    """A level in fewer training rows than this is treated like one never seen: there is little to learn from it, it
-    teaches the network what to say to the unseen, and it could point at a person."""
-    max_levels: int = Field(100_000, ge=1)
-    """Levels of one column that the graph knows; the rarest beyond that are pooled, which bounds memory."""
-    calendar: tuple[CalendarPart, ...] = ("time_of_day", "weekday", "season", "trend")
-    """What is read off a timestamp, each where the training rows span at least two of its periods. A table split by
-    time goes without trend: the future lies outside every range that training saw."""
 
 
 class Encoded(NamedTuple):
@@ -250,7 +229,11 @@ def fit_front(
         for rule in rules
         if rule.kind == "timestamp"
     }
-    vocabularies = {rule.name: _vocabulary(columns[rule.name], config) for rule in rules if rule.kind == "category"}
+    vocabularies = {
+        rule.name: vocabulary(columns[rule.name], config.min_level_rows, config.max_levels)
+        for rule in rules
+        if rule.kind == "category"
+    }
     features: list[NDArray[np.float64]] = [
         columns[rule.name] for rule in rules if rule.kind in ("number", "integer", "boolean")
     ]
@@ -278,10 +261,3 @@ def _is_switch(feature: NDArray[np.float64]) -> bool:
     """Whether a feature has no more than two values, or varies by rounding alone."""
     present = feature[~np.isnan(feature)]
     return len(np.unique(present)) <= 2 or is_flat(pulled_in(feature))
-
-
-def _vocabulary(levels: NDArray[Any], config: FeaturesConfig) -> dict[str, int]:
-    """Levels and their training rows, commonest first, ties by text."""
-    names, counts = count_levels(levels[levels != MISSING_STRING])
-    order = np.argsort(-counts, kind="stable")[: config.max_levels]
-    return {names[i]: int(counts[i]) for i in order if counts[i] >= config.min_level_rows}

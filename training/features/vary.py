@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from models.signature import MISSING_TIMESTAMP
 from training.columns.disclosure import too_few
 from training.columns.infer import ColumnRule
-from training.features.bins import is_flat, pulled_in
 from training.features.calendar import parts_of
-from training.features.front import FeaturesConfig
+from training.features.config import FeaturesConfig
+from training.features.spacing import is_flat, pulled_in
 
 
 def keep_what_varies(

@@ -1,0 +1,30 @@
+"""How columns become numbers: what can be chosen. No torch is imported here."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from models.signature import PUBLIC_LEVEL_ROWS
+from training.features.calendar import CalendarPart
+from training.settings import ComponentConfig
+
+
+class FeaturesConfig(ComponentConfig):
+    """How columns become numbers."""
+
+    bins: int = Field(48, ge=2, le=256)
+    """Quantile bins of a number at most; 48 as in TabM. Fewer when a table has very many numbers."""
+    oblique_angles: int = Field(6, ge=0, le=32)
+    """Directions along which numbers that belong together are also read; 0 for none."""
+    oblique_correlation: float = Field(0.7, ge=0.0, le=1.0)
+    """Absolute rank correlation from which two numbers may belong together."""
+    oblique_pairs: int = Field(8, ge=0, le=1000)
+    """Pairs that are read so at most, the closest ones: each costs as much as oblique_angles further columns."""
+    min_level_rows: int = Field(PUBLIC_LEVEL_ROWS, ge=PUBLIC_LEVEL_ROWS)
+    """A level in fewer training rows than this is treated like one never seen: there is little to learn from it, it
+    teaches the network what to say to the unseen, and it could point at a person."""
+    max_levels: int = Field(100_000, ge=1)
+    """Levels of one column that the graph knows; the rarest beyond that are pooled, which bounds memory."""
+    calendar: tuple[CalendarPart, ...] = ("time_of_day", "weekday", "season", "trend")
+    """What is read off a timestamp, each where the training rows span at least two of its periods. A table split by
+    time goes without trend: the future lies outside every range that training saw."""
