@@ -30,7 +30,7 @@ DIRECT = frozenset({"target", "name", "repository", "validation", "test", "devic
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
     {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "holds", "in", "is", "lists", "means"}
-    | {"must", "names", "need", "needs", "of", "on", "or", "says", "take", "takes", "to", "would"}
+    | {"must", "names", "need", "needs", "of", "on", "or", "out", "says", "take", "takes", "to", "what", "would"}
 )
 """Words that follow a flag in a sentence and are no value of it; a value that is one is quoted."""
 
