@@ -144,7 +144,9 @@ def fit_network(
         fits.append(how)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)])
-    decisions = calibrate(objective, combined, front, validation_rows, by_time=bool(config.data.split_by_time))
+    decisions = objective.decisions + calibrate(
+        objective, combined, front, validation_rows, by_time=bool(config.data.split_by_time)
+    )
     return Core(front, combined, objective.head).cpu().eval(), joined(fits), decisions
 
 

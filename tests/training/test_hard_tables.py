@@ -15,6 +15,7 @@ from models import Repository, Session, TableError
 from models.errors import ConfigError
 from tests import tables
 from training.config import make_config
+from training.predict import evaluate_table, predict_table
 from training.prepare import prepare
 from training.train import train
 
@@ -23,6 +24,7 @@ MEASURED = """
 import json, resource, sys
 import numpy as np, polars as pl
 from training.config import make_config
+from training.predict import evaluate_table, predict_table
 from training.prepare import prepare
 from training.train import fit_network
 import torch
@@ -144,3 +146,55 @@ def test_a_column_named_as_category_is_kept_however_many_levels_it_has():
     frame = pl.DataFrame({"c": [f"id {i % 300}" for i in range(600)], "y": np.arange(600) / 7})
     prepared = prepare(frame, make_config(overrides={"data": {"target": "y", "category": ["c"]}}))
     assert [rule.kind for rule in prepared.rules] == ["category"]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory):
+    """A model of a file in which -999 stands for null, some rows have no target, and one target is wild."""
+    folder = tmp_path_factory.mktemp("odd")
+    rng = np.random.default_rng(0)
+    x, colour = rng.uniform(0, 100, 200).round(1), rng.choice(["red", "blue", "unknown"], 200)
+    y = (x + 30 * (colour == "red") + rng.normal(size=200)).round(3)
+    x[:40], y[100] = -999.0, 1e9
+    frame = pl.DataFrame({"x": x, "colour": colour, "y": [None if i < 12 else v for i, v in enumerate(y)]})
+    frame.write_csv(folder / "odd.csv")
+    data = {"target": "y", "null": ["unknown"]}
+    config = make_config(overrides={**tables.QUICK, "data": data, "objective": {"loss": "mae"}, "fit": {"epochs": 30}})
+    return frame, y, train(folder / "odd.csv", config, name="odd", repository=Repository(folder))
+
+
+def test_rows_without_a_target_sentinels_and_wild_targets_are_told(odd):
+    _, _, trained = odd
+    decisions = trained.model.manifest.decisions
+    assert trained.rows == {"train": 120, "validation": 30, "test": 38}
+    assert trained.model.manifest.data["rows"] == 188
+    assert decisions[0] == "12 of 200 rows have no 'y' and are left out"
+    assert any(told.startswith("'x' holds -999 in ") and "taken for missing" in told for told in decisions)
+    assert any(told.startswith("1 of 120 training rows holds a 'y' beyond ") for told in decisions)
+
+
+def test_a_sentinel_is_null_by_every_door_of_one_model(odd):
+    frame, _, trained = odd
+    null = frame.with_columns(pl.col("x").replace(-999.0, None), pl.col("colour").replace("unknown", None))
+    by_frame = predict_table(trained.model, frame)
+    assert by_frame.equals(predict_table(trained.model, null))
+    session = Session.of(trained.model)
+    raw = {
+        c: frame[c].to_numpy().astype(session.signature.columns[i].dtype).reshape(-1, 1)
+        for i, c in enumerate(("x", "colour"))
+    }
+    assert session.run(raw).prediction.tolist() == by_frame["prediction"].to_list()
+
+
+def test_the_median_of_ordinary_rows_holds_with_a_wild_one(odd):
+    frame, y, trained = odd
+    error = np.abs(predict_table(trained.model, frame)["prediction"].to_numpy() - y)
+    assert np.median(error) < 15  # of targets from 0 to 130
+
+
+def test_rows_without_a_target_are_left_out_of_an_evaluation_too(odd):
+    frame, _, trained = odd
+    measured = evaluate_table(trained.model, frame)
+    assert measured["rows"] == 188
+    assert measured["decisions"] == ["12 of 200 rows have no 'y' and are left out"]
+    assert measured["metrics"] == evaluate_table(trained.model, frame.drop_nulls("y"))["metrics"]

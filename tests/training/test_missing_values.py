@@ -15,7 +15,8 @@ from training.columns.target import Target
 from training.data.table import read_table
 from training.export import graph as export_graph
 from training.export.graph import Core, check_parity, export, nasty_rows
-from training.features.front import MISSING_CODE, FeaturesConfig, describe_columns, fit_front
+from training.features.describe import describe_columns
+from training.features.front import MISSING_CODE, FeaturesConfig, fit_front
 from training.fit.objective import Objective, ObjectiveConfig
 from training.network.network import Network, NetworkConfig
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from models.errors import ConfigError
+from models.errors import ConfigError, TableError
 from training.columns.target import Target
 from training.config import make_config
 from training.fit.losses import class_loss, focal_loss, pinball_loss
@@ -53,6 +53,51 @@ def test_each_loss_predicts_what_it_stands_for(config, best):
     objective = Objective(Target("y", "regression", values), ObjectiveConfig(**config))
     told = objective.head(liked_best(objective, values))[0, 0].item()
     assert told == pytest.approx(best(values), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("config", "ordinary"),
+    [
+        ({}, np.mean),
+        ({"loss": "mae"}, np.median),
+        ({"loss": "huber"}, np.mean),
+        ({"loss": "pinball", "quantile": 0.9}, lambda v: np.quantile(v, 0.9)),
+    ],
+)
+@pytest.mark.parametrize("wild", [[1e9], [-1e300], [4e4, 1e12]])
+def test_a_few_wild_rows_hardly_move_what_a_loss_predicts_for_the_others_and_are_told(config, ordinary, wild):
+    values = np.random.default_rng(0).uniform(25, 161, 384)
+    objective = Objective(Target("y", "regression", np.append(values, wild)), ObjectiveConfig(**config))
+    told = objective.head(liked_best(objective, np.append(values, wild)))[0, 0].item()
+    assert told == pytest.approx(ordinary(values), abs=5)
+    (decision,) = objective.decisions
+    rows = "1 of 385 training rows holds a" if len(wild) == 1 else "2 of 386 training rows hold a"
+    assert decision.startswith(f"{rows} 'y' beyond -53")
+    assert ("objective.loss=mae or huber" in decision) == (config == {})
+
+
+def test_a_quantile_that_lies_among_the_wild_rows_is_theirs():
+    values = np.append(np.random.default_rng(0).uniform(25, 161, 950), np.full(50, 1e9))
+    objective = Objective(Target("y", "regression", values), ObjectiveConfig(loss="pinball", quantile=0.97))
+    assert objective.decisions == []
+    assert objective.head.transform(objective.encode(np.array([1e9]))).item() == pytest.approx(1e9)
+
+
+def test_a_transform_that_is_asked_for_by_name_takes_all_rows_as_they_are():
+    values = np.append(np.random.default_rng(0).uniform(25, 161, 384), 1e9)
+    objective = Objective(Target("y", "regression", values), ObjectiveConfig(target_transform="standardise"))
+    assert (objective.decisions, objective.transform.unit) == ([], pytest.approx(values.std()))
+
+
+@pytest.mark.parametrize(("unit", "power"), [(1e-300, 300), (1e-310, 310), (1e300, -300)])
+def test_a_target_that_a_double_cannot_hold_is_refused_with_what_to_multiply_it_by(unit, power):
+    with pytest.raises(TableError, match=rf"'y' must have a deviation of 1e-290 to 1e\+290 .* by 1e{power} in"):
+        Objective(Target("y", "regression", np.array([-1.0, 1.0]) * unit), ObjectiveConfig())
+
+
+def test_a_target_that_is_not_of_order_1_may_not_go_without_a_transform():
+    with pytest.raises(ConfigError, match=r'"none" where no target is beyond 1e\+15, got 1e\+20: leave it at "auto"'):
+        Objective(Target("y", "regression", np.array([-1.0, 1e20])), ObjectiveConfig(target_transform="none"))
 
 
 def test_two_further_outputs_of_a_regression_learn_the_tails():

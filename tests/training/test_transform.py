@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import ConfigError
-from training.network.transform import TargetTransform, mean_and_deviation
+from training.network.spread import mean_and_deviation, spread_of
+from training.network.transform import TargetTransform
 
 
 @pytest.mark.parametrize("name", ["none", "standardise", "log"])
@@ -86,3 +87,63 @@ def test_whatever_the_target_answers_are_finite_and_rise(values, name, answers):
 
 def test_a_constant_has_deviation_1():
     assert mean_and_deviation(np.full(5, 7.0)) == (7.0, 1.0)
+
+
+ORDINARY = np.random.default_rng(1).uniform(25, 161, 384)
+
+
+@pytest.mark.parametrize("wild", [[1e9], [1e6, 1e9, 1e12], [-1e300], [5000.0]])
+@pytest.mark.parametrize("dominated", [3.0, 10.0])
+def test_a_few_wild_rows_do_not_set_the_unit(wild, dominated):
+    values = np.append(ORDINARY, wild)
+    transform = TargetTransform(values, "standardise", dominated)
+    assert transform.unit == pytest.approx(ORDINARY.std(), rel=0.7)
+    encoded = transform.encode(values)
+    assert transform(torch.from_numpy(encoded[:384])).numpy() == pytest.approx(ORDINARY, abs=1e-4)
+    assert np.abs(encoded[384:]).max() < 25
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ORDINARY,
+        np.random.default_rng(2).lognormal(0, 2, 2000),
+        np.random.default_rng(3).standard_t(3, 2000),
+        np.append(np.zeros(1900), np.random.default_rng(4).lognormal(7, 1, 100)),
+        np.append(np.zeros(95), [1.0, 1.0, 1.0, 1.0, 1.0]),
+        np.append(np.zeros(999), 7.0),
+        np.array([1.0, 2.0, 1000.0]),
+    ],
+)
+def test_ordinary_and_heavy_tailed_and_zero_inflated_targets_keep_mean_and_deviation(values):
+    plain = mean_and_deviation(values)
+    spread = spread_of(values, 10.0)
+    assert (spread.centre, spread.deviation) == plain
+    assert np.array_equal(TargetTransform(values, "standardise", 10.0).encode(values), _plainly(values))
+
+
+def _plainly(values):
+    mean, deviation = mean_and_deviation(values)
+    return ((values - mean) / deviation).astype(np.float32)
+
+
+def test_a_wild_row_among_rows_that_are_mostly_0_does_not_set_the_unit():
+    claims = np.append(np.zeros(1900), np.random.default_rng(4).lognormal(7, 1, 99))
+    spread = spread_of(np.append(claims, 1e12), 10.0)
+    assert spread.deviation == pytest.approx(claims.std(), rel=0.5)
+
+
+def test_a_held_out_row_beyond_all_training_rows_is_cut_off():
+    transform = TargetTransform(ORDINARY, "standardise", 10.0)
+    assert np.abs(transform.encode(np.array([1e9, -1e300]))).max() < 25
+    as_it_is = TargetTransform(ORDINARY, "standardise")
+    assert as_it_is.encode(np.array([1e9]))[0] > 1e7
+
+
+@pytest.mark.parametrize("unit", [1e-290, 1e-46, 1e-38, 1e37, 1e280])
+def test_no_number_of_the_graph_is_one_that_float32_reads_as_0_or_as_infinite(unit):
+    transform = TargetTransform(ORDINARY * unit, "standardise")
+    for name, buffer in transform.named_buffers():
+        assert np.isfinite(buffer.numpy().astype(np.float32)).all(), name
+        assert (buffer.numpy().astype(np.float32) != 0).all(), name
+    assert transform(torch.from_numpy(_plainly(ORDINARY))).numpy() == pytest.approx(ORDINARY * unit, rel=1e-5)

@@ -50,9 +50,9 @@ def share_explained(cells: NDArray[np.int64], target: Target) -> float:
     fitted, measured = slice(1, None, 2), slice(0, None, 2)
     n_cells = int(cells.max()) + 1
     if target.task == "regression":
-        return _regression_share(
-            cells[fitted], target.values[fitted], cells[measured], target.values[measured], n_cells
-        )
+        # Divided by a power of two, which is exact, so that no square overflows or vanishes.
+        values = np.ldexp(target.values, -np.frexp(np.abs(target.values).max())[1])
+        return _regression_share(cells[fitted], values[fitted], cells[measured], values[measured], n_cells)
     labels = level_numbers(target.values)
     return _class_share(cells[fitted], labels[fitted], cells[measured], labels[measured], n_cells)
 

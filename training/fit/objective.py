@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -11,7 +12,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.errors import ConfigError
+from models.errors import ConfigError, TableError
 from models.signature import Task
 from training.columns.target import Target
 from training.fit.losses import class_loss, focal_loss, pinball_loss
@@ -30,6 +31,12 @@ _ONLY = {
     "classes": ("class_weights", "label_smoothing", "focal_gamma", "calibration"),
     "regression": ("huber_delta", "quantile", "target_transform", "intervals"),
 }
+_DOMINATED = {"mse": 10.0, "mae": 3.0, "huber": 3.0, "pinball": 3.0}
+"""From how many times the deviation of the other rows on a few wild ones do not set the unit. What asks for a mean has
+a reason to look at them; a heavy tail (lognormal of sigma 2: 4 times) stays as it is."""
+_MOST_UNSCALED = 1e15
+_DEVIATIONS = (1e-290, 1e290)
+"""Deviations of a target: beyond these an answer a few of them away is no double any more."""
 _OF_LOSS = {"focal_gamma": "focal", "huber_delta": "huber", "quantile": "pinball"}
 
 
@@ -51,7 +58,8 @@ class ObjectiveConfig(ComponentConfig):
     quantile: float = Field(0.5, gt=0.0, lt=1.0)
     """Of pinball: the share of rows that are to lie below their prediction."""
     target_transform: Literal["auto", "none", "standardise", "log"] = "auto"
-    """How a number is written for the network; answers are in its own units always. auto is standardise."""
+    """How a number is written for the network; answers are in its own units always. auto is standardise, in a unit
+    that a few wild rows do not set; what is asked for by name takes all rows as they are."""
     intervals: Literal["auto", "none", "constant", "quantiles"] = "auto"
     """lower and upper. constant: equally far from every prediction. quantiles: as far as two more outputs of the
     network say. Both are set on validation rows to hold 90%; auto takes the one that is narrower there."""
@@ -111,12 +119,17 @@ class Objective:
         self.loss_name = _LOSSES["regression" if self.task == "regression" else "classes"][0]
         if config.loss != "auto":
             self.loss_name = config.loss
+        self.decisions: list[str] = []
+        """What was decided about the target."""
         self.gamma = config.focal_gamma if self.loss_name == "focal" else 0.0
         self.class_weights: Tensor | None = None
         self.head: ClassHead | RegressionHead
         if self.task == "regression":
+            plain = config.target_transform == "standardise"  # asked for: as it is
             name = "standardise" if config.target_transform == "auto" else config.target_transform
-            self.transform = TargetTransform(target.values, name)
+            self.transform = TargetTransform(target.values, name, math.inf if plain else _DOMINATED[self.loss_name])
+            self._check_size(target)
+            self.decisions = self._told_of_wild_rows(target)
             intervals: Intervals = "quantiles" if config.intervals == "auto" else config.intervals
             self.n_outputs = 3 if intervals == "quantiles" else 1
             self.head = RegressionHead(self.transform, intervals)
@@ -125,6 +138,54 @@ class Objective:
             self.head = ClassHead(self.n_outputs)
             if config.class_weights != "none":
                 self.class_weights = torch.from_numpy(_weights(target, config.class_weights)).to(torch.float32)
+
+    def _check_size(self, target: Target) -> None:
+        """Refuse what no double, or none of the network's own numbers, can hold."""
+        if self.transform.name == "none":
+            most = float(np.abs(target.values).max())
+            if most > _MOST_UNSCALED:
+                raise ConfigError(
+                    f"'objective.target_transform' may be \"none\" where no target is beyond {_MOST_UNSCALED:g}, got "
+                    f'{most:g}: leave it at "auto"'
+                )
+        least, largest = _DEVIATIONS
+        unit = self.transform.unit
+        if not least <= unit <= largest:
+            power = -round(math.log10(unit))
+            raise TableError(
+                f"the target {target.name!r} must have a deviation of {least:g} to {largest:g} in the training rows, "
+                f"got {unit:.3g}: multiply it by 1e{power} in the table, and divide answers by that"
+            )
+
+    def _told_of_wild_rows(self, target: Target) -> list[str]:
+        """A sentence about targets so far from all others that they would have set the unit."""
+        below, above = self.transform.beyond(target.values)
+        if (
+            self.loss_name == "pinball"
+            and max(below / self.config.quantile, above / (1.0 - self.config.quantile)) > 0.5
+        ):
+            self.transform.keep_wild_rows()  # half of the tail that is asked for lies out there
+            return []
+        low, high = self.transform.range
+        wild = round((below + above) * len(target.values))
+        if wild == 0:
+            return []
+        rows = (
+            f"1 of {len(target.values):,} training rows holds"
+            if wild == 1
+            else (f"{wild:,} of {len(target.values):,} training rows hold")
+        )
+        otherwise = (
+            ""
+            if self.loss_name != "mse"
+            else (", for an answer that such rows hardly move: --set objective.loss=mae or huber")
+        )
+        told = (
+            f"{rows} a {target.name!r} beyond {low:.4g} to {high:.4g}, many times as far out as the others: it is "
+            "learned as if it lay there, or it alone would set the unit in which the others are learned; to learn it "
+            f"as it is: --set objective.target_transform=standardise{otherwise}"
+        )
+        return [told]
 
     def encode(self, values: NDArray[Any]) -> Tensor:
         """Targets as the loss takes them: class indices int64 ``[rows]``, or transformed float32 ``[rows]``."""

@@ -12,17 +12,23 @@ from torch import Tensor, nn
 
 from models.errors import ConfigError
 from training.columns.disclosure import ends
+from training.network.spread import Spread, spread_of
 
 TransformName = Literal["none", "standardise", "log"]
 _LOG_MAX, _SMEARING_MAX = 700.0, 1000.0
 """The exponential of a little more, times a factor, is beyond a double."""
+_FARTHEST = 1e30
+"""In the network's units: a loss of float32 can still be summed."""
+_STEP = 100
+"""Powers of two that an answer is multiplied by at a time: the exporter takes what float32 reads as 0 for 0."""
 
 
 class TargetTransform(nn.Module):
     """One target to about mean 0 and deviation 1, and answers back to the target's own units.
 
     ``none`` leaves values as they are; ``standardise`` is ``(y - mean) / deviation``; ``log`` is the same of ``ln(y)``,
-    or of ``ln(1 + y)`` where some training rows hold 0.
+    or of ``ln(1 + y)`` where some training rows hold 0. Where a few wild rows would set the deviation, it is that of
+    the others, and the wild ones are learned as if they lay not quite as far out (:mod:`training.network.spread`).
 
     The exponential of a mean logarithm is more like a median and lies below the mean: a factor found on held-out rows
     makes up for it (Duan 1983, "Smearing estimate: a nonparametric retransformation method"). What the network says
@@ -32,6 +38,8 @@ class TargetTransform(nn.Module):
     Args:
         values: the training rows' targets, ``[rows]``.
         name: which transform.
+        dominated: from how many times the deviation of the other rows on a few wild ones are not to set the unit;
+            infinite for never.
 
     Raises:
         ConfigError: a log is asked for and a training row holds a value below 0.
@@ -42,11 +50,12 @@ class TargetTransform(nn.Module):
     floor: Tensor
     ceiling: Tensor
     smearing: Tensor
+    step: Tensor
 
-    def __init__(self, values: NDArray[np.float64], name: TransformName) -> None:
+    def __init__(self, values: NDArray[np.float64], name: TransformName, dominated: float = math.inf) -> None:
         super().__init__()
         self.name = name
-        self.unit = mean_and_deviation(values)[1]
+        self.unit = spread_of(values, dominated).deviation
         self.shift = 0.0
         if name == "log":
             if values.min() < 0:
@@ -55,11 +64,18 @@ class TargetTransform(nn.Module):
                     f'holds {values.min():g}; leave it at "auto"'
                 )
             self.shift = 0.0 if values.min() > 0 else 1.0
-        centre, spread = (0.0, 1.0) if name == "none" else mean_and_deviation(self._compressed(values))
-        self.centre, self.spread = centre, spread
+        self.fitted = Spread(0.0, 1.0) if name == "none" else spread_of(self._compressed(values), dominated)
+        spread = self.fitted.deviation
+        exponent = int(np.frexp(spread)[1])
+        self.steps = int(exponent / _STEP)
+        rest = np.array([self.fitted.centre, spread])
+        for _ in range(abs(self.steps)):  # one at a time: all of them together may be beyond a double
+            rest = np.ldexp(rest, -_STEP if self.steps > 0 else _STEP)
         # One element and not a scalar: the exporter takes a scalar within 1e-8 of 0, or 1e-5 of 1, for 0 or 1.
-        self.register_buffer("mean", torch.tensor([centre], dtype=torch.float64))
-        self.register_buffer("scale", torch.tensor([spread], dtype=torch.float64))
+        self.register_buffer("mean", torch.from_numpy(rest[:1].copy()))
+        self.register_buffer("scale", torch.from_numpy(rest[1:].copy()))
+        step = 2.0 ** (_STEP if self.steps > 0 else -_STEP)
+        self.register_buffer("step", torch.tensor([step], dtype=torch.float64))
         if name == "log":
             logs = self._compressed(values)
             self.lowest = float(logs.min()) - spread  # for encoding alone: it is not in the graph
@@ -68,16 +84,37 @@ class TargetTransform(nn.Module):
             self.register_buffer("ceiling", torch.tensor([min(high + spread, _LOG_MAX)], dtype=torch.float64))
             self.register_buffer("smearing", torch.ones(1, dtype=torch.float64))
 
+    def keep_wild_rows(self) -> None:
+        """Learn all rows as they are, however far out."""
+        self.fitted = Spread(self.fitted.centre, self.fitted.deviation)
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The values, in the target's own units, beyond which one is learned as if it lay there."""
+        if self.name != "log":
+            return self.fitted.low, self.fitted.high
+        low, high = (np.exp(np.minimum(end, _LOG_MAX)) for end in (self.fitted.low, self.fitted.high))
+        return float(low) - self.shift, float(high) - self.shift if self.fitted.high < _LOG_MAX else math.inf
+
+    def beyond(self, values: NDArray[np.float64]) -> tuple[float, float]:
+        """Shares of the training rows ``[rows]`` below and above that range."""
+        written = self._compressed(values)
+        return float(np.mean(written < self.fitted.low)), float(np.mean(written > self.fitted.high))
+
     def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
         """Targets as the network learns them, ``[rows]``. A value that a log does not take counts as the lowest one."""
         if self.name == "log":
             values = np.maximum(values, np.exp(self.lowest) - self.shift)
-        scaled: NDArray[np.float64] = (self._compressed(values) - self.centre) / self.spread
-        return scaled.astype(np.float32)
+        fitted = self.fitted
+        near = np.clip(self._compressed(values), fitted.low, fitted.high)
+        scaled: NDArray[np.float64] = (near - fitted.centre) / fitted.deviation
+        return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)
 
     def forward(self, answers: Tensor) -> Tensor:
         """Answers in the target's own units, float64, any shape. Rising, so that a quantile stays that quantile."""
         values = answers.to(torch.float64) * self.scale + self.mean
+        for _ in range(abs(self.steps)):
+            values = values * self.step
         if self.name != "log":
             return values
         return torch.exp(torch.minimum(torch.maximum(values, self.floor), self.ceiling)) - self.shift
@@ -104,10 +141,3 @@ class TargetTransform(nn.Module):
 
     def _compressed(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.log(values + self.shift) if self.name == "log" else values
-
-
-def mean_and_deviation(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and standard deviation, whose squares neither overflow nor vanish; 1 for the deviation of a constant."""
-    exponent = np.frexp(np.abs(values).max())[1]
-    shrunk = np.ldexp(values, -exponent)
-    return float(np.ldexp(shrunk.mean(), exponent)), float(np.ldexp(shrunk.std(), exponent)) or 1.0
