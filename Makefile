@@ -4,9 +4,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
+WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,8 +17,13 @@ install: $(MADE)  ## Make .venv with exactly the locked versions, all extras
 demo: $(MADE)  ## Train on a year of real flights, publish the model and serve it; Ctrl-C stops
 	@$(BIN)/rowcast demo
 
-test: $(MADE)  ## Run the test suite
-	$(BIN)/python -m pytest
+test: $(MADE)  ## Run the test suite: on two workers (WORKERS=3), then alone what measures time or memory
+	@status=0; \
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not alone' || status=$$?; \
+	$(BIN)/python -m pytest -m alone || status=$$?; exit $$status
+
+test-fast: $(MADE)  ## Run what starts no process, fits no network and tries no property on many cases: a minute
+	$(BIN)/python -m pytest --fast --numprocesses $(WORKERS) --dist worksteal
 
 fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, 200,000 guided by branches, 6,000 requests on the service
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

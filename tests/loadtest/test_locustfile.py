@@ -5,9 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.loadtest.stub import Misbehave, Reply, serving
 
 CLONE = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.alone  # three seconds are enough for two users, if nobody else is busy
 
 
 def locust(url: str, *arguments: str) -> tuple[int, dict[str, dict], str]:

@@ -12,6 +12,8 @@ from models.errors import ConfigError
 from tests.handmade import BINARY
 from tests.loadtest.stub import Reply, Stub, serving
 
+pytestmark = pytest.mark.alone  # when requests leave and answers come is what is measured
+
 RELAXED_MS = 10_000.0
 """A lag limit that a busy test machine does not reach."""
 

@@ -11,6 +11,8 @@ from models.errors import ConfigError
 from tests.handmade import BINARY, REGRESSION
 from tests.loadtest.stub import SHA256, Reply, Stub, serving
 
+pytestmark = pytest.mark.alone  # how long answers take is what decides
+
 GENEROUS_MS = 5000.0
 """A promise that only a broken service breaks."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 
 from models.repository import Repository
 from tests import handmade
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -33,12 +33,6 @@ def publish_flights(repository: Path, versions: int = 1) -> None:
 def publish_delay(repository: Path) -> None:
     graph = handmade.graph(handmade.REGRESSION)
     Repository(repository).publish("delay", handmade.manifest(handmade.REGRESSION), {"model.onnx": graph})
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 UNSET = ""

@@ -477,6 +477,7 @@ DEFAULT_PORT = 3001
 """The one port here that cannot be picked: what happens to it is the matter. Who has it already does as well."""
 
 
+@pytest.mark.alone  # two such at once would each find the other
 def test_the_default_port_gives_way_to_another_service(one_model: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(OSError):
@@ -487,6 +488,7 @@ def test_the_default_port_gives_way_to_another_service(one_model: Path, tmp_path
     assert f"gRPC is off: cannot listen for gRPC on 127.0.0.1:{DEFAULT_PORT} (Address already in use)" in log
 
 
+@pytest.mark.alone  # two such at once would each find the other
 def test_the_default_port_gives_way_to_http_of_the_same_service(one_model: Path, tmp_path: Path) -> None:
     try:
         socket.create_server(("127.0.0.1", DEFAULT_PORT)).close()

