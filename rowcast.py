@@ -82,19 +82,21 @@ class Model:
         """Metrics on validation and test rows."""
         return self.stored.manifest.metrics
 
-    @in_python_terms("keep", "encoding")
-    def predict(self, table: Any, *, keep: Sequence[str] = (), encoding: str | None = None) -> pl.DataFrame:
+    @in_python_terms("keep", "encoding", "separator")
+    def predict(
+        self, table: Any, *, keep: Sequence[str] = (), encoding: str | None = None, separator: str | None = None
+    ) -> pl.DataFrame:
         """Predictions for a file or data frame, rows in order; see :func:`training.predict.predict_table`."""
         from training.predict import predict_table
 
-        return predict_table(self.stored, table, keep=keep, encoding=encoding)
+        return predict_table(self.stored, table, keep=keep, encoding=encoding, separator=separator)
 
-    @in_python_terms("encoding")
-    def evaluate(self, table: Any, *, encoding: str | None = None) -> dict[str, Any]:
+    @in_python_terms("encoding", "separator")
+    def evaluate(self, table: Any, *, encoding: str | None = None, separator: str | None = None) -> dict[str, Any]:
         """Metrics on a file or data frame that holds the target."""
         from training.predict import evaluate_table
 
-        return dict(evaluate_table(self.stored, table, encoding=encoding)["metrics"])
+        return dict(evaluate_table(self.stored, table, encoding=encoding, separator=separator)["metrics"])
 
     def __repr__(self) -> str:
         manifest = self.stored.manifest

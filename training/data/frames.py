@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from models.arguments import named
 from models.errors import TableError
 from models.values import format_timestamp
 from training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
@@ -108,25 +109,25 @@ def _from_arrow(source: Any) -> InMemory:
 
 
 def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
-    named: dict[str, pl.Series] = {}
+    series: dict[str, pl.Series] = {}
     refused: dict[str, str] = {}
     for name, values in columns:
         if half_character(name):
             raise TableError(f"data frame: a column name must be text, got {name!r}, which holds half of a character")
-        if name in named:
+        if name in series:
             raise TableError(f"data frame: column names must differ, however: {name!r} comes twice; rename one of them")
         try:
             column = _from_any(name, values)
         except Unusable as error:
-            refused[name] = f"data frame: {error}, or leave it out with --drop {name}"
+            refused[name] = f"data frame: {error}, or leave it out with --drop {named(name)}"
             column = pl.Series(name, [None] * len(values), pl.List(pl.Null))
-        if named and len(column) != len(first := next(iter(named.values()))):
+        if series and len(column) != len(first := next(iter(series.values()))):
             raise TableError(
                 f"data frame: columns must be of one length, however: {first.name!r} holds {len(first)} rows "
                 f"and {name!r} holds {len(column)}; make them equal"
             )
-        named[name] = column.alias(name)
-    return InMemory(pl.DataFrame(named), refused)
+        series[name] = column.alias(name)
+    return InMemory(pl.DataFrame(series), refused)
 
 
 def _columns_of(rows: Sequence[Mapping[Any, Any]]) -> Iterator[tuple[str, list[Any]]]:

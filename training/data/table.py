@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import TableError
 from training.data.files.form import Content, FileForm
 from training.data.files.paths import STDIN, files_of
@@ -87,7 +88,7 @@ class Table:
         left_out = [name for name in self.index if name not in keep]
         notes = tuple(
             f"{name!r} is left out: it is the index of the data frame that the table was written from; "
-            f"keep it with --keep {name!r}"
+            f"keep it with --keep {named(name)}"
             for name in left_out
         )
         kept = replace(self, index=tuple(name for name in self.index if name in keep), notes=(*self.notes, *notes))
@@ -177,7 +178,7 @@ def _table(content: Content, source: str) -> Table:
     if frame.height == 0:
         raise TableError(f"{source} has columns but no rows: a table needs at least one row")
     declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))
-    frame = plain(frame)
+    frame = frame if content.is_text else plain(frame)
     index = index_columns(frame, content.written)
     rows = np.arange(1, frame.height + 1)
     return Table(frame, source, rows, content.lines, declared=declared, notes=content.notes, index=index)

@@ -64,7 +64,7 @@ def read_delimited(data: bytes, form: FileForm, usual: str, source: str) -> Cont
     frame, lines, notes = _read(data, separator, source, first_line, said_header=form.header is not None)
     if separator != usual:
         notes = (f"fields are separated by {spoken(separator)}", *notes)
-    return Content(frame, lines, notes)
+    return Content(frame, lines, notes, is_text=True)
 
 
 def _read(

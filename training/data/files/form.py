@@ -36,3 +36,5 @@ class Content:
     lines: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
     written: PandasMetadata = NOTHING_WRITTEN
+    is_text: bool = False
+    """Whether every column is text in its plain form already, null where it is empty."""
