@@ -58,6 +58,15 @@ def moment_level(micros: int, of: LevelType) -> str:
     return text.removesuffix("T00:00:00Z") if of == "date" else text
 
 
+def level_of(value: float | bool | str) -> str:
+    """The level of a value that a caller may send."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return boolean_level(value)
+    return str(value) if isinstance(value, int) else number_level(value)
+
+
 def canonical_level(text: str, of: LevelType) -> str:
     """The text of the same value as the graph knows it; the text itself where it is none.
 

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.levels import LevelType
+from models.levels import LevelType, level_of
 from models.names import check_model_name, model_name_from
 from models.reading import Reading
 
@@ -103,7 +103,7 @@ class Column(_Frozen):
         if self.levels is None:
             return self
         levels = {level: n for level, n in self.levels.items() if n >= PUBLIC_LEVEL_ROWS}
-        example = self.example if str(self.example) in levels else None
+        example = self.example if self.example is not None and level_of(self.example) in levels else None
         return self.model_copy(update={"levels": levels, "example": example})
 
 

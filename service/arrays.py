@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 
 from models.arrow import Texts as ArrowTexts
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column
+from models.texts.columns import TextReader, text_reader
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, parse_timestamp
-from service.faults import EXPECTED, brief
+from service.faults import EXPECTED, LEVELS_EXPECTED, brief
+from service.level_values import TypedLevels
 from service.moments import usual_moments
 from service.tensors import Complaints, Tensor, kind_of
 
@@ -54,6 +56,7 @@ class Numbers(BlockReader):
         numbers, wholes = kinds.count("number"), kinds.count("integer")
         self._wholes = slice(numbers, numbers + wholes) if wholes else None
         self._booleans = slice(numbers + wholes, None) if "boolean" in kinds else None
+        self._readers = {column.name: reader for column in columns if (reader := text_reader(column)) is not None}
 
     def __call__(self, order: Order, tensors: Sequence[Tensor], rows: int, complaints: Complaints) -> NDArray[Any]:
         lines: list[NDArray[Any]] = []
@@ -87,6 +90,9 @@ class Numbers(BlockReader):
         """A column that is not simply to be cast, with NaN for what is missing."""
         values, missing = tensor.values, tensor.missing
         kind = kind_of(values)
+        if kind in _TEXT and column.name in self._readers:
+            values = _read(self._readers[column.name], _texts(i, tensor, complaints), i, complaints)
+            return np.array([np.nan if value is None else value for value in values], np.float64)
         if isinstance(values, list) or not (kind in "fiu" or (kind == "b" and column.kind == "boolean")):
             complaints.of_type(i, tensor, _WANTED[column.kind])
             return np.zeros(rows)
@@ -95,6 +101,8 @@ class Numbers(BlockReader):
             beyond = (values > EXACT_WHOLE) | (values < -EXACT_WHOLE)
             if missing is not None:
                 beyond &= ~missing
+            if column.reading is not None and np.count_nonzero(beyond):
+                beyond &= ~np.isin(values.astype(np.float64), column.reading.missing_numbers)
             if np.count_nonzero(beyond):
                 complaints.of_rows(i, beyond, lambda row: f"must be at most 2**53, however: {values[row]}")
                 return np.zeros(rows)
@@ -111,6 +119,10 @@ def _wrong_number(column: Column, values: NDArray[np.float64], row: int) -> str:
 class Texts(BlockReader):
     """Reads categories."""
 
+    def __init__(self, columns: list[Column]) -> None:
+        super().__init__(columns)
+        self._levels = {column.name: TypedLevels(column) for column in columns if column.levels_of is not None}
+
     def __call__(self, order: Order, tensors: Sequence[Tensor], rows: int, complaints: Complaints) -> NDArray[Any]:
         lines = [
             [MISSING_STRING] * rows if i < 0 else self._line(i, tensors[i], column, rows, complaints)
@@ -118,41 +130,64 @@ class Texts(BlockReader):
         ]
         return np.array(lines, object)[:, :, None]
 
-    def _line(self, i: int, tensor: Tensor, column: Column, rows: int, complaints: Complaints) -> list[str]:
-        kind = kind_of(tensor.values)
+    def _line(self, i: int, tensor: Tensor, column: Column, rows: int, complaints: Complaints) -> Sequence[str]:
+        kind, levels = kind_of(tensor.values), self._levels.get(column.name)
         if kind in _TEXT:
-            return [text or MISSING_STRING for text in _texts(i, tensor, complaints)]
-        if column.whole_levels and kind in "iuf":
-            return self._whole_levels(i, tensor, rows, complaints)
-        complaints.of_type(i, tensor, "text or whole numbers" if column.whole_levels else _WANTED[column.kind])
+            texts = [text or MISSING_STRING for text in _texts(i, tensor, complaints)]
+            return texts if levels is None else levels.of_texts(texts)
+        if levels is not None and kind in _LEVELS_COME_IN[column.levels_of]:
+            return self._typed(i, tensor, column, levels, rows, complaints)
+        wanted = _WANTED["category"] if column.levels_of is None else _LEVELS_WANTED[column.levels_of]
+        complaints.of_type(i, tensor, wanted)
         return [MISSING_STRING] * rows
 
-    def _whole_levels(self, i: int, tensor: Tensor, rows: int, complaints: Complaints) -> list[str]:
-        """Levels that come as numbers, in the words that the graph knows them by."""
+    def _typed(
+        self, i: int, tensor: Tensor, column: Column, levels: TypedLevels, rows: int, complaints: Complaints
+    ) -> list[str]:
+        """Levels that come as numbers, booleans or moments, in the words that the graph knows them by."""
         values = np.asarray(tensor.values).reshape(rows)
         missing = np.zeros(rows, bool) if tensor.missing is None else tensor.missing
+        bad = np.zeros(rows, bool)
         if values.dtype.kind == "f":
             missing = missing | np.isnan(values)
-            bad = (np.isinf(values) | (np.floor(values) < values)) & ~missing
-            if np.count_nonzero(bad):
-                expected = "must be a string or a whole number"
-                complaints.of_rows(i, bad, lambda row: f"{expected}, however: {brief(float(values[row]))}")
-                return [MISSING_STRING] * rows
-        pairs = zip(values.tolist(), missing.tolist(), strict=True)
-        return [MISSING_STRING if gone else str(int(value)) for value, gone in pairs]
+            bad = (np.isinf(values) | ((column.levels_of == "whole") & (np.floor(values) < values))) & ~missing
+        elif column.levels_of in ("date", "timestamp"):
+            missing = missing | (values == MISSING_TIMESTAMP)
+            bad = Moments.wrong(values) & ~missing
+        if np.count_nonzero(bad):
+            assert column.levels_of is not None
+            expected = f"must be {LEVELS_EXPECTED[column.levels_of]}"
+            complaints.of_rows(i, bad, lambda row: f"{expected}, however: {brief(values[row].item())}")
+            return [MISSING_STRING] * rows
+        present = values[~missing].tolist()
+        if column.levels_of in ("date", "timestamp"):
+            found = iter(levels.of_moments(present))
+        else:
+            found = iter([levels.level_of(value) or MISSING_STRING for value in present])
+        return [MISSING_STRING if gone else next(found) for gone in missing.tolist()]
 
 
 class Moments(BlockReader):
     """Reads timestamps."""
 
+    def __init__(self, columns: list[Column]) -> None:
+        super().__init__(columns)
+        self._readers = [text_reader(column) for column in columns]
+
     def __call__(self, order: Order, tensors: Sequence[Tensor], rows: int, complaints: Complaints) -> NDArray[Any]:
         block = np.empty((len(order), rows), np.int64)
         for line, i in enumerate(order):
-            block[line] = MISSING_TIMESTAMP if i < 0 else self._line(i, tensors[i], rows, complaints)
+            reader = self._readers[line]
+            block[line] = MISSING_TIMESTAMP if i < 0 else self._line(i, tensors[i], reader, rows, complaints)
         return block[:, :, None]
 
-    def _line(self, i: int, tensor: Tensor, rows: int, complaints: Complaints) -> NDArray[Any] | int:
+    def _line(
+        self, i: int, tensor: Tensor, reader: TextReader | None, rows: int, complaints: Complaints
+    ) -> NDArray[Any] | int:
         kind = kind_of(tensor.values)
+        if kind in _TEXT and reader is not None:
+            read = _read(reader, _texts(i, tensor, complaints), i, complaints)
+            return np.array([MISSING_TIMESTAMP if value is None else value for value in read], np.int64)
         if kind in _TEXT:
             return self._parsed(_texts(i, tensor, complaints), i, complaints)
         if kind not in "iu":
@@ -191,6 +226,21 @@ class Moments(BlockReader):
         if wrong:
             complaints.of_rows(i, np.array([text in wrong for text in texts]), lambda row: wrong[texts[row]])
         return np.fromiter(map(micros.__getitem__, texts), np.int64, len(texts))
+
+
+def _read(reader: TextReader, texts: list[str | None], i: int, complaints: Complaints) -> list[Any]:
+    """The values of texts by the reading of their column, each read once; None where there is none."""
+    read: dict[str | None, Any] = {None: None}
+    wrong: dict[str | None, str] = {}
+    for text in set(texts):
+        if text is not None:
+            try:
+                read[text] = reader(text)
+            except ValueError as error:
+                read[text], wrong[text] = None, f"{error}, got {brief(text)}"
+    if wrong:
+        complaints.of_rows(i, np.array([text in wrong for text in texts]), lambda row: wrong[texts[row]])
+    return list(map(read.__getitem__, texts))
 
 
 def _texts(i: int, tensor: Tensor, complaints: Complaints) -> list[Any]:
@@ -240,6 +290,15 @@ _TEXT = "OUS"
 _CAST_FREELY = "efdbBhHiI"
 """NumPy's letters for types whose every value a double holds; native int64 and what else has 8 bytes is not among them
 on any platform, nor are booleans."""
+_LEVELS_COME_IN = {"whole": "iuf", "number": "iuf", "boolean": "b", "date": "i", "timestamp": "i", None: ""}
+"""NumPy's letters for the kinds that a category takes besides texts."""
+_LEVELS_WANTED = {
+    "whole": "text or whole numbers",
+    "number": "text or numbers",
+    "boolean": "text or booleans",
+    "date": "text, or integers of epoch microseconds",
+    "timestamp": "text, or integers of epoch microseconds",
+}
 _WANTED = {
     "number": "floats or integers",
     "integer": "integers, or floats that are whole",

@@ -18,8 +18,10 @@ from models.arrow import Places as ArrayPlaces
 from models.arrow import writer as arrow_writer
 from models.arrow.arrays import REPEATED
 from models.errors import Fault, RequestError
+from models.levels import LevelType
 from models.session import Predictions
 from models.signature import Column, Kind, Signature
+from models.texts.columns import text_reader
 from models.values import FIRST_MOMENT, LAST_MOMENT
 from service.arrow_bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
 from service.arrow_columns import UsualBatches
@@ -131,7 +133,7 @@ class ArrowReader:
             elif field.name in names:
                 yield Fault(places.tensor(i), "appears more than once")
             elif field.type is None or field.type.family not in _taken(column):
-                yield Fault(places.tensor(i), f"must be {_WANTED[column.kind]}, however: {field.came}")
+                yield Fault(places.tensor(i), f"must be {_wanted(column)}, however: {field.came}")
             names.add(field.name)
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
@@ -399,7 +401,17 @@ def _nulls(rows: int, kind: Kind) -> Values:
 
 
 def _taken(column: Column) -> frozenset[Family]:
-    return _TAKEN[column.kind] | {"integer", "float"} if column.whole_levels else _TAKEN[column.kind]
+    """The families of types that are read into a column."""
+    taken = _TAKEN[column.kind] | _LEVELS_TAKEN.get(column.levels_of, frozenset())
+    return taken if text_reader(column) is None else taken | {"text"}
+
+
+def _wanted(column: Column) -> str:
+    """The same in words."""
+    if column.levels_of is not None:
+        return _LEVELS_WANTED[column.levels_of]
+    reads_texts = column.kind != "timestamp" and text_reader(column) is not None
+    return f"{_WANTED[column.kind]}, or text of them" if reads_texts else _WANTED[column.kind]
 
 
 _DAY = 86_400_000_000
@@ -407,14 +419,28 @@ _OUTSIDE = "must be a moment of the years 0001 to 9999"
 _TAKEN: dict[Kind, frozenset[Family]] = {
     "number": frozenset({"float", "integer", "decimal", "null"}),
     "integer": frozenset({"float", "integer", "decimal", "null"}),
-    "boolean": frozenset({"boolean", "float", "integer", "null"}),
+    "boolean": frozenset({"boolean", "null"}),
     "category": frozenset({"text", "null"}),
     "timestamp": frozenset({"moment", "text", "null"}),
 }
 _WANTED: dict[Kind, str] = {
     "number": "numbers",
     "integer": "whole numbers",
-    "boolean": "booleans, or numbers that are 0 or 1",
+    "boolean": "booleans",
     "category": "text",
     "timestamp": "timestamps, dates or ISO 8601 text",
+}
+_LEVELS_TAKEN: dict[LevelType | None, frozenset[Family]] = {
+    "whole": frozenset({"integer", "float"}),
+    "number": frozenset({"integer", "float", "decimal"}),
+    "boolean": frozenset({"boolean"}),
+    "date": frozenset({"moment"}),
+    "timestamp": frozenset({"moment"}),
+}
+_LEVELS_WANTED: dict[LevelType, str] = {
+    "whole": "text or whole numbers",
+    "number": "text or numbers",
+    "boolean": "text or booleans",
+    "date": "text, timestamps or dates",
+    "timestamp": "text, timestamps or dates",
 }

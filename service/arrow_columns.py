@@ -16,6 +16,7 @@ from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Kind, Si
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
 from service.arrays import Numbers
 from service.columns import Columns
+from service.level_values import LevelForms
 from service.rows import Layout
 
 _USUAL: dict[Kind, frozenset[tuple[str, str]]] = {
@@ -182,11 +183,12 @@ class _Moments:
 
 
 class _Texts:
-    def __init__(self, places: list[_Place]) -> None:
+    def __init__(self, columns: list[Column], places: list[_Place]) -> None:
         if len({place.type.dtype for place in places}) > 1:
             raise LookupError("texts with offsets of several sizes")
         self._places = places
         self._offset = np.dtype(places[0].type.dtype)
+        self._forms = LevelForms(columns)
 
     def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[NDArray[Any] | None, int]:
         """The block, ``[columns, rows]``, and the bytes of its texts."""
@@ -216,7 +218,7 @@ class _Texts:
         missing = _missing(laid, self._places, start, stop)
         if missing is not None:
             block[missing] = MISSING_STRING
-        return block, text_bytes
+        return self._forms.settle(block) if self._forms else block, text_bytes
 
 
 def _cut(body: memoryview, start: int, offsets: list[int]) -> list[str]:
@@ -284,5 +286,5 @@ def _needed(type_: Type) -> list[tuple[int, int, int]]:
 
 def _block_of(columns: list[Column], places: list[_Place]) -> _Block | _Texts:
     if columns[0].kind == "category":
-        return _Texts(places)
+        return _Texts(columns, places)
     return _Moments(places) if columns[0].kind == "timestamp" else _Numbers(columns, places)

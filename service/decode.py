@@ -26,12 +26,14 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import Fault, RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
+from models.texts.columns import text_reader
 from models.values import EXACT_WHOLE, parse_timestamp
 from service.byte_rule import SMALL_BODY
 from service.faults import (
     BEYOND,
     EXPECTED,
     LEFT_OUT,
+    LEVELS_EXPECTED,
     SHOWN,
     Beyond,
     brief,
@@ -40,6 +42,7 @@ from service.faults import (
     too_many_rows,
     unknown_column,
 )
+from service.level_values import TypedLevels
 from service.row_columns import MANY_ROWS, JsonRows, RowColumnReader, RowColumns, Unusual
 from service.rows import Row, body_type, row_type, values_of
 from service.steps import Steps, at_once
@@ -69,12 +72,15 @@ class Decoder:
         self._row: TypeAdapter[Row] = TypeAdapter(row)
         self._body = TypeAdapter(body_type(row)).validator
         self._usual_body = TypeAdapter(body_type(row_type(signature, exact_only=True))).validator
-        self._texts = [c.name for c in signature.columns if c.kind in {"category", "timestamp"}]
-        self._timestamps = [c.name for c in signature.columns if c.kind == "timestamp"]
+        self._readers = {c.name: reader for c in signature.columns if (reader := text_reader(c)) is not None}
+        self._texts = [
+            c.name for c in signature.columns if c.kind in {"category", "timestamp"} or c.name in self._readers
+        ]
+        self._timestamps = [c.name for c in signature.columns if c.kind == "timestamp" and c.name not in self._readers]
         self._wholes = [c.name for c in signature.columns if c.kind == "integer"]
         self._whole_values = values_of(self._wholes)
-        self._whole_levels = [c.name for c in signature.columns if c.whole_levels]
-        self._settles = bool(self._wholes or self._whole_levels or self._timestamps)
+        self._levels = [(c.name, TypedLevels(c)) for c in signature.columns if c.levels_of is not None]
+        self._settles = bool(self._wholes or self._levels or self._timestamps or self._readers)
         self._known = {c.name: frozenset(c.levels) | {""} for c in signature.columns if c.levels is not None}
 
     def read(self, body: bytes) -> JsonRows:
@@ -179,19 +185,34 @@ class Decoder:
 
     def _settle(self, rows: list[Row]) -> Iterator[Fault]:
         """Turn values into their final form in place; yield what pydantic could not check."""
+        for name, reader in self._readers.items():
+            missing = self.columns[name].missing if self.columns[name].kind == "timestamp" else None
+            for i, row in enumerate(rows):
+                value = row.get(name)
+                if isinstance(value, str):
+                    try:
+                        value = reader(value)
+                    except ValueError as error:
+                        yield Fault(_path(i, name), f"{error}, got {brief(row[name])}")
+                        value = None
+                    row[name] = missing if value is None else value
+                elif value is None and missing is not None:
+                    row[name] = missing
         if not self._surely_whole(rows):
             for name in self._wholes:
                 for i, row in enumerate(rows):
                     value = row.get(name)
                     if value is not None and not value.is_integer():
                         yield self._fault(i, name, value)
-        for name in self._whole_levels:
+        for name, levels in self._levels:
             for i, row in enumerate(rows):
                 value = row.get(name)
-                if isinstance(value, float) and not value.is_integer():
-                    yield self._fault(i, name, value)
-                elif isinstance(value, int | float):
-                    row[name] = str(int(value))
+                if value is not None and value not in levels.known:
+                    level = levels.level_of(value)
+                    if level is None:
+                        yield self._fault(i, name, value)
+                    else:
+                        row[name] = level
         for name in self._timestamps:
             for i, row in enumerate(rows):
                 value = row.get(name)
@@ -251,7 +272,9 @@ class Decoder:
         column = self.columns.get(name)
         if column is None:
             return Fault(_path(i, name[:SHOWN]), unknown_column(self.columns))
-        expected = "a string or a whole number" if column.whole_levels else EXPECTED[column.kind]
+        if name in self._readers:
+            return Fault(_path(i, name), f"must be {self._readers[name].expected} or null, got {brief(value)}")
+        expected = EXPECTED[column.kind] if column.levels_of is None else LEVELS_EXPECTED[column.levels_of]
         return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
 
 
@@ -275,9 +298,14 @@ def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
         for i, row in enumerate(rows):
             yield from (Fault(_path(i, name), "appears more than once in its row") for name in repeated(row))
             for name, value in row:
-                if isinstance(value, Beyond) and columns[name].kind != "category":
+                if isinstance(value, Beyond) and not _may_be_large(columns[name], value):
                     message = f"{BEYOND}, however: {brief(value)}"
                     yield Fault(_path(i, name), message)
+
+
+def _may_be_large(column: Column, value: Beyond) -> bool:
+    """Whether a number that a double rounds is one of a column's: of a text, or one that means null."""
+    return column.kind == "category" or (column.reading is not None and float(value) in column.reading.missing_numbers)
 
 
 def repeated(pairs: list[tuple[str, Any]]) -> list[str]:

@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from models.texts.columns import text_reader
 from models.values import EXACT_WHOLE
 from service.arrays import Moments, Numbers
 from service.columns import Columns
+from service.level_values import LevelForms
 from service.moments import usual_moments
 from service.raw_columns import RawColumnReader
 from service.row_columns import MANY_ROWS, micros_of
@@ -95,13 +97,18 @@ class _Numbers:
         return block
 
 
-def _texts(lines: Lists) -> NDArray[Any] | None:
-    types = _types_of(lines)
-    if not types <= _TEXTS:
-        return None
-    if _NULL in types:
-        lines = [[text or MISSING_STRING for text in line] for line in lines]
-    return np.array(lines, object)
+class _Texts:
+    def __init__(self, columns: list[Column]) -> None:
+        self._forms = LevelForms(columns)
+
+    def __call__(self, lines: Lists) -> NDArray[Any] | None:
+        types = _types_of(lines)
+        if not types <= _TEXTS:
+            return None
+        if _NULL in types:
+            lines = [[text or MISSING_STRING for text in line] for line in lines]
+        block = np.array(lines, object)
+        return self._forms.settle(block) if self._forms else block
 
 
 def _moments(lines: Lists) -> NDArray[Any] | None:
@@ -136,7 +143,9 @@ def _types_of(lines: Lists) -> set[type]:
 
 def _reader_of(columns: list[Column], iso: bool) -> Any:
     if columns[0].kind == "category":
-        return _texts
+        return _Texts(columns)
     if columns[0].kind == "timestamp":
+        if iso and any(text_reader(column) is not None for column in columns):
+            return lambda lines: None  # whose texts the long way reads
         return _iso_moments if iso else _moments
     return _Numbers(columns)

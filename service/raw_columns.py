@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.signature import Column, Signature
 from service.arrays import Moments, Numbers
 from service.columns import Columns
+from service.level_values import LevelForms
 from service.rows import Layout
 from service.v2_binary import from_raw
 
@@ -78,12 +79,17 @@ def _moments(entries: list[bytes], rows: int) -> NDArray[Any] | None:
     return None if block is None or np.count_nonzero(Moments.wrong(block)) else block
 
 
-def _texts(entries: list[bytes], rows: int) -> NDArray[Any] | None:
-    try:
-        read = starmap(from_raw, [("BYTES", entry, rows) for entry in entries])
-        return np.array([[text.decode() for text in texts] for texts in read], object)
-    except ValueError:  # not those of so many texts, or no UTF-8
-        return None
+class _Texts:
+    def __init__(self, columns: list[Column]) -> None:
+        self._forms = LevelForms(columns)
+
+    def __call__(self, entries: list[bytes], rows: int) -> NDArray[Any] | None:
+        try:
+            read = starmap(from_raw, [("BYTES", entry, rows) for entry in entries])
+            block = np.array([[text.decode() for text in texts] for texts in read], object)
+        except ValueError:  # not those of so many texts, or no UTF-8
+            return None
+        return self._forms.settle(block) if self._forms else block
 
 
 def _joined(entries: list[bytes], dtype: np.dtype[Any], rows: int) -> NDArray[Any] | None:
@@ -94,5 +100,5 @@ def _joined(entries: list[bytes], dtype: np.dtype[Any], rows: int) -> NDArray[An
 
 def _reader_of(columns: list[Column]) -> Any:
     if columns[0].kind == "category":
-        return _texts
+        return _Texts(columns)
     return _moments if columns[0].kind == "timestamp" else _Numbers(columns)

@@ -17,9 +17,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from models.levels import LevelType, boolean_level, number_level
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from models.texts.columns import TextReader, text_reader
 from models.values import EXACT_WHOLE, parse_timestamp
 from service.columns import Columns
+from service.level_values import TypedLevels
 from service.moments import usual_moments
 from service.rows import Layout, Row, values_of
 
@@ -38,6 +41,12 @@ _TYPES: dict[str, frozenset[type]] = {
     "category": frozenset({str, _NULL}),
     "timestamp": frozenset({str, _NULL}),
 }
+_LEVEL_TYPES: dict[LevelType | None, frozenset[type]] = {
+    "whole": frozenset({int}),
+    "number": frozenset({int, float}),
+    "boolean": frozenset({bool}),
+}
+"""Types that a category takes besides texts."""
 
 
 class RowColumns(Columns):
@@ -107,7 +116,7 @@ class _Block(ABC):
 
     def __init__(self, columns: list[Column]) -> None:
         self.columns = columns
-        self._types = [_TYPES[column.kind] | ({int} if column.whole_levels else set()) for column in columns]
+        self._types = [_types_of(column) for column in columns]
 
     @abstractmethod
     def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]: ...
@@ -126,9 +135,15 @@ class _Numbers(_Block):
     def __init__(self, columns: list[Column]) -> None:
         super().__init__(columns)
         self._wholes = [i for i, column in enumerate(columns) if column.kind == "integer"]
+        self._readers = [(i, reader) for i, column in enumerate(columns) if (reader := text_reader(column)) is not None]
 
     def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
-        self._types_of(lines)
+        types = self._types_of(lines)
+        texts = 0
+        for i, reader in self._readers:
+            if str in types[i]:
+                texts += sum(type(value) is str for value in lines[i])
+                lines[i] = _read(reader, lines[i])
         block = np.array(lines, np.float64)  # None becomes NaN
         if not np.fmax.reduce(np.abs(block), axis=None, initial=0.0) < EXACT_WHOLE:
             raise Unusual
@@ -136,36 +151,71 @@ class _Numbers(_Block):
             wholes = block[self._wholes]
             if np.count_nonzero(np.floor(wholes) < wholes):
                 raise Unusual
-        return 0, block
+        return texts, block
 
 
 class _Texts(_Block):
     """Categories."""
 
+    def __init__(self, columns: list[Column]) -> None:
+        super().__init__(columns)
+        self._levels = {i: TypedLevels(column) for i, column in enumerate(columns) if column.levels_of is not None}
+
     def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
         texts = 0
         block: list[Sequence[str]] = []
-        for values, types in zip(lines, self._types_of(lines), strict=True):
+        for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
             texts += len(values)
+            column: Sequence[str] = values
             if len(types) > 1 or str not in types:
                 texts -= sum(type(value) is not str for value in values)
-                block.append([str(value) if type(value) is int else value or MISSING_STRING for value in values])
-            else:
-                block.append(values)
+                column = [_level(value) for value in values]
+            if i in self._levels:
+                column = self._levels[i].of_texts(column)
+            block.append(column)
         return texts, np.array(block, object)
 
 
 class _Moments(_Block):
     """Timestamps."""
 
+    def __init__(self, columns: list[Column]) -> None:
+        super().__init__(columns)
+        self._readers = {i: reader for i, column in enumerate(columns) if (reader := text_reader(column)) is not None}
+
     def __call__(self, lines: list[Values]) -> tuple[int, NDArray[Any]]:
         texts = 0
         block = np.empty((len(lines), len(lines[0])), np.int64)
         for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
             texts += len(values) - (values.count(None) if _NULL in types else 0)
+            if i in self._readers:
+                read = _read(self._readers[i], values)
+                block[i] = [MISSING_TIMESTAMP if value is None else value for value in read]
+                continue
             micros = None if _NULL in types else usual_moments(values)
             block[i] = list(map(micros_of, values)) if micros is None else micros
         return texts, block
+
+
+def _types_of(column: Column) -> frozenset[type]:
+    """The types that the values of a column may have."""
+    types = _TYPES[column.kind] | _LEVEL_TYPES.get(column.levels_of, frozenset())
+    return types if text_reader(column) is None else types | {str}
+
+
+def _level(value: Any) -> str:
+    """The level of a value of any of the types that a category may have."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return MISSING_STRING
+    return boolean_level(value) if type(value) is bool else number_level(value) if type(value) is float else str(value)
+
+
+def _read(reader: TextReader, values: Values) -> tuple[Any, ...]:
+    """The values with those for which there came a text, each of which is read once."""
+    read = {text: reader(text) for text in {value for value in values if type(value) is str}}
+    return tuple(read[value] if type(value) is str else value for value in values)
 
 
 def micros_of(text: str | None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from operator import itemgetter
-from typing import Annotated, Any, NotRequired, TypeAlias
+from typing import Annotated, Any, NotRequired, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from pydantic import ConfigDict, FailFast, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from models.signature import MISSING_STRING, Column, Signature
+from models.texts.columns import text_reader
 from models.values import EXACT_WHOLE
 
 _KINDS = ("number", "integer", "boolean", "category", "timestamp")
@@ -44,16 +45,22 @@ def body_type(row: type[Any]) -> type[Any]:
 
 def value_type(column: Column, *, exact_only: bool = False) -> Any:
     """The type of one value of a column, for pydantic."""
-    if column.kind in {"number", "integer"} and exact_only:
-        return Annotated[float, Field(strict=True, allow_inf_nan=False, gt=-EXACT_WHOLE, lt=EXACT_WHOLE)]
+    text = Annotated[str, Strict()]
+    finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
     if column.kind in {"number", "integer"}:
-        return Annotated[float, Field(strict=True, allow_inf_nan=False)]
+        exact = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=-EXACT_WHOLE, lt=EXACT_WHOLE)]
+        number = exact if exact_only else finite
+        return number if text_reader(column) is None else _either(number, text)
     if column.kind == "boolean":
-        return Annotated[bool, Strict()]
-    if column.whole_levels:
-        whole = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-        return Annotated[Annotated[str, Strict()] | Annotated[int, Strict()] | whole, Field(union_mode="left_to_right")]
-    return Annotated[str, Strict()]
+        boolean = Annotated[bool, Strict()]
+        return boolean if text_reader(column) is None else _either(boolean, text)
+    if column.levels_of in {"whole", "number"}:
+        return _either(text, Annotated[int, Strict()], finite)
+    return _either(text, Annotated[bool, Strict()]) if column.levels_of == "boolean" else text
+
+
+def _either(*types: Any) -> Any:
+    return Annotated[Union[types], Field(union_mode="left_to_right")]  # noqa: UP007 - of a tuple
 
 
 class Layout:

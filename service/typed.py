@@ -16,7 +16,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from models.errors import RequestError
+from models.levels import LevelType
 from models.signature import Column, Signature
+from models.texts.columns import text_reader
 from service.http import ClientGone, check_headers, refusal_body
 from service.served import Reply, ServedModel
 from service.serving import Serving
@@ -140,7 +142,19 @@ def answer_schema(signature: Signature) -> dict[str, Schema]:
 
 def _column_schema(column: Column) -> Schema:
     schema = {**_TYPES[column.kind], "nullable": True, "description": _WORDS[column.kind], "example": column.example}
-    if column.whole_levels:
-        del schema["type"]
-        schema["oneOf"] = [{"type": "string"}, {"type": "integer"}]
+    reader = text_reader(column)
+    if reader is not None:
+        schema["description"] = reader.expected
+        schema.pop("format", None)
+    others = [_TYPES[column.kind]] if reader is not None and column.kind != "timestamp" else []
+    if column.levels_of in _LEVEL_TYPES:
+        others = [{"type": _LEVEL_TYPES[column.levels_of]}]
+    if others:
+        for key in _TYPES[column.kind]:
+            schema.pop(key, None)
+        schema["oneOf"] = [{"type": "string"}, *others]
     return schema
+
+
+_LEVEL_TYPES: dict[LevelType | None, str] = {"whole": "integer", "number": "number", "boolean": "boolean"}
+"""What a category takes besides strings."""

@@ -195,6 +195,9 @@ def predict_elsewhere(
     for column in signature.columns:
         if column.kind == "timestamp":  # what is missing is the smallest number, which is what NaT is
             columns[column.name] = columns[column.name].view("datetime64[us]")
+        elif column.kind == "boolean":  # 1 and 0 are numbers, which a service takes for no boolean
+            values = columns[column.name]
+            columns[column.name] = np.ma.MaskedArray(values == 1.0, np.isnan(values))
     answers = dict(ask(columns, len(table)))
     floats = {answer: np.float32 for answer in answers if signature.classes and answer != "label"}
     return _beside(table, kept, {k: np.asarray(v, floats[k]) if k in floats else v for k, v in answers.items()})

@@ -18,6 +18,7 @@ import orjson
 
 from models.errors import Fault
 from models.signature import Column
+from models.texts.columns import text_reader
 from service.faults import SHOWN, refuse, refused
 from service.platforms.json_reader import MAX_VALUE_BYTES
 from service.platforms.rows import Places, RowSink, misnamed
@@ -150,13 +151,15 @@ def _is_header(record: list[str], columns: dict[str, Column]) -> bool:
 
 def _cell_of(column: Column) -> Cell:
     """What reads the cells of a column."""
+    if text_reader(column) is not None:  # the rule of its texts is the decoder's
+        return _level
     if column.kind in {"number", "integer"}:
         return _number
     if column.kind == "boolean":
         return _boolean
     if column.kind == "timestamp":
         return _timestamp
-    return _whole_level if column.whole_levels else _level
+    return _level
 
 
 def _number(text: str) -> Any:
@@ -191,7 +194,3 @@ def _timestamp(text: str) -> Any:
 
 def _level(text: str) -> Any:
     return text or None
-
-
-def _whole_level(text: str) -> Any:
-    return orjson.Fragment(text) if _JSON_NUMBER.fullmatch(text) and "." in text else text or None

@@ -27,7 +27,9 @@ def _as_sent(level: str | None, rule: ColumnRule) -> JsonValue:
     """A level as a client would send it: typed, where its text is that of a number or a boolean."""
     if level is None or rule.levels_of in (None, "date", "timestamp"):
         return level
-    return level == "true" if rule.levels_of == "boolean" else int(level) if rule.levels_of == "whole" else float(level)
+    if rule.levels_of == "boolean":
+        return level == "true"
+    return int(level) if level.lstrip("-").isdigit() else float(level)
 
 
 def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:

@@ -1,0 +1,74 @@
+"""Values of a category whose levels are the texts of numbers, booleans or dates, as the levels that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.levels import boolean_level, canonical_level, moment_level, number_level
+from models.signature import MISSING_STRING, Column
+
+
+class TypedLevels:
+    """Makes levels of the values of one column.
+
+    Args:
+        column: whose ``levels_of`` says what its levels are the texts of.
+    """
+
+    def __init__(self, column: Column) -> None:
+        assert column.levels_of is not None
+        self._of = column.levels_of
+        self.known = frozenset(column.levels or ()) | {MISSING_STRING}
+        """Texts that stay as they are."""
+
+    def level_of(self, value: Any) -> str | None:
+        """The level of a text, or of a number or boolean as JSON has them; None where it is no value of the column."""
+        if isinstance(value, str):
+            return canonical_level(value, self._of)
+        if isinstance(value, bool):
+            return boolean_level(value) if self._of == "boolean" else None
+        if isinstance(value, int):
+            return str(value) if self._of in ("whole", "number") else None
+        if self._of == "number" or (self._of == "whole" and float(value).is_integer()):
+            return number_level(value)
+        return None
+
+    def of_texts(self, texts: Sequence[str]) -> Sequence[str]:
+        """The levels of texts; the same texts where all are known, which is soon seen."""
+        if self.known.issuperset(texts):
+            return texts
+        levels = {text: canonical_level(text, self._of) for text in set(texts) - self.known}
+        return [levels.get(text, text) for text in texts]
+
+    def of_moments(self, micros: Sequence[int]) -> list[str]:
+        """The levels of epoch microseconds."""
+        levels = {moment: moment_level(moment, self._of) for moment in set(micros)}
+        return list(map(levels.__getitem__, micros))
+
+
+class LevelForms:
+    """Gives the texts of the columns of a block the form that the graph knows, in place.
+
+    Args:
+        columns: of the block, which are categories.
+    """
+
+    def __init__(self, columns: Sequence[Column]) -> None:
+        self._typed = [(i, TypedLevels(column)) for i, column in enumerate(columns) if column.levels_of is not None]
+
+    def __bool__(self) -> bool:
+        return bool(self._typed)
+
+    def settle(self, block: NDArray[Any]) -> NDArray[Any]:
+        """``[columns, rows]``, and any axis of one more, of texts."""
+        lines = block.reshape(block.shape[0], -1)
+        for i, levels in self._typed:
+            line = lines[i].tolist()
+            settled = levels.of_texts(line)
+            if settled is not line:
+                lines[i] = np.array(settled, object)
+        return block
