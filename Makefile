@@ -7,7 +7,7 @@ MADE   := $(VENV)/.made
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, 200,000 gu
 	! $(BIN)/python -m tests.abuse.guided broken
 	$(BIN)/python -m tests.abuse.body_bounds
 	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/service/test_v2_reading.py tests/abuse/test_fuzz_grpc.py tests/abuse/test_fuzz_arrow.py tests/abuse/test_arrow_bounds.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
+
+fuzz-tables: $(MADE)  ## Train on 2,000 random tables of odd columns and ask by every door (ARGS="--tables 300"); goes on where it was
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.tables $(ARGS)
 
 fuzz-gate: $(MADE)  ## Train and export 500 models of random configs on random tables through the export gate
 	FUZZ_CASES=500 $(BIN)/python -m pytest tests/training/test_gate.py
