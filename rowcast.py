@@ -377,6 +377,8 @@ def evaluate(
 
     result = evaluate_table(stored, table, encoding=encoding, separator=separator)
     summary = {"name": stored.manifest.name, "version": stored.manifest.version, **result}
+    for decision in result.get("decisions", ()):
+        progress_console.print(printable(decision), markup=False, highlight=False)
     _print_metrics({f"{result['rows']:,} rows": result["metrics"]})
     if as_json:
         print(json.dumps(summary))

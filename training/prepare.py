@@ -19,7 +19,7 @@ from training.columns.infer import ColumnRule, check_names, infer_columns, read_
 from training.columns.leakage import suspected_leaks
 from training.columns.levels import vocabulary
 from training.columns.reading import level_texts
-from training.columns.sentinels import with_sentinels
+from training.columns.sentinels import told_of_target, with_sentinels
 from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
 from training.data.config import DataConfig, TableConfig
 from training.data.files.paths import digest_of, files_of
@@ -170,6 +170,8 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
             f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
             "leave some out with --drop"
         )
+    if data.sentinels:
+        decisions += told_of_target(fitted)
     if data.split_by_time:
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
     if data.group:

@@ -13,7 +13,7 @@ from models.signature import MISSING_TIMESTAMP
 from models.values import parse_timestamp
 from training.columns.infer import infer_columns, read_column
 from training.columns.sentinels import with_sentinels
-from training.data.config import DataConfig
+from training.config import make_config
 from training.data.split import Split
 from training.data.table import read_table
 from training.prepare import open_table, understand
@@ -141,19 +141,23 @@ def test_a_birthday_in_1900_is_a_birthday():
 
 
 def understood(columns, train=slice(None), **data):
-    config = DataConfig(target="y", **data)
-    table, target = open_table(columns, _Only(config))
+    config = make_config(overrides={"data": {"target": "y", **data}})
+    table, target = open_table(columns, config)
     nothing = np.zeros(0, np.int64)
     return understand(table, target, Split(np.arange(len(table))[train], nothing, nothing), config)
 
 
-class _Only:
-    """A config of nothing but what is read."""
-
-    seed = 0
-
-    def __init__(self, data):
-        self.data = data
+def test_a_target_that_may_be_a_sentinel_is_told_and_learned():
+    target = [*DEPTHS[:90], *[-999.0] * 10]
+    sentence = (
+        "the target 'y' holds -999 in 10.0% of the training rows, far from all other values: it is learned as it is, "
+        "but may stand for a missing one; to leave such rows out: --null -999"
+    )
+    assert understood({"x": DEPTHS[:100], "y": target}).decisions == (sentence,)
+    assert understood({"x": DEPTHS[:100], "y": target}, sentinels=False).decisions == ()
+    config = make_config(overrides={"data": {"target": "y", "null": ["-999"]}})
+    left_out = open_table({"x": DEPTHS[:100], "y": target}, config)
+    assert (len(left_out[0]), left_out[0].notes) == (90, ("10 of 100 rows have no 'y' and are left out",))
 
 
 COLUMNS = {"x": [*DEPTHS, *[-999.0] * 50], "z": [*DEPTHS, *[-999.0] * 50], "y": RNG.normal(size=250)}

@@ -19,6 +19,7 @@ from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
 from models.values import format_timestamp, parse_timestamp
 from training.columns.infer import ColumnRule
 from training.columns.reading import read_column
+from training.columns.target import Target
 from training.data.table import Table
 
 FAR = 2.0
@@ -120,6 +121,23 @@ def with_sentinels(
     return tuple(changed), told
 
 
+def told_of_target(target: Target) -> list[str]:
+    """Sentences about numbers in a target that may stand for no value; none is left out unasked.
+
+    Args:
+        target: of the training rows.
+    """
+    if target.classes:
+        return []
+    rows = len(target.values)
+    return [
+        f"the target {target.name!r} holds {_shown(sentinel.value)} in {sentinel.rows / rows:.1%} of the training "
+        f"rows, far from all other values: it is learned as it is, but may stand for a missing one; to leave such rows "
+        f"out: --null {_shown(sentinel.value)}"
+        for sentinel in _found(target.values, is_time=False)
+    ]
+
+
 def _without(rule: ColumnRule, missing: Sequence[_Found]) -> ColumnRule:
     """The rule, by which these are missing too."""
     if not missing:
@@ -186,7 +204,8 @@ def _by_its_sign(value: float, low: float) -> bool:
 
 
 def _told(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
-    value, share = _shown(rule, sentinel.value), f"{sentinel.rows / rows:.1%} of the training rows"
+    value = _shown(sentinel.value, is_time=rule.kind == "timestamp")
+    share = f"{sentinel.rows / rows:.1%} of the training rows"
     if sentinel.missing:
         return (
             f"{rule.name!r} holds {value} in {share}, far from all other values: it is taken for missing; to take it "
@@ -198,8 +217,8 @@ def _told(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
     )
 
 
-def _shown(rule: ColumnRule, value: float) -> str:
-    if rule.kind == "timestamp":
+def _shown(value: float, *, is_time: bool = False) -> str:
+    if is_time:
         text = format_timestamp(int(value))
         return text.removesuffix("T00:00:00Z")
     return str(int(value)) if value.is_integer() and abs(value) < 1e17 else f"{value:.15g}"

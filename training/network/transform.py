@@ -45,8 +45,8 @@ class TargetTransform(nn.Module):
         ConfigError: a log is asked for and a training row holds a value below 0.
     """
 
-    mean: Tensor
-    scale: Tensor
+    small_mean: Tensor
+    small_scale: Tensor
     floor: Tensor
     ceiling: Tensor
     smearing: Tensor
@@ -72,8 +72,8 @@ class TargetTransform(nn.Module):
         for _ in range(abs(self.steps)):  # one at a time: all of them together may be beyond a double
             rest = np.ldexp(rest, -_STEP if self.steps > 0 else _STEP)
         # One element and not a scalar: the exporter takes a scalar within 1e-8 of 0, or 1e-5 of 1, for 0 or 1.
-        self.register_buffer("mean", torch.from_numpy(rest[:1].copy()))
-        self.register_buffer("scale", torch.from_numpy(rest[1:].copy()))
+        self.register_buffer("small_mean", torch.from_numpy(rest[:1].copy()))
+        self.register_buffer("small_scale", torch.from_numpy(rest[1:].copy()))
         step = 2.0 ** (_STEP if self.steps > 0 else -_STEP)
         self.register_buffer("step", torch.tensor([step], dtype=torch.float64))
         if name == "log":
@@ -83,6 +83,16 @@ class TargetTransform(nn.Module):
             self.register_buffer("floor", torch.tensor([low - spread], dtype=torch.float64))
             self.register_buffer("ceiling", torch.tensor([min(high + spread, _LOG_MAX)], dtype=torch.float64))
             self.register_buffer("smearing", torch.ones(1, dtype=torch.float64))
+
+    @property
+    def mean(self) -> Tensor:
+        """What an answer of 0 stands for, before an exponential, ``[1]`` float64."""
+        return torch.tensor([self.fitted.centre], dtype=torch.float64)
+
+    @property
+    def scale(self) -> Tensor:
+        """What a step of 1 stands for, before an exponential, ``[1]`` float64."""
+        return torch.tensor([self.fitted.deviation], dtype=torch.float64)
 
     def keep_wild_rows(self) -> None:
         """Learn all rows as they are, however far out."""
@@ -112,7 +122,7 @@ class TargetTransform(nn.Module):
 
     def forward(self, answers: Tensor) -> Tensor:
         """Answers in the target's own units, float64, any shape. Rising, so that a quantile stays that quantile."""
-        values = answers.to(torch.float64) * self.scale + self.mean
+        values = answers.to(torch.float64) * self.small_scale + self.small_mean
         for _ in range(abs(self.steps)):
             values = values * self.step
         if self.name != "log":
