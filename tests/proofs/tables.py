@@ -169,9 +169,11 @@ class House:
         return self._python(_columns(rows))
 
     def by_json(self, rows: list[Row]) -> Answers:
+        rows = self._plain(rows)
         return self._run(self.inputs(self.decoder.rows(json.dumps({"rows": rows}).encode())))
 
     def by_arrow(self, rows: list[Row]) -> Answers:
+        rows = self._plain(rows)
         out = io.BytesIO()
         table = pa.table({name: pa.array(values) for name, values in _columns(rows).items()})
         with pa.ipc.new_stream(out, table.schema) as writer:
@@ -183,6 +185,11 @@ class House:
                 raise part
         blocks = Columns.joined([part.columns.blocks for part in parts if isinstance(part, Part)]).blocks
         return self._run(self.layout.inputs(blocks))
+
+    def _plain(self, rows: list[Row]) -> list[Row]:
+        """Rows as the service takes them: a number in text, in a column that needs no rule to read it, is a number."""
+        plain = {c.name: c.kind for c in self.signature.columns if c.reading is None and c.kind in _PLAIN_TEXTS}
+        return [{name: _typed(value, plain.get(name)) for name, value in row.items()} for row in rows]
 
     def _python(self, source: Any) -> Answers:
         table = open_table(source, self.manifest)
@@ -204,6 +211,22 @@ def _numbers(answers: Any) -> Answers:
         return np.asarray(answers.prediction, float).reshape(-1, 1)
     shares = np.clip(np.asarray(answers.probabilities, float), 1e-12, 1 - 1e-12)
     return np.log(shares) - np.log1p(-shares)
+
+
+_PLAIN_TEXTS = ("number", "integer", "boolean")
+
+
+def _typed(value: Any, kind: str | None) -> Any:
+    if kind is None or not isinstance(value, str):
+        return value
+    if value.strip() in ("", "NA", "NaN", "null"):
+        return None
+    if kind == "boolean":
+        return {"true": True, "false": False}.get(value.lower(), value)
+    try:
+        return float(value)
+    except ValueError:
+        return value
 
 
 def _differences(house: House, rows: list[Row], what: str) -> str:
