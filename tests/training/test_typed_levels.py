@@ -143,3 +143,12 @@ def test_a_null_in_the_form_of_its_column_is_its_number():
     reading = Reading(number=NumberForm(affixes=("$",)))
     price = ColumnRule("x", "number", nullable=True, nulls=frozenset({"$-999"}), reading=reading)
     assert price.missing_numbers == {-999.0}
+
+
+def test_levels_of_a_declared_category_that_are_no_texts_are_typed_values():
+    typed = pd.DataFrame({"x": pd.Series([2139, 10001, None]).astype("Int64").astype("category")})
+    assert "column 'x' must be text, got the number 2139 in row 1" in refusal(typed, ZIP)
+    assert read(pd.DataFrame({"x": pd.Series(["2139", "02139"], dtype="category")}), ZIP) == ["2139", "02139"]
+    assert read(pd.DataFrame({"x": pd.Series([1.5, 2.0], dtype="category")}), GRADE) == ["1.5", "2"]
+    assert read(pd.DataFrame({"x": pd.Series([True, False], dtype="category")}), FLAG) == ["true", "false"]
+    assert "must be text or a boolean" in refusal(pd.DataFrame({"x": pd.Series([1, 0], dtype="category")}), FLAG)

@@ -193,14 +193,15 @@ def levels_of_column(table: Table, column: pl.Series, of: LevelType | None) -> p
         TableError: a value came typed and is none that stands for a level for certain: 2139 may be 02139 or not.
     """
     texts = level_texts(table, column)
-    if column.dtype not in (pl.String, pl.Null):
+    came = table.typed.get(column.name, "") if column.dtype == pl.String else _type_of(column)
+    if came and column.dtype != pl.Null:
         present = column.is_not_null().to_numpy()
-        fits = present & (of is not None and _type_of(column) in _LEVELS_COME_IN[of])
+        fits = present & (of is not None and came in _LEVELS_COME_IN[of])
         if of is not None and column.dtype.is_float():
             values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
             fits &= np.isfinite(values) & ((of != "whole") | (np.floor(values) == values))
         if not np.all(fits | ~present):
-            raise _no_level(table, column, int(np.argmax(present & ~fits)), of)
+            raise _no_level(table, column, int(np.argmax(present & ~fits)), of, came)
     if of is None:
         return texts
     forms = canonical_levels(texts.drop_nulls().unique().to_list(), of)
@@ -217,15 +218,15 @@ def _type_of(column: pl.Series) -> str:
     return "number" if dtype.is_numeric() else "boolean" if dtype == pl.Boolean else "date"
 
 
-def _no_level(table: Table, column: pl.Series, index: int, of: LevelType | None) -> TableError:
+def _no_level(table: Table, column: pl.Series, index: int, of: LevelType | None, came: str) -> TableError:
     """The refusal of a typed value in a category that it is no level of."""
     name, value = column.name, _value(column, index)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
-    if of is not None and _type_of(column) in _LEVELS_COME_IN[of]:
+    if of is not None and came in _LEVELS_COME_IN[of]:
         return misfit(table, name, index, f"text or {_LEVEL_WORDS[of]}", "leave it empty, or send it as text")
     also = "" if of is None else f" or {_LEVEL_WORDS[of]}, whose texts its levels are"
     return TableError(
-        f"{table.source}: column {name!r} must be text{also}, got the {_type_of(column)} {shown} in "
+        f"{table.source}: column {name!r} must be text{also}, got the {came} {shown} in "
         f"{table.where(index)}: read the column as text, for example with dtype={{{name!r}: str}}"
     )
 

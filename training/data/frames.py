@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class InMemory:
     frame: pl.DataFrame
     refused: Mapping[str, str]
     written: PandasMetadata = NOTHING_WRITTEN
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """What the levels of a declared category are where they are no texts: ``number``, ``boolean`` or ``date``."""
 
 
 def to_frame(source: Any) -> InMemory:
@@ -50,7 +52,8 @@ def to_frame(source: Any) -> InMemory:
         return _from_polars(source)
     if _is_pandas(source, "DataFrame"):
         names = [str(name) for name in source.columns]
-        return _joined((name, _Pandas(source.iloc[:, i])) for i, name in enumerate(names))
+        read = _joined((name, _Pandas(source.iloc[:, i])) for i, name in enumerate(names))
+        return replace(read, typed=_typed_levels(names, source))
     if type(source).__name__ == "Bunch":
         raise TableError(
             "a Bunch of scikit-learn is no table: load it with as_frame=True and pass its frame, such as "
@@ -261,6 +264,20 @@ def _from_categories(name: str, column: Any) -> pl.Series:
         return pl.Series(name, texts, pl.String).cast(pl.Categorical())
     except UnicodeEncodeError:
         return series_of(name, texts)  # which says where
+
+
+def _typed_levels(names: Sequence[str], source: Any) -> dict[str, str]:
+    """What the levels of declared categories of pandas are, by name, where they are no texts."""
+    kinds = {name: source.dtypes.iloc[i] for i, name in enumerate(names) if hasattr(source.iloc[:, i], "cat")}
+    return {
+        name: _LEVEL_TYPES[dtype.categories.dtype.kind]
+        for name, dtype in kinds.items()
+        if getattr(getattr(dtype, "categories", None), "dtype", np.dtype(object)).kind in _LEVEL_TYPES
+    }
+
+
+_LEVEL_TYPES = {"i": "number", "u": "number", "f": "number", "b": "boolean", "M": "date"}
+"""By NumPy's letter for their kind."""
 
 
 def _level(value: Any) -> str:

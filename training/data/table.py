@@ -39,6 +39,8 @@ class Table:
     lines: NDArray[np.int64] | None = None
     declared: frozenset[str] = frozenset()
     """Columns whose source says that they are categories: pandas ``category``, polars ``Categorical`` and ``Enum``."""
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """What the levels of some of them are where they are no texts: ``number``, ``boolean`` or ``date``."""
     notes: tuple[str, ...] = ()
     """What was decided in reading, in sentences that hold no value of any row."""
     index: tuple[str, ...] = ()
@@ -126,6 +128,7 @@ class Table:
             self,
             frame=frame,
             declared=frozenset(new for old, new in names.items() if old in self.declared),
+            typed={names[name]: of for name, of in self.typed.items() if name in names},
             index=tuple(names[name] for name in self.index if name in names),
             refused={names[name]: why for name, why in self.refused.items() if name in names},
         )
@@ -160,7 +163,9 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
         form = replace(form, encoding=encoding)
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
-        return replace(_table(Content(read.frame, written=read.written), "data frame"), refused=read.refused)
+        return replace(
+            _table(Content(read.frame, written=read.written), "data frame"), refused=read.refused, typed=read.typed
+        )
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
         return replace(_table(content, "standard input"), sha256=digest)
