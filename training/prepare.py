@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
 from models.signature import MAX_COLUMNS
+from training.columns.declared import Declared
 from training.columns.disclosure import told_of_classes, told_of_levels
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from training.columns.leakage import suspected_leaks
@@ -212,7 +213,16 @@ def decide_columns(
     exclude = {data.target, data.group}
     if only is not None:
         exclude = set(train.names) - {only}
-    rules, decisions = infer_columns(train, exclude=exclude, category=data.category, null=data.null, keep=keep)
+    # After a split by time a row's number says nothing of rows to come.
+    rules, decisions = infer_columns(
+        train,
+        exclude=exclude,
+        null=data.null,
+        keep=keep,
+        declared=Declared.of(data, train),
+        target=None if data.split_by_time else target,
+        min_level_rows=config.features.min_level_rows,
+    )
     along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
     if along is not None and not keep:  # a timestamp tells more than how late it is: only its trend is left out
         rules = tuple(rule for rule in rules if rule is not along)
@@ -255,7 +265,7 @@ def open_source(source: Any, config: TableConfig) -> Table:
         table = table.rename(config.data.rename)
     data = config.data
     table = table.drop(data.drop) if data.drop else table
-    named = [name for kind in _NAMING for name in getattr(data, kind, ())]
+    named = [name for kind in _NAMING for name in getattr(data, kind)]
     return table.without_index(keep=(data.target, data.group, data.split_by_time, *named))
 
 
@@ -281,7 +291,7 @@ def split_table(
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
     if data.split_by_time:
-        moments = _moments(table, data.split_by_time, data.null)
+        moments = _moments(table, data.split_by_time, data)
         split = split_by_time(moments, test=test_share, validation=validation_share)
         return replace(split, validation=split.validation[np.argsort(moments[split.validation], kind="stable")])
     if data.group:
@@ -292,14 +302,16 @@ def split_table(
     return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
 
 
-def _moments(table: Table, name: str, null: Collection[str]) -> NDArray[Any]:
+def _moments(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     """The column that the table is split along."""
     if name not in table.names:
         raise TableError(
             f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
         )
     only = [other for other in table.names if other != name]
-    rules, _ = infer_columns(table.drop(only), null=null, keep=True)
+    rules, _ = infer_columns(
+        table.drop(only), null=data.null, keep=True, declared=Declared.of(data, table).within([name])
+    )
     rule = rules[0]
     if rule.kind == "category" or rule.kind == "boolean":
         raise TableError(f"--split-by-time needs a timestamp or number column, however: {name!r} is a {rule.kind}")
@@ -315,7 +327,7 @@ def _order_in_time(table: Table, data: DataConfig) -> NDArray[np.int64]:
     """Positions of the rows of a table of its own in the order that the training table was split along."""
     if data.split_by_time not in table.names:
         return np.arange(len(table))
-    return np.argsort(_moments(table, data.split_by_time, data.null), kind="stable")
+    return np.argsort(_moments(table, data.split_by_time, data), kind="stable")
 
 
 def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:

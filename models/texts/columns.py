@@ -6,6 +6,7 @@ from models.reading import NumberForm, Reading
 from models.signature import Column, Kind
 from models.texts.dates import parse_date
 from models.texts.durations import parse_duration
+from models.texts.nulls import is_marker
 from models.texts.numbers import BLANKS, parse_number
 from models.values import EXACT_WHOLE
 
@@ -59,7 +60,7 @@ class TextReader:
             ValueError: it is none; says what it must be.
         """
         text = text.strip(BLANKS)
-        if text in self._nulls:
+        if text in self._nulls or is_marker(text):
             return None
         value = text_value(text, self._kind, self._reading)
         if value is None:

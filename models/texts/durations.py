@@ -8,7 +8,7 @@ from models.texts.numbers import BLANKS, MINUS
 
 _CLOCK = re.compile(
     r"(?P<sign>[+-])?(?:(?P<days>\d{1,7})(?: days?(?P<comma>,)? *|d ?|\.))?(?P<inner>[+-])?"
-    r"(?P<hours>\d{1,6}):(?P<minutes>[0-5]?\d)(?::(?P<seconds>[0-5]?\d(?:[.,]\d{0,9})?))?"
+    r"(?P<hours>\d{1,6}):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d(?:[.,]\d{0,9})?))?"
     r"(?: ?(?P<half>[ap])\.?m\.?)?",
     re.ASCII | re.IGNORECASE,
 )

@@ -61,20 +61,26 @@ def _in_form(text: str, form: NumberForm) -> float | None:
     match = _digits(form.decimal, form.thousands).fullmatch(text)
     if match is None:
         return None
-    whole, fraction, exponent = match.groups()
+    whole, fraction, only_fraction, exponent = match.groups("")
     digits = "".join(c for c in whole if c.isdigit())
-    value = _finite(f"{digits or '0'}.{fraction or '0'}{exponent or ''}")
+    value = _finite(f"{digits or '0'}.{fraction or only_fraction or '0'}{exponent}")
     return None if value is None else -value if negative else value
 
 
 @lru_cache(maxsize=32)
 def _digits(decimal: str, thousands: str) -> re.Pattern[str]:
-    """Digits of a form without sign and affixes: the whole part, the decimals, the exponent."""
+    return re.compile(digits_pattern(decimal, thousands), re.ASCII)
+
+
+def digits_pattern(decimal: str, thousands: str) -> str:
+    """The pattern of the digits of a form, without sign and affixes: the whole part, the decimals, the exponent."""
     mark = {"": "", " ": f"[{SPACES}]", "'": f"[{APOSTROPHES}]"}.get(thousands, re.escape(thousands))
     # In groups of three; of two, where India counts in lakhs.
-    grouped = rf"[0-9]{{1,3}}(?:{mark}[0-9]{{3}})+|[0-9]{{1,2}}(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}|" if mark else ""
+    threes = rf"[1-9][0-9]{{0,2}}(?:{mark}[0-9]{{3}})+"
+    lakhs = rf"[1-9][0-9]?(?:{mark}[0-9]{{2}})+{mark}[0-9]{{3}}"
+    whole = rf"{threes}|{lakhs}|[0-9]+" if mark else "[0-9]+"
     point = re.escape(decimal)
-    return re.compile(rf"({grouped}[0-9]+|(?={point}[0-9]))(?:{point}([0-9]*))?([eE][+-]?[0-9]+)?", re.ASCII)
+    return rf"(?:({whole})(?:{point}([0-9]*))?|{point}([0-9]+))([eE][+-]?[0-9]+)?"
 
 
 def _finite(text: str) -> float | None:

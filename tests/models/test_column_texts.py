@@ -43,7 +43,7 @@ def test_a_text_is_read_by_the_columns_reading(kind, reading, text, value):
         ("number", CURRENCY, "far", "must be a number, or a text of one such as 1,234.5 with '$' around it or null"),
         ("integer", CURRENCY, "$1.5", "must be a whole number or null"),
         ("number", CURRENCY, str(2**53 + 1), "must be at most 2**53, or a decimal such as 1e20"),
-        ("boolean", Reading(nulls=("?",)), "NA", "must be true or false, or a text of one or null"),
+        ("boolean", Reading(nulls=("?",)), "no", "must be true or false, or a text of one or null"),
         ("timestamp", Reading(nulls=("?",)), "01/07/2013", "must be an ISO 8601 date or date-time or null"),
         (
             "timestamp",

@@ -80,24 +80,23 @@ VALUES = (
     Hostile(
         "word among numbers", _late("1.5", "abc"), ("'x'", "'abc'", "row 77 (line 78)", "--category x", "--null 'abc'")
     ),
-    Hostile("word among whole numbers", _late("15", "n/a"), ("'n/a'", "row 77 (line 78)", "--null 'n/a'")),
-    Hostile("thousands separator", _late("999", '"1,234"'), ("'1,234'", "row 77 (line 78)", "write 1,234 as 1234")),
+    Hostile("word among whole numbers", _late("15", "far"), ("'far'", "row 77 (line 78)", "--null 'far'")),
     Hostile("decimal comma, once", _late("3.5", '"3,14"'), ("'3,14'", "row 77 (line 78)", "3,14 as 3.14")),
-    Hostile("decimal comma throughout", b'x\n"1,5"\n"2,5"\n"3,25"\n', ("'1,5'", "row 1 (line 2)", "--category x")),
-    Hostile("grouped and decimal comma", b'x\n"1.234,5"\n"2.000,5"\n', ("'1.234,5'", "row 1 (line 2)")),
     Hostile("inf", _late("1.5", "inf"), ("'inf'", "row 77 (line 78)", "finite", "--null 'inf'")),
     Hostile("-Infinity", _late("1.5", "-Infinity"), ("'-Infinity'", "row 77 (line 78)", "finite")),
-    Hostile("nan in small letters", _late("1.5", "nan"), ("'nan'", "row 77 (line 78)", "--null 'nan'")),
     Hostile("beyond double", _late("1.5", "1e400"), ("'1e400'", "row 77 (line 78)", "that a double can hold")),
     Hostile("hexadecimal", _late("15", "0x1F"), ("'0x1F'", "row 77 (line 78)")),
     Hostile("underscore", _late("15", "1_000"), ("'1_000'", "row 77 (line 78)")),
     Hostile("digits of another script", _late("15", "١٢"), ("'١٢'", "row 77 (line 78)")),
     Hostile("word among booleans", _late("true", "yes"), ("'yes'", "row 77 (line 78)", "true or false")),
-    Hostile("NA among booleans", _late("true", "NA"), ("'NA'", "row 77 (line 78)", "--null 'NA'")),
     Hostile(
         "word among dates", _late("2013-07-01", "soon"), ("'soon'", "row 77 (line 78)", "ISO 8601", "--null 'soon'")
     ),
     Hostile("day that does not exist", _late("2013-07-01", "2013-02-30"), ("'2013-02-30'", "row 77 (line 78)")),
-    Hostile("two forms of date", b"x\n2013-07-01\n07/02/2013\n07/03/2013\n", ("'07/02/2013'", "row 2 (line 3)", "ISO")),
+    Hostile(
+        "two forms of date",
+        b"x\n2013-07-01\n07/02/2013\n07/03/2013\n",
+        ("'07/02/2013'", "row 2 (line 3)", "--date 'x=dmy'"),
+    ),
     Hostile("zone that does not exist", _late("2013-07-01T00:00Z", "2013-07-01T00:00+99:00"), ("row 77 (line 78)",)),
 )

@@ -3,44 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_level, type_of_levels
-from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
+from models.reading import Reading
+from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
-from training.columns.moments import parse_moments
+from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
+from training.columns.kinds import Levels, Look, declared_kind, kind_of_texts, percent
 from training.columns.reading import (
-    BLANKS,
-    NOT_FINITE,
     NULL_SPELLINGS,
+    PLAIN,
     ColumnRule,
-    is_whole_text,
     level_texts,
     levels_of_column,
     misfit,
-    parse_numbers,
     read_column,
     unusable,
     without_nulls,
 )
+from training.columns.trend import share_of_order
 from training.data.table import Table
+
+if TYPE_CHECKING:
+    from training.columns.target import Target
 
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
 
-MOSTLY = 0.9
-"""From this share on, the values that do not fit are taken for mistakes in a column of that kind, and refused."""
 DISTINCT = 0.99
 """From this share of distinct values on, a text identifies rows rather than describes them."""
 MIN_ID_ROWS = 3
 """Fewer values tell nothing about whether a column identifies its rows."""
 
-_LEADING_ZERO = r"^[+-]?0[0-9]+$"
-_WITH_COMMA = r"^[+-]?[0-9]+(?:,[0-9]+)+(?:\.[0-9]+)?$|^[+-]?[0-9]{1,3}(?:\.[0-9]{3})*,[0-9]+$"
 _LEVELS: dict[LevelType, str] = {
     "whole": "whole numbers",
     "number": "numbers",
@@ -55,10 +55,6 @@ _ALIKE: dict[LevelType, str] = {
     "date": "2013-07-01 and 2013-07-01T00:00:00Z",
     "timestamp": "2013-07-01 and 2013-07-01T00:00:00Z",
 }
-_OTHER_DATE = (
-    r"(?i)^(?:[0-9]{4}[-/.][0-9]{1,2}[-/.][0-9]{1,2}|[0-9]{1,2}[-/.][0-9]{1,2}[-/.](?:[0-9]{4}|[0-9]{2})"
-    r"|[0-9]{1,2}[ -][a-z]{3,9}[ -][0-9]{2,4}|[a-z]{3,9} [0-9]{1,2},? [0-9]{4})(?:[t ,].*)?$"
-)
 
 
 def infer_columns(
@@ -68,6 +64,9 @@ def infer_columns(
     category: Collection[str] = (),
     null: Collection[str] = (),
     keep: bool = False,
+    declared: Declared = NOTHING_DECLARED,
+    target: Target | None = None,
+    min_level_rows: int = PUBLIC_LEVEL_ROWS,
 ) -> tuple[tuple[ColumnRule, ...], list[str]]:
     """Decide how each column is read, and which are of no use.
 
@@ -77,6 +76,9 @@ def infer_columns(
         category: columns to read as categories whatever they hold.
         null: further texts that mean null, in every column.
         keep: drop nothing.
+        declared: what a person says about single columns.
+        target: of the same rows: whole numbers that count up are kept where their order tells it.
+        min_level_rows: training rows of a level that the model is to know.
 
     Returns:
         the rules of the kept columns in the table's order; and what was decided, in sentences that name the column and
@@ -88,21 +90,38 @@ def infer_columns(
     """
     for name in category:
         train.require(name, "--category names")
+    asked: dict[str, DeclaredKind] = {**dict.fromkeys(category, "category"), **declared.kinds}
     rules: list[ColumnRule] = []
     decisions: list[str] = []
     for name in train.names:
         if name in exclude:
             continue
-        inferred = _infer(train, name, as_category=name in category, null=frozenset(null) - {""})
-        why_dropped = "" if keep else _why_dropped(train, inferred, named=name in category)
-        if why_dropped:
-            decisions.append(f"{name!r} is dropped: {why_dropped}")
+        inferred = _infer(train, name, asked.get(name), null=frozenset(null) - {""}, declared=declared)
+        wanted = name in category or declared.is_kept(name)
+        told = list(inferred.told)
+        why_dropped = _why_dropped(train, inferred, min_level_rows, wanted=wanted)
+        if why_dropped == _COUNTS_UP and target is not None:
+            share = _share_of_order(train, inferred.rule, target)
+            if share:
+                why_dropped = ""
+                told.append(
+                    f" only counts up from row to row, and is kept as a number: its order tells {percent(share)} of "
+                    f"{target.name!r}; rows beyond its end are answered as the last ones are, so leave it out with "
+                    f"--drop {named(name)} if all new rows are"
+                )
+        if why_dropped and not keep:
+            is_id = why_dropped == _COUNTS_UP or why_dropped.startswith(_LIKE_ID)
+            ways = f"; keep it with --keep {named(name)}" if is_id else ""
+            also = f" ({inferred.rule.reason})" if inferred.rule.reason else ""
+            decisions.append(f"{name!r} is dropped: {why_dropped}{also}{ways}")
             continue
         rules.append(inferred.rule)
         if inferred.rule.reason:
             decisions.append(f"{name!r} is kept as text: {inferred.rule.reason}")
-        if inferred.remark:
-            decisions.append(f"{name!r}: {inferred.remark}")
+        if inferred.without_levels(min_level_rows):
+            what = "only whether there is a value" if inferred.rule.nullable else "nothing"
+            told.append(f": {_no_level(min_level_rows)}, so it tells {what}")
+        decisions += [f"{name!r}{tail}" for tail in told]
     return tuple(rules), decisions
 
 
@@ -117,7 +136,11 @@ def kind_of(table: Table, name: str, *, null: Collection[str] = (), way_out: str
     Raises:
         TableError: nearly all values are of one kind and some are not, or no model takes the column's type.
     """
-    return _infer(table, name, as_category=False, null=frozenset(null) - {""}, way_out=way_out).rule.kind
+    column = table.frame[name]
+    if column.dtype != pl.String:
+        return _infer(table, name, None, null=frozenset(null) - {""}).rule.kind
+    levels = Levels.of(without_nulls(column, frozenset(null) - {""}))
+    return kind_of_texts(Look(table, name, levels, plain_only=True), way_out).kind
 
 
 def check_names(table: Table, target: str, drop: Collection[str] = ()) -> None:
@@ -135,42 +158,75 @@ def check_names(table: Table, target: str, drop: Collection[str] = ()) -> None:
             )
 
 
+_COUNTS_UP = "it looks like an identifier, whole numbers that only count up from row to row"
+_LIKE_ID = "it looks like an identifier, with"
+
+
 @dataclass(frozen=True)
 class _Inferred:
     rule: ColumnRule
     n_present: int
     n_distinct: int
-    remark: str = ""
+    told: tuple[str, ...] = ()
+    """Ends of sentences that begin with the column's name."""
+    most_rows: int = 0
+    """Category: rows of its commonest level."""
+
+    def without_levels(self, min_level_rows: int) -> bool:
+        """Whether it is a category of which the model would know no level, though rows enough hold one."""
+        enough = self.n_present >= 2 * min_level_rows
+        return self.rule.kind == "category" and enough and self.most_rows < min_level_rows
 
 
-@dataclass(frozen=True)
-class _Levels:
-    """The distinct texts of a column, none of them null for sure, and how many rows hold each, ``[distinct]``."""
-
-    texts: pl.Series
-    counts: NDArray[np.int64]
-
-    def rows(self, which: NDArray[np.bool_]) -> int:
-        return int(self.counts[which].sum())
-
-
-def _infer(train: Table, name: str, *, as_category: bool, null: frozenset[str], way_out: str | None = "") -> _Inferred:
+def _infer(
+    train: Table, name: str, asked: DeclaredKind | None, *, null: frozenset[str], declared: Declared = NOTHING_DECLARED
+) -> _Inferred:
     column = train.frame[name]
-    dtype = column.dtype
-    if not as_category and dtype != pl.String:
+    if asked in ("category", "text") or (asked is None and name in train.declared):
+        told = (" is a category, as its source declares it",) if asked is None else ()
+        return _category(train, column, null, told=told)
+    if column.dtype != pl.String:
+        column = _as_asked(train, column, asked)
+    if column.dtype != pl.String:
         kind = _kind_of_type(train, column)
-        rule = ColumnRule(name, kind, nullable=False, nulls=null | NULL_SPELLINGS)
-        if kind == "integer" and _beyond_exact(column):
+        reading = Reading(duration=True) if _is_clock(column) else PLAIN
+        rule = ColumnRule(name, kind, nullable=False, nulls=null | NULL_SPELLINGS, reading=reading)
+        if kind == "integer" and _beyond_exact(column) and asked is None:
             return _category(train, column, null, "whole numbers beyond 2**53 do not fit a double")
-        return _measured(train, rule)
-    levels = _levels(without_nulls(level_texts(train, column), null))
-    if as_category:
-        return _category(train, column, null)
-    kind, reason, remark = _kind_of_texts(train, name, levels, way_out)
-    if kind == "category":
-        return _category(train, column, null, reason, remark)
-    nulls = null if kind == "boolean" else null | NULL_SPELLINGS
-    return _measured(train, ColumnRule(name, kind, nullable=False, nulls=nulls), remark)
+        return _measured(train, rule, (" is read as seconds, of times of day or durations",) * reading.duration)
+    look = Look(train, name, Levels.of(without_nulls(column, null)), decimal=declared.decimal)
+    found = kind_of_texts(look, "") if asked is None else declared_kind(look, asked, declared.orders.get(name))
+    if found.kind == "category":
+        return _category(train, column, null, found.reason, found.told)
+    usual = frozenset() if found.kind == "boolean" else NULL_SPELLINGS
+    nulls = null | usual | found.markers
+    return _measured(
+        train, ColumnRule(name, found.kind, nullable=False, nulls=nulls, reading=found.reading), found.told
+    )
+
+
+def _as_asked(train: Table, column: pl.Series, asked: DeclaredKind | None) -> pl.Series:
+    """A typed column that was declared to be of a kind: it is of that kind, or of whole numbers that write a date.
+
+    Raises:
+        TableError: it is of another kind.
+    """
+    if asked is None or column.dtype == pl.Null:
+        return column
+    if asked == "date" and column.dtype.is_integer():
+        return column.cast(pl.String)
+    kind = {"integer": "number", "timestamp": "date"}.get(found := _kind_of_type(train, column), found)
+    if kind != asked:
+        first = int(column.is_not_null().to_numpy().argmax())
+        flag = {"number": "--number", "date": "--date", "boolean": "--boolean"}[asked]
+        way_out = f"convert the column, or leave out {flag} {named(column.name)}"
+        expected = {"number": "a number", "date": "a date", "boolean": "true or false"}[asked]
+        raise misfit(train, column.name, first, expected, way_out)
+    return column
+
+
+def _is_clock(column: pl.Series) -> bool:
+    return column.dtype == pl.Time or isinstance(column.dtype, pl.Duration)
 
 
 def _kind_of_type(train: Table, column: pl.Series) -> Kind:
@@ -179,7 +235,7 @@ def _kind_of_type(train: Table, column: pl.Series) -> Kind:
         return "boolean"
     if dtype.is_integer():
         return "integer"
-    if dtype.is_numeric() or dtype == pl.Null:
+    if dtype.is_numeric() or dtype == pl.Null or _is_clock(column):
         return "number"
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return "timestamp"
@@ -191,21 +247,17 @@ def _beyond_exact(column: pl.Series) -> bool:
     return isinstance(low, int) and isinstance(high, int) and (low < -EXACT_WHOLE or high > EXACT_WHOLE)
 
 
-def _levels(texts: pl.Series) -> _Levels:
-    counted = texts.drop_nulls().alias("text").value_counts(name="rows")
-    return _Levels(counted["text"], counted["rows"].to_numpy().astype(np.int64))
-
-
-def _measured(train: Table, rule: ColumnRule, remark: str = "") -> _Inferred:
+def _measured(train: Table, rule: ColumnRule, told: tuple[str, ...] = ()) -> _Inferred:
     values = read_column(train, rule)
     missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
     present = values[~missing]
     n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is asked
-    rule = ColumnRule(rule.name, rule.kind, bool(missing.any()), rule.nulls)
-    return _Inferred(rule, len(present), n_distinct, remark)
+    return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, told)
 
 
-def _category(train: Table, column: pl.Series, null: frozenset[str], reason: str = "", remark: str = "") -> _Inferred:
+def _category(
+    train: Table, column: pl.Series, null: frozenset[str], reason: str = "", told: tuple[str, ...] = ()
+) -> _Inferred:
     texts = without_nulls(level_texts(train, column), null)
     distinct = texts.drop_nulls().unique()
     of = type_of_levels(distinct)
@@ -213,103 +265,40 @@ def _category(train: Table, column: pl.Series, null: frozenset[str], reason: str
         null |= {canonical_level(text, of) for text in null}
         texts = without_nulls(levels_of_column(train, texts, of), null)
         n_texts, distinct = len(distinct), texts.drop_nulls().unique()
-        if len(distinct) < n_texts and not remark:
-            remark = f"its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level"
+        if len(distinct) < n_texts:
+            told += (f": its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level",)
     level_type = None if of == "whole" else of
     rule = ColumnRule(
         column.name, "category", texts.null_count() > 0, null, of == "whole", reason, level_type=level_type
     )
-    return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), remark)
+    counted = Levels.of(texts).counts
+    most = int(counted.max()) if len(counted) else 0
+    return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), told, most)
 
 
-def _kind_of_texts(train: Table, name: str, levels: _Levels, way_out: str | None) -> tuple[Kind, str, str]:
-    """The kind of a column of texts, why it is a category where that is not plain, and what else is worth saying.
-
-    Raises:
-        TableError: nearly all of them are of one kind, or dates of several forms; names the first that is not.
-    """
-    texts = levels.texts.str.strip_chars(BLANKS)
-    counts_as_null = texts.is_in([*NULL_SPELLINGS, ""]).to_numpy()
-    said = ~counts_as_null
-    n_said = levels.rows(said)
-    if n_said == 0:
-        return "number", "", ""  # all null, whatever it might have been
-
-    _, numbers = parse_numbers(texts)
-    leading_zero = texts.str.contains(_LEADING_ZERO).to_numpy()
-    whole = is_whole_text(texts)
-    number_like = numbers | texts.str.contains(_WITH_COMMA).to_numpy()
-    if number_like.any():
-        number_like |= texts.str.contains(NOT_FINITE).to_numpy()
-        number_like |= np.isinf(parse_numbers(texts)[0])
-    mostly_numbers = levels.rows(number_like & said) >= MOSTLY * n_said
-    if mostly_numbers and leading_zero.any() and np.all(whole | ~numbers):
-        return "category", "a number would lose its leading zeros", ""
-    if np.all(numbers | ~said):
-        if not np.all(whole | ~said):
-            return "number", "", ""
-        long = texts.filter(pl.Series(said) & (texts.str.len_bytes() > 15))
-        if any(abs(int(text)) > EXACT_WHOLE for text in long):
-            return "category", "whole numbers beyond 2**53 do not fit a double", ""
-        return "integer", "", ""
-    if mostly_numbers and way_out is not None:
-        raise _first_misfit(train, name, levels, said & ~numbers, "a number", way_out)
-
-    booleans = texts.str.to_lowercase().is_in(["true", "false"]).to_numpy()
-    blank = (texts == "").to_numpy()
-    if np.all(booleans | blank):
-        return "boolean", "", ""
-    if way_out is not None and levels.rows(booleans) >= MOSTLY * levels.rows(~blank):
-        raise _first_misfit(train, name, levels, ~booleans & ~blank, "true or false", way_out)
-    return _dates_or_category(train, name, levels, said, way_out)
+def _no_level(min_level_rows: int) -> str:
+    return f"none of its levels is held by {min_level_rows} training rows, and a rarer one could point at a person"
 
 
-def _dates_or_category(
-    train: Table, name: str, levels: _Levels, said: NDArray[np.bool_], way_out: str | None
-) -> tuple[Kind, str, str]:
-    texts = levels.texts.str.strip_chars(BLANKS)
-    _, dates = parse_moments(texts)
-    n_said = levels.rows(said)
-    if np.all(dates | ~said):
-        zoned = texts.str.contains(r"(?i)(?:z|:.*[+-][0-9:]{2,})$").to_numpy()
-        timed = texts.str.contains(":", literal=True).to_numpy()
-        mixed = bool((zoned & said).any() and (timed & ~zoned & said).any())
-        return "timestamp", "", "some of its values name no zone and are read as UTC" if mixed else ""
-    date_like = dates | texts.str.contains(_OTHER_DATE).to_numpy()
-    if way_out is None or levels.rows(date_like & said) < MOSTLY * n_said:
-        return "category", "", ""
-    if not dates.any():
-        return "category", "its dates are not ISO 8601 (2013-07-01T08:30:00Z), so they are levels without an order", ""
-    raise _first_misfit(
-        train, name, levels, said & ~dates, "an ISO 8601 date or date-time, as others in it are", way_out
-    )
+def _share_of_order(train: Table, rule: ColumnRule, target: Target) -> float:
+    present = ~np.isnan(read_column(train, rule))
+    return share_of_order(rule.name, replace(target, values=target.values[present]))
 
 
-def _first_misfit(
-    train: Table, name: str, levels: _Levels, which: NDArray[np.bool_], expected: str, way_out: str
-) -> TableError:
-    unfit = train.frame[name].is_in(levels.texts.filter(pl.Series(which)).to_list()).fill_null(False)
-    return misfit(train, name, int(unfit.to_numpy().argmax()), expected, way_out)
-
-
-def _why_dropped(train: Table, inferred: _Inferred, *, named: bool) -> str:
+def _why_dropped(train: Table, inferred: _Inferred, min_level_rows: int, *, wanted: bool) -> str:
     rule = inferred.rule
     if inferred.n_distinct == 0:
         return "no training row holds a value in it"
     if inferred.n_distinct == 1 and not rule.nullable:
         return "it is constant in the training rows"
-    if named or inferred.n_present < MIN_ID_ROWS:
+    if wanted or inferred.n_present < MIN_ID_ROWS:
         return ""
     if rule.kind == "category" and inferred.n_distinct >= DISTINCT * inferred.n_present:
-        return (
-            f"it looks like an identifier, with {inferred.n_distinct:,} distinct texts in {inferred.n_present:,} "
-            f"training rows; keep it with --category {rule.name}"
-        )
+        return f"{_LIKE_ID} {inferred.n_distinct:,} distinct texts in {inferred.n_present:,} training rows"
+    if inferred.without_levels(min_level_rows) and not rule.nullable:
+        return f"{_no_level(min_level_rows)}: group its values in the table, such as the first letters of a code"
     if rule.kind == "integer":
         values = read_column(train, rule)
         if np.all(np.diff(values[~np.isnan(values)]) > 0):
-            return (
-                "it looks like an identifier, whole numbers that only count up from row to row; "
-                f"keep it with --category {rule.name}"
-            )
+            return _COUNTS_UP
     return ""

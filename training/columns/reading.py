@@ -18,10 +18,14 @@ from models.errors import TableError
 from models.levels import LevelType, canonical_levels, number_level
 from models.reading import Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
+from models.texts import MARKERS
 from models.texts import columns as column_texts
 from models.texts.numbers import BLANKS as SPACES
 from models.values import EXACT_WHOLE, format_timestamp
 from training.columns.moments import parse_moments, typed_moments
+from training.columns.written.clocks import durations_of
+from training.columns.written.dates import moments_in_order
+from training.columns.written.forms import numbers_in_form
 from training.data.table import Table
 
 NULL_SPELLINGS = column_texts.NULL_SPELLINGS
@@ -118,6 +122,7 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
         return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
     if column.dtype == pl.String:
         column = without_nulls(column.str.strip_chars(SPACES), {"", *rule.nulls})
+        column = column.set(column.str.to_lowercase().is_in(list(MARKERS)).fill_null(False), None)
     present = column.is_not_null().to_numpy()
     values: NDArray[Any]
     if rule.kind == "timestamp":
@@ -303,35 +308,19 @@ def _rounded(column: pl.Series, values: NDArray[np.float64]) -> NDArray[np.bool_
 def _numbers(
     column: pl.Series, missing: frozenset[float], reading: Reading
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    if column.dtype == pl.String:
-        form = reading.number
-        if form is not None and form.decimal == ",":  # 1.234 is no 1.234 there
-            values, fits = np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
-        else:
-            values, fits = parse_numbers(column)
-        if form is not None or reading.duration:
-            values, fits = _with_others(column, values, fits, "number", reading)
+    is_text = column.dtype == pl.String
+    if reading.duration and (is_text or column.dtype == pl.Time or isinstance(column.dtype, pl.Duration)):
+        values, fits = durations_of(column)
+    elif is_text and reading.number is not None:
+        values, fits = numbers_in_form(column, reading.number)
+    elif is_text:
+        values, fits = parse_numbers(column)
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
         fits = ~np.isinf(values)
     else:
         return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
     return np.where(np.isin(values, list(missing)), np.nan, values), fits
-
-
-def _with_others(
-    column: pl.Series, values: NDArray[Any], fits: NDArray[np.bool_], kind: Kind, reading: Reading
-) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-    """The same with the texts that are not written the plain way; each is read once, however often it comes."""
-    others = pl.Series(~fits) & column.is_not_null()
-    texts = column.filter(others)
-    read = {text: column_texts.text_value(text, kind, reading) for text in texts.unique()}
-    values, fits = values.copy(), fits.copy()
-    for row, text in zip(np.flatnonzero(others.to_numpy()).tolist(), texts, strict=True):
-        value = read[text]
-        if value is not None:
-            values[row], fits[row] = value, True
-    return values, fits
 
 
 def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -344,11 +333,10 @@ def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]
 
 
 def _moments(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    if reading.date_order is not None and column.dtype.is_integer():
+        column = column.cast(pl.String)  # 20241231
     if column.dtype == pl.String:
-        values, fits = parse_moments(column)
-        if reading.date_order is not None:
-            values, fits = _with_others(column, values, fits, "timestamp", reading)
-        return values, fits
+        return moments_in_order(column, reading.date_order)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
         return typed_moments(column)
     return parse_moments(pl.Series([None] * len(column), dtype=pl.String))

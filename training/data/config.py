@@ -29,8 +29,18 @@ class DataConfig(ComponentConfig):
     """Share of the table for test rows."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
+    number: tuple[str, ...] = ()
+    """Columns to take as numbers; a text that is none is refused."""
+    date: tuple[str, ...] = ()
+    """Columns to take as dates; COL=dmy, COL=mdy or COL=ymd also says what their numbers stand for."""
+    boolean: tuple[str, ...] = ()
+    """Columns to take as true or false."""
     category: tuple[str, ...] = ()
     """Columns to take as categories, whatever they hold."""
+    text: tuple[str, ...] = ()
+    """Columns whose texts are levels as they are, never numbers or dates; one of distinct texts is still dropped."""
+    keep: tuple[str, ...] = ()
+    """Columns never to drop as an identifier; what kind they are is decided as ever."""
     null: tuple[str, ...] = ()
     """Further texts that mean null."""
     sentinels: bool = True
