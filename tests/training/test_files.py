@@ -302,6 +302,12 @@ def arrow(frame: pl.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+def arrow_stream(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    frame.write_ipc_stream(buffer)
+    return buffer.getvalue()
+
+
 TYPED = pl.DataFrame({"a": ["1", "2"], "b": ["x", "y"]})
 
 
@@ -314,6 +320,7 @@ TYPED = pl.DataFrame({"a": ["1", "2"], "b": ["x", "y"]})
         b'{"a": "1", "b": "x"}\n{"a": "2", "b": "y"}\n',
         parquet(TYPED),
         arrow(TYPED),
+        arrow_stream(TYPED),
         workbook(s=[["a", "b"], ["1", "x"], ["2", "y"]]),
         zipped(**{"t.csv": CSV}),
         *(pack(CSV) for pack in PACK.values()),

@@ -179,6 +179,7 @@ def test_a_title_above_the_names_is_named_as_what_it_may_be(tmp_path):
         (",a,y\n446,5,1\n404,6,2\n446,7,3\n", ("Unnamed: 0",)),  # rows drawn twice
         ('"",a,y\n"Mazda RX4",5,1\n"Datsun 710",6,2\n', ("Unnamed: 0",)),  # R
         (",a,y\n2024-01-01,5,1\n2024-01-02,6,2\n", ("Unnamed: 0",)),
+        (",,a,y\nu,0,5,1\nu,1,6,2\nv,0,6,3\n", ("Unnamed: 0", "Unnamed: 1")),  # of two levels
         ("Unnamed: 0,a,y\n7,5,1\n3,6,2\n", ("Unnamed: 0",)),
         (",Unnamed: 0,a,y\n0,0,5,1\n1,1,6,2\n", ("Unnamed: 0.1", "Unnamed: 0")),  # the second need not be first
         ("a,index,y\n5,1,1\n6,0,2\n", ("index",)),

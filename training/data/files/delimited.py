@@ -16,15 +16,14 @@ from itertools import islice
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from models.errors import TableError
 from training.data.files.encoding import to_utf8
 from training.data.files.form import Content, FileForm
-from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, without_name
+from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from training.data.files.rows import Scan, scan_rows
 from training.data.files.separators import SAMPLE, check_said, check_separator, said_by_excel, sniff, spoken
-from training.data.index import names_rows
+from training.data.index import PandasMetadata
 
 _SAMPLE_ROWS = 100
 
@@ -61,15 +60,12 @@ def read_delimited(data: bytes, form: FileForm, usual: str, source: str) -> Cont
         n_fields = len(next(_walk(_beginning(data), separator, source, ())).fields)
         data = separator.join(numbered_names(n_fields)).encode() + b"\n" + data
         first_line -= 1
-    frame, lines, notes = _read(data, separator, source, first_line, said_header=form.header is not None)
-    if separator != usual:
-        notes = (f"fields are separated by {spoken(separator)}", *notes)
-    return Content(frame, lines, notes, is_text=True)
+    content = _read(data, separator, source, first_line, said_header=form.header is not None)
+    told = (f"fields are separated by {spoken(separator)}",) if separator != usual else ()
+    return replace(content, notes=(*told, *content.notes))
 
 
-def _read(
-    data: bytes, separator: str, source: str, first_line: int, *, said_header: bool
-) -> tuple[pl.DataFrame, NDArray[np.int64], tuple[str, ...]]:
+def _read(data: bytes, separator: str, source: str, first_line: int, *, said_header: bool) -> Content:
     """Read UTF-8 text whose first line holds the names."""
     scan = scan_rows(data, separator)
     if scan is None:
@@ -90,7 +86,8 @@ def _read(
         return _read_by_field(data, separator, source, first_line, said_header=said_header)
     if frame.height != rows:  # the two readers disagree, so the slow and strict one decides
         return _read_by_field(data, separator, source, first_line, said_header=said_header)
-    return *_finished(frame, header, source, scan.lines[: rows + 1]), notes
+    frame, index = settle_unnamed(_empty_to_null(frame), header, source, first_line)
+    return Content(frame, scan.lines[1 : rows + 1], notes, PandasMetadata(index), is_text=True)
 
 
 def _names(
@@ -116,21 +113,6 @@ def _first_rows(data: bytes, separator: str, source: str) -> list[list[str]]:
     with suppress(TableError):  # the whole text is read later, and refused there with its place
         rows.extend(record.fields for record in islice(_walk(text, separator, source, ()), 1, _SAMPLE_ROWS + 1))
     return rows
-
-
-def _finished(
-    frame: pl.DataFrame, header: Sequence[str], source: str, lines: NDArray[np.int64]
-) -> tuple[pl.DataFrame, NDArray[np.int64]]:
-    """The columns with null for what is empty; ``lines`` begin with the header's."""
-    frame = _empty_to_null(frame)
-    for place in filled_in(header)[1]:
-        column = frame.to_series(place)
-        if column.null_count() < len(column) and not (place == 0 and names_rows(column)):
-            raise without_name(source, int(lines[0]), place, len(header))
-    empty = [
-        frame.columns[place] for place in filled_in(header)[1] if frame.to_series(place).null_count() == len(frame)
-    ]
-    return frame.drop(empty), lines[1:]
 
 
 def _empty_to_null(frame: pl.DataFrame) -> pl.DataFrame:
@@ -164,9 +146,7 @@ class _Record:
     text: str
 
 
-def _read_by_field(
-    data: bytes, separator: str, source: str, first_line: int, *, said_header: bool
-) -> tuple[pl.DataFrame, NDArray[np.int64], tuple[str, ...]]:
+def _read_by_field(data: bytes, separator: str, source: str, first_line: int, *, said_header: bool) -> Content:
     records = _walk(data.decode(), separator, source, (), first_line)
     header = next(records).fields
     names, notes = _names(header, data, separator, source, first_line, said_header=said_header)
@@ -180,7 +160,9 @@ def _read_by_field(
         raise TableError(_headed_but_empty(source))
     columns = zip(*(record.fields for record in kept[1:]), strict=True)
     frame = pl.DataFrame([pl.Series(name, column, pl.String) for name, column in zip(names, columns, strict=True)])
-    return *_finished(frame, header, source, np.array([record.line for record in kept], np.int64)), notes
+    frame, index = settle_unnamed(_empty_to_null(frame), header, source, first_line)
+    lines = np.array([record.line for record in kept[1:]], np.int64)
+    return Content(frame, lines, notes, PandasMetadata(index), is_text=True)
 
 
 def _walk(text: str, separator: str, source: str, header: Sequence[str], first_line: int = 1) -> Iterator[_Record]:

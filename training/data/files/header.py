@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
+
+import polars as pl
 
 from models.errors import TableError
+from training.data.index import names_rows
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
@@ -67,12 +70,32 @@ def filled_in(header: Sequence[str]) -> tuple[list[str], list[int]]:
     return names, blank
 
 
-def without_name(source: str, line: int, place: int, n_columns: int) -> TableError:
-    """The refusal of a column that holds values and has no name."""
-    return TableError(
-        f"{source}: every column needs a name, however: the header (line {line}) leaves column {place + 1} of "
-        f"{n_columns} without one; name it there, or take the column out of the file"
-    )
+def settle_unnamed(
+    frame: pl.DataFrame, header: Sequence[str], source: str, line: int
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """Decide what the columns are that the header leaves without a name.
+
+    One that holds nothing is left out; the first ones are the index of a data frame where they tell rows apart.
+
+    Returns:
+        the columns that are left, and the names of those that are an index.
+
+    Raises:
+        TableError: another one holds values.
+    """
+    _, blank = filled_in(header)
+    empty = [place for place in blank if frame.to_series(place).null_count() == len(frame)]
+    first = [place for place in takewhile(lambda place: place in blank, range(len(header))) if place not in empty]
+    index = frame.select(frame.columns[place] for place in first)
+    one = len(first) == 1 and names_rows(index.to_series(0))
+    several = len(first) > 1 and not any(index.null_count().row(0)) and index.n_unique() == len(index)
+    for place in blank:
+        if place not in empty and not (place in first and (one or several)):
+            raise TableError(
+                f"{source}: every column needs a name, however: the header (line {line}) leaves column {place + 1} of "
+                f"{len(header)} without one; name it there, or take the column out of the file"
+            )
+    return frame.drop(frame.columns[place] for place in empty), tuple(index.columns)
 
 
 def counts_up(header: Sequence[str]) -> bool:

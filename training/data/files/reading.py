@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,17 +25,15 @@ from training.data.index import pandas_metadata
 SEPARATORS = {".csv": ",", ".txt": ",", ".data": ",", ".tsv": "\t", ".tab": "\t"}
 """Extensions of delimited text, and what mostly stands between two fields there."""
 JSON_LINES = (".jsonl", ".ndjson")
-ARROW: dict[str, Callable[[Any], pl.DataFrame]] = {
-    ".parquet": pl.read_parquet,
-    ".pq": pl.read_parquet,
-    ".arrow": pl.read_ipc,
-    ".feather": pl.read_ipc,
-}
-EXTENSIONS = (*SEPARATORS, *JSON_LINES, ".json", *ARROW, *spreadsheet.EXTENSIONS)
+PARQUET = (".parquet", ".pq")
+ARROW = (".arrow", ".feather", ".ipc", ".arrows")
+EXTENSIONS = (*SEPARATORS, *JSON_LINES, ".json", *PARQUET, *ARROW, *spreadsheet.EXTENSIONS)
 
+_ARROW_FILE = b"ARROW1"
 _MAGIC = (
     (b"PAR1", ".parquet"),
-    (b"ARROW1", ".arrow"),
+    (_ARROW_FILE, ".arrow"),
+    (b"\xff\xff\xff\xff", ".arrow"),  # a stream of Arrow
     (b"\x1f\x8b", ".gz"),
     (b"BZh", ".bz2"),
     (b"\xfd7zXZ", ".xz"),
@@ -58,7 +55,7 @@ def read_file(path: Path, form: FileForm) -> Content:
         with path.open("rb") as stream:
             name = path.name
             if not packed:
-                return _read(stream if extension in ARROW else stream.read(), extension, form, name)
+                return _read(stream if extension in (*PARQUET, *ARROW) else stream.read(), extension, form, name)
             data, inside = unpack(stream, packed, path.stat().st_size, name)
     except FileNotFoundError:
         raise TableError(f"there is no file {path}: check the path") from None
@@ -115,7 +112,7 @@ def kind_of_bytes(data: bytes) -> str:
 
 def _read(data: Any, extension: str, form: FileForm, source: str) -> Content:
     """Read the bytes of a file, or the open file where it is Arrow or Parquet."""
-    if extension in ARROW:
+    if extension in (*PARQUET, *ARROW):
         return _read_arrow(io.BytesIO(data) if isinstance(data, bytes) else data, extension, source)
     if extension in SEPARATORS:
         return read_delimited(data, form, SEPARATORS[extension], source)
@@ -127,14 +124,16 @@ def _read(data: Any, extension: str, form: FileForm, source: str) -> Content:
 
 def _read_arrow(stream: Any, extension: str, source: str) -> Content:
     try:
-        if extension not in (".parquet", ".pq"):
-            return Content(ARROW[extension](stream))
+        if extension in ARROW:
+            begins = stream.read(len(_ARROW_FILE))
+            stream.seek(0)
+            return Content(pl.read_ipc(stream) if begins == _ARROW_FILE else pl.read_ipc_stream(stream))
         written = pandas_metadata(pl.read_parquet_metadata(stream).get("pandas", ""))
         stream.seek(0)
-        frame = ARROW[extension](stream)
+        frame = pl.read_parquet(stream)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         said = re.sub(r"\s+", " ", str(error).partition("\n")[0])
-        kind = "Parquet" if extension in (".parquet", ".pq") else "Arrow"
+        kind = "Parquet" if extension in PARQUET else "Arrow"
         raise TableError(f"{source} cannot be read as {kind} ({said}): write it anew, or use CSV") from None
     coded = [pl.col(name).cast(pl.String).cast(pl.Categorical()) for name in written.categories if name in frame]
     return Content(frame.with_columns(coded), written=written)

@@ -13,9 +13,9 @@ import polars as pl
 from models.errors import TableError
 from models.values import EXACT_WHOLE
 from training.data.files.form import Content, FileForm
-from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, without_name
+from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from training.data.files.packed import check_zip
-from training.data.index import names_rows
+from training.data.index import PandasMetadata
 from training.data.objects import Unusable, series_of
 
 EXTENSIONS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -51,14 +51,11 @@ def read_spreadsheet(data: bytes, form: FileForm, source: str) -> Content:
     for place, row in enumerate(cells[1:], 1):
         if all(value is None for value in row) and len(header) > 1:
             raise TableError(f"{source}: row {place} (line {begin + place}) is blank: take the line out of the file")
-    names, blank = filled_in(header)
+    names, _ = filled_in(header)
     columns = [_column(name, values) for name, values in zip(names, zip(*cells[1:], strict=True), strict=True)]
-    for place in blank:
-        column = columns[place]
-        if column.null_count() < len(column) and not (place == 0 and names_rows(column)):
-            raise without_name(source, begin, place, len(header))
-    kept = [column for place, column in enumerate(columns) if place not in blank or column.null_count() < len(column)]
-    return Content(pl.DataFrame(kept), np.arange(begin + 1, begin + len(cells), dtype=np.int64), notes)
+    frame, index = settle_unnamed(pl.DataFrame(columns), header, source, begin)
+    lines = np.arange(begin + 1, begin + len(cells), dtype=np.int64)
+    return Content(frame, lines, notes, PandasMetadata(index))
 
 
 def _open(data: bytes, source: str) -> Any:
