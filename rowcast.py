@@ -273,13 +273,12 @@ def init(
     separator: SeparatorOption = None,
 ) -> None:
     """Print a commented TOML with every default, to edit and give to `train --config`."""
-    from training.columns.target import read_target, with_target
     from training.config import make_config, to_toml
-    from training.data.table import read_table
+    from training.prepare import open_table
 
     data = {"target": target} | given({"encoding": encoding, "separator": separator})
     config = make_config(overrides={"preset": preset, "data": data})
-    found = read_target(with_target(read_table(table, form=config.data.form()), target), target)
+    _, found = open_table(table, config)
     print(f"# rowcast train {table} --config THIS_FILE")
     print(f"# {target!r} makes this a {found.task} task.\n")
     print(to_toml(config, explained=True), end="")

@@ -16,7 +16,8 @@ from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column, Signature
 from training.columns.infer import NULL_SPELLINGS, ColumnRule, read_column
-from training.columns.target import Target, read_target_like, with_target_like
+from training.columns.target import Target, read_target_like
+from training.columns.target_rows import with_target_like
 from training.data.files.form import FileForm
 from training.data.table import Table, read_table
 from training.fit.evaluate import class_metrics, regression_metrics
@@ -115,7 +116,8 @@ def evaluate_table(
     """
     table = open_table(source, model.manifest, encoding=encoding, separator=separator)
     signature = model.manifest.signature
-    like = Target(signature.target, signature.task, np.zeros(0), signature.classes)
+    reading = Reading.model_validate(model.manifest.data.get("target_reading", {}))
+    like = Target(signature.target, signature.task, np.zeros(0), signature.classes, reading)
     nulls = _nulls(model.manifest)
     table = with_target_like(table, like, null=tuple(nulls))
     actual = read_target_like(table, like, null=tuple(nulls))

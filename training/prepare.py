@@ -21,7 +21,8 @@ from training.columns.leakage import suspected_leaks
 from training.columns.levels import vocabulary
 from training.columns.reading import level_texts
 from training.columns.sentinels import told_of_target, with_sentinels
-from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
+from training.columns.target import Target, read_target, read_target_like
+from training.columns.target_rows import reading_of_target, with_target, with_target_like
 from training.data.config import DataConfig, TableConfig
 from training.data.files.paths import digest_of, files_of
 from training.data.split import Split, split_by_group, split_by_time, split_random
@@ -111,8 +112,10 @@ def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:
     Raises:
         TableError: the column cannot be a target; names row, column and the way out.
     """
-    table = with_target(table, data.target, task=data.task, null=data.null)
-    return table, read_target(table, data.target, task=data.task, null=data.null)
+    reading, told = reading_of_target(table, data.target, task=data.task, null=data.null)
+    table = with_target(table, data.target, task=data.task, null=data.null, reading=reading)
+    table = replace(table, notes=(*table.notes, *told))
+    return table, replace(read_target(table, data.target, task=data.task, null=data.null), reading=reading)
 
 
 def prepare_split(
@@ -149,7 +152,7 @@ def prepare_split(
         train=Part(train_columns, fitted.values),
         validation=held_out[0],
         test=held_out[1],
-        data={"rows": len(table), "source": table.source},
+        data={"rows": len(table), "source": table.source, **_reading_of(fitted)},
     )
 
 
@@ -346,7 +349,13 @@ def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
             "split at random instead of by time, or train on more rows"
         )
     task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
-    return Target(target.name, task, values, classes)
+    return replace(target, task=task, values=values, classes=classes)
+
+
+def _reading_of(target: Target) -> dict[str, Any]:
+    """What ``model.json`` keeps of how the target is read, for whoever evaluates the model."""
+    reading = target.reading.model_dump(mode="json", exclude_defaults=True)
+    return {"target_reading": reading} if reading else {}
 
 
 def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:

@@ -10,8 +10,12 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, TableError
-from training.columns.target import Target, read_target, read_target_like, with_target, with_target_like
+from models.reading import Reading
+from training.columns.target import Target, read_target, read_target_like
+from training.columns.target_rows import reading_of_target, with_target, with_target_like
+from training.config import make_config
 from training.data.table import Table, read_table
+from training.prepare import open_table
 
 
 def texts(values: list[str | None]) -> Table:
@@ -222,3 +226,35 @@ def test_rows_of_a_further_table_without_a_target_are_left_out_too():
     assert with_target_like(typed([1.0, -999.0]), number, null=["-999"]).frame["y"].to_list() == [1.0]
     assert with_target_like(texts(["NA", "red", None]), label).frame["y"].to_list() == ["NA", "red"]
     assert with_target_like(texts(["0", "NA", "-9.0"]), count, null=["-9"]).frame["y"].to_list() == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("texts_of", "first", "told"),
+    [
+        (lambda i: f"{i}%", 0.0, "the target 'y' is read as numbers written like"),
+        (lambda i: f"${1000 + i:,}.50", 1000.5, "the target 'y' is read as numbers written like"),
+        (lambda i: f"{i},25", 0.25, "the target 'y' is read as numbers written like"),
+        (lambda i: f"{i}.5" if i % 9 else "N/A", 1.5, "'N/A' means null in the target 'y'"),
+        (lambda i: f"{i // 60:02}:{i % 60:02}", 0.0, "the target 'y' is read as seconds"),
+    ],
+)
+def test_a_target_in_a_form_of_its_own_is_numbers(texts_of, first, told):
+    table = texts([texts_of(i) for i in range(90)])
+    held, target = open_table(table.frame, make_config(overrides={"data": {"target": "y"}}))
+    assert (target.task, target.values[0]) == ("regression", first)
+    assert any(note.startswith(told) for note in held.notes)
+    further = with_target_like(texts([texts_of(1), None]), target)
+    assert read_target_like(further, target).tolist() == [target.values[0 if first == 1.5 else 1]]
+    with pytest.raises(TableError, match=r"'y' holds 'far' in row 1, which is not a number"):
+        with_target_like(texts(["far"]), target)
+
+
+def test_a_typed_duration_as_a_target_is_seconds():
+    table = typed(pl.Series([1500 * i for i in range(90)]).cast(pl.Duration("ms")))
+    _, target = open_table(table.frame, make_config(overrides={"data": {"target": "y"}}))
+    assert (target.task, target.values[:2].tolist()) == ("regression", [0.0, 1.5])
+
+
+@pytest.mark.parametrize("values", [["26%", "30%"] * 20, ["1.5", "2.5"] * 20, ["a", "b"] * 20, ["<1.0", "2"] * 20])
+def test_few_texts_are_the_classes_they_are_and_plain_numbers_plain(values):
+    assert reading_of_target(texts(values), "y")[0] == Reading()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import ConfigError, TableError
+from models.reading import Reading
 from models.signature import Kind, Task
 from training.columns.infer import kind_of
-from training.columns.reading import BLANKS, NULL_SPELLINGS, ColumnRule, level_texts, misfit, parse_numbers
+from training.columns.reading import BLANKS, NULL_SPELLINGS, PLAIN, level_texts, misfit, parse_numbers
 from training.data.table import Table
 
 TASKS = ("auto", "regression", "binary", "multiclass")
@@ -23,11 +24,11 @@ MAX_CLASSES = 1000
 """More classes than this are most likely a column that was not meant as the target."""
 
 _LEFT_OUT = "or leave it empty, and the row is left out"
-_AS_CLASSES = "or read every value as a class with --task multiclass"
+AS_CLASSES = "or read every value as a class with --task multiclass"
 _AMOUNT = r"^[^0-9A-Za-z]{0,3}\s?[0-9][0-9.,' ]*\s?[^0-9]{0,4}$"
 """A number with a currency, a unit or a percent sign about it."""
 _MOSTLY_AMOUNTS = 0.9
-_CANONICAL_WHOLE = r"^(?:0|-?[1-9][0-9]*)$"
+CANONICAL_WHOLE = r"^(?:0|-?[1-9][0-9]*)$"
 
 
 @dataclass(frozen=True)
@@ -42,30 +43,8 @@ class Target:
     task: Task
     values: NDArray[Any]
     classes: tuple[str, ...] = ()
-
-
-def with_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Table:
-    """The rows that hold a target; a note of the table says how many are left out, where any are.
-
-    Args:
-        task: as for :func:`read_target`.
-        null: further texts that mean null; of a target of numbers, the number however it is written.
-
-    Raises:
-        TableError: the column is absent, or no row holds a value in it.
-    """
-    table.require(name, "--target names")
-    held = _held(table, name, null)
-    numbers = _kind(held, name, task, null) in ("number", "integer")
-    return _noted(table, _held(held, name, {*null, *NULL_SPELLINGS}, numbers=True) if numbers else held, name)
-
-
-def with_target_like(table: Table, target: Target, *, null: Collection[str] = ()) -> Table:
-    """The rows of a further table (validation, test) that hold a target, see :func:`with_target`."""
-    table.require(target.name, "the model predicts")
-    numbers = not target.classes or bool(pl.Series(target.classes).str.contains(_CANONICAL_WHOLE).all())
-    nulls = {*null, *NULL_SPELLINGS} if numbers else {*null}
-    return _noted(table, _held(table, target.name, nulls, numbers=numbers), target.name)
+    reading: Reading = PLAIN
+    """How its texts are read as numbers, where that is not the plain way."""
 
 
 def read_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Target:
@@ -86,7 +65,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
     table.require(name, "--target names")
     column = table.frame[name]
     _refuse_null(table, name, column, null)
-    kind = _kind(table, name, task, null)
+    kind = kind_of_target(table, name, task, null)
     if kind == "timestamp":
         raise TableError(
             f"{table.source}: the target {name!r} holds dates, which cannot be predicted: "
@@ -128,42 +107,10 @@ def read_target_like(table: Table, target: Target, *, null: Collection[str] = ()
     return _as_labels(texts, labels)
 
 
-# --- rows without a target --------------------------------------------------------------------------------------------
-
-
-def _held(table: Table, name: str, nulls: Collection[str], *, numbers: bool = False) -> Table:
-    """The rows whose target is not null; ``numbers``: a text that means null may be a number, written in any way."""
-    column = table.frame[name]
-    missing = column.is_null().to_numpy()
-    if column.dtype == pl.String:
-        missing = missing | column.str.strip_chars(BLANKS).is_in(["", *nulls]).fill_null(True).to_numpy()
-    if numbers:
-        meant = list(ColumnRule(name, "number", True, frozenset(nulls)).missing_numbers)
-        if column.dtype == pl.String:
-            missing = missing | np.isin(parse_numbers(column)[0], meant)
-        elif column.dtype.is_numeric():
-            missing = missing | np.isin(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), meant)
-    if missing.all():
-        raise TableError(
-            f"{table.source}: no row holds a value of the target {name!r}, so there is nothing to learn: "
-            "name another column with --target"
-        )
-    return table.take(np.flatnonzero(~missing)) if missing.any() else table
-
-
-def _noted(table: Table, held: Table, name: str) -> Table:
-    n = len(table) - len(held)
-    if n == 0:
-        return table
-    are = "has no" if n == 1 else "have no"
-    left_out = f"{n:,} of {len(table):,} rows {are} {name!r} and {'is' if n == 1 else 'are'} left out"
-    return replace(held, notes=(*held.notes, left_out))
-
-
 # --- the task ---------------------------------------------------------------------------------------------------------
 
 
-def _kind(table: Table, name: str, task: str, null: Collection[str]) -> Kind:
+def kind_of_target(table: Table, name: str, task: str, null: Collection[str]) -> Kind:
     """The kind of the target, whose advice is for targets.
 
     Raises:
@@ -184,7 +131,7 @@ def _kind(table: Table, name: str, task: str, null: Collection[str]) -> Kind:
         index = int(column.is_infinite().fill_null(False).to_numpy().argmax())
         raise misfit(table, name, index, "a number", _LEFT_OUT)
     # Where classes were asked for, a value unlike the others is a class and no mistake.
-    return kind_of(table, name, null=null, way_out=_AS_CLASSES if task == "auto" else None)
+    return kind_of(table, name, null=null, way_out=AS_CLASSES if task == "auto" else None)
 
 
 def _few_whole(table: Table, name: str) -> bool:
@@ -213,7 +160,7 @@ def _finite(table: Table, name: str) -> NDArray[np.float64]:
     else:
         values, fits = np.full(len(table), np.nan), np.zeros(len(table), dtype=bool)
     if not fits.all():
-        raise misfit(table, name, int(fits.argmin()), "a number", _AS_CLASSES)
+        raise misfit(table, name, int(fits.argmin()), "a number", AS_CLASSES)
     return values
 
 
@@ -242,7 +189,7 @@ def _classes(table: Table, name: str, kind: Kind, task: str) -> Target:
     canonical = _canonical(distinct, kind)
     labels = {text: canonical(text) for text in distinct}
     found = sorted(set(labels.values()))
-    if pl.Series(found).str.contains(_CANONICAL_WHOLE).all():
+    if pl.Series(found).str.contains(CANONICAL_WHOLE).all():
         found.sort(key=int)
     if len(found) == 1:
         raise TableError(
