@@ -84,6 +84,7 @@ def test_several_sentinels_of_one_column_are_missing():
         ([*DEPTHS * 100, 999, 999], 0),
         ([-1, 0, 1] * 50, 0),  # a judgement
         ([*range(200), *[-1] * 60], 1),  # days since, or never?
+        ([*DEPTHS, 1e9], 0),  # a round number, and no nines
         ([*DEPTHS, 9999], 1),  # one row may be a mistake
         ([*DEPTHS, *[123.4] * 5], 0),
         ([0, 99] * 50, 0),  # a switch

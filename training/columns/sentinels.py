@@ -55,9 +55,11 @@ _NUMBERS = np.unique(
         *(-(2.0**31), 2.0**31 - 1, 2.0**32 - 1, -(2.0**63), 2.0**63, 2.0**64),
     ]
 )
-_ALIKE, _ALIKE_FILLER = 1e-7, 1e-3
-"""Relative difference up to which a number is one of these, and the same from 1e20 on, where they are cut off in many
-ways: -3.4028e38 is the lowest float32. A float32 of -999.9 is no farther from it than the first."""
+_ALIKE = 1e-3
+"""Relative difference up to which a number of 1e20 and more is one of these: -3.4028e38 is the lowest float32, cut off.
+Others are met as they are, or as a float32 of them."""
+_EXACT_SINGLE = 2.0**24
+"""Whole numbers up to this size are exact as float32. 999,999,999 is another number there, and a round one."""
 _NOT_SMALL = 10.0
 """Of -1 and -9 the sign alone says nothing: all others have to be as large as this."""
 _MOMENTS = {
@@ -89,8 +91,7 @@ class _Found:
     @property
     def spellings(self) -> set[float]:
         """The numbers to take for missing: in a column of float32, -999.9 is another one."""
-        single = {float(np.float32(self.known))} if abs(self.known) < _LARGEST_SINGLE else set()
-        return {self.value, self.known} | single
+        return {self.value, self.known, _as_single(self.known)}
 
 
 def with_sentinels(
@@ -190,12 +191,19 @@ def _away(value: float, low: float, high: float) -> float:
 def _known_numbers(distinct: NDArray[np.float64]) -> NDArray[np.float64]:
     """For each number the sentinel it is, NaN where it is none."""
     place = np.searchsorted(_NUMBERS, distinct)
-    allowed = np.where(np.abs(distinct) >= 1e20, _ALIKE_FILLER, _ALIKE) * np.abs(distinct)
+    allowed = np.where(np.abs(distinct) >= 1e20, _ALIKE, 0.0) * np.abs(distinct)
     known = np.full(len(distinct), np.nan)
-    for near in (_NUMBERS[np.maximum(place - 1, 0)], _NUMBERS[np.minimum(place, len(_NUMBERS) - 1)]):
+    for at in (np.maximum(place - 1, 0), np.minimum(place, len(_NUMBERS) - 1)):
         with np.errstate(over="ignore"):
-            known = np.where(np.abs(near - distinct) <= allowed, near, known)
+            alike = np.abs(_NUMBERS[at] - distinct) <= allowed
+        known = np.where(alike | (_SINGLES[at] == distinct), _NUMBERS[at], known)
     return known
+
+
+def _as_single(known: float) -> float:
+    """What a column of float32 holds for a sentinel, where that is no other number."""
+    is_exact = abs(known) <= _EXACT_SINGLE or 1e20 <= abs(known) < _LARGEST_SINGLE
+    return float(np.float32(known)) if is_exact else known
 
 
 def _by_its_sign(value: float, low: float) -> bool:
@@ -222,3 +230,6 @@ def _shown(value: float, *, is_time: bool = False) -> str:
         text = format_timestamp(int(value))
         return text.removesuffix("T00:00:00Z")
     return str(int(value)) if value.is_integer() and abs(value) < 1e17 else f"{value:.15g}"
+
+
+_SINGLES = np.array([_as_single(known) for known in _NUMBERS])
