@@ -42,6 +42,13 @@ _COMPACT = (
     _pattern(rf"{_YEAR}(?P<month>\d\d)(?P<day>\d\d)(?:[t ]{_CLOCK})?"),
     _pattern(rf"{_YEAR}(?P<month>\d\d)(?P<day>\d\d)[t ]?(?P<hour>\d\d)(?P<minute>\d\d)(?P<second>\d\d)(?P<zone>z)?"),
 )
+_MONTHS_ALONE = (
+    _pattern(rf"{_YEAR}[-/. ](?P<month>\d\d)"),
+    _pattern(rf"(?P<month>\d\d)[-/. ]{_YEAR}"),
+    _pattern(rf"{_MONTH}[-/., ]+{_YEAR}"),
+    _pattern(rf"{_YEAR}[-/. ]{_MONTH}"),
+)
+"""A month without a day is its first one."""
 _NUMBERS = _pattern(rf"{_WEEKDAY}(?P<first>\d{{1,2}})(?P<mark>[-/. ])(?P<next>\d{{1,2}})(?P=mark){_ANY_YEAR}\.?{_TIME}")
 """Two numbers and a year: which of the two is the day, an order has to say."""
 
@@ -51,7 +58,7 @@ def parse_date(text: str, order: DateOrder | None = None) -> int | None:
 
     ISO 8601 is always read. With an order, so is the year first (``2024/12/31``, ``20241231``), the month by its
     English name (``31-Dec-2024``, ``Dec 31, 2024 8:30 PM``), and with ``dmy`` or ``mdy`` two numbers before the year.
-    A year of two digits lies from 1970 to 2069.
+    A year of two digits lies from 1970 to 2069; a month without a day (``2024-01``, ``Jan 2024``) is its first day.
 
     >>> parse_date("31/12/1969 23:59:59.5", "dmy"), parse_date("12/31/1969", "dmy")
     (-500000, None)
@@ -78,6 +85,8 @@ def parse_date(text: str, order: DateOrder | None = None) -> int | None:
             return None
     if match is None:
         match = next(filter(None, (pattern.fullmatch(text) for pattern in _NAMED)), None)
+    if match is None and (match := next(filter(None, (p.fullmatch(text) for p in _MONTHS_ALONE)), None)):
+        return _moment(match.groupdict() | {"day": "1"})
     return None if match is None else _moment(match.groupdict())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -25,6 +26,24 @@ from training.data.config import DataConfig
 from training.data.table import Table, read_table
 
 N = 40
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+CATEGORIES = {
+    "adult": {
+        "workclass",
+        "education",
+        "marital_status",
+        "occupation",
+        "relationship",
+        "race",
+        "sex",
+        "native_country",
+    },
+    "california": {"ocean_proximity"},
+    "covertype": set(),
+    "diamonds": {"cut", "color", "clarity"},
+    "lending_club": {"term", "sub_grade", "addr_state", "verification_status", "emp_length"},
+}
+"""Of the six data sets: every other column is a number or a whole number."""
 
 
 def texts(**columns: list[str | None]) -> Table:
@@ -49,6 +68,8 @@ def inferred(values: list[str | None], **data: object) -> tuple[ColumnRule, list
         (["1.234,50 €", "7,5 €"], {"decimal": ",", "thousands": ".", "affixes": ("€",)}, [1234.5, 7.5], "1.234,5 €"),
         (["EUR 12", "EUR 1,250"], {"thousands": ",", "affixes": ("EUR",)}, [12, 1250], "EUR 1,234.5"),
         (["US$ 5", "US$ 6.5"], {"affixes": ("US$",)}, [5, 6.5], "US$1234.5"),
+        (["26%", "0", "3.5%"], {"affixes": ("%",)}, [26, 0, 3.5], "1234.5%"),
+        (["Rs. 500", "Rs 1,200.5"], {"thousands": ",", "affixes": ("Rs.", "Rs")}, [500, 1200.5], "Rs. 1,234.5"),
         (["26%", "3.5 %"], {"affixes": ("%",)}, [26, 3.5], "1234.5%"),
         (["3,14", "-2,5", "7"], {"decimal": ","}, [3.14, -2.5, 7], "1234,5"),
         (["5.625.000", "1.250"], {"decimal": ",", "thousands": "."}, [5625000, 1250], "1.234,5"),
@@ -121,12 +142,15 @@ def test_numbers_that_do_not_agree_stay_text_with_the_reason(values, reason):
         ["10.0.0.1", "10.0.0.2"],
         ["Q1", "Q2"],
         ["T12", "T13"],
-        ["1st a", "x"],
         ["555 1234 12", "555 1234 13"],
+        ["2024Q1", "2024Q2"],
+        ["0x1F", "0x2A"],
+        ["1.0.2"],
     ],
 )
 def test_names_with_digits_are_no_numbers(values):
-    assert inferred(values)[0].kind == "category"
+    rule, decisions, _ = inferred(values)
+    assert (rule.kind, decisions) == ("category", [])
 
 
 # --- markers ----------------------------------------------------------------------------------------------------------
@@ -196,6 +220,12 @@ def test_dates_are_read_in_the_order_that_the_data_tells(values, order, told):
     if values[1] != "2/1/2024":
         assert got[:2] == [micros(2024, 1, 31), micros(2024, 1, 2)]
     assert told in decisions[0]
+
+
+@pytest.mark.parametrize("values", [["2024-01", "2024-02"], ["01/2024"], ["Jan 2024", "Feb 2024"], ["Jan-2024"]])
+def test_a_month_is_its_first_day(values):
+    rule, _, got = inferred(values)
+    assert (rule.kind, got[0]) == ("timestamp", micros(2024, 1, 1))
 
 
 def test_points_stand_in_dates_with_the_day_first():
@@ -432,3 +462,22 @@ def test_a_column_of_clocks_reads_as_one_clock_does(values):
     expected = [parse_duration(value) for value in values]
     assert ok.tolist() == [value is not None for value in expected]
     assert [s for s, fit in zip(seconds.tolist(), ok, strict=True) if fit] == [v for v in expected if v is not None]
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"there is no folder {SHARED}")
+@pytest.mark.parametrize(
+    ("file", "target"),
+    [
+        ("adult/test.csv", "income"),
+        ("california/housing_raw.csv", "median_house_value"),
+        ("covertype/covertype_10k.csv", "Cover_Type"),
+        ("diamonds/test.csv", "price"),
+        ("lending_club/lending_club.csv", "Class"),
+    ],
+)
+def test_columns_of_ordinary_tables_are_read_the_plain_way(file, target):
+    rules, decisions = infer_columns(read_table(SHARED / file), exclude=[target])
+    assert {rule.name: rule.reading for rule in rules if rule.told is not None} == {}
+    assert [told for told in decisions if "it is constant in the training rows" not in told] == []
+    texts_of = {rule.name for rule in rules if rule.kind == "category"}
+    assert texts_of == CATEGORIES[file.partition("/")[0]]

@@ -381,7 +381,7 @@ def _numbers_of_most(
     like = np.asarray(like | amounts.like)
     if found.form is None:
         # Where they do not agree, only the plain ones are numbers for certain.
-        return like if look.all(like) else _number_like(look.bare, numbers), None, found.reason
+        return like if found.reason and look.all(like) else _number_like(look.bare, numbers), None, found.reason
     return like, np.asarray(numbers | numbers_in_form(look.bare, found.form)[1]), ""
 
 

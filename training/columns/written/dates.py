@@ -30,11 +30,16 @@ _LOOKS = "|".join(
         r"[0-9]{1,2}[-/. ][0-9]{1,2}[-/. ](?:[0-9]{4}|[0-9]{2})",
         rf"[0-9]{{1,2}}(?:st|nd|rd|th)?[-/. ]?(?:of )?{_WORD}[-/., ]*(?:[0-9]{{4}}|[0-9]{{2}})",
         rf"{_WORD}[-/. ]+[0-9]{{1,2}}(?:st|nd|rd|th)?",
-        rf"[0-9]{{4}}[-/. ]{_WORD}[-/. ][0-9]{{1,2}}",
+        rf"[0-9]{{4}}[-/. ]{_WORD}(?:[-/. ][0-9]{{1,2}})?",
+        r"[0-9]{4}[-/. ][0-9]{2}|[0-9]{2}[-/. ][0-9]{4}",
+        rf"{_WORD}[-/., ]+[0-9]{{4}}",
     )
 )
 _LOOKS = rf"(?i)^(?:{_DAY_OF_WEEK},? +)?(?:{_LOOKS})\.?(?:$|[-/t ,])"
-_CLOCK = r"(?i)^(?:t|[ ,]+)([0-9]{1,2})(:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?) ?(z|utc|gmt|[+-][0-9]{2}:?[0-9]{2})?$"
+_CLOCK = (
+    r"(?i)^(?:t|[ ,]+)([0-9]{1,2})(:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)"
+    r"(?: ?([ap])m)? ?(z|utc|gmt|[+-][0-9]{2}:?[0-9]{2})?$"
+)
 _DATE = {
     "ymd": r"^([0-9]{4})([-/.])([0-9]{1,2})([-/.])([0-9]{1,2})(.*)$",
     "dmy": r"^([0-9]{1,2})([-/.])([0-9]{1,2})([-/.])([0-9]{4})(.*)$",
@@ -113,10 +118,11 @@ def _as_iso(texts: pl.Series, form: str, order: DateOrder) -> pl.Series:
     if form == "dmy" and order == "mdy":
         month, day = day, month
     clock = rest.str.extract_groups(_CLOCK).struct.unnest()
-    zone = clock.to_series(2).fill_null("").str.to_uppercase().str.replace("UTC|GMT", "Z")
-    time = pl.select(
-        pl.when(rest == "")
-        .then(pl.lit(""))
-        .otherwise("T" + clock.to_series(0).str.zfill(2) + clock.to_series(1) + zone)
-    ).to_series()
+    hour, minutes, half, zone = (clock.to_series(i) for i in range(4))
+    number = hour.cast(pl.Int64)
+    of_day = number % 12 + (half.str.to_lowercase() == "p").cast(pl.Int64) * 12
+    of_day = of_day.set((number < 1) | (number > 12), None).cast(pl.String)
+    hour = pl.select(pl.when(half.is_not_null()).then(of_day).otherwise(hour)).to_series()
+    time = "T" + hour.str.zfill(2) + minutes + zone.fill_null("").str.to_uppercase().str.replace("UTC|GMT", "Z")
+    time = time.set(rest == "", "")
     return year + "-" + month.str.zfill(2) + "-" + day.str.zfill(2) + time

@@ -26,7 +26,8 @@ _CODES = (
 _SIGN = rf"[+{re.escape(MINUS)}]"
 _BLANK = rf"[{SPACES}\t]*"
 _BODY = rf"[0-9][0-9.,{APOSTROPHES}{SPACES}]*[0-9.,]|[0-9]|[.,][0-9]+"
-_SUFFIX = r"[\p{L}\p{Sc}\p{So}%‰°′″µ*][\p{L}\p{S}23²³%‰°/*.·-]{0,11}(?: ?[\p{L}²³]{1,6})?"
+_UNIT = r"[\p{L}\p{Sc}\p{So}%‰°′″µ*][\p{L}\p{S}²³%‰°/*.·-]{0,11}"
+_SUFFIX = rf"(?:{_UNIT}|[\p{{L}}/]{{0,6}}m[23])(?: ?[\p{{L}}²³]{{1,6}})?"
 _AMOUNT = (
     rf"^(?P<open>[(]?)(?P<sign>{_SIGN}?){_BLANK}(?P<prefix>(?:[A-Z]{{0,3}}\p{{Sc}}[A-Z]{{0,3}}|(?:{_CODES})\.?|%)?){_BLANK}"
     rf"(?P<inner_open>[(]?)(?P<inner_sign>{_SIGN}?){_BLANK}(?P<body>{_BODY})(?P<exponent>(?:[eE][+-]?[0-9]+)?){_BLANK}"
@@ -66,6 +67,8 @@ _CANDIDATES = (
     NumberForm(decimal=",", thousands="'"),
 )
 _MOSTLY_AFFIXED = 0.5
+_CODE = rf"(?:{_CODES})\.?"
+_BEFORE = rf"[A-Z]*[^\w\s%‰°′″€]+[A-Z]*|{_CODE}"
 _MAX_UNITS = 20
 """More affixes than this are no units: letters of a code, say."""
 _NO_FORM = "no form"
@@ -169,7 +172,9 @@ def _affixes(parts: pl.DataFrame, counts: NDArray[np.int64]) -> tuple[tuple[str,
     rows = int(kinds["rows"].sum())
     unit = named["prefix"][0] + named["suffix"][0]
     bare = rows - int(named["rows"][0])
-    if bare and (unit in _SCALES or bare > (1 - _MOSTLY_AFFIXED) * rows):
+    zero = parts["body"].str.contains("^[0.,]+$") & (parts["prefix"] == "") & (parts["suffix"] == "")
+    of_another_scale = unit in _SCALES and bare > int(counts[zero.to_numpy()].sum())
+    if bare and (of_another_scale or bare > (1 - _MOSTLY_AFFIXED) * rows):
         return (), f"some of its numbers have {unit!r} and some have none"
     spelled = parts.select(pl.col("prefix"), pl.col("suffix").str.strip_chars(BLANKS)).unpivot()["value"].unique()
     return tuple(sorted((text for text in spelled if text), key=lambda text: (-len(text), text))), ""
@@ -186,26 +191,20 @@ def numbers_in_form(texts: pl.Series, form: NumberForm) -> tuple[NDArray[np.floa
         the numbers ``[rows]``, NaN where the text is null or none; and where it is one, ``[rows]``.
     """
     texts = texts.str.strip_chars(BLANKS)
-    parts = texts.str.extract_groups(_AMOUNT).struct.unnest()
-    known = ["", *form.affixes]
-    body = parts["body"]
+    affix = f"(?:{'|'.join(map(re.escape, form.affixes))})?" if form.affixes else ""
     # Several signs or brackets are rare, and left to the reading of one text.
-    simple = (
-        (parts["inner_open"] == "") & (parts["inner_close"] == "") & (parts["inner_sign"] == "")
-        & (parts["last_sign"] == "") & (parts["open"] == "") & (parts["close"] == "")
-        & parts["prefix"].is_in(known) & parts["suffix"].is_in(known)
-        & body.str.contains(f"^(?:{_whole_pattern(form)})$")
-    )  # fmt: skip
-    simple = simple.fill_null(False)
-    if form.decimal == ",":
-        simple &= (body.str.contains(".", literal=True).not_() | pl.Series([form.thousands == "."])).fill_null(False)
-    digits = body.set(~simple, None)
-    if form.thousands:
-        mark = {" ": SPACES, "'": APOSTROPHES}.get(form.thousands, form.thousands)
-        digits = digits.str.replace_all(f"[{re.escape(mark)}]", "")
-    digits = digits.str.replace(form.decimal, ".", literal=True) + parts["exponent"]
+    pattern = rf"^{_SIGN}?{_BLANK}{affix}{_BLANK}(?:{_whole_pattern(form)}){_BLANK}{affix}$"
+    exponents = not any("e" in text.lower() for text in form.affixes)
+    simple = texts.str.contains(pattern).fill_null(False)
+    negative = texts.str.contains(f"^[{re.escape(MINUS)}]").fill_null(False).to_numpy()
+    digits = texts.set(~simple, None).str.replace(f"^{_SIGN}", "")
+    if form.affixes:
+        digits = digits.str.replace_many(list(form.affixes), [""] * len(form.affixes), leftmost=True)
+    mark = {" ": "", "'": APOSTROPHES}.get(form.thousands, form.thousands)
+    digits = digits.str.replace_all(f"[{re.escape(mark)}{BLANKS}]", "").str.replace(form.decimal, ".", literal=True)
+    if not exponents:
+        digits = digits.set(digits.str.contains("(?i)e").fill_null(False), None)
     values = digits.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
-    negative = parts["sign"].is_in(list(MINUS)).fill_null(False).to_numpy()
     values = np.where(negative, -values, values)
     return _finished(texts, values, lambda text: parse_number(text, form))
 
@@ -234,7 +233,7 @@ def written_like(form: NumberForm) -> str:
     if form == NumberForm():
         return "\u22121234.5"
     text = f"1{form.thousands}234{form.decimal}5"
-    before = next((a for a in form.affixes if a != "€" and re.fullmatch(rf"[A-Z]*[^\w\s%‰°′″]+[A-Z]*|{_CODES}", a)), "")
-    behind = next((a for a in form.affixes if a != before), "")
-    text = f"{before}{' ' if before.isalpha() else ''}{text}{'' if behind in '%‰' else ' '}{behind}"
+    before = next((a for a in form.affixes if re.fullmatch(_BEFORE, a)), "")
+    behind = next((a for a in form.affixes if not re.fullmatch(_BEFORE, a)), "")
+    text = f"{before}{' ' if re.fullmatch(_CODE, before) else ''}{text}{'' if behind in '%‰' else ' '}{behind}"
     return f"({text})" if form.parentheses else text
