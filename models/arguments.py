@@ -34,7 +34,7 @@ VERBS = frozenset(
 )
 """Words that follow a flag in a sentence and are no value of it; a value that is one is quoted."""
 
-_PLAIN = re.compile(r"[\w.@%+][\w.@%+-]*", re.ASCII)
+_PLAIN = re.compile(r"-?[\w.@%+][\w.@%+-]*")
 _WORD = r"""(?:'[^']*'|"(?:[^"\\]|\\.)*"|[^\s'",;:()`])+"""
 _FLAG = re.compile(rf"`[^`]*`|(?<![\w-])--(?P<flag>[a-z][a-z0-9-]*)(?:[ =](?P<value>{_WORD}))?")
 

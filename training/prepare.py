@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import ConfigError, TableError
 from models.signature import MAX_COLUMNS
 from training.columns.declared import Declared
@@ -322,7 +323,7 @@ def _moments(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
     if missing.any():
         where = table.where(int(missing.argmax()))
-        raise TableError(f"--split-by-time {name}: {where} holds no value there; drop such rows first")
+        raise TableError(f"--split-by-time {named(name)}: {where} holds no value there; drop such rows first")
     return values
 
 

@@ -37,10 +37,8 @@ def part_of(part):
     if isinstance(part, ast.Constant):
         return part.value
     quoted = part.conversion == ord("r")
-    called = (
-        isinstance(part.value, ast.Call) and isinstance(part.value.func, ast.Name) and part.value.func.id == "named"
-    )
-    return "\0" if quoted or called else "\1"
+    said = ast.unparse(part.value)
+    return "\0" if quoted or said.startswith("named(") or said == "spelled" else "\1"
 
 
 def messages():
@@ -65,6 +63,7 @@ def test_every_flag_that_a_message_names_is_an_argument_in_python(text):
     bare = re.sub(r"`[^`]*`", "", text)
     for match in FLAG.finditer(bare):
         rest = bare[match.end() :]
+        assert not rest.startswith(" \1"), f"what follows {match[0]} is written with named(...)"
         word = re.match(r" ([a-z]+)(?![\w.=-])", rest)
         literal = match[1] in ("task", "encoding", "device", "rename", "set")
         assert word is None or word[1] in VERBS or literal, f"{word[1]!r} is no word of models.arguments.VERBS"

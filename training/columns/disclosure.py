@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 from training.columns.infer import ColumnRule
 from training.columns.levels import count_levels
@@ -94,7 +95,7 @@ def told_of_levels(
         if known > MANY_LEVELS:
             told.append(
                 f"{rule.name!r} has {known:,} levels, and whoever may ask the service can list them: "
-                f"if they could point at persons, leave it out with --drop {rule.name}"
+                f"if they could point at persons, leave it out with --drop {named(rule.name)}"
             )
     if pooled:
         told.insert(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.signature import MISSING_TIMESTAMP
 from training.columns.explained import share_explained
 from training.columns.levels import level_numbers
@@ -33,7 +34,7 @@ def suspected_leaks(columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnR
         return []
     return [
         f"{rule.name!r} alone tells {share:.1%} of {target.name!r}: if it is only known once the outcome is, "
-        f"leave it out with --drop {rule.name}"
+        f"leave it out with --drop {named(rule.name)}"
         for rule in rules
         if (share := share_explained(_cells(columns[rule.name], rule), target)) >= SUSPICIOUS
     ]

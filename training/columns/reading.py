@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_levels, number_level
 from models.reading import Reading
@@ -215,7 +216,7 @@ def levels_of_column(table: Table, column: pl.Series, of: LevelType | None) -> p
 
 def _way_out(name: str) -> str:
     """Of a fraction among whole numbers."""
-    return f"round it, leave it empty, or train with --number {name}"
+    return f"round it, leave it empty, or train with --number {named(name)}"
 
 
 def _type_of(column: pl.Series) -> str:
@@ -242,7 +243,7 @@ def unusable(table: Table, column: pl.Series) -> TableError:
         return TableError(table.refused[column.name])
     return TableError(
         f"{table.source}: a column holds text, numbers, booleans or dates, however: {column.name!r} holds "
-        f"{column.dtype}; convert it, or leave it out with --drop {column.name}"
+        f"{column.dtype}; convert it, or leave it out with --drop {named(column.name)}"
     )
 
 
@@ -254,8 +255,9 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
     value = _value(table.frame[name], index)
     shown = repr(value) if isinstance(value, str) else str(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
-    null = "" if "," in str(value) else f" or --null {shown}"
-    way_out = way_out or f"leave it empty, or train with --category {name}{null}"
+    spelled = repr(value) if isinstance(value, str) else named(value)
+    null = "" if "," in str(value) or len(shown) != len(spelled) else f" or --null {spelled}"
+    way_out = way_out or f"leave it empty, or train with --category {named(name)}{null}"
     return TableError(
         f"{table.source}: column {name!r} holds {shown} in {table.where(index)}, which is not {expected}"
         f"{_hint(value, expected)}: correct it, {way_out}"

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
 from models.values import format_timestamp, parse_timestamp
 from training.columns.infer import ColumnRule
@@ -134,7 +135,7 @@ def told_of_target(target: Target) -> list[str]:
     return [
         f"the target {target.name!r} holds {_shown(sentinel.value)} in {sentinel.rows / rows:.1%} of the training "
         f"rows, far from all other values: it is learned as it is, but may stand for a missing one; to leave such rows "
-        f"out: --null {_shown(sentinel.value)}"
+        f"out: --null {named(_shown(sentinel.value))}"
         for sentinel in _found(target.values, is_time=False)
     ]
 
@@ -221,7 +222,7 @@ def _told(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
         )
     return (
         f"{rule.name!r} holds {value} in {share}, far from all other values: it is kept as it is, but may stand for a "
-        f"missing one; to take it for missing: --null {value}"
+        f"missing one; to take it for missing: --null {named(value)}"
     )
 
 

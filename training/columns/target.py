@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import ConfigError, TableError
 from models.reading import Reading
 from models.signature import Kind, Task
@@ -61,7 +62,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
         ConfigError: there is no such task.
     """
     if task not in TASKS:
-        raise ConfigError(f"a task is one of {', '.join(TASKS)}, however: --task {task}")
+        raise ConfigError(f"a task is one of {', '.join(TASKS)}, however: --task {named(task)}")
     table.require(name, "--target names")
     column = table.frame[name]
     _refuse_null(table, name, column, null)

@@ -105,7 +105,7 @@ class Table:
         for old, new in mapping.items():
             self._find(old, "--rename names")
             if not new.strip():
-                raise TableError(f"--rename {old}= needs a new name after the equals sign")
+                raise TableError(f"--rename {named(old)}= needs a new name after the equals sign")
         names = [mapping.get(name, name) for name in self.names]
         for name in mapping.values():
             if names.count(name) > 1:

@@ -6,6 +6,7 @@ import codecs
 
 import numpy as np
 
+from models.arguments import named
 from models.errors import TableError
 
 _WIDE_MARKS = (
@@ -38,13 +39,15 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
     except UnicodeDecodeError as error:
         wide = codec.startswith(("utf-16", "utf-32"))
         place = f"{source}: offset {error.start}" if wide else _place(data[: error.start], separator, source)
-        other = "utf-8" if wide else "latin-1, or cp1252 where Excel on Windows wrote it"
+        other = "--encoding utf-8" if wide else "--encoding latin-1, or cp1252 where Excel on Windows wrote it"
         raise TableError(
             f"{place} holds the byte 0x{data[error.start]:02x}, which is not valid {encoding}: "
-            f"name the file's encoding, for example --encoding {other}"
+            f"name the file's encoding, for example {other}"
         ) from None
     except (LookupError, UnicodeError, ValueError):
-        raise TableError(f"{source} cannot be read with --encoding {encoding}: name the encoding it is in") from None
+        raise TableError(
+            f"{source} cannot be read with --encoding {named(encoding)}: name the encoding it is in"
+        ) from None
     if codec in ("utf-8", "utf-8-sig"):
         return data
     data = text.removeprefix("\ufeff").encode()
@@ -57,7 +60,9 @@ def _check_narrow(data: bytes, separator: str, source: str) -> None:
     """Refuse text of two or four bytes a character, and NUL bytes, which no text holds."""
     for mark, name, flag in _WIDE_MARKS:
         if data.startswith(mark):
-            raise TableError(f"{source} is in {name}, not UTF-8: read it with --encoding {flag}, or save it as UTF-8")
+            raise TableError(
+                f"{source} is in {name}, not UTF-8: read it with --encoding {named(flag)}, or save it as UTF-8"
+            )
     if b"\0" not in data:
         return
     head = np.frombuffer(data[:4096], np.uint8) == 0
@@ -65,7 +70,7 @@ def _check_narrow(data: bytes, separator: str, source: str) -> None:
         flag = "utf-16-le" if head[1::2].mean() > head[::2].mean() else "utf-16-be"
         raise TableError(
             f"{source} looks like UTF-16 without a byte order mark, not UTF-8: "
-            f"read it with --encoding {flag}, or save it as UTF-8"
+            f"read it with --encoding {named(flag)}, or save it as UTF-8"
         )
     _refuse_nul(data, separator, source)
 
