@@ -20,7 +20,7 @@ demo: $(MADE)  ## Train on a year of real flights, publish the model and serve i
 test: $(MADE)  ## Run the test suite: on two workers (WORKERS=3), then alone what measures time or memory
 	@status=0; \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not alone' || status=$$?; \
-	$(BIN)/python -m pytest -m alone || status=$$?; exit $$status
+	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='*.py' 'mark\.alone' tests) || status=$$?; exit $$status
 
 test-fast: $(MADE)  ## Run what starts no process, fits no network and tries no property on many cases: a minute
 	$(BIN)/python -m pytest --fast --numprocesses $(WORKERS) --dist worksteal
