@@ -52,7 +52,7 @@ def series_of(name: str, values: Sequence[Any]) -> pl.Series:
         return _typed(name, kind, row, values)
     except UnicodeEncodeError:
         row = next(r for r, value in enumerate(values, 1) if value is not None and half_character(value))
-        raise Unusable(f"column {name!r} holds {describe_half(values[row - 1])} in row {row}; mend it") from None
+        raise Unusable(f"column {name!r}, row {row}, holds {describe_half(values[row - 1])}; mend it") from None
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, TypeError, ValueError, OverflowError) as error:
         said = str(error).partition("\n")[0]
         raise Unusable(f"column {name!r} holds {kind} that cannot be read ({said}); convert it") from None
@@ -95,7 +95,7 @@ def describe_half(text: str) -> str:
     """What is wrong with such a text, for errors."""
     found = _HALF_CHARACTER.search(text)
     assert found is not None
-    return f"half of a character (the lone surrogate \\u{ord(found[0]):04x}), as a text cut inside an emoji does"
+    return f"half of a character (the lone surrogate \\u{ord(found[0]):04x}; cutting a text inside an emoji leaves one)"
 
 
 def _kind(value: Any) -> str:
