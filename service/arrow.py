@@ -333,6 +333,8 @@ class OpenStream:
             if field.type is not None and field.type.family == "moment":
                 values, wrong = _micros(values, field)
                 faults += [Fault(places.element(i, row), _OUTSIDE) for row in wrong]
+            elif field.type is not None and field.type.family == "integer" and kind == "timestamp":
+                values = _digits(values)
             elif field.type is not None and field.type.family == "null":
                 values = _nulls(len(values.values), kind)
             tensors.append(Tensor(field.name, *values))
@@ -393,6 +395,13 @@ def _micros(values: Values, field: Field) -> tuple[Values, list[int]]:
     return Values(units * each, values.missing), np.flatnonzero(outside)[: RequestError.MAX_FAULTS].tolist()
 
 
+def _digits(values: Values) -> Values:
+    """Whole numbers as the texts that they are written as."""
+    missing = np.zeros(len(values.values), bool) if values.missing is None else values.missing
+    pairs = zip(np.asarray(values.values).tolist(), missing.tolist(), strict=True)
+    return Values(Texts([None if gone else str(value) for value, gone in pairs]))
+
+
 def _nulls(rows: int, kind: Kind) -> Values:
     """Nulls, in a form that a column of this kind takes."""
     if kind == "category":
@@ -403,7 +412,10 @@ def _nulls(rows: int, kind: Kind) -> Values:
 def _taken(column: Column) -> frozenset[Family]:
     """The families of types that are read into a column."""
     taken = _TAKEN[column.kind] | _LEVELS_TAKEN.get(column.levels_of, frozenset())
-    return taken if text_reader(column) is None else taken | {"text"}
+    reader = text_reader(column)
+    if reader is None:
+        return taken
+    return taken | {"text", "integer"} if reader.takes_digits else taken | {"text"}
 
 
 def _wanted(column: Column) -> str:

@@ -189,9 +189,9 @@ class Decoder:
             missing = self.columns[name].missing if self.columns[name].kind == "timestamp" else None
             for i, row in enumerate(rows):
                 value = row.get(name)
-                if isinstance(value, str):
+                if isinstance(value, str) or (reader.takes_digits and value is not None):
                     try:
-                        value = reader(value)
+                        value = reader(str(value))
                     except ValueError as error:
                         yield Fault(_path(i, name), f"{error}, got {brief(row[name])}")
                         value = None

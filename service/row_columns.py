@@ -189,7 +189,9 @@ class _Moments(_Block):
         for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
             texts += len(values) - (values.count(None) if _NULL in types else 0)
             if i in self._readers:
-                read = _read(self._readers[i], values)
+                texts -= sum(type(value) is int for value in values)  # digits of a date
+                written = tuple([str(value) if type(value) is int else value for value in values])
+                read = _read(self._readers[i], written)
                 block[i] = [MISSING_TIMESTAMP if value is None else value for value in read]
                 continue
             micros = None if _NULL in types else usual_moments(values)
@@ -200,7 +202,8 @@ class _Moments(_Block):
 def _types_of(column: Column) -> frozenset[type]:
     """The types that the values of a column may have."""
     types = _TYPES[column.kind] | _LEVEL_TYPES.get(column.levels_of, frozenset())
-    return types if text_reader(column) is None else types | {str}
+    reader = text_reader(column)
+    return types if reader is None else types | ({str, int} if reader.takes_digits else {str})
 
 
 def _level(value: Any) -> str:

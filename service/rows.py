@@ -54,6 +54,8 @@ def value_type(column: Column, *, exact_only: bool = False) -> Any:
     if column.kind == "boolean":
         boolean = Annotated[bool, Strict()]
         return boolean if text_reader(column) is None else _either(boolean, text)
+    if (reader := text_reader(column)) is not None and reader.takes_digits:
+        return _either(text, Annotated[int, Strict()])
     if column.levels_of in {"whole", "number"}:
         return _either(text, Annotated[int, Strict()], finite)
     return _either(text, Annotated[bool, Strict()]) if column.levels_of == "boolean" else text

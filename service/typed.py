@@ -147,6 +147,8 @@ def _column_schema(column: Column) -> Schema:
         schema["description"] = reader.expected
         schema.pop("format", None)
     others = [_TYPES[column.kind]] if reader is not None and column.kind != "timestamp" else []
+    if reader is not None and reader.takes_digits:
+        others = [{"type": "integer"}]
     if column.levels_of in _LEVEL_TYPES:
         others = [{"type": _LEVEL_TYPES[column.levels_of]}]
     if others:

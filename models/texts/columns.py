@@ -48,6 +48,8 @@ class TextReader:
     def __init__(self, kind: Kind, reading: Reading) -> None:
         self.expected = _expected(kind, reading)
         """What a text has to be, in words."""
+        self.takes_digits = kind == "timestamp" and reading.date_order is not None
+        """Whether a whole number stands for the text of its digits: 20241231 is a date there."""
         self._kind = kind
         self._reading = reading
         spellings = frozenset() if kind == "boolean" else NULL_SPELLINGS

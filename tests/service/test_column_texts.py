@@ -7,12 +7,13 @@ import warnings
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from models.errors import RequestError
 from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
-from service.arrow import _taken
+from service.arrow import ArrowReader, Part, _taken
 from service.columns import ColumnReader
 from service.decode import Decoder
 from service.flat_columns import FlatColumnReader
@@ -121,6 +122,23 @@ def test_typed_values_may_stand_beside_texts_in_json(column: Column, values: lis
     assert str(by_json(column, values)) == str(expected)
 
 
+def test_whole_numbers_are_the_digits_of_dates_where_dates_are_written_so() -> None:
+    assert by_json(DAY, [20130701, "20130701", None]) == [JULY, JULY, MISSING_TIMESTAMP]
+    with pytest.raises(RequestError, match=r"or null, got 20130231"):
+        by_json(DAY, [20130231])
+    plain = Column(name="x", kind="timestamp", nullable=False)
+    with pytest.raises(RequestError, match="date-time string or null, however: 20130701"):
+        by_json(plain, [20130701])
+    stream = pa.BufferOutputStream()
+    table = pa.table({"x": pa.array([20130701, None])})
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    opened = ArrowReader(signature(DAY), 100, 2**20).open(stream.getvalue().to_pybytes())
+    (part,) = opened.parts(list(opened.batches()))
+    assert isinstance(part, Part)
+    assert part.columns.blocks[0][0, :, 0].tolist() == [JULY, MISSING_TIMESTAMP]
+
+
 def test_typed_levels_come_in_tensors() -> None:
     assert by_tensor(GRADE, np.array([1.5, 2.0, NAN])) == ["1.5", "2", ""]
     assert by_tensor(GRADE, np.array([1.6], np.float32)) == ["1.6"]
@@ -213,7 +231,7 @@ def test_the_schema_says_what_may_come() -> None:
     assert schema(PRICE)["description"] == FORM.removeprefix("must be ").removesuffix(" or null")
     assert schema(FLAG)["oneOf"] == [{"type": "string"}, {"type": "boolean"}]
     assert schema(GRADE)["oneOf"] == [{"type": "string"}, {"type": "number"}]
-    assert schema(DAY)["type"] == "string"
+    assert schema(DAY)["oneOf"] == [{"type": "string"}, {"type": "integer"}]
     assert "format" not in schema(DAY)
     assert schema(PLAIN) == {"type": "number", "nullable": True, "description": "number", "example": None}
 

@@ -37,6 +37,7 @@ ORDINARY: dict[str, Callable[[random.Random], Any]] = {
     "price": lambda rng: f"${rng.randint(1000, 9999):,}.{rng.randint(10, 99)}",
     "share": lambda rng: f"{rng.randint(1, 99)}%",
     "day": lambda rng: f"{rng.randint(13, 28)}/{rng.randint(1, 12):02}/2023",
+    "stamp": lambda rng: 20240000 + 100 * rng.randint(1, 12) + rng.randint(1, 28),
     "took": lambda rng: f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}",
     "level": lambda rng: "unknown" if rng.random() < 0.1 else str(round(rng.uniform(0, 9), 1)),
     "depth": lambda rng: -999.0 if rng.random() < 0.1 else round(rng.uniform(10, 90), 1),
@@ -47,7 +48,7 @@ ORDINARY: dict[str, Callable[[random.Random], Any]] = {
     "mood": lambda rng: rng.choice(["good", "bad", "so so", "unknown"]),
 }
 """What training rows hold."""
-DATA = {"category": ["line", "grade"], "null": ["unknown", "-999"]}
+DATA = {"category": ["line", "grade"], "date": ["stamp"], "null": ["unknown", "-999"]}
 
 ODD: dict[str, list[Any]] = {
     "number": [None, 0, 3, 1e20, -0.0, 1e-300, 2**53, 2**53 + 1, -(2**60), True, float("nan"), float("inf")],
@@ -57,6 +58,7 @@ ODD: dict[str, list[Any]] = {
     "price": [None, 1234.5, 1234, "1234.5", "$1,234.50", "$ 7", "-$7.25", "1,23", "€5", "unknown", "NA", "", "?", True],
     "share": ["26 %", "26", 26, "2.5%", "%", "26%%", None, False],
     "day": ["01/02/2023", "2023-02-01", "31/02/2023", "12/31/2023", "1/2/23", None, "never", "unknown"],
+    "stamp": [20240229, "20240229", 20240230, "2024-02-29", None, 1, True, "unknown", 2024.5],
     "took": ["8:30", "1:02:03.5", "30:00", 90, 30600.0, "90", "soon", None, "2 days 01:00:00", "12:75"],
     "level": ["unknown", "-999", "-999.0", -999, 3, "3.50", "x", "", None],
     "depth": [-999, -999.0, "-999", "-999.00", "unknown", 50.0, "50", None, "deep"],
@@ -214,7 +216,7 @@ def test_what_training_found_out_of_each_column(house: House) -> None:
         **dict.fromkeys(("number", "price", "share", "took", "level", "depth"), "number"),
         "whole": "integer",
         **dict.fromkeys(("flag", "member"), "boolean"),
-        **dict.fromkeys(("when", "day"), "timestamp"),
+        **dict.fromkeys(("when", "day", "stamp"), "timestamp"),
         **dict.fromkeys(("zip", "mood"), "category"),
         "line": "whole",
         "grade": "number",
