@@ -9,6 +9,7 @@ import pytest
 
 from models.errors import TableError
 from models.reading import NumberForm, Reading
+from training.columns.declared import Declared
 from training.columns.infer import infer_columns
 from training.columns.reading import ColumnRule, read_column
 from training.data.table import read_table
@@ -152,3 +153,13 @@ def test_levels_of_a_declared_category_that_are_no_texts_are_typed_values():
     assert read(pd.DataFrame({"x": pd.Series([1.5, 2.0], dtype="category")}), GRADE) == ["1.5", "2"]
     assert read(pd.DataFrame({"x": pd.Series([True, False], dtype="category")}), FLAG) == ["true", "false"]
     assert "must be text or a boolean" in refusal(pd.DataFrame({"x": pd.Series([1, 0], dtype="category")}), FLAG)
+
+
+def test_a_column_of_text_keeps_its_texts_apart():
+    versions = ["1.1", "1.10", "1.1", "1.10"]
+    rules, decisions = infer_columns(read_table({"x": versions}), declared=Declared(kinds={"x": "text"}))
+    assert (rules[0].levels_of, read(versions, rules[0]), decisions) == (None, versions, [])
+    declared = pd.DataFrame({"x": pd.Series(versions, dtype="category")})
+    rules, _ = infer_columns(read_table(declared))
+    assert (rules[0].levels_of, read(versions, rules[0])) == (None, versions)
+    assert "must be text, got the number 1.1 in row 1" in refusal([1.1], rules[0])

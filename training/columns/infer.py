@@ -184,7 +184,7 @@ def _infer(
     column = train.frame[name]
     if asked in ("category", "text") or (asked is None and name in train.declared):
         told = (" is a category, as its source declares it",) if asked is None else ()
-        return _category(train, column, null, told=told)
+        return _category(train, column, null, told=told, asked=asked)
     if column.dtype != pl.String:
         column = _as_asked(train, column, asked)
     if column.dtype != pl.String:
@@ -256,11 +256,18 @@ def _measured(train: Table, rule: ColumnRule, told: tuple[str, ...] = ()) -> _In
 
 
 def _category(
-    train: Table, column: pl.Series, null: frozenset[str], reason: str = "", told: tuple[str, ...] = ()
+    train: Table,
+    column: pl.Series,
+    null: frozenset[str],
+    reason: str = "",
+    told: tuple[str, ...] = (),
+    asked: DeclaredKind | None = None,
 ) -> _Inferred:
     texts = without_nulls(level_texts(train, column), null)
     distinct = texts.drop_nulls().unique()
     of = type_of_levels(distinct)
+    if column.dtype == pl.String and (asked == "text" or (asked is None and _tells_apart(distinct, of))):
+        of = None  # 1.10 is another version than 1.1
     if of is not None:  # 1.50 and 1.5 are one level, and so are a null's forms
         null |= {canonical_level(text, of) for text in null}
         texts = without_nulls(levels_of_column(train, texts, of), null)
@@ -274,6 +281,11 @@ def _category(
     counted = Levels.of(texts).counts
     most = int(counted.max()) if len(counted) else 0
     return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), told, most)
+
+
+def _tells_apart(distinct: pl.Series, of: LevelType | None) -> bool:
+    """Whether texts of one value are several levels."""
+    return of is not None and len({canonical_level(text, of) for text in distinct}) < len(distinct)
 
 
 def _no_level(min_level_rows: int) -> str:
