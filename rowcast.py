@@ -294,7 +294,7 @@ def train(
     data: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's stem.")] = None,
     preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
-    budget: Annotated[str | None, typer.Option(help="Wall clock of the fit at most: 60, 60s, 30m, 2h.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall clock at most, reading apart: 60, 60s, 30m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
     validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,
     test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,

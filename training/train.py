@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
@@ -13,17 +14,21 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
+from models.errors import ExportRefused, RowcastError
 from models.repository import Repository, StoredModel
 from models.session import Session
 from models.signature import Signature, check_model_name
 from training.config import Config, to_toml
 from training.device import training_device
-from training.export.graph import Core, check_parity, export
+from training.export.aside import keep_aside
+from training.export.gate import pass_gate
+from training.export.graph import Core, export
+from training.export.precheck import PRECHECK_VISITS, check_front, check_target, precheck
 from training.features.describe import describe_columns
 from training.features.front import Front
 from training.fit.augment import Augment
 from training.fit.calibrate import calibrate_classes, calibrate_intervals
-from training.fit.loop import Batch, Fit, Progress, fit, outputs_of
+from training.fit.loop import Batch, Fit, Progress, epochs_of, fit, outputs_of
 from training.fit.objective import Objective
 from training.network.head import COVERAGE, ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
@@ -84,16 +89,32 @@ def train(
         DeviceError: a demanded device is absent.
         ModelError: the name is not valid, or the repository cannot be written.
         TrainingError: the fit cannot go on.
-        ExportRefused: the graph does not answer as the network does.
+        ExportRefused: the graph does not answer as the network does, or one odd value decides alone. Where that could
+            not be known before the fit, the model is kept aside, see :mod:`training.export.aside`.
     """
     check_model_name(name)
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
     prepared = prepare(source, config, validation=validation, test=test)
-    core, how, calibration = fit_network(prepared, config, device, report)
+    started = time.monotonic()
+    held_out = _held_out(prepared)
+    reserved = _check_before(prepared, config, held_out)
+    within = _less_budget(config, time.monotonic() - started + reserved)
+    core, how, calibration = fit_network(prepared, within, device, report)
     signature = signature_of(prepared, core)
-    graph = export(core, signature)
-    parity = check_parity(core, graph, _held_out(prepared))
+    files = {
+        "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
+        "config.toml": to_toml(config).encode(),
+    }
+    try:
+        graph = export(core, signature)
+        files = {"model.onnx": graph} | files
+        parity = pass_gate(core, graph, held_out, prepared.train.columns, prepared.train.target)
+    except Exception as error:
+        folder = keep_aside(repository.root, name, files, str(error))
+        if not isinstance(error, RowcastError):
+            raise
+        raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
     model = repository.publish(
         name,
         {
@@ -105,14 +126,35 @@ def train(
             "data": prepared.data | {"front": core.front.fingerprint()},
             "versions": _versions(),
         },
-        {
-            "model.onnx": graph,
-            "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
-            "config.toml": to_toml(config).encode(),
-        },
+        files,
     )
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
     return Trained(model, how, counts)
+
+
+def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]]) -> float:
+    """Put an untrained network through export and gate where the fit is long, or has to end in time.
+
+    Returns:
+        seconds to leave for what follows the fit; 0 where nothing was tried.
+    """
+    visits = config.fit.seeds * len(prepared.train) * epochs_of(config.fit, len(prepared.train))
+    if config.fit.budget_s == "none" and visits < PRECHECK_VISITS:
+        return 0.0
+    with torch.random.fork_rng(devices=[]):
+        objective = Objective(prepared.target, config.objective)
+        network = network_of(prepared.front, objective, config)
+        core = Core(prepared.front, network, objective.head)
+        train, target = prepared.train.columns, prepared.train.target
+        return precheck(core, signature_of(prepared, core), held_out, train, target)
+
+
+def _less_budget(config: Config, seconds: float) -> Config:
+    """The config of a fit that leaves some of its budget to what stands before and after it."""
+    if config.fit.budget_s == "none":
+        return config
+    left = max(config.fit.budget_s - seconds, 1e-6)
+    return config.model_copy(update={"fit": config.fit.model_copy(update={"budget_s": left})})
 
 
 def fit_network(
@@ -131,15 +173,21 @@ def fit_network(
 
     Raises:
         TrainingError: the fit cannot go on.
+        TableError: the target cannot be computed with.
+        ExportRefused: the front would make too much of a value that training did not see.
     """
-    front = prepared.front.to(device)
+    started = time.monotonic()
     objective = Objective(prepared.target, config.objective)
+    check_front(prepared.front)
+    check_target(objective, prepared.target.name, prepared.target.values)
+    front = prepared.front.to(device)
     objective.head.to(device)
     train_rows = to_batch(prepared.train, front, objective, device)
     validation_rows = to_batch(prepared.validation, front, objective, device)
     networks, fits = [], []
     for number in range(config.fit.seeds):
-        network, how = _fit_one(number, prepared, config, front, objective, train_rows, validation_rows, report)
+        within = _less_budget(config, time.monotonic() - started)
+        network, how = _fit_one(number, prepared, within, front, objective, train_rows, validation_rows, report)
         networks.append(network)
         fits.append(how)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -160,10 +208,10 @@ def _fit_one(
     validation_rows: Batch,
     report: Callable[[Progress], None],
 ) -> tuple[Network, Fit]:
-    """One of ``config.fit.seeds`` fits; they share the budget."""
+    """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget."""
     n_fits = config.fit.seeds
     seed = config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
-    budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / n_fits
+    budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / (n_fits - number)
     device = train_rows.target.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

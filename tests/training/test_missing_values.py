@@ -14,7 +14,9 @@ from training.columns.infer import ColumnRule, infer_columns, read_column
 from training.columns.target import Target
 from training.data.table import read_table
 from training.export import graph as export_graph
-from training.export.graph import Core, check_parity, export, nasty_rows
+from training.export.adversarial import nasty_rows
+from training.export.gate import check_parity
+from training.export.graph import Core, export
 from training.features.describe import describe_columns
 from training.features.front import MISSING_CODE, FeaturesConfig, fit_front
 from training.fit.objective import Objective, ObjectiveConfig

@@ -124,7 +124,7 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     if column.dtype == pl.String:
         column = without_nulls(column.str.strip_chars(SPACES), {"", *rule.nulls})
         column = column.set(column.str.to_lowercase().is_in(list(MARKERS)).fill_null(False), None)
-    present = column.is_not_null().to_numpy()
+    present = column.is_not_null().to_numpy() if column.null_count() else np.ones(len(column), dtype=bool)
     values: NDArray[Any]
     if rule.kind == "timestamp":
         values, fits = _moments(column, rule.reading)
@@ -318,11 +318,11 @@ def _numbers(
     elif is_text:
         values, fits = parse_numbers(column)
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
-        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        values = column.cast(pl.Float64).to_numpy()  # null is NaN
         fits = ~np.isinf(values)
     else:
         return np.full(len(column), np.nan), np.zeros(len(column), dtype=bool)
-    return np.where(np.isin(values, list(missing)), np.nan, values), fits
+    return np.where(np.isin(values, list(missing)), np.nan, values) if missing else values.copy(), fits
 
 
 def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:

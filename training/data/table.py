@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -57,9 +58,9 @@ class Table:
     def __len__(self) -> int:
         return self.frame.height
 
-    @property
+    @functools.cached_property
     def names(self) -> tuple[str, ...]:
-        """Column names in order."""
+        """Column names in order; kept, for a table of thousands of columns is asked for them by each."""
         return tuple(self.frame.columns)
 
     def where(self, index: int) -> str:

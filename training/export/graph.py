@@ -1,4 +1,4 @@
-"""From the trained network to one ONNX graph that takes raw columns, and the gate it has to pass.
+"""From the trained network to one ONNX graph that takes raw columns.
 
 PyTorch's exporter writes the core: numbers, moments and codes in, answers out. In front of it go the nodes that make
 these of the named columns:
@@ -19,7 +19,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,9 +28,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.errors import ExportRefused
-from models.session import Predictions, Session
-from models.signature import METADATA_KEY, MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from models.signature import METADATA_KEY, Signature
 from training.features.front import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
 from training.network.head import ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
@@ -39,15 +36,6 @@ from training.network.network import Ensemble, Network
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000
 """A column with more levels than this gets an encoder of its own."""
-TOLERANCE = 1e-5
-"""Largest difference between PyTorch and ONNX Runtime, on probabilities and on predictions over the target's scale."""
-GATE_ROWS = 2000
-"""Held-out rows the gate looks at, at least (all of them when there are fewer)."""
-NASTY_ROWS = 2000
-"""Nasty rows with one hostile value each, at most; beyond that, a row holds several."""
-GATE_BATCHES = (1, 7, 256)
-
-UNSEEN_LEVEL = "\x7fno such level\x7f"
 
 
 class Core(nn.Module):
@@ -61,10 +49,31 @@ class Core(nn.Module):
         super().__init__()
         self.front, self.network, self.head = front, network, head
 
-    def forward(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> Tensor:
+    def said(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> Tensor:
+        """What the network says before the head makes an answer of it: logits, or targets in the network's units.
+
+        Shape: ``[rows, classes]`` or ``[rows, n_outputs]``, float64. Two probabilities of 1 hide whatever lies between
+        their logits.
+        """
         encoded = self.front.encode(self.front.derive(numbers, moments))
-        out: Tensor = self.head(self.network(encoded, codes))
+        out: Tensor = self.head.said(self.network(encoded, codes))
         return out
+
+    def forward(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> Tensor:
+        out: Tensor = self.head.answer(self.said(numbers, moments, codes))
+        return out
+
+
+class _Both(nn.Module):
+    """A core that gives what it says beside its answers, so that the gate finds it in the graph."""
+
+    def __init__(self, core: Core) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        said = self.core.said(numbers, moments, codes)
+        return self.core.head.answer(said), said
 
 
 def export(core: Core, signature: Signature) -> bytes:
@@ -78,7 +87,7 @@ def export(core: Core, signature: Signature) -> bytes:
     front = core.front
     with _quiet():
         program = torch.onnx.export(
-            core,
+            _Both(core),
             (
                 torch.zeros(3, len(front.numbers), dtype=torch.float64),
                 torch.zeros(3, len(front.moments), dtype=torch.int64),
@@ -88,7 +97,7 @@ def export(core: Core, signature: Signature) -> bytes:
             dynamic_shapes=({0: "rows"},) * 3,
             opset_version=OPSET,
             input_names=["numbers", "moments", "codes"],
-            output_names=["answers"],
+            output_names=["answers", "said"],
             verbose=False,
         )
     assert program is not None
@@ -101,6 +110,7 @@ def export(core: Core, signature: Signature) -> bytes:
             value.name = f"{inside}core.{value.name}"
     for value in list(model.graph.initializers.values()):
         value.name = f"{inside}core.{value.name}"
+    model.graph.outputs.pop().name = said_name(signature)
     _put_front(model.graph, front, signature, f"{inside}front.")
     _put_outputs(model.graph, signature, f"{inside}head.")
     model.graph.name = "rowcast"
@@ -141,6 +151,11 @@ def _inside(signature: Signature) -> str:
     while any(name.startswith(f"{inside}{part}.") for name in signature.names for part in ("front", "core", "head")):
         inside += "_"
     return inside
+
+
+def said_name(signature: Signature) -> str:
+    """The value inside the graph that holds what the network says, see :meth:`Core.said`; no output of it."""
+    return f"{_inside(signature)}head.said"
 
 
 def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str) -> None:
@@ -268,166 +283,3 @@ def _put_outputs(graph: ir.Graph, signature: Signature, prefix: str) -> None:
     answers.name = "probabilities"
     answers.type, answers.shape = ir.TensorType(ir.DataType.FLOAT), ir.Shape(["rows", len(signature.classes)])
     graph.outputs.extend([out, answers])
-
-
-# ─── the gate ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Parity:
-    """The largest differences the gate saw between PyTorch and ONNX Runtime."""
-
-    rows: int
-    nasty_rows: int
-    max_difference: float
-    """On probabilities, or on predictions over the standard deviation of the training target."""
-    max_difference_between_shapes: float
-    """The same rows run in batches of 1, 7, 256 and all."""
-    labels_equal: bool
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``model.json``."""
-        return {
-            "rows": self.rows,
-            "nasty_rows": self.nasty_rows,
-            "batches": [*GATE_BATCHES, "all"],
-            "tolerance": TOLERANCE,
-            "max_difference": self.max_difference,
-            "max_difference_between_shapes": self.max_difference_between_shapes,
-            "labels_equal": self.labels_equal,
-        }
-
-
-def check_parity(core: Core, graph: bytes, held_out: Mapping[str, NDArray[Any]]) -> Parity:
-    """The export gate: PyTorch and ONNX Runtime must agree on held-out rows and on nasty ones, in every batch size.
-
-    Args:
-        core: what was exported, on the CPU.
-        graph: what :func:`export` wrote.
-        held_out: columns ``[rows]`` of rows that no weight was fitted on.
-
-    Raises:
-        ExportRefused: they differ by more than :data:`TOLERANCE`, or on a label.
-    """
-    session = Session(graph, "cpu")
-    signature = session.signature
-    nasty = nasty_rows(signature)
-    n_held_out, n_nasty = len(next(iter(held_out.values()))), len(next(iter(nasty.values())))
-    columns = {name: np.concatenate([held_out[name][:GATE_ROWS], nasty[name]]) for name in signature.names}
-    n_rows = min(n_held_out, GATE_ROWS) + n_nasty
-
-    with torch.no_grad():
-        expected = core(*core.front.raw(columns)).numpy()
-    unit = _unit(core.head, expected)
-    runs = [_run_in_batches(session, columns, n_rows, size) for size in (*GATE_BATCHES, n_rows)]
-    answers = [_answers(run) / unit for run in runs]
-    difference = max(_distance(run, expected / unit) for run in answers)
-    between = max(_distance(run, answers[-1]) for run in answers)
-    labels_equal = all(_labels_equal(run, expected, signature.classes) for run in runs) if signature.classes else True
-    parity = Parity(n_rows - n_nasty, n_nasty, difference, between, labels_equal)
-    if not difference <= TOLERANCE or not labels_equal:
-        raise ExportRefused(
-            f"the exported graph differs from the trained network by {difference:.3g} "
-            f"(at most {TOLERANCE:g} is allowed; labels {'equal' if labels_equal else 'differ'}): nothing was published"
-        )
-    return parity
-
-
-def _unit(head: ClassHead | RegressionHead, expected: NDArray[Any]) -> NDArray[Any] | float:
-    """What a difference is measured in: 1 for probabilities; for a prediction the standard deviation of the training
-    target, or the prediction itself where an exponential made it larger, or 1 where that is the network's own unit."""
-    if isinstance(head, ClassHead):
-        return 1.0
-    unit, name = head.transform.unit, head.transform.name
-    return np.maximum(np.abs(expected), unit) if name == "log" else max(unit, 1.0) if name == "none" else unit
-
-
-def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
-    """A typical row with one hostile value at a time, and rows that are hostile throughout; columns ``[rows]``."""
-    hostile: dict[str, list[Any]] = {
-        "number": [float("nan"), float("inf"), float("-inf"), 1e38, -1e38, 1e308, 5e-324, 0.0, -0.0],
-        "category": [MISSING_STRING, UNSEEN_LEVEL, " ", "é\u0301", "0" * 1000],
-        "timestamp": [
-            MISSING_TIMESTAMP,
-            0,
-            -1,
-            -2_208_988_800_000_000,  # 1900-01-01
-            9_214_646_400_000_000,  # 2262-01-01
-            -62_135_596_800_000_000,  # 0001-01-01
-            253_402_300_799_999_999,  # the last microsecond of 9999
-        ],
-    }
-    options = {
-        column.name: [
-            *hostile.get(column.kind, hostile["number"]),
-            *_levels_and_bounds(column.levels),
-            *_meaning_null(column),
-        ]
-        for column in signature.columns
-    }
-    longest = max(len(values) for values in options.values())
-    # A table of thousands of columns has several hostile values in a row, or the rows alone would fill the memory.
-    one_at_a_time = max(longest, min(sum(len(values) for values in options.values()), NASTY_ROWS))
-    nasty: dict[str, NDArray[Any]] = {}
-    placed = 0
-    for column in signature.columns:
-        values = options[column.name]
-        typical = column.median if isinstance(column.median, float) else column.missing
-        rows = np.full(1 + one_at_a_time + longest, typical, column.dtype)
-        rows[1 + (placed + np.arange(len(values))) % one_at_a_time] = values
-        rows[-longest:] = [values[i % len(values)] for i in range(longest)]
-        nasty[column.name] = rows
-        placed += len(values)
-    return nasty
-
-
-def _meaning_null(column: Column) -> list[Any]:
-    """What means null in a column, for which the graph itself has nodes."""
-    if column.reading is None:
-        return []
-    return list(column.reading.nulls if column.kind == "category" else column.reading.missing_numbers)
-
-
-def _levels_and_bounds(levels: Mapping[str, int] | None) -> list[str]:
-    """The commonest and the rarest levels: first and last entries of the encoder's tables."""
-    names = list(levels or ())
-    return list(dict.fromkeys([*names[:2], *names[-2:]]))
-
-
-def _run_in_batches(session: Session, columns: Mapping[str, NDArray[Any]], n_rows: int, size: int) -> list[Predictions]:
-    parts = []
-    for start in range(0, n_rows, size):
-        part = {name: column[start : start + size].reshape(-1, 1) for name, column in columns.items()}
-        parts.append(session.run(part))
-    return parts
-
-
-def _answers(parts: Sequence[Predictions]) -> NDArray[Any]:
-    """``[rows, classes]`` probabilities, or ``[rows, outputs]`` predictions and bounds."""
-    if parts[0].probabilities is not None:
-        return np.concatenate([part.probabilities for part in parts if part.probabilities is not None])
-    fields = [
-        np.concatenate([field for part in parts if (field := getattr(part, name)) is not None])
-        for name in ("prediction", "lower", "upper")
-        if getattr(parts[0], name) is not None
-    ]
-    return np.stack(fields, axis=1)
-
-
-def _distance(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Largest difference; infinite where one side is not a finite number."""
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return float("inf")
-    return float(np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0))
-
-
-def _labels_equal(run: Sequence[Predictions], expected: NDArray[Any], classes: Sequence[str]) -> bool:
-    got = [label for part in run for label in part.labels or ()]
-    wanted = [classes[i] for i in expected.argmax(axis=1)]
-    return all(a == b or _tied(expected[i]) for i, (a, b) in enumerate(zip(wanted, got, strict=True)))
-
-
-def _tied(probabilities: NDArray[Any]) -> bool:
-    """Whether the two most probable classes are closer than the tolerance, so that either label is right."""
-    second, first = np.sort(probabilities)[-2:]
-    return bool(first - second <= TOLERANCE)

@@ -119,8 +119,9 @@ def fit_oblique(
     strength = related[upper]
     outcome = _outcome(target[::step])
     order: list[int] = []
-    for k in np.argsort(-strength, kind="stable")[:_MOST_TRIED]:
-        if len(order) == max_pairs or not strength[k] >= correlation:
+    close = np.flatnonzero(strength >= correlation)  # first: thousands of columns have millions of pairs
+    for k in close[np.argsort(-strength[close], kind="stable")][:_MOST_TRIED]:
+        if len(order) == max_pairs:
             break
         if _gain(sample[:, usable[upper[0][k]]], sample[:, usable[upper[1][k]]], outcome) >= _LEAST_GAIN:
             order.append(int(k))

@@ -136,7 +136,7 @@ def fit(
     started = clock()
     device = train.target.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
-    epochs = auto_epochs(len(train), config.row_visits) if config.epochs == "auto" else config.epochs
+    epochs = epochs_of(config, len(train))
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
     looks = look_steps(steps_per_epoch, batch_size)
     validation = looked_at(validation, generator)
@@ -213,6 +213,11 @@ def auto_batch_size(rows: int) -> int:
     """Rows of a step when none are asked for."""
     size = 256 if rows < 50_000 else 512 if rows < 100_000 else 1024
     return min(size, max(8, rows // 4))
+
+
+def epochs_of(config: FitConfig, rows: int) -> int:
+    """Epochs of a fit at most."""
+    return auto_epochs(rows, config.row_visits) if config.epochs == "auto" else config.epochs
 
 
 def auto_epochs(rows: int, row_visits: int) -> int:

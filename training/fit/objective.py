@@ -16,7 +16,7 @@ from models.errors import ConfigError, TableError
 from models.signature import Task
 from training.columns.target import Target
 from training.fit.losses import class_loss, focal_loss, pinball_loss
-from training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead
+from training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead, answer_limits
 from training.network.transform import TargetTransform
 from training.settings import ComponentConfig
 
@@ -132,7 +132,7 @@ class Objective:
             self.decisions = self._told_of_wild_rows(target)
             intervals: Intervals = "quantiles" if config.intervals == "auto" else config.intervals
             self.n_outputs = 3 if intervals == "quantiles" else 1
-            self.head = RegressionHead(self.transform, intervals)
+            self.head = RegressionHead(self.transform, intervals, answer_limits(target.values))
         else:
             self.n_outputs = len(target.classes)
             self.head = ClassHead(self.n_outputs)

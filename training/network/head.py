@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.network.transform import TargetTransform
@@ -16,6 +18,28 @@ from training.network.transform import TargetTransform
 Intervals = Literal["none", "constant", "quantiles"]
 COVERAGE = 0.9
 """Share of rows whose target is to lie between ``lower`` and ``upper``."""
+_MOST = float(np.finfo(np.float64).max)
+
+
+def answer_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """What predictions lie between: the range of the training rows' targets, extended by a quarter to a half of it.
+
+    No row has shown what is true farther out, and what a network says there of a row unlike all others is worth
+    nothing. The limits are rounded to a power of two of about that quarter, so that they do not tell what the highest
+    row holds.
+
+    Args:
+        values: the training rows' targets, ``[rows]``, not all the same.
+    """
+    low, high = float(values.min()), float(values.max())
+    quarter = high / 4.0 - low / 4.0
+    grid = math.ldexp(1.0, math.frexp(quarter)[1] - 1) if quarter > 0.0 else 0.0
+    if grid < 1e-300:
+        return low - quarter, high + quarter
+    with np.errstate(over="ignore"):
+        least = np.floor(low / grid - quarter / grid) * grid
+        most = np.ceil(high / grid + quarter / grid) * grid
+    return max(float(least), -_MOST), min(float(most), _MOST)
 
 
 class ClassHead(nn.Module):
@@ -41,8 +65,16 @@ class ClassHead(nn.Module):
         log_probabilities = torch.log_softmax(logits.to(torch.float64), dim=-1)
         return torch.logsumexp(log_probabilities, dim=0) - math.log(logits.shape[0])
 
+    def said(self, logits: Tensor) -> Tensor:
+        """Logits of the calibrated probabilities, ``[rows, classes]`` float64: all that comes after is a softmax."""
+        return self.log_mean(logits) / self.temperature + self.bias
+
+    def answer(self, said: Tensor) -> Tensor:
+        """The answer to :meth:`said`."""
+        return torch.softmax(said, dim=-1).to(torch.float32)
+
     def forward(self, logits: Tensor) -> Tensor:
-        return torch.softmax(self.log_mean(logits) / self.temperature + self.bias, dim=-1).to(torch.float32)
+        return self.answer(self.said(logits))
 
 
 class RegressionHead(nn.Module):
@@ -54,31 +86,42 @@ class RegressionHead(nn.Module):
     Args:
         transform: fitted on the training rows' targets.
         intervals: which bounds; ``none`` for a prediction alone.
+        limits: what a prediction lies between, in the target's own units, see :func:`answer_limits`.
 
     Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper), or ``[rows, 1]``.
     """
 
     below: Tensor
     above: Tensor
+    least: Tensor
+    most: Tensor
 
-    def __init__(self, transform: TargetTransform, intervals: Intervals) -> None:
+    def __init__(
+        self, transform: TargetTransform, intervals: Intervals, limits: tuple[float, float] = (-_MOST, _MOST)
+    ) -> None:
         super().__init__()
         self.transform = transform
         self.intervals = intervals
         self.register_buffer("below", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("above", torch.zeros(1, dtype=torch.float64))
+        self.register_buffer("least", torch.tensor([limits[0]], dtype=torch.float64))
+        self.register_buffer("most", torch.tensor([limits[1]], dtype=torch.float64))
 
     def mean(self, outputs: Tensor) -> Tensor:
         """Mean over the members, in the network's units, ``[rows, n_outputs]`` float64."""
         return outputs.to(torch.float64).mean(dim=0)
 
+    def said(self, outputs: Tensor) -> Tensor:
+        """What :meth:`answer` takes: :meth:`mean`."""
+        return self.mean(outputs)
+
     def forward(self, outputs: Tensor) -> Tensor:
-        return self.answer(self.mean(outputs))
+        return self.answer(self.said(outputs))
 
     def answer(self, mean: Tensor) -> Tensor:
         """The answer to :meth:`mean`."""
         middle = self.transform(mean[:, :1])
-        prediction = self.transform.smeared(middle)
+        prediction = torch.minimum(torch.maximum(self.transform.smeared(middle), self.least), self.most)
         if self.intervals == "none":
             return prediction
         low, high = (mean[:, 1:2], mean[:, 2:3]) if self.intervals == "quantiles" else (mean[:, :1], mean[:, :1])
