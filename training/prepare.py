@@ -175,8 +175,6 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
             f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
             "leave some out with --drop"
         )
-    if data.sentinels:
-        decisions += told_of_target(fitted)
     if data.split_by_time:
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
     if data.group:
@@ -192,7 +190,8 @@ def suspicions(understood: Understood, config: TableConfig) -> list[str]:
         for rule in rules
         if rule.kind == "category"
     }
-    told = told_of_levels(columns, rules, known, features.min_level_rows)
+    told = told_of_target(understood.target) if config.data.sentinels else []
+    told += told_of_levels(columns, rules, known, features.min_level_rows)
     return [*told, *told_of_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
 
 
