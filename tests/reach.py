@@ -24,6 +24,8 @@ FITS = {
     ("training.crossvalidate", "cross_validate"),
 }
 """Where what fits is defined; a test may import it from elsewhere."""
+COMMAND = ("rowcast", "main")
+COMMANDS_THAT_FIT = {"train", "crossvalidate", "demo"}
 
 
 def marks(item: pytest.Function) -> set[str]:
@@ -39,21 +41,27 @@ def marks(item: pytest.Function) -> set[str]:
 def reached(function: Callable[..., Any]) -> frozenset[str]:
     """What a function, and whatever of tests it names, reaches."""
     found, seen, left = set(), set(), [function]
+    said: set[object] = set()
     while left:
         one = left.pop()
         if id(one) in seen:
             continue
         seen.add(id(one))
+        said |= _texts(one)
         for named in _named(one):
             if isinstance(named, ModuleType):
                 found |= {"process"} if named.__name__.partition(".")[0] in PROCESSES else set()
             elif not isinstance(named, FunctionType | type):
                 continue
+            elif (named.__module__, named.__name__) == COMMAND:
+                found.add("command")
             elif (named.__module__, named.__name__) in FITS:
                 found.add("fit")
             elif str(named.__module__).startswith("tests."):  # some made by C have no module
                 left.append(named)
-    return frozenset(found)
+    if "command" in found and said & COMMANDS_THAT_FIT:
+        found.add("fit")
+    return frozenset(found - {"command"})
 
 
 def _named(thing: object) -> Iterator[object]:
@@ -87,6 +95,20 @@ def _names(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from _names(constant)
+
+
+def _texts(thing: object) -> set[object]:
+    """Every text that the code of a function holds, alone or in a tuple."""
+    code = getattr(getattr(thing, "__wrapped__", thing), "__code__", None)
+    found: set[object] = set()
+    left = [code] if code else []
+    while left:
+        for constant in left.pop().co_consts:
+            if isinstance(constant, CodeType):
+                left.append(constant)
+            else:
+                found |= {one for one in (constant if isinstance(constant, tuple) else [constant]) if type(one) is str}
+    return found
 
 
 def _is_set(cell: Any) -> bool:

@@ -42,6 +42,14 @@ def by_a_class(folder):
     return Holder().ask(folder)
 
 
+def by_the_command_line(folder):
+    rowcast.main(["train", str(folder)])
+
+
+def by_a_command_that_fits_nothing(folder):
+    rowcast.main(["models", "list", str(folder)])
+
+
 @given(st.integers())
 def a_property(number):
     rowcast.fit(number)
@@ -55,6 +63,8 @@ def a_property(number):
         (in_a_nested_function, {"process"}),
         (local_import, {"fit"}),
         (a_property, {"fit"}),
+        (by_the_command_line, {"fit"}),
+        (by_a_command_that_fits_nothing, set()),
         (reached, set()),
         (Server.run_rows, set()),
     ],
