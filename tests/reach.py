@@ -76,7 +76,7 @@ def _named(thing: object) -> Iterator[object]:
         return
     names = set(_names(thing.__code__))
     for name in names:
-        named = thing.__globals__.get(name) or _imported(name)
+        named = thing.__globals__[name] if name in thing.__globals__ else _imported(name)
         yield named
         if isinstance(named, ModuleType):
             yield from (vars(named).get(other) for other in names)

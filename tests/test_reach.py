@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +51,14 @@ def by_a_command_that_fits_nothing(folder):
     rowcast.main(["models", "list", str(folder)])
 
 
+TABLE = np.zeros((2, 2))
+"""Something that is neither true nor false."""
+
+
+def a_table_of_the_module():
+    return TABLE.sum()
+
+
 @given(st.integers())
 def a_property(number):
     rowcast.fit(number)
@@ -63,6 +72,7 @@ def a_property(number):
         (in_a_nested_function, {"process"}),
         (local_import, {"fit"}),
         (a_property, {"fit"}),
+        (a_table_of_the_module, set()),
         (by_the_command_line, {"fit"}),
         (by_a_command_that_fits_nothing, set()),
         (reached, set()),
