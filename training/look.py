@@ -17,9 +17,9 @@ from pydantic import ValidationError
 from models.errors import TableError
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.values import format_timestamp
-from training.columns.infer import NULL_SPELLINGS, ColumnRule, check_names, kind_of, read_column
+from training.columns.infer import ColumnRule, check_names, read_column
 from training.columns.levels import count_levels
-from training.columns.target import MAX_WHOLE_CLASSES, Target
+from training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_target
 from training.data.config import DataConfig, TableConfig
 from training.data.table import Table
 from training.features.config import FeaturesConfig
@@ -113,13 +113,13 @@ def look(source: Any, config: TableConfig) -> Look:
         if name:
             table.require(name, who)
     warnings = list(table.notes)
-    target, train = _training_rows(table, config, warnings)
+    whole, target, train = _training_rows(table, config, warnings)
     seen: list[ColumnLook] = []
     rules: list[ColumnRule] = []
     columns: dict[str, NDArray[Any]] = {}
     for name in table.names:
         if name == data.target:
-            seen.append(_look_at_target(table, target, data, warnings))
+            seen.append(_look_at_target(table, whole, data, warnings))
             continue
         column, rule, values = _look_at(table, train, target, name, config, warnings)
         seen.append(column)
@@ -137,19 +137,23 @@ def look(source: Any, config: TableConfig) -> Look:
     return Look(len(table), seen, None if target is None else target.task, warnings)
 
 
-def _training_rows(table: Table, config: TableConfig, warnings: list[str]) -> tuple[Target | None, Table]:
-    """The target of the training rows, and these rows; no target and all rows where none is named or it is refused."""
+def _training_rows(
+    table: Table, config: TableConfig, warnings: list[str]
+) -> tuple[Target | None, Target | None, Table]:
+    """The target of all rows and of the training rows, and these; no target and all rows where none is named or it is
+    refused.
+    """
     data = config.data
     if not data.target:
-        return None, table
+        return None, None, table
     try:
         rows, target = target_of(table, data)
         split = split_table(rows, target, config)
         warnings += rows.notes[len(table.notes) :]
-        return fitted_target(target, split.train), rows.take(split.train)
+        return target, fitted_target(target, split.train), rows.take(split.train)
     except TableError as error:
         warnings.append(f"{_REFUSED}{error}")
-        return None, table
+        return None, None, table
 
 
 def _look_at_target(table: Table, target: Target | None, data: DataConfig, warnings: list[str]) -> ColumnLook:
@@ -157,17 +161,20 @@ def _look_at_target(table: Table, target: Target | None, data: DataConfig, warni
     if target is None:
         why = "the target, which cannot be predicted as it is: see the warnings"
         return ColumnLook(name, "unknown", why, *_unread(table, name), dropped=False)
-    kind = kind_of(table, name, null=data.null, way_out=None)
     why = f"the target of a {target.task} task"
-    if data.task == "auto" and kind in ("number", "integer"):
-        few = f"at most {MAX_WHOLE_CLASSES} different whole numbers"
-        why += f", since it holds {few}: --task regression takes them as quantities" if target.classes else ""
-    nulls = {*data.null, *NULL_SPELLINGS} if kind in ("number", "integer") else {*data.null}
-    try:
-        values = read_column(table, ColumnRule(name, kind, nullable=True, nulls=frozenset(nulls)))
-    except TableError:  # rows of further classes, which training reads as texts
-        return ColumnLook(name, kind, why, *_unread(table, name), dropped=False)
-    return _described(name, kind, why, values, dropped=False, warnings=warnings)
+    if target.task == "regression":
+        whole = bool(np.all(target.values == np.trunc(target.values)))
+        kind: Kind = "integer" if whole else "number"
+        values = np.full(len(table), np.nan)
+    else:
+        kind = kind_of_target(table, name, data.task, data.null)
+        values = np.full(len(table), MISSING_STRING, object)
+        if data.task == "auto" and kind in ("number", "integer"):
+            few = f"at most {MAX_WHOLE_CLASSES} different whole numbers"
+            why += f", since it holds {few}: --task regression takes them as quantities"
+    values[: len(target.values)] = target.values  # rows without one are left out
+    seen = _described(name, kind if target.task == "regression" else "category", why, values, warnings=warnings)
+    return replace(seen, kind=kind)
 
 
 def _look_at(
@@ -211,7 +218,7 @@ def _about(name: str, decision: str) -> str:
 
 
 def _described(
-    name: str, kind: Kind, why: str, values: NDArray[Any], *, dropped: bool, warnings: list[str]
+    name: str, kind: Kind, why: str, values: NDArray[Any], *, dropped: bool = False, warnings: list[str]
 ) -> ColumnLook:
     if kind == "category":
         present = values[values != MISSING_STRING]

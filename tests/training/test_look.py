@@ -122,3 +122,15 @@ def test_a_look_loads_no_torch():
     code = "import rowcast, sys; rowcast.look({'a': [1.5, 2, 1], 'y': [1.5, 2, 3]}, 'y'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_target_is_seen_as_training_reads_it():
+    frame = pl.DataFrame({"x": np.arange(60.0) % 7, "y": [f"{v},5" for v in range(60)]})
+    column = rowcast.look(frame, target="y")["columns"][1]
+    assert (column["kind"], column["distinct"], column["missing"]) == ("number", 60, 0.0)
+    counts = rowcast.look(frame.with_columns(y=pl.Series([*range(5)] * 12)), target="y")
+    assert (counts["task"], counts["columns"][1]["kind"]) == ("multiclass", "integer")
+    assert 'data={"task"' not in counts["columns"][1]["why"]
+    assert 'task="regression" takes them as quantities' in counts["columns"][1]["why"]
+    missing = rowcast.look(frame.with_columns(y=pl.Series([None] * 6 + [v + 0.5 for v in range(54)])), target="y")
+    assert missing["columns"][1]["missing"] == 0.1
