@@ -165,7 +165,7 @@ def _marked(rng: Rng, rows: int, signal: np.ndarray) -> tuple[Values, Values]:
 def _dates(form: str, *odd: Any) -> Callable[[Rng, int, np.ndarray], tuple[Values, Values]]:
     def column(rng: Rng, rows: int, signal: np.ndarray) -> tuple[Values, Values]:
         step = int(rng.choice([0, 7, 1]))
-        start = dt.datetime(2023, 1, 6, 8, 30)  # noqa: DTZ001 - no zone is meant
+        start = dt.datetime(2023, 1, 17, 8, 30)  # noqa: DTZ001 - no zone is meant
         span = 1 if step == 0 else 900 // step
         days = [
             start + dt.timedelta(days=step * int(i), minutes=int(m))

@@ -146,6 +146,19 @@ def test_a_target_of_any_size_goes_through_export_and_gate(unit):
     assert seconds > 0
 
 
+@pytest.mark.parametrize("loss", ["mse", "mae"])
+@pytest.mark.parametrize("wild", [1e6, 1e9, -1e12])
+def test_a_few_wild_targets_are_no_reason_to_refuse(wild, loss):
+    values = np.array([wild, *np.random.default_rng(0).normal(100, 30, 200)])
+    objective = Objective(Target("y", "regression", values), ObjectiveConfig(loss=loss))
+    check_target(objective, "y", values)
+
+
+def test_a_skewed_target_is_no_reason_to_refuse():
+    values = np.exp(3.0 * np.random.default_rng(1).normal(size=150))
+    check_target(Objective(Target("y", "regression", values), ObjectiveConfig()), "y", values)
+
+
 # ─── answers in sight of what training saw ───────────────────────────────────────────────────────────────────────────
 
 

@@ -17,6 +17,7 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import ExportRefused
 from models.session import Predictions, Session
 from models.signature import MISSING_TIMESTAMP, Signature
@@ -311,4 +312,4 @@ def _shown(value: Any) -> str:
 
 
 def _way_out(name: str) -> str:
-    return f"leave the column out with --drop {name}, or read it as levels with --category {name}"
+    return f"leave the column out with --drop {named(name)}, or read it as levels with --category {named(name)}"

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from models.arguments import named
 from models.errors import ExportRefused, TableError
 from models.signature import Signature
 from training.export.gate import GATE_ROWS, pass_gate
@@ -41,7 +42,8 @@ def check_front(front: Front) -> None:
             name = _columns_of(front)[feature]
             raise ExportRefused(
                 f"a value of {name!r} that training did not see would be read as more than {FARTHEST:g} deviations "
-                f"from the mean: leave the column out with --drop {name}, or read it as levels with --category {name}"
+                f"from the mean: leave the column out with --drop {named(name)}, or read it as levels with "
+                f"--category {named(name)}"
             )
 
 
@@ -76,6 +78,7 @@ def check_target(objective: Objective, name: str, values: NDArray[Any]) -> None:
         return
     inside = objective.transform.encode(values)
     back = objective.transform(torch.from_numpy(inside)).numpy()
+    values = np.clip(values, *objective.transform.range)  # a few wild ones are learned as if they lay less far out
     size = np.abs(values).max()
     cut_off = objective.transform.name == "log"  # the farthest ones are, on purpose
     finite = np.isfinite(inside).all() and np.isfinite(back).all()
