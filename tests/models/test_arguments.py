@@ -6,6 +6,7 @@ import ast
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import rowcast
@@ -131,3 +132,10 @@ def test_errors_of_the_python_api_name_arguments(tmp_path):
     assert "--" not in str(refused.value)
     told = " ".join(column["why"] for column in rowcast.look({"a": [1, 2, 3]})["columns"])
     assert "--" not in told
+
+
+def test_a_value_that_does_not_fit_is_named_as_it_stands(tmp_path):
+    frame = tables.every_kind(120).drop("class").with_columns(size=pl.Series(["$(1"] + ["1.5", "2.25"] * 59 + ["3"]))
+    with pytest.raises(RowcastError) as refused:
+        rowcast.fit(frame, target="amount", repository=tmp_path)
+    assert 'data={"null": ["$(1"]}' in str(refused.value)

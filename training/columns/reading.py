@@ -256,7 +256,7 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
     shown = repr(value) if isinstance(value, str) else str(value)
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     spelled = repr(value) if isinstance(value, str) else named(value)
-    null = "" if "," in str(value) or len(shown) != len(spelled) else f" or --null {named(spelled)}"
+    null = "" if "," in str(value) or len(shown) != len(spelled) else f" or --null {spelled}"
     way_out = way_out or f"leave it empty, or train with --category {named(name)}{null}"
     return TableError(
         f"{table.source}: column {name!r} holds {shown} in {table.where(index)}, which is not {expected}"
