@@ -10,12 +10,15 @@ import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import numpy as np
+
 from models.signature import Column, Signature
 
 _DAY = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _CLOCK = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]{1,9}))?)?"
 _ZONE = r"(?P<utc>[Zz])|(?P<sign>[+-])(?P<hours>[0-9]{2})(:?(?P<minutes>[0-9]{2}))?"
 _MOMENT = re.compile(rf"{_DAY}([Tt ]{_CLOCK}({_ZONE})?)?")
+_PRINTED = re.compile(r"0|-?([1-9][0-9]*|(0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+|[1-9]([.][0-9]+)?e-[0-9]+)")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
 
@@ -84,7 +87,7 @@ def _value(value: Any, column: Column) -> Any:
     if column.kind == "timestamp" and isinstance(value, str):
         return _microseconds(value)
     if column.kind == "category" and isinstance(value, str):
-        return value
+        return _level(value) if column.whole_levels else value
     if isinstance(value, _Whole | float) and column.kind == "category" and column.whole_levels:
         if isinstance(value, float) and not value.is_integer():  # infinity, which 1e400 is read as, is none either
             raise Refused("no whole level")
@@ -96,6 +99,17 @@ def _value(value: Any, column: Column) -> Any:
         if column.kind == "number" or (column.kind == "integer" and whole):
             return value
     raise Refused(f"{column.kind}: {value!r}")
+
+
+def _level(text: str) -> str:
+    """The one level of all the ways to write a number as numbers print: 12 for 12.0, and 012 for itself."""
+    if len(text) > 400 or not _PRINTED.fullmatch(text) or text.lstrip("-").isdigit():
+        return text
+    number = float(text)
+    if number.is_integer():
+        return str(int(number))
+    single = np.float32(number)  # whose own digits are fewer
+    return str(single) if len(repr(number)) >= 15 and float(single) == number else repr(number)
 
 
 def _microseconds(text: str) -> int:
