@@ -193,7 +193,12 @@ def fit_network(
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)])
     decisions = objective.decisions + calibrate(
-        objective, combined, front, validation_rows, by_time=bool(config.data.split_by_time)
+        objective,
+        combined,
+        front,
+        validation_rows,
+        prepared.validation.target,
+        by_time=bool(config.data.split_by_time),
     )
     return Core(front, combined, objective.head).cpu().eval(), joined(fits), decisions
 
@@ -276,9 +281,15 @@ def to_batch(part: Part, front: Front, objective: Objective, device: torch.devic
 
 @torch.no_grad()
 def calibrate(
-    objective: Objective, network: Network | Ensemble, front: Front, validation: Batch, *, by_time: bool
+    objective: Objective,
+    network: Network | Ensemble,
+    front: Front,
+    validation: Batch,
+    actual: NDArray[Any],
+    *,
+    by_time: bool,
 ) -> list[str]:
-    """Put the head right on validation rows; say what was decided."""
+    """Put the head right on validation rows; say what was decided. ``actual`` is their target in its own units."""
     outputs, head, config = outputs_of(network, front, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
         weights = objective.class_weights
@@ -300,7 +311,8 @@ def calibrate(
             f"predictions are {factor:.3f} times the exponential of a mean logarithm, so that they are means"
         )
     contest, two_sided = config.intervals == "auto", objective.loss_name == "pinball"
-    decisions.append(calibrate_intervals(head, answers, target, contest=contest, two_sided=two_sided))
+    exact = objective.encode(actual, cut_off=False).to(answers.device, torch.float64)
+    decisions.append(calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided))
     if head.intervals != "quantiles":
         network.keep_first()
     return decisions

@@ -12,6 +12,7 @@ MARKERS = frozenset(
         *("#n/a", "#na", "#n/a n/a", "#value!", "#ref!", "#div/0!", "#num!", "#name?", "#null!"),
         *("unknown", "unk", "undefined", "missing", "(missing)", "blank", "(blank)", "empty", "(empty)"),
         *("not available", "not known", "no data", "nodata", "1.#qnan", "-1.#ind", "1.#ind"),
+        *("0000-00-00", "0000-00-00 00:00:00", "0000-00-00t00:00:00", "00/00/0000", "00.00.0000"),  # no date of MySQL
     }
 )
 """In small letters; null in a column whose every other value is a number, a boolean, a date or a duration."""

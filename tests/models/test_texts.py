@@ -180,6 +180,7 @@ def test_a_date_is_a_moment_in_the_order_of_its_column(text, order, micros):
         "NaT",
         "#N/A",
         "#VALUE!",
+        "0000-00-00",
         "unknown",
     ],
 )

@@ -187,10 +187,13 @@ class Objective:
         )
         return [told]
 
-    def encode(self, values: NDArray[Any]) -> Tensor:
-        """Targets as the loss takes them: class indices int64 ``[rows]``, or transformed float32 ``[rows]``."""
+    def encode(self, values: NDArray[Any], *, cut_off: bool = True) -> Tensor:
+        """Targets as the loss takes them: class indices int64 ``[rows]``, or transformed float32 ``[rows]``.
+
+        ``cut_off`` is for :meth:`training.network.transform.Transform.encode`.
+        """
         if isinstance(self.head, RegressionHead):
-            return torch.from_numpy(self.transform.encode(values))
+            return torch.from_numpy(self.transform.encode(values, cut_off=cut_off))
         index = {label: i for i, label in enumerate(self.classes)}
         return torch.tensor([index[label] for label in values], dtype=torch.int64)
 

@@ -111,13 +111,23 @@ class TargetTransform(nn.Module):
         written = self._compressed(values)
         return float(np.mean(written < self.fitted.low)), float(np.mean(written > self.fitted.high))
 
-    def encode(self, values: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Targets as the network learns them, ``[rows]``. A value that a log does not take counts as the lowest one."""
+    def encode(self, values: NDArray[np.float64], *, cut_off: bool = True) -> NDArray[np.float32]:
+        """Targets as the network learns them, ``[rows]``. A value that a log does not take counts as the lowest one.
+
+        Args:
+            values: in the target's own units.
+            cut_off: whether one beyond :attr:`range` counts as if it lay there. Intervals are measured on all as they
+                are, or held-out rows that lie farther and farther out would not widen them.
+        """
         if self.name == "log":
             values = np.maximum(values, np.exp(self.lowest) - self.shift)
         fitted = self.fitted
-        near = np.clip(self._compressed(values), fitted.low, fitted.high)
-        scaled: NDArray[np.float64] = (near - fitted.centre) / fitted.deviation
+        near = self._compressed(values)
+        near = np.clip(near, fitted.low, fitted.high) if cut_off else near
+        # Halved, for the difference may be beyond a double.
+        scaled: NDArray[np.float64] = 2.0 * np.clip(
+            (near / 2.0 - fitted.centre / 2.0) / fitted.deviation, -1e300, 1e300
+        )
         return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)
 
     def forward(self, answers: Tensor) -> Tensor:
