@@ -175,7 +175,7 @@ class House:
     def by_arrow(self, rows: list[Row]) -> Answers:
         rows = self._plain(rows)
         out = io.BytesIO()
-        table = pa.table({name: pa.array(values) for name, values in _columns(rows).items()})
+        table = pa.table({name: pa.array(_of_one_type(values)) for name, values in _columns(rows).items()})
         with pa.ipc.new_stream(out, table.schema) as writer:
             writer.write_table(table)
         stream = self.arrow.open(out.getvalue())
@@ -227,6 +227,12 @@ def _typed(value: Any, kind: str | None) -> Any:
         return float(value)
     except ValueError:
         return value
+
+
+def _of_one_type(values: list[Any]) -> list[Any]:
+    """Numbers beside text are text, which is what an Arrow column of both can be."""
+    mixed = len({isinstance(value, str) for value in values if value is not None}) > 1
+    return [None if value is None else str(value) for value in values] if mixed else values
 
 
 def _differences(house: House, rows: list[Row], what: str) -> str:
