@@ -10,13 +10,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Fault
+from models.errors import Fault, RequestError
 from models.signature import MISSING_STRING, Column, Signature
+from models.texts.columns import text_reader
 from service.arrays import Moments, Numbers, Order, Texts
 from service.faults import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
 from service.rows import Layout
+from service.steps import Steps, at_once
 from service.tensors import OPEN_INFERENCE, Complaints, Places, Tensor, rows_of
 
+_TEXTS_AT_ONCE = 1024
+"""Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
+_LEAST_ROWS = 16
 _MAX_ORDERS = 256
 """Sets of names that are kept; then all are forgotten, and those in use soon known again."""
 
@@ -72,9 +77,17 @@ class ColumnReader:
             if isinstance(reader, Texts)
         ]
         self._orders: dict[tuple[str, ...], list[Order]] = {}
+        read_as_text = sum(
+            column.levels_of is not None or text_reader(column) is not None for column in signature.columns
+        )
+        self._rows_at_once = max(_LEAST_ROWS, _TEXTS_AT_ONCE // read_as_text) if read_as_text else max_rows
 
     def read(self, tensors: Sequence[Tensor], places: Places = OPEN_INFERENCE) -> Columns:
-        """The columns of a request.
+        """The columns of a request, see :meth:`steps`."""
+        return at_once(self.steps(tensors, places))
+
+    def steps(self, tensors: Sequence[Tensor], places: Places = OPEN_INFERENCE) -> Steps[Columns]:
+        """The columns of a request, in steps where texts have to be read one by one.
 
         Args:
             tensors: one for each column, in any order; a nullable column may be left out.
@@ -92,10 +105,17 @@ class ColumnReader:
             refuse(self._misfits(tensors, places))
             raise refused()
         complaints = Complaints(places)
-        blocks = [read(order, tensors, rows, complaints) for read, order in zip(self._blocks, orders, strict=True)]
+        parts = []
+        for start in range(0, rows, self._rows_at_once):
+            part, n = tensors, min(self._rows_at_once, rows - start)
+            if n < rows:
+                yield
+                part = [tensor.part(start, start + n) for tensor in tensors]
+                complaints.first_row = start
+            parts.append([read(order, part, n, complaints) for read, order in zip(self._blocks, orders, strict=True)])
         if complaints.faults:
-            raise refused(*complaints.faults)
-        return Columns(blocks)
+            raise refused(*complaints.faults[: RequestError.MAX_FAULTS])
+        return Columns.joined(parts)
 
     def unseen(self, columns: Columns) -> Counter[str]:
         """How many values of each category column are levels that training never saw."""

@@ -50,6 +50,8 @@ from service.weigh import Weight, weigh, without_long_texts
 
 _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""
+_VALUES_AT_ONCE = 1024
+"""Values of a column that are looked at one by one before others have their turn: at 25 us as many milliseconds."""
 _NESTED = 3
 """Objects in one another from which they are no rows in a body."""
 
@@ -149,7 +151,15 @@ class Decoder:
         if len(rows) > self.max_rows:
             raise too_many_rows(len(rows), self.max_rows)
         if self._settles:
-            refuse(self._settle(rows))
+            faults: list[Fault] = []
+            for found in self._settle(rows):
+                if found is None:
+                    yield
+                elif len(faults) < RequestError.MAX_FAULTS:
+                    faults.append(found)
+                else:
+                    break
+            refuse(iter(faults))
         return rows
 
     def unseen(self, rows: list[Row]) -> Counter[str]:
@@ -183,8 +193,8 @@ class Decoder:
             strings += sum(isinstance(row.get(name), str) for row in rows)
         return strings
 
-    def _settle(self, rows: list[Row]) -> Iterator[Fault]:
-        """Turn values into their final form in place; yield what pydantic could not check."""
+    def _settle(self, rows: list[Row]) -> Iterator[Fault | None]:
+        """Turn values into their final form in place; yield what pydantic could not check, and None for a pause."""
         for name, reader in self._readers.items():
             missing = self.columns[name].missing if self.columns[name].kind == "timestamp" else None
             for i, row in enumerate(rows):
@@ -198,6 +208,8 @@ class Decoder:
                     row[name] = missing if value is None else value
                 elif value is None and missing is not None:
                     row[name] = missing
+                if i % _VALUES_AT_ONCE == _VALUES_AT_ONCE - 1:
+                    yield None
         if not self._surely_whole(rows):
             for name in self._wholes:
                 for i, row in enumerate(rows):
@@ -213,6 +225,8 @@ class Decoder:
                         yield self._fault(i, name, value)
                     else:
                         row[name] = level
+                if i % _VALUES_AT_ONCE == _VALUES_AT_ONCE - 1:
+                    yield None
         for name in self._timestamps:
             for i, row in enumerate(rows):
                 value = row.get(name)

@@ -109,7 +109,7 @@ class MessageReader:
             message = yield from parse_steps(asked.body, self._max_columns, self._max_rows)
         request = readers.request.read(message)
         yield
-        columns = readers.columns.read(request.tensors)
+        columns = yield from readers.columns.steps(request.tensors)
         if request.raw and not request.id:
             order = readers.raw_columns.order([(tensor.name, tensor.datatype) for tensor in message.inputs])
             if order is not None:

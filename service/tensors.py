@@ -21,6 +21,11 @@ class Tensor(NamedTuple):
     missing: NDArray[np.bool_] | None = None
     """``[rows]``: where there is null."""
 
+    def part(self, start: int, stop: int) -> Tensor:
+        """These of its rows."""
+        missing = None if self.missing is None else self.missing[start:stop]
+        return Tensor(self.name, self.values[start:stop], missing)
+
 
 def rows_of(tensor: Tensor) -> int | None:
     """Rows of a tensor; None when its shape is none of a column."""
@@ -59,18 +64,22 @@ class Complaints:
 
     def __init__(self, places: Places) -> None:
         self.faults: list[Fault] = []
+        self.first_row = 0
+        """Of the request, which is the first of the tensors at hand: they may be a part of it."""
         self._places = places
 
     def of_type(self, i: int, tensor: Tensor, wanted: str) -> None:
         """The tensor at place ``i`` is of a type that its column does not take."""
         came = _CAME.get(kind_of(tensor.values), "another type")
-        self.faults.append(Fault(self._places.tensor(i), f"{tensor.name[:SHOWN]} must be {wanted}, however: {came}"))
+        fault = Fault(self._places.tensor(i), f"{tensor.name[:SHOWN]} must be {wanted}, however: {came}")
+        if fault not in self.faults:  # of a part before this one
+            self.faults.append(fault)
 
     def of_rows(self, i: int, bad: NDArray[np.bool_], message: Callable[[int], str]) -> None:
         """Some of its rows are wrong."""
         room = max(0, RequestError.MAX_FAULTS - len(self.faults))
         for row in np.flatnonzero(bad)[:room].tolist():
-            self.faults.append(Fault(self._places.element(i, row), message(row)))
+            self.faults.append(Fault(self._places.element(i, self.first_row + row), message(row)))
 
 
 _CAME = {"f": "floats", "i": "integers", "u": "integers", "b": "booleans", "O": "text", "U": "text", "S": "text"}

@@ -53,7 +53,7 @@ class InferReader:
     def _unknown(self, body: bytes, json_bytes: int | None) -> Steps[tuple[InferRequest, Columns]]:
         """What is wrong with its values, only this way tells."""
         request = yield from self._request.steps(body, json_bytes)
-        columns = self._columns.read(request.tensors)
+        columns = yield from self._columns.steps(request.tensors)
         if json_bytes is None:
             self._json.keep(body, request, len(columns))
         else:

@@ -14,6 +14,8 @@ __all__ = ["NULL_SPELLINGS", "TextReader", "text_reader", "text_value"]
 
 NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
 """Texts that mean null in every column of numbers or dates whose texts are read."""
+_LONGEST = 400
+"""Characters of the longest text that is looked at, blanks included: a double has some 300 digits."""
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _DIGITS = frozenset("0123456789")
 _ORDERS = {
@@ -61,6 +63,8 @@ class TextReader:
         Raises:
             ValueError: it is none; says what it must be.
         """
+        if len(text) > _LONGEST and text not in self._nulls:
+            raise ValueError(f"must be {self.expected} or null")
         text = text.strip(BLANKS)
         if text in self._nulls or is_marker(text):
             return None

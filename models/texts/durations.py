@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 from models.texts.numbers import BLANKS, MINUS
@@ -45,7 +46,12 @@ def parse_duration(text: str) -> float | None:
     >>> parse_duration("08:30"), parse_duration("-1 days +23:00:00"), parse_duration("PT1M30S")
     (30600.0, -3600.0, 90.0)
     """
-    text = text.strip(BLANKS)
+    seconds = _seconds(text.strip(BLANKS))
+    return seconds if seconds is not None and math.isfinite(seconds) else None
+
+
+def _seconds(text: str) -> float | None:
+    """The seconds of a text without blanks around; infinite where a double cannot hold them."""
     if text and text[0] in MINUS:
         text = "-" + text[1:].lstrip(BLANKS)
     if match := _CLOCK.fullmatch(text):

@@ -16,7 +16,7 @@ MINUS = "-\u2212\u2013\u2012\ufe63\uff0d"
 """Signs that mean minus: the hyphen, the true minus sign, and what word processors make of a hyphen."""
 APOSTROPHES = "'\u2019\u02bc"
 
-_PLAIN = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?", re.ASCII)
+_PLAIN = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?", re.ASCII)
 
 
 def parse_number(text: str, form: NumberForm | None = None) -> float | None:

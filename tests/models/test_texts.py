@@ -6,8 +6,10 @@ import datetime as dt
 
 import pytest
 
+from models.reading import NumberForm, Reading
 from models.reading import NumberForm as F
 from models.texts import is_marker, parse_date, parse_duration, parse_number
+from models.texts.columns import TextReader
 
 U = F(thousands=",", affixes=("$",), parentheses=True)
 
@@ -191,3 +193,27 @@ def test_common_markers_say_that_there_is_no_value(text):
 @pytest.mark.parametrize("text", ["", "0", "no", "off", "x", "-1", "never", "other"])
 def test_values_are_no_markers(text):
     assert not is_marker(text)
+
+
+@pytest.mark.parametrize("text", ["1" * 400 + "s", "P" + "9" * 400 + "D", "-P" + "9" * 400 + "D", "9" * 400 + " days"])
+def test_a_duration_that_no_double_holds_is_none(text):
+    assert parse_duration(text) is None
+
+
+def test_a_long_row_of_digits_that_is_no_number_is_seen_in_time_that_grows_with_its_length():
+    # Where digits may go to either half of a pattern, 100,000 of them take minutes.
+    assert parse_number("1" * 100_000 + "x") is None
+    assert parse_number("1" * 300 + "." + "1" * 100_000 + "x") is None
+
+
+def test_a_text_longer_than_any_number_or_date_is_refused_unread():
+    for kind, reading in (
+        ("number", Reading(duration=True)),
+        ("number", Reading(number=NumberForm(thousands=","))),
+        ("timestamp", Reading(date_order="dmy")),
+        ("boolean", Reading(nulls=("n/a",))),
+    ):
+        reader = TextReader(kind, reading)
+        for text in ("P" + "1" * 2**21, "1" + ",111" * 2**19, "Mon," + " " * 2**21 + "Decx", "\u0130" * 2**20):
+            with pytest.raises(ValueError, match=r"^must be "):
+                reader(text)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from models.errors import RequestError
+from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
 from service.columns import ColumnReader, Columns
@@ -296,3 +297,32 @@ def test_whatever_the_tensors_they_are_read_or_refused_with_a_place(given: dict[
         assert all(fault.path.startswith("inputs") for fault in got.faults)
     else:
         assert {block.shape[1:] for block in got.blocks} == {(len(got), 1)}
+
+
+def test_texts_that_are_read_one_by_one_are_read_in_steps_and_named_by_their_rows() -> None:
+    columns = (
+        Column(name="price", kind="number", nullable=True, reading=Reading(number=NumberForm(affixes=("$",)))),
+        Column(name="size", kind="number", nullable=True),
+    )
+    many = ColumnReader(Signature(task="regression", target="y", columns=columns), max_rows=4096)
+    sizes = np.arange(4000.0)
+
+    def steps(texts: list[str | None]) -> tuple[int, Columns]:
+        missing = np.array([text is None for text in texts])
+        work = many.steps([Tensor("price", texts, missing), Tensor("size", sizes)])
+        pauses = 0
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                return pauses, done.value
+            pauses += 1
+
+    texts = [None if i == 2000 else f"${i}" for i in range(4000)]
+    pauses, read = steps(texts)
+    assert pauses == 4
+    prices, read_sizes = (read.blocks[0][i, :, 0] for i in range(2))
+    assert np.array_equal(prices, np.where(sizes == 2000, np.nan, sizes), equal_nan=True)
+    assert np.array_equal(read_sizes, sizes)
+    with pytest.raises(RequestError, match=r"inputs\[0\].data\[3999\]"):
+        steps([*texts[:-1], "far"])
