@@ -190,7 +190,9 @@ class Moments(BlockReader):
             return np.array([MISSING_TIMESTAMP if value is None else value for value in read], np.int64)
         if kind in _TEXT:
             return self._parsed(_texts(i, tensor, complaints), i, complaints)
-        if kind not in "iu":
+        # Of dates written in digits (20241231), 32 bits hold the digits and no microseconds that anybody means.
+        digits = reader is not None and reader.takes_digits and np.asarray(tensor.values).dtype.itemsize < 8
+        if kind not in "iu" or digits:
             complaints.of_type(i, tensor, _WANTED["timestamp"])
             return MISSING_TIMESTAMP
         values, missing = np.asarray(tensor.values).reshape(rows), tensor.missing

@@ -326,3 +326,12 @@ def test_texts_that_are_read_one_by_one_are_read_in_steps_and_named_by_their_row
     assert np.array_equal(read_sizes, sizes)
     with pytest.raises(RequestError, match=r"inputs\[0\].data\[3999\]"):
         steps([*texts[:-1], "far"])
+
+
+def test_digits_of_a_date_are_no_microseconds() -> None:
+    column = Column(name="day", kind="timestamp", nullable=True, reading=Reading(date_order="ymd"))
+    one = ColumnReader(Signature(task="regression", target="y", columns=(column,)), max_rows=9)
+    micros = one.read([Tensor("day", np.array([10**15]))]).blocks[0]
+    assert micros.tolist() == [[[10**15]]]
+    with pytest.raises(RequestError, match=r"inputs\[0\]: day must be"):
+        one.read([Tensor("day", np.array([20241231], np.int32))])
