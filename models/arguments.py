@@ -93,7 +93,9 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
         old, _, new = (value or "").partition("=")
         inner = f"{{{_literal(old)}: {_literal(new) if new else '...'}}}" if old else "{...}"
     elif flag in DATA_LISTS:
-        inner = "[...]" if value is None else f"[{_literal(value)}]"
+        # A comma stands between several of them on the command line; a column's name may hold one, a marker may not.
+        values = [] if value is None else value.split(",") if flag == "null" else [value]
+        inner = f"[{', '.join(map(_literal, values)) or '...'}]"
     elif flag in DATA_VALUES:
         inner = "..." if value is None else _literal(value)
     else:

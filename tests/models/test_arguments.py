@@ -86,6 +86,7 @@ SENTENCES = {
     "leave it out with --drop depth": 'leave it out with data={"drop": ["depth"]}',
     "train with --category 'my col' or --null '?'": 'train with data={"category": ["my col"]} or data={"null": ["?"]}',
     "has no column 'x', which --drop names: its": "has no column 'x', which data={\"drop\": [...]} names: its",
+    "say --null '<0.1,n.d.'": 'say data={"null": ["<0.1", "n.d."]}',
     "--keep names 'x'": "data={\"keep\": [...]} names 'x'",
     "use --rename old=new, or --task regression": 'use data={"rename": {"old": "new"}}, or data={"task": "regression"}',
     "name another with --target": "name another with target=",

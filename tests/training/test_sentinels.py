@@ -86,6 +86,7 @@ def test_several_sentinels_of_one_column_are_missing():
         ([*range(200), *[-1] * 60], 1),  # days since, or never?
         ([*DEPTHS, 1e9], 0),  # a round number, and no nines
         ([*DEPTHS, 9999], 1),  # one row may be a mistake
+        ([49, 79, 99, 129, 999] * 60, 1),  # the dearest of a price list
         ([*DEPTHS, *[123.4] * 5], 0),
         ([0, 99] * 50, 0),  # a switch
         ([5.0] * 50 + [-999.0] * 50, 0),  # nothing tells how far a value may lie

@@ -224,6 +224,8 @@ def test_rows_of_a_further_table_without_a_target_are_left_out_too():
     count = Target("y", "binary", np.zeros(0), ("0", "1"))
     assert with_target_like(texts(["1", "NA", None]), number).frame["y"].to_list() == ["1"]
     assert with_target_like(typed([1.0, -999.0]), number, null=["-999"]).frame["y"].to_list() == [1.0]
+    assert with_target_like(texts(["1", "N/A", " ? ", "unknown"]), number).frame["y"].to_list() == ["1"]
+    assert with_target_like(texts(["red", "N/A", "?"]), label).frame["y"].to_list() == ["red"]
     assert with_target_like(texts(["NA", "red", None]), label).frame["y"].to_list() == ["NA", "red"]
     assert with_target_like(texts(["0", "NA", "-9.0"]), count, null=["-9"]).frame["y"].to_list() == ["0"]
 

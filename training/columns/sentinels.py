@@ -32,6 +32,9 @@ SPIKE = 5.0
 """Times as many rows as nearly all (95%) of the other values have."""
 LEAST_OTHERS, LEAST_DISTINCT = 10, 3
 """Rows that hold something else, and different values among them: fewer tell nothing about where a column ends."""
+FEW, DEARER = 20, 10.0
+"""A price list: of few prices that many rows hold, 999 may be the dearest, if it is no more frequent than they are and
+at most this many times as high."""
 ABSURD = 1e6
 """A number this many times as large as all others is a filler even in a single row, if it is a well-known one of 10
 digits or more."""
@@ -168,6 +171,8 @@ def _found(values: NDArray[Any], *, is_time: bool) -> list[_Found]:
         if away <= 0.0:
             continue
         missing = n > 1 and (away > FAR or (away > RATHER_FAR and n > SPIKE * usual))
+        if not is_time and len(rest) <= FEW and n <= 2 * usual and 0 < low and 0 < value <= DEARER * high:
+            missing = False
         if is_time:
             missing = missing or (value >= _LAST_YEARS and away > FAR)
         else:

@@ -10,6 +10,7 @@ import polars as pl
 
 from models.errors import TableError
 from models.reading import Reading
+from models.texts import is_marker
 from models.texts.columns import text_value
 from training.columns.kinds import Levels, Look, kind_of_texts
 from training.columns.reading import (
@@ -50,11 +51,20 @@ def with_target(
 def with_target_like(table: Table, target: Target, *, null: Collection[str] = ()) -> Table:
     """The rows of a further table (validation, test) that hold a target, see :func:`with_target`."""
     table.require(target.name, "the model predicts")
+    null = {*null, *_markers(table.frame[target.name], target.classes)}
     if target.reading != PLAIN:
         return _noted(table, _in_numbers(table, target.name, null, target.reading), target.name)
     numbers = not target.classes or bool(pl.Series(target.classes).str.contains(CANONICAL_WHOLE).all())
     nulls = {*null, *NULL_SPELLINGS} if numbers else {*null}
     return _noted(table, _held(table, target.name, nulls, numbers=numbers), target.name)
+
+
+def _markers(column: pl.Series, classes: Collection[str]) -> set[str]:
+    """Texts of a further table that say that there is no value, and are no class."""
+    if column.dtype != pl.String:
+        return set()
+    texts = column.drop_nulls().str.strip_chars(BLANKS).unique()
+    return {text for text in texts if text not in classes and is_marker(text)}
 
 
 def reading_of_target(
