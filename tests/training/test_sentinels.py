@@ -16,7 +16,7 @@ from training.columns.sentinels import with_sentinels
 from training.config import make_config
 from training.data.split import Split
 from training.data.table import read_table
-from training.prepare import open_table, understand
+from training.prepare import open_table, suspicions, understand
 
 RNG = np.random.default_rng(0)
 DEPTHS = RNG.uniform(0, 100, 200).round(2)
@@ -155,8 +155,10 @@ def test_a_target_that_may_be_a_sentinel_is_told_and_learned():
         "the target 'y' holds -999 in 10.0% of the training rows, far from all other values: it is learned as it is, "
         "but may stand for a missing one; to leave such rows out: --null -999"
     )
-    assert understood({"x": DEPTHS[:100], "y": target}).decisions == (sentence,)
-    assert understood({"x": DEPTHS[:100], "y": target}, sentinels=False).decisions == ()
+    table = {"x": DEPTHS[:100], "y": target}
+    for options, told in (({}, [sentence]), ({"sentinels": False}, [])):
+        config = make_config(overrides={"data": {"target": "y", **options}})
+        assert [s for s in suspicions(understood(table, **options), config) if "-999" in s] == told
     config = make_config(overrides={"data": {"target": "y", "null": ["-999"]}})
     left_out = open_table({"x": DEPTHS[:100], "y": target}, config)
     assert (len(left_out[0]), left_out[0].notes) == (90, ("10 of 100 rows have no 'y' and are left out",))

@@ -171,7 +171,7 @@ def _found(values: NDArray[Any], *, is_time: bool) -> list[_Found]:
         if away <= 0.0:
             continue
         missing = n > 1 and (away > FAR or (away > RATHER_FAR and n > SPIKE * usual))
-        if not is_time and len(rest) <= FEW and n <= 2 * usual and 0 < low and 0 < value <= DEARER * high:
+        if not is_time and len(rest) <= FEW and n <= 2 * usual and low > 0 and 0 < value <= DEARER * high:
             missing = False
         if is_time:
             missing = missing or (value >= _LAST_YEARS and away > FAR)
