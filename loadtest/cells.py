@@ -37,10 +37,9 @@ def cell(store: Path, name: str, code_hash: str, measure: Callable[[], dict[str,
 
 def machine() -> str:
     """Processor and usable cores, in words."""
-    model = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux: the plain name has to do
+    except (OSError, StopIteration):  # not Linux: the plain name has to do
+        model = platform.processor() or platform.machine()
     return f"{model}, {len(os.sched_getaffinity(0))} cores"

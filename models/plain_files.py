@@ -15,6 +15,10 @@ from models.errors import ModelError, ModelRefused
 _PIECE = 2**20
 
 
+class NoFolderError(ModelRefused):
+    """There is nothing where a folder was looked for, at that moment."""
+
+
 class Folder:
     """A folder held open: what is read in it is of this one, whatever is put in its place meanwhile.
 
@@ -22,7 +26,8 @@ class Folder:
         path: of the folder, which must be none that a link leads to.
 
     Raises:
-        ModelRefused: there is no such folder, or it is a link.
+        NoFolderError: there is nothing at ``path``.
+        ModelRefused: it is no folder, or a link.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,7 +35,8 @@ class Folder:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            raise ModelRefused(f"{path} cannot be read as a plain folder: {error.strerror}") from None
+            refused = NoFolderError if isinstance(error, FileNotFoundError) else ModelRefused
+            raise refused(f"{path} cannot be read as a plain folder: {error.strerror}") from None
 
     def __enter__(self) -> Folder:
         return self

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from models.errors import ModelError, ModelNotFound, ModelRefused
 from models.listing import MANIFEST_FILE, Listing, list_models, list_versions
 from models.names import MAX_VERSION, check_model_name, is_version
-from models.plain_files import Folder, check_lock, flush_folder, locked, write_new
+from models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
 from models.printable import printable
 from models.signature import Signature
 
@@ -243,10 +243,8 @@ def open_version(path: Path) -> StoredModel:
     gone = _GoneError(f"{path} was removed while it was read")
     try:
         opened = Folder(path)
-    except ModelRefused:
-        if not os.path.lexists(path):
-            raise gone from None
-        raise
+    except NoFolderError:  # another may have taken its place since
+        raise gone from None
     with opened as folder:
         try:
             return _verified(folder)

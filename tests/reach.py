@@ -1,7 +1,8 @@
 """What a test reaches, told before it runs: does it, or a fixture that it asks for, start a process or fit a network?
 
-The code of the test and of its fixtures names what it uses; functions and classes of tests are followed, modules of
-the product are not, but for those that fit. So a test that begins to use a service is told apart by itself.
+The code of the test and of its fixtures names what it uses; functions and classes of tests and loadtest are followed,
+other modules of the product are not, but for those that fit. So a test that begins to use a service is told apart by
+itself.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def reached(function: Callable[..., Any]) -> frozenset[str]:
                 found.add("command")
             elif (named.__module__, named.__name__) in FITS:
                 found.add("fit")
-            elif str(named.__module__).startswith("tests."):  # some made by C have no module
+            elif str(named.__module__).startswith(("tests.", "loadtest.")):  # some made by C have no module
                 left.append(named)
     if "command" in found and said & COMMANDS_THAT_FIT:
         found.add("fit")
