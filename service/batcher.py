@@ -343,8 +343,9 @@ class Batcher:
         self._running_bytes = waited - self._queue.size
         for item in run.late:
             _tell_late(item)
-        if not run.rows:
+        if not run.rows:  # all that waited was cancelled, or too late
             self._last_finish = None
+            self._running_bytes = 0
             return
         self._started = started
         self._running_rows = run.rows

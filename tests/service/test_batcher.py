@@ -183,6 +183,22 @@ def test_a_queue_of_which_everybody_has_left_is_cleared_without_a_run() -> None:
     asyncio.run(scenario())
 
 
+def test_bytes_of_rows_whose_callers_all_left_before_a_run_are_counted_no_more() -> None:
+    async def scenario() -> None:
+        double = Doubler()
+        async with batching(double) as batcher:
+            callers = [batcher.submit([n], size=1_000) for n in range(3)]
+            assert batcher.bytes == 3_000
+            for caller in callers:
+                caller.cancel()
+            for _ in range(3):  # the turns of the loop that a run takes to start
+                await asyncio.sleep(0)
+            assert batcher.bytes == 0
+        assert double.runs == []
+
+    asyncio.run(scenario())
+
+
 def test_a_caller_who_leaves_during_the_run_harms_nobody() -> None:
     async def scenario() -> None:
         double = Doubler()
