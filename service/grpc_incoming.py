@@ -23,6 +23,8 @@ _LOOKS = 3
 """At which look a message that has not come does not come at once; the loop had its turns in between."""
 _TRIM_SECONDS = 2.0
 """How long after the process has grown it gives back what it does not need any more."""
+_MOST_WAITING = 2048
+"""Calls whose message may be waited for at once: half of all calls, for whoever asks for health needs no key."""
 
 
 class Incoming:
@@ -38,7 +40,7 @@ class Incoming:
         self.budget = budget
         self.max_bytes = max_bytes
         self.seconds = seconds
-        self._patience = Patience(_LOOK_SECONDS)
+        self._patience = Patience(_LOOK_SECONDS, _MOST_WAITING)
         self._growth = Growth()
         self._trims = False
 
@@ -67,6 +69,9 @@ class Incoming:
         except TimeoutError:
             if coming.no_room:
                 raise NoRoom from None
+            if not coming.is_late:
+                words = f"more than {_MOST_WAITING:,} calls wait for their message, and this one has for longest"
+                raise RequestError(words, status=429) from None
             words = f"the message did not come within {self.seconds:.0f} seconds"
             raise RequestError(words, status=408) from None
         finally:
@@ -99,6 +104,11 @@ class _Coming:
         self._looks = 0
         self.no_room = False
         """Whether it is waited for no longer because there is no room for it."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether its time is over."""
+        return time.monotonic() >= self._started + self._incoming.seconds
 
     def until(self) -> float:
         """By when it has to be there; asked at every look."""

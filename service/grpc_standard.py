@@ -8,6 +8,7 @@ as long as it lasts.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -29,13 +30,40 @@ REFLECTION_SERVICES = (f"{_V1}.ServerReflection", reflection.SERVICE_NAME)
 
 _MOST_BYTES = 4096
 """Of a message; there is nothing to it but a name."""
+_MOST_WATCHES = 1024
+"""Calls that may watch a worker's health at once: a quarter of all calls, for they last and need no key."""
 
 Context = Any
 """``grpc.aio.ServicerContext``; grpc brings no types along."""
 
 
 class Health(health.aio.HealthServicer):  # type: ignore[misc]
-    """The reference implementation, and ``List``, which the protocol has and that lacks."""
+    """The reference implementation, and what it lacks: ``List``, and a bound on those who watch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._watching: dict[asyncio.Task[Any], None] = {}
+        """The calls that watch, the one that has done so for longest first."""
+
+    async def Watch(self, request: Any, context: Context) -> None:  # noqa: N802 - the protocol's names
+        """Every status there is from now on. One more caller than may watch ends the call that has for longest."""
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._watching) >= _MOST_WATCHES:
+            longest = next(iter(self._watching))
+            del self._watching[longest]
+            longest.cancel()
+        self._watching[task] = None
+        try:
+            await super().Watch(request, context)
+        except asyncio.CancelledError:
+            if task in self._watching:  # its caller is gone
+                raise
+            task.uncancel()
+            words = f"more than {_MOST_WATCHES:,} calls watch, and this one has for longest: watch again"
+            _tell(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, words), context)
+        finally:
+            self._watching.pop(task, None)
 
     async def List(self, request: Any, context: Context) -> Any:  # noqa: N802 - the protocol's names
         """Every service and its status."""

@@ -18,10 +18,12 @@ class Patience:
 
     Args:
         look_seconds: how often those who take their time are looked at.
+        most: how many may take their time; beyond it those who were waited for first are late.
     """
 
-    def __init__(self, look_seconds: float) -> None:
+    def __init__(self, look_seconds: float, most: int | None = None) -> None:
         self._look_seconds = look_seconds
+        self._most = most
         self._until: dict[asyncio.Task[Any], Callable[[], float]] = {}
         self._late: set[asyncio.Task[Any]] = set()
         self._looks = False
@@ -66,6 +68,10 @@ class Patience:
         now = time.monotonic()
         for task, until in list(self._until.items()):
             if task not in self._late and now > until():
+                self.give_up(task)
+        if self._most is not None:
+            in_time = [task for task in self._until if task not in self._late]
+            for task in in_time[: max(0, len(in_time) - self._most)]:
                 self.give_up(task)
         self._looks = bool(self._until)
         if self._looks:

@@ -121,6 +121,44 @@ def test_a_name_of_a_megabyte_is_not_kept_by_a_standard_service(two_models: Path
     in_this_process(two_models, scenario)
 
 
+def test_one_more_who_watches_ends_the_call_that_has_for_longest(
+    two_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.grpc_standard._MOST_WATCHES", 2)
+
+    async def scenario(channel: grpc.aio.Channel, _: Serving) -> None:
+        calls = []
+        for _ in range(3):
+            calls.append(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=30))
+            assert await calls[-1].read() == b"\x08\x01"
+        assert await calls[0].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await calls[0].details() == "more than 2 calls watch, and this one has for longest: watch again"
+        assert [call.done() for call in calls[1:]] == [False, False]
+        calls[1].cancel()
+        assert not calls[2].done()
+
+    in_this_process(two_models, scenario)
+
+
+def test_of_more_calls_than_may_wait_for_their_message_the_one_that_has_for_longest_ends(
+    two_models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.grpc_incoming._MOST_WAITING", 2)
+
+    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+        calls = []
+        for _ in range(3):  # which send nothing
+            calls.append(channel.stream_unary("/grpc.health.v1.Health/Check")(timeout=30))
+            await asyncio.sleep(0.05)
+        assert await calls[0].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert await calls[0].details() == "more than 2 calls wait for their message, and this one has for longest"
+        assert [call.done() for call in calls[1:]] == [False, False]
+        for call in calls[1:]:
+            call.cancel()
+
+    in_this_process(two_models, scenario)
+
+
 def test_a_standard_service_is_asked_within_the_budget(two_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Incoming, "presses", lambda _: True)
 

@@ -44,6 +44,20 @@ def test_who_is_late_is_given_up_and_the_others_are_not() -> None:
     asyncio.run(scenario())
 
 
+def test_of_more_than_may_take_their_time_those_who_came_first_are_late() -> None:
+    async def scenario() -> None:
+        patience = Patience(0.01, most=3)
+        waiting = [asyncio.create_task(patience.wait(never(), lambda: in_seconds(60))) for _ in range(5)]
+        await asyncio.wait(waiting[:2], timeout=10)
+        assert [type(task.exception()) for task in waiting[:2]] == [TimeoutError, TimeoutError]
+        await asyncio.sleep(0.03)
+        assert [task.done() for task in waiting[2:]] == [False, False, False]
+        for task in waiting[2:]:
+            task.cancel()
+
+    asyncio.run(scenario())
+
+
 def test_until_is_asked_again_while_more_comes() -> None:
     async def scenario() -> None:
         patience = Patience(0.01)
