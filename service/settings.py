@@ -25,7 +25,7 @@ _RULES = {
     "workers": "a whole number from 1 to 256",
     "device": "auto, cpu, cuda or cuda:N",
     "max_rows": "a whole number from 1 to 1,000,000",
-    "max_body": "a size of at least 1 KiB, such as 16MiB",
+    "max_body": "a size from 1 KiB to less than 2 GiB, such as 16MiB",
     "max_bytes": "a size, such as 128MiB, or 0 for four of the largest bodies",
     "max_queue": "a whole number from 1 to 10,000,000",
     "grace": "a number of seconds from 0 to 3,600",
@@ -68,8 +68,8 @@ class Settings(BaseModel):
     """``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     max_rows: int = Field(4096, ge=1, le=1_000_000)
     """Rows a request may hold."""
-    max_body: ByteSize = Field(ByteSize(16 * 2**20), ge=1024)
-    """Bytes a request's body may hold: ``16MiB`` or a plain number."""
+    max_body: ByteSize = Field(ByteSize(16 * 2**20), ge=1024, lt=2**31)
+    """Bytes a request's body may hold: ``16MiB`` or a plain number. gRPC counts them in 31 bits."""
     max_bytes: ByteSize = Field(ByteSize(0))
     """Bytes of bodies that a worker holds, arriving, decoded and waiting; 0 for what :attr:`byte_limit` says."""
     max_queue: int = Field(MAX_QUEUE_ROWS, ge=1, le=10_000_000)

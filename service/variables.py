@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from io import StringIO
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 
 from models.errors import ConfigError
 
@@ -37,6 +41,8 @@ _SERVICE_LINK = re.compile(
 )
 """What Kubernetes and Docker set for a service whose own name is rowcast, or begins so."""
 _LINK_VALUE = re.compile(r"(tcp|udp|sctp)://")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_SETTING_INSIDE = re.compile(rf"^\s*(export\s+)?{PREFIX}\w+\s*=", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +93,17 @@ class Variables:
         return cls(folder, ours)
 
     def path(self, text: str) -> Path:
-        """The absolute path that a variable's value means."""
-        return self.folder.absolute() / Path(text).expanduser()
+        """The absolute path that a variable's value means.
+
+        Raises:
+            ConfigError: no file can be there.
+        """
+        try:
+            if "\0" in text:
+                raise RuntimeError("it holds a NUL")
+            return self.folder.absolute() / Path(text).expanduser()
+        except RuntimeError as error:  # ~nobody, who has no home
+            raise ConfigError(f"a path of a setting must be one of a file, got {text!r}: {error}") from None
 
     def tracing(self) -> dict[str, str]:
         """OpenTelemetry's variables."""
@@ -116,15 +131,44 @@ class Variables:
 
 
 def _of_file(file: Path) -> dict[str, str]:
-    if not file.is_file():
-        return {}
+    """What a ``.env`` sets. One that is there and is not heeded would leave a service open, so it must be readable."""
     try:
-        return {name: value or "" for name, value in dotenv_values(file, encoding="utf-8-sig").items()}
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError(
-            f"{file} must be a readable file of settings, got: {why}; start the service in another folder, or mend it"
-        ) from None
+        mode = file.stat().st_mode
+        if stat.S_ISDIR(mode):  # of an environment for Python, as some call it
+            return {}
+        if not stat.S_ISREG(mode):  # a pipe could be read by one process only
+            raise OSError(errno.EINVAL, "it is not a plain file")
+        text = file.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        if not file.is_symlink():
+            return {}
+        raise _unreadable(file, "it is a link to nothing") from None
+    except OSError as error:
+        raise _unreadable(file, str(error.strerror)) from None
+    except UnicodeDecodeError:
+        raise _unreadable(file, "it is not UTF-8") from None
+    for binding in parse_stream(StringIO(text)):
+        if not _is_clear(binding):
+            raise ConfigError(
+                f"{file} must hold NAME=VALUE in each line that names a setting of {PREFIX}..., and close every quote, "
+                f"got something else from line {binding.original.line} on: the setting would do nothing"
+            )
+    return {name: value or "" for name, value in dotenv_values(stream=StringIO(text)).items()}
+
+
+def _unreadable(file: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{file} must be a readable file of settings, got: {why}; start the service in another folder, or mend it"
+    )
+
+
+def _is_clear(binding: Binding) -> bool:
+    """Whether a line of ``.env`` sets what it seems to set, as far as settings of ours go."""
+    if binding.key is None:
+        return not binding.error or PREFIX not in binding.original.string.upper()
+    if PREFIX in binding.key.upper() and not _NAME.fullmatch(binding.key):  # a blank that is not seen, a colon
+        return False
+    return _SETTING_INSIDE.search(binding.value or "") is None
 
 
 def _is_service_link(name: str, value: str) -> bool:

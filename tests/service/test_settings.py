@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,7 @@ def test_models_are_named_with_or_without_a_version(
     [
         ("ROWCAST_MAX_ROWS", "0", "a whole number from 1 to 1,000,000"),
         ("ROWCAST_MAX_ROWS", "many", "a whole number from 1 to 1,000,000"),
-        ("ROWCAST_MAX_BODY", "10", "a size of at least 1 KiB, such as 16MiB"),
+        ("ROWCAST_MAX_BODY", "10", "a size from 1 KiB to less than 2 GiB, such as 16MiB"),
         ("ROWCAST_WORKERS", "0", "a whole number from 1 to 256"),
         ("ROWCAST_DEVICE", "tpu", "auto, cpu, cuda or cuda:N"),
         ("ROWCAST_MAX_QUEUE", "0", "a whole number from 1 to 10,000,000"),
@@ -128,6 +130,65 @@ def test_paths_are_relative_to_where_the_service_is_started(tmp_path: Path, monk
     settings = Settings.load(started)
     assert (settings.api_keys, settings.tls_cert) == (started / "keys.txt", Path("/etc/cert.pem"))
     assert settings.repository.resolve() == tmp_path / "models"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ('ROWCAST_API_KEYS="keys.txt\n', 1),
+        ("ROWCAST_MAX_ROWS=7\nROWCAST_API_KEYS: keys.txt\n", 2),
+        ("set ROWCAST_API_KEYS=keys.txt\n", 1),
+        ("\u200bROWCAST_API_KEYS=keys.txt\n", 1),
+        ('OTHER="a\nROWCAST_API_KEYS=keys.txt\nMORE="b"\n', 1),
+    ],
+)
+def test_a_line_of_an_env_file_that_only_seems_to_set_something_stops_the_start(text: str, line: int) -> None:
+    Path(".env").write_text(text)
+    with pytest.raises(ConfigError, match=rf"got something else from line {line} on: the setting would do nothing"):
+        Settings.load()
+
+
+def test_lines_of_other_programs_may_be_as_they_like() -> None:
+    Path(".env").write_text('ROWCAST_MAX_ROWS=7\nset OTHER=1\nA: b\nTEXT="two\nlines"\n')
+    assert Settings.load().max_rows == 7
+
+
+def _pipe() -> None:
+    os.mkfifo(".env")
+
+
+def _link_to_nothing() -> None:
+    Path(".env").symlink_to("nowhere")
+
+
+def _link_to_itself() -> None:
+    Path(".env").symlink_to(".env")
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (_pipe, "it is not a plain file"),
+        (_link_to_nothing, "it is a link to nothing"),
+        (_link_to_itself, "Too many levels of symbolic links"),
+    ],
+)
+def test_an_env_file_that_is_there_and_cannot_be_read_is_not_passed_over(make: Callable[[], None], why: str) -> None:
+    make()
+    with pytest.raises(ConfigError, match=rf"\.env must be a readable file of settings, got: {why}"):
+        Settings.load()
+
+
+def test_a_folder_of_that_name_is_no_file_of_settings() -> None:
+    Path(".env").mkdir()
+    assert Settings.load().max_rows == 4096
+
+
+@pytest.mark.parametrize("path", ["~nobody_has_this_name/keys", "keys\0"])
+def test_a_path_that_no_file_has_is_refused_in_one_line(path: str) -> None:
+    Path(".env").write_text(f"ROWCAST_API_KEYS={path}\n")
+    with pytest.raises(ConfigError, match="a path of a setting must be one of a file, got "):
+        Settings.load()
 
 
 def test_the_command_line_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
