@@ -5,7 +5,6 @@ Nothing of a request's body, query or headers is in it but its id, and nothing o
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
@@ -18,12 +17,9 @@ import orjson
 from service.http import ASGIApp, Header, Message, Receive, Scope, Send
 from service.keys import Keys
 from service.log_queue import LineWriter, writer_of
-from service.platforms.environment import health_routes
+from service.probes import PROBES
 
 ID = b"x-request-id"
-OWN_PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"})
-PROBES = OWN_PROBES | health_routes(os.environ)
-"""Paths that only say whether the service is well; a platform may have named one more."""
 _QUIET = PROBES | {"/metrics"}
 _ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 """Ids of callers that are taken over; whatever else comes could be anything."""

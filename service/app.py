@@ -66,7 +66,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             inner = super().to_asgi(is_main)
             front = Front(inner, serving, paths_of(inner))
             protocol.Protocol.rows_wait = serving.rows_wait
-            LaneProtocol.lane = Lane(serving, with_prefix(front.short, settings.root_path), edges.admit)
+            LaneProtocol.lane = Lane(serving, with_prefix(front.routes, settings.root_path), edges.admit)
             protocol.install(protocol.Protocol if edges.see_every_request else LaneProtocol)
             app = edges.around(front)
             return WithoutRootPath(app, settings.root_path) if settings.root_path else app

@@ -21,38 +21,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
 
 from models.errors import RequestError
 from service.arrivals import Arrivals
+from service.byte_rule import MAX_QUEUE_ROWS
 from service.deadlines import Deadlines
+from service.faults import DeadlineExceeded, QueueFull
+from service.metrics import RunReport
 from service.pace import Pace
 from service.run_size import SIZES
 from service.waiting import Done, Queue, Rows, Taken, Waiting, level_of
-
-__all__ = [
-    "MAX_BATCH_ROWS",
-    "MAX_QUEUE_ROWS",
-    "Batcher",
-    "DeadlineExceeded",
-    "QueueFull",
-    "RunReport",
-    "Waiting",
-    "run_apart",
-]
 
 logger = logging.getLogger("rowcast.service")
 
 MAX_BATCH_ROWS = max(SIZES)
 """Rows a run is filled up to at most: beyond it a row gets hardly cheaper, and its neighbours wait longer."""
-MAX_QUEUE_ROWS = 16_384
-"""Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 MAX_QUEUE_BYTES = 64 * 2**20
 """Bytes that the waiting rows may have come in, for rows of long texts: four bodies of the largest size."""
 _FEW_BYTES = 2**20
@@ -66,44 +54,11 @@ SHORT_RUN_SECONDS_ON_ONE_CORE = 0.02
 runs of 256 rows on the loop 64-row requests got 5% more answers."""
 
 
-class QueueFull(RequestError):
-    """A request that would wait too long, and has not been queued.
-
-    ``retry_after_seconds`` is a whole number, at least 1: when what waits now should be done.
-    """
-
-    def __init__(self, wait_seconds: float, words: str = "too many rows are waiting") -> None:
-        super().__init__(f"{words}: send this request again later, see Retry-After", status=429)
-        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
-
-
-class DeadlineExceeded(RequestError):
-    """A request that could not be answered by its deadline, and has not been run; one that was cut, not to its end."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "the rows cannot be answered by the request's deadline, and were not run: give them more time, or come "
-            "when fewer rows are waiting",
-            status=504,
-        )
-
-
 Run: TypeAlias = Callable[[list[Any]], Sequence[Any]]
 """Answers the rows of several requests at once: an outcome for each request, in their order. One that turns out to hold
 no rows has a :class:`RequestError` for its outcome."""
 Join: TypeAlias = Callable[[list[Any]], Any]
 """Makes one outcome of those of a request that was cut, in the order of its rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What one run did, for the metrics."""
-
-    rows: int
-    seconds: float
-    """How long it took, halvings included."""
-    waits: list[float]
-    """Seconds each of its requests was queued; for one that is cut, since it came."""
 
 
 class _Answer(asyncio.Future[Any]):

@@ -20,12 +20,15 @@ from models.session import Predictions
 from service.arrow import ArrowEncoder, ArrowReader, LookedAt, OpenStream, Part
 from service.arrow_bounds import Bounds
 from service.ask import TakesLong
-from service.batcher import MAX_BATCH_ROWS, QueueFull, Waiting
+from service.batcher import MAX_BATCH_ROWS
 from service.columns import Columns
-from service.faults import refused
+from service.endpoint import Endpoint
+from service.faults import QueueFull, refused
 from service.http import ClientGone, Receive
-from service.served import Reply, ServedModel, refused_with
+from service.reply import Reply, refused_with
+from service.served import ServedModel
 from service.terms import USUAL, Terms
+from service.waiting import Waiting
 
 _QUEUED_RUNS = 2
 """Full runs of a request that are in the queue or being run."""
@@ -63,18 +66,17 @@ class _LongStream(TakesLong):
         self.rest = rest
 
 
-class Bulk:
-    """Answers Arrow streams for one model.
+class Bulk(Endpoint):
+    """Answers Arrow streams for one model, which may hold more rows than a request of any other kind.
 
     Args:
-        served: the model.
-        max_rows: rows that a request of any kind may hold; a stream may hold more.
+        model: the model.
     """
 
-    def __init__(self, served: ServedModel, max_rows: int) -> None:
-        self._served = served
-        self._reader = ArrowReader(served.signature, max_rows, served.max_body)
-        self._encoder = ArrowEncoder(served.name, served.version, served.signature)
+    def __init__(self, model: ServedModel) -> None:
+        super().__init__(model)
+        self._reader = ArrowReader(model.signature, model.columns.max_rows, model.max_body)
+        self._encoder = ArrowEncoder(model.name, model.version, model.signature)
 
     def ask(
         self, body: bytes, done: Callable[[Reply], None], since: float = 0.0, *, terms: Terms = USUAL
@@ -94,20 +96,18 @@ class Bulk:
             TakesLong: it has more rows or record batches than are answered in one go; ``done`` was told nothing.
         """
         try:
-            self._served.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
+            self.model.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
             columns = self._read(self._reader.open(body), len(body))
         except TakesLong:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self._served.refusal(error))
+            done(self.refusal(error))
             return None
 
         def write(answer: Predictions) -> Reply:
             return self._reply(self._encoder.batch([answer]))
 
-        return self._served.reply_to(
-            columns, write, done, deadline=terms.deadline(since), size=len(body), timed=terms.timed
-        )
+        return self.submit(columns, write, done, deadline=terms.deadline(since), size=len(body), with_times=terms.timed)
 
     def _read(self, stream: OpenStream, size: int) -> Columns:
         """The rows of a short stream.
@@ -150,7 +150,7 @@ class Bulk:
         """
         try:
             ask = partial(self.ask, body, since=since, terms=terms)
-            reply: Reply = await self._served.told(ask, receive)
+            reply: Reply = await self.wait(ask, receive)
         except _LongStream as taken:
             long = taken
         else:
@@ -199,7 +199,7 @@ class Bulk:
         parts: list[bytes] = []
         gathered: list[Predictions] = []
         rows = 0
-        encoded_rows = max(1, min(_ENCODED_ROWS, _ENCODED_VALUES // max(1, len(self._served.signature.classes))))
+        encoded_rows = max(1, min(_ENCODED_ROWS, _ENCODED_VALUES // max(1, len(self.model.signature.classes))))
 
         def gather(answer: Predictions | None) -> None:
             nonlocal rows
@@ -211,7 +211,7 @@ class Bulk:
                 gathered.clear()
                 rows = 0
 
-        window = _Window(self._served, gather, deadline, stream.bounds)
+        window = _Window(self.model, gather, deadline, stream.bounds)
         try:
             faults: list[Fault] = []
             for n, part in enumerate(stream.parts(batches)):
@@ -264,22 +264,22 @@ class _Window:
     """The runs of a request that are under way.
 
     Args:
-        served: the model.
+        model: the model.
         done: given the answer to each run, in the order in which they were put.
         deadline: by when each has to be answered.
         bounds: of the stream.
     """
 
     def __init__(
-        self, served: ServedModel, done: Callable[[Predictions], None], deadline: float | None, bounds: Bounds
+        self, model: ServedModel, done: Callable[[Predictions], None], deadline: float | None, bounds: Bounds
     ) -> None:
-        self._served = served
+        self._model = model
         self._done = done
         self._deadline = deadline
         self._runs: deque[tuple[int, int, asyncio.Future[Predictions]]] = deque()
         self._rows = self._text = 0
-        self._most_rows = min(_QUEUED_RUNS * served.batcher.max_rows, bounds.waiting_rows)
-        self._run_rows = min(served.batcher.max_rows, self._most_rows)
+        self._most_rows = min(_QUEUED_RUNS * model.batcher.max_rows, bounds.waiting_rows)
+        self._run_rows = min(model.batcher.max_rows, self._most_rows)
         self._most_text = bounds.part_text
         self._body_bytes = bounds.size
         self._begun = False
@@ -330,7 +330,7 @@ class _Window:
     async def _run(self, columns: Columns, size: int, *, patient: bool) -> Predictions:
         if patient:
             await self._room(len(columns), size)
-        return await self._served.answer_columns(columns, deadline=self._deadline, size=size)
+        return await self._model.answer_columns(columns, deadline=self._deadline, size=size)
 
     async def _room(self, rows: int, size: int) -> None:
         """Wait until the queue has room: a request that is half done is not refused because others came."""
@@ -338,7 +338,7 @@ class _Window:
         give_up = loop.time() + _PATIENCE_SECONDS
         while True:
             try:
-                self._served.batcher.admit(rows, size=size)
+                self._model.batcher.admit(rows, size=size)
             except QueueFull:
                 if loop.time() > give_up:
                     raise

@@ -14,6 +14,8 @@ DECODED_BYTES = 8 * 2**20
 length, and a text of three letters twelve times."""
 LOOP_SECONDS = 0.05
 """How long the decoding of a body may hold the event loop, for a body of 16 MiB at most."""
+MAX_QUEUE_ROWS = 16_384
+"""Rows that may wait: four requests of the most rows. A row waits in about a kilobyte, so this is some 16 MB."""
 MAX_ROWS = 4096
 """Rows that a request may hold unless ROWCAST_MAX_ROWS says otherwise."""
 SMALL_BODY = 2**16

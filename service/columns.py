@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from sys import getsizeof
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,18 @@ class Columns:
     """The columns of one request, in the graph's types.
 
     ``len()`` is its rows, and a slice some of them, without a copy.
+
+    Args:
+        blocks: as :class:`service.rows.Layout` has them.
+        codec: of the protocol, where answers are written row by row in the run; None where the predictions are handed
+            over as they are.
     """
 
-    __slots__ = ("_rows", "blocks")
+    __slots__ = ("_rows", "blocks", "codec")
 
-    def __init__(self, blocks: Sequence[NDArray[Any]]) -> None:
+    def __init__(self, blocks: Sequence[NDArray[Any]], codec: Any = None) -> None:
         self.blocks = blocks
-        """As :class:`service.rows.Layout` has them."""
+        self.codec = codec
         self._rows = int(blocks[0].shape[1])
 
     def __len__(self) -> int:
@@ -48,15 +53,14 @@ class Columns:
         texts = [block for block in self.blocks if block.dtype == object]
         return sum(block.nbytes for block in self.blocks) + sum(sum(map(getsizeof, block.flat)) for block in texts)
 
-    def __getitem__(self, rows: slice) -> Self:
-        return type(self)([block[:, rows] for block in self.blocks])
+    def __getitem__(self, rows: slice) -> Columns:
+        return Columns([block[:, rows] for block in self.blocks], self.codec)
 
     @classmethod
-    def joined(cls, parts: Sequence[Sequence[NDArray[Any]]]) -> Self:
+    def joined(cls, parts: Sequence[Sequence[NDArray[Any]]], codec: Any = None) -> Columns:
         """The rows of several, one after the other."""
-        return cls(
-            parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
-        )
+        blocks = parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
+        return cls(blocks, codec)
 
 
 class ColumnReader:

@@ -17,7 +17,6 @@ A body of many rows that is as usual is read column by column instead (:mod:`ser
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,8 +26,10 @@ from pydantic import TypeAdapter, ValidationError
 from models.errors import Fault, RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.texts.columns import text_reader
-from models.values import EXACT_WHOLE, parse_timestamp
+from models.values import parse_timestamp
 from service.byte_rule import SMALL_BODY
+from service.columns import Columns
+from service.exact_json import Pairs, repeated, whole
 from service.faults import (
     BEYOND,
     EXPECTED,
@@ -43,8 +44,8 @@ from service.faults import (
     unknown_column,
 )
 from service.level_values import TypedLevels
-from service.row_columns import MANY_ROWS, JsonRows, RowColumnReader, RowColumns, Unusual
-from service.rows import Row, body_type, row_type, values_of
+from service.row_columns import MANY_ROWS, RowColumnReader, Unusual
+from service.rows import GraphInputs, Row, body_type, row_type, values_of
 from service.steps import Steps, at_once
 from service.weigh import Weight, weigh, without_long_texts
 
@@ -70,6 +71,7 @@ class Decoder:
         self.max_rows = max_rows
         self._many_rows = many_rows
         self._row_columns = RowColumnReader(signature, max_rows)
+        self._inputs = GraphInputs(signature)
         row = row_type(signature)
         self._row: TypeAdapter[Row] = TypeAdapter(row)
         self._body = TypeAdapter(body_type(row)).validator
@@ -83,23 +85,22 @@ class Decoder:
         self._whole_values = values_of(self._wholes)
         self._levels = [(c.name, TypedLevels(c)) for c in signature.columns if c.levels_of is not None]
         self._settles = bool(self._wholes or self._levels or self._timestamps or self._readers)
-        self._known = {c.name: frozenset(c.levels) | {""} for c in signature.columns if c.levels is not None}
 
-    def read(self, body: bytes) -> JsonRows:
-        """The rows of a request's body, as the run takes them.
+    def read(self, body: bytes) -> Columns:
+        """The rows of a request's body.
 
         Raises:
             RequestError: 400 with the path of each fault, or 413 for too many rows.
         """
         return at_once(self.steps(body))
 
-    def steps(self, body: bytes) -> Steps[JsonRows]:
+    def steps(self, body: bytes) -> Steps[Columns]:
         """The same in steps."""
         yield from self.weigh(body)
-        rows = yield from self.weighed(body)
-        return rows
+        columns = yield from self.weighed(body)
+        return columns
 
-    def weighed(self, body: bytes) -> Steps[JsonRows]:
+    def weighed(self, body: bytes) -> Steps[Columns]:
         """The same of a body that was weighed."""
         if body.count(b"{") > self._many_rows:
             try:
@@ -107,7 +108,11 @@ class Decoder:
             except Unusual:
                 yield  # the long way knows all of the rules
         rows = yield from self._rows(body)
-        return rows
+        return self.columns_of(rows)
+
+    def columns_of(self, rows: list[Row]) -> Columns:
+        """Rows that were read one by one, as columns."""
+        return Columns(self._inputs.blocks(rows))
 
     def weigh(self, body: bytes) -> Steps[None]:
         """Look whether a body may be parsed, which takes far more memory than it has bytes where it holds but marks.
@@ -125,7 +130,7 @@ class Decoder:
         if weight.objects > most or weight.commas > len(self.columns) * weight.objects + _SLACK:
             raise refused(Fault("rows", "must hold flat rows of the model's columns, got far more values than those"))
 
-    def together(self, bodies: list[bytes]) -> RowColumns:
+    def together(self, bodies: list[bytes]) -> Columns:
         """The rows of several bodies, none of them large, one after the other.
 
         Raises:
@@ -161,16 +166,6 @@ class Decoder:
                     break
             refuse(iter(faults))
         return rows
-
-    def unseen(self, rows: list[Row]) -> Counter[str]:
-        """How many values of each category column are levels that training never saw."""
-        counts: Counter[str] = Counter()
-        for name, known in self._known.items():
-            for row in rows:
-                level = row.get(name)
-                if level is not None and level not in known:
-                    counts[name] += 1
-        return counts
 
     def _unusual(self, body: bytes) -> Steps[list[Row]]:
         """The rows of a body that holds a large number, or breaks a rule."""
@@ -292,21 +287,9 @@ class Decoder:
         return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """A JSON object as it was sent, equal keys included."""
-
-
-def whole(literal: str) -> float | Beyond:
-    """What a whole-number literal is read as."""
-    # int() refuses thousands of digits
-    if len(literal) > SHOWN or abs(value := int(literal)) > EXACT_WHOLE:
-        return Beyond(literal)
-    return float(value)
-
-
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
     """Faults of a valid body that only its text shows: equal keys, and whole numbers that may have been rounded."""
-    content = json.loads(body, object_pairs_hook=_Pairs, parse_int=whole)
+    content = json.loads(body, object_pairs_hook=Pairs, parse_int=whole)
     yield from (Fault(name, "appears more than once") for name in repeated(content))
     for _, rows in content:
         for i, row in enumerate(rows):
@@ -320,11 +303,6 @@ def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
 def _may_be_large(column: Column, value: Beyond) -> bool:
     """Whether a number that a double rounds is one of a column's: of a text, or one that means null."""
     return column.kind == "category" or (column.reading is not None and float(value) in column.reading.missing_numbers)
-
-
-def repeated(pairs: list[tuple[str, Any]]) -> list[str]:
-    """The keys that an object has more than once."""
-    return [name for name, times in Counter(name for name, _ in pairs).items() if times > 1]
 
 
 def _missing(i: int, name: str) -> Fault:

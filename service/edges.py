@@ -11,10 +11,11 @@ from functools import cached_property
 
 from starlette.middleware.cors import CORSMiddleware
 
-from service.access_log import ID, PROBES, AccessLog, start_log
+from service.access_log import ID, AccessLog, start_log
 from service.http import ASGIApp, Header, Receive, Scope, Send, error_body, has_body, respond, respond_early
 from service.key_watch import KeyWatch
 from service.keys import NEEDED, UNKNOWN, Keys, key_in
+from service.probes import PROBES
 from service.settings import Settings
 from service.tracing import Tracing, otlp_provider, traces_are_asked_for
 

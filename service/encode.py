@@ -16,12 +16,9 @@ from numpy.typing import NDArray
 
 from models.session import Predictions
 from models.signature import Signature
+from service.runner import NotFinite
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
-
-
-class NotFinite(ArithmeticError):
-    """The model answered with something that is not a number, which JSON cannot say."""
 
 
 class Encoder:

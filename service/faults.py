@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Iterator
 from typing import Any
 
@@ -37,6 +38,28 @@ class Beyond(str):
     """A whole-number literal beyond 2**53, as it was written."""
 
     __slots__ = ()
+
+
+class QueueFull(RequestError):
+    """A request that would wait too long, and has not been queued.
+
+    ``retry_after_seconds`` is a whole number, at least 1: when what waits now should be done.
+    """
+
+    def __init__(self, wait_seconds: float, words: str = "too many rows are waiting") -> None:
+        super().__init__(f"{words}: send this request again later, see Retry-After", status=429)
+        self.retry_after_seconds = max(1, math.ceil(wait_seconds))
+
+
+class DeadlineExceeded(RequestError):
+    """A request that could not be answered by its deadline, and has not been run; one that was cut, not to its end."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the rows cannot be answered by the request's deadline, and were not run: give them more time, or come "
+            "when fewer rows are waiting",
+            status=504,
+        )
 
 
 def unknown_column(columns: Collection[str]) -> str:

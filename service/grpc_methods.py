@@ -17,9 +17,8 @@ from google.protobuf.json_format import ParseDict
 
 from models.errors import RequestError
 from service import v2_metadata
-from service.batcher import QueueFull
 from service.byte_rule import SMALL_BODY
-from service.faults import brief
+from service.faults import QueueFull, brief
 from service.grpc_answer import AnswerWriter, times
 from service.grpc_incoming import Incoming
 from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE

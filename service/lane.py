@@ -20,15 +20,15 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from models.errors import RequestError
-from service.ask import Ask, TakesLong
-from service.batcher import Waiting
+from service.ask import Ask, ShortRoute, TakesLong
 from service.byte_budget import ByteBudget, Hold, NoRoom
 from service.http import CLOSE, Header
 from service.protocol import Protocol
+from service.reply import Reply
 from service.request_head import fault_of_head
-from service.routes import ShortRoute
-from service.served import Reply, ServedModel
+from service.served import ServedModel
 from service.serving import Serving
+from service.waiting import Waiting
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 1024
@@ -145,7 +145,7 @@ class _Reading:
         if not (length.isdigit() and len(length) <= 9 and 0 < int(length) <= _MAX_REQUEST_BYTES):
             return None
         try:
-            return _Known(route.served, int(length), route.understand(self._headers))
+            return _Known(route.model, int(length), route.understand(self._headers))
         except RequestError:
             return None
 

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from service.batcher import RunReport
 from service.metric_files import count_in_reserved_files
 
 count_in_reserved_files()
@@ -43,6 +42,17 @@ _CLASS_OF_STATUS = {2: 0, 4: 1, 5: 2}
 _WRITE_SECONDS = 0.1
 NO_MODEL = ""
 """The label of requests that name no served model."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run did, for the metrics."""
+
+    rows: int
+    seconds: float
+    """How long it took, halvings included."""
+    waits: list[float]
+    """Seconds each of its requests was queued; for one that is cut, since it came."""
 
 
 @dataclass(slots=True)

@@ -29,9 +29,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.access_log import PROBES
 from service.descriptors import FOR_PROBES, LINGERS, make_room
 from service.http import error_body
+from service.probes import PROBES
 from service.request_head import Refusal, fault_of_head, without_upgrade
 
 MAX_HEAD_BYTES = 32 * 1024

@@ -1,4 +1,4 @@
-"""From the body of a request to what a run takes, and when.
+"""Rows of JSON: from the body of a request to columns, and from predictions to the JSON of each row.
 
 A body of several rows is read as soon as it has come, and what is wrong with it is told at once. A body of one row
 waits unread: read together with those it shares a run with, as the columns of one table, it takes a quarter of the
@@ -8,20 +8,21 @@ time. What is wrong with it is told out of the run, in which it takes no part.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from sys import getsizeof
 from typing import Any
 
 from numpy.typing import NDArray
 
 from models.errors import RequestError
+from models.session import Predictions
 from models.signature import Signature
 from service.byte_rule import MAX_TEXT_BYTES
-from service.columns import ColumnReader
+from service.columns import Columns
 from service.decode import Decoder
-from service.metrics import Meter
+from service.encode import Encoder
 from service.pieces import PIECE_BYTES, pieces
-from service.row_columns import MANY_ROWS, JsonRows, RowColumns, Unusual
-from service.rows import GraphInputs, Row
+from service.row_columns import MANY_ROWS, Unusual
+from service.rows import Row
+from service.runner import Unread
 from service.steps import Steps, in_turns
 
 _SHORT = 2**12
@@ -32,85 +33,59 @@ class TooLong(Exception):
     """A row that no parser should read in one call."""
 
 
-class OneRow:
-    """A body that has yet to be read, and holds one row if it holds any."""
-
-    __slots__ = ("body",)
-
-    def __init__(self, body: bytes) -> None:
-        self.body = body
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, rows: slice) -> OneRow:
-        return self
-
-
-def decoded_bytes(rows: JsonRows) -> int:
-    """About what the rows of a long body take."""
-    if isinstance(rows, list):
-        return sum(sum(map(getsizeof, row.values())) for row in rows)
-    return rows.bytes
-
-
-class RowsReader:
-    """Reads bodies of rows for one model, and counts levels that training never saw.
+class RowsCodec:
+    """Reads and writes rows of JSON for one model.
 
     Args:
         signature: the model's.
+        encoder: writes the answers.
         max_rows: rows a request may hold.
-        meter: the model's.
     """
 
-    def __init__(self, signature: Signature, max_rows: int, meter: Meter) -> None:
+    def __init__(self, signature: Signature, encoder: Encoder, max_rows: int) -> None:
         self.decoder = Decoder(signature, max_rows)
-        self._inputs = GraphInputs(signature)
-        self._columns = ColumnReader(signature, max_rows)
-        self._meter = meter
+        self.encoder = encoder
 
-    def begin(self, body: bytes) -> JsonRows | OneRow:
+    def begin(self, body: bytes) -> Columns | Unread:
         """What waits for a run, of a request that has come.
 
         Raises:
             RequestError: the body breaks a rule.
         """
         if len(body) <= _SHORT and body.count(b"{") == 2:
-            return OneRow(body)
-        return self.read(body)
+            return Unread(body, self)
+        return self._own(self.decoder.read(body))
 
-    def read(self, body: bytes) -> JsonRows:
-        """The rows of a body.
+    def read(self, bodies: list[bytes]) -> tuple[Columns | None, list[RequestError | None]]:
+        """The rows of several requests of one row each, in a run: as one table, or else one by one."""
+        if len(bodies) >= MANY_ROWS:
+            try:
+                return self.decoder.together(bodies), [None] * len(bodies)
+            except Unusual:
+                pass  # one of them is not as usual
+        rows: list[Row] = []
+        refusals: list[RequestError | None] = []
+        for body in bodies:
+            try:
+                rows += self.decoder.rows(body)
+                refusals.append(None)
+            except RequestError as refusal:
+                refusals.append(refusal)
+        return self.decoder.columns_of(rows) if rows else None, refusals
+
+    def write(self, predictions: Predictions) -> list[bytes]:
+        """The JSON of each row's answer."""
+        return self.encoder.rows(predictions)
+
+    async def read_long(self, body: bytes) -> Columns:
+        """The rows of a body, read piece by piece with others' turns in between.
 
         Raises:
             RequestError: it breaks a rule.
         """
-        return self.decoder.read(body)
-
-    def read_one(self, body: bytes) -> list[Row]:
-        """The same for the body of a :class:`OneRow`."""
-        rows = self.decoder.rows(body)
-        unseen = self.decoder.unseen(rows)
-        if unseen:
-            self._meter.unseen(unseen)
-        return rows
-
-    def together(self, bodies: list[bytes]) -> RowColumns | None:
-        """The rows of several bodies as one table; None if one of them is not as usual, or there are few."""
-        if len(bodies) < MANY_ROWS:
-            return None
-        try:
-            rows = self.decoder.together(bodies)
-        except Unusual:
-            return None
-        self.count(rows)
-        return rows
-
-    async def read_long(self, body: bytes) -> JsonRows:
-        """The same as :meth:`read` piece by piece, with others' turns in between."""
         return await in_turns(self.long_steps(body))
 
-    def long_steps(self, body: bytes) -> Steps[JsonRows]:
+    def long_steps(self, body: bytes) -> Steps[Columns]:
         """The same in steps."""
         body = body.rstrip(b" \t\r\n")
         yield from self.decoder.weigh(body)
@@ -124,7 +99,7 @@ class RowsReader:
                 count += len(part)
                 if count > most:
                     break
-                parts.append(self._inputs.blocks(part) if isinstance(part, list) else part.blocks)
+                parts.append(part.blocks)
                 yield
         except TooLong:
             words = f"a row in JSON holds at most {MAX_TEXT_BYTES:,} bytes, got a longer one"
@@ -133,9 +108,9 @@ class RowsReader:
             count = 0
         if not 0 < count <= most:
             parts.clear()
-            rows = yield from self.decoder.weighed(body)  # as one, which knows what to say
-            return rows
-        return RowColumns.joined(parts)
+            columns = yield from self.decoder.weighed(body)  # as one, which knows what to say
+            return self._own(columns)
+        return self.joined(parts)
 
     def blocks(self, body: bytes) -> Sequence[NDArray[Any]]:
         """The rows of a body that holds a part of a request's, as blocks for :meth:`joined`.
@@ -143,15 +118,12 @@ class RowsReader:
         Raises:
             RequestError: it breaks a rule.
         """
-        part = self.decoder.read(body)
-        return self._inputs.blocks(part) if isinstance(part, list) else part.blocks
+        return self.decoder.read(body).blocks
 
-    def joined(self, parts: Sequence[Sequence[NDArray[Any]]]) -> RowColumns:
+    def joined(self, parts: Sequence[Sequence[NDArray[Any]]]) -> Columns:
         """The rows of a request, of its parts in their order."""
-        return RowColumns.joined(parts)
+        return Columns.joined(parts, self)
 
-    def count(self, rows: JsonRows) -> None:
-        """Count the levels that training never saw, of rows that are queued: of a refused request none is."""
-        unseen = self.decoder.unseen(rows) if isinstance(rows, list) else self._columns.unseen(rows)
-        if unseen:
-            self._meter.unseen(unseen)
+    def _own(self, columns: Columns) -> Columns:
+        columns.codec = self
+        return columns

@@ -24,7 +24,7 @@ from models.values import EXACT_WHOLE, parse_timestamp
 from service.columns import Columns
 from service.level_values import TypedLevels
 from service.moments import usual_moments
-from service.rows import Layout, Row, values_of
+from service.rows import Layout, values_of
 
 MANY_ROWS = 8
 """Rows from which this way is taken: 64 rows of 22 columns in a body take 425 us instead of 597, 16 take 157 instead of
@@ -49,16 +49,6 @@ _LEVEL_TYPES: dict[LevelType | None, frozenset[type]] = {
 """Types that a category takes besides texts."""
 
 
-class RowColumns(Columns):
-    """The rows of a JSON body as columns in the graph's types. Their answer is the JSON of each row."""
-
-    __slots__ = ()
-
-
-JsonRows: TypeAlias = list[Row] | RowColumns
-"""What is made of a body of rows: one by one of a few, columns of many."""
-
-
 class Unusual(ValueError):
     """A body that this way does not read; it may still be a good one."""
 
@@ -78,7 +68,7 @@ class RowColumnReader:
         self._values = values_of([column.name for columns in blocks for column in columns])
         self._blocks = [_reader_of(columns) for columns in blocks]
 
-    def __call__(self, bodies: list[bytes]) -> RowColumns:
+    def __call__(self, bodies: list[bytes]) -> Columns:
         """The rows of some bodies, one after the other.
 
         Raises:
@@ -108,7 +98,7 @@ class RowColumnReader:
         quotes = 2 * (len(bodies) + self._width * len(rows) + texts)
         if sum(body.count(b'"') for body in bodies) != quotes or any(b"\\" in body for body in bodies):
             raise Unusual
-        return RowColumns(blocks)
+        return Columns(blocks)
 
 
 class _Block(ABC):

@@ -1,16 +1,15 @@
-"""One run of the model for requests of every protocol.
+"""One run of the model for requests of every protocol: their rows are joined, and the answers cut into those of each.
 
-Rows of JSON are made into arrays together, and their answers are encoded together; columns are joined array by array,
-and their answers are slices of the run's; many rows of JSON come as columns and are answered as rows. Single rows come
-unread. A run may hold all of them.
+A protocol whose answers are written row by row brings a *codec*: it writes those of all its requests in the run in one
+go, and reads those that came unread. All others are handed their part of the predictions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields as fields_of
 from itertools import chain
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +17,52 @@ from numpy.typing import NDArray
 from models.errors import RequestError
 from models.session import Predictions, Session
 from service.columns import Columns
-from service.encode import Encoder, NotFinite
-from service.reading import OneRow, RowsReader
-from service.row_columns import JsonRows, RowColumns
-from service.rows import GraphInputs
+from service.rows import Layout
 
-Request: TypeAlias = OneRow | JsonRows | Columns
-"""What a protocol makes of a request: an unread row, validated rows of JSON, the same as columns, or other columns."""
+
+class NotFinite(ArithmeticError):
+    """The model answered with something that is not a finite number."""
+
+
+class Codec(Protocol):
+    """What a protocol brings into a run."""
+
+    def read(self, bodies: list[bytes]) -> tuple[Columns | None, list[RequestError | None]]:
+        """Read requests of one row each.
+
+        Returns:
+            the rows of those that break no rule, in their order, and None if there are none; and for each request why
+            it is refused, or None.
+        """
+
+    def write(self, predictions: Predictions) -> list[bytes]:
+        """The answer to each row.
+
+        Raises:
+            NotFinite: the model answers a row with something that is not a number.
+        """
+
+
+class Unread:
+    """A request of one row that has yet to be read: together with those it shares a run with it takes less time."""
+
+    __slots__ = ("body", "codec")
+
+    def __init__(self, body: bytes, codec: Codec) -> None:
+        self.body = body
+        self.codec = codec
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, rows: slice) -> Unread:
+        return self
+
+
+Request: TypeAlias = Unread | Columns
+"""What a protocol makes of a request."""
 Outcome: TypeAlias = list[bytes] | Predictions | RequestError
-"""What it gets for it: the JSON of each row, the predictions as they are, or what is wrong with an unread row."""
+"""What it gets for it: what its codec wrote for each row, the predictions, or what is wrong with an unread row."""
 
 
 class Runner:
@@ -34,101 +70,88 @@ class Runner:
 
     Args:
         session: the model's.
-        inputs: makes the graph's inputs of rows.
-        reader: reads the rows that come unread.
-        encoder: writes the answers to rows.
+        layout: of its columns.
+        count: told of the columns that are read in a run.
     """
 
-    def __init__(self, session: Session, inputs: GraphInputs, reader: RowsReader, encoder: Encoder) -> None:
+    def __init__(self, session: Session, layout: Layout, count: Callable[[Columns], None]) -> None:
         self._session = session
-        self._inputs = inputs
-        self._reader = reader
-        self._encoder = encoder
+        self._layout = layout
+        self._count = count
 
     def __call__(self, requests: list[Request]) -> list[Any]:
         """The :data:`Outcome` of each request, computed at once and on this thread.
 
         Raises:
             NotFinite: the model answers a row with something that is not a number.
-            RequestError: the only request breaks a rule.
         """
         if len(requests) == 1:
             return [self._alone(requests[0])]
-        kinds = set(map(type, requests))
-        if OneRow not in kinds:
-            return self._read(requests)
-        if len(kinds) == 1:
-            columns = self._reader.together([request.body for request in requests])  # type: ignore[union-attr]
-            if columns is not None:
-                return shares(self._in_json(self._inputs.layout.inputs(columns.blocks)), requests)
-        read = list(map(self._one_by_one, requests))
-        rows = [request for request in read if not isinstance(request, RequestError)]
-        outcomes = iter(self._read(rows) if rows else ())
-        return [request if isinstance(request, RequestError) else next(outcomes) for request in read]
-
-    def _alone(self, request: Request) -> Outcome:
-        rows = self._reader.read_one(request.body) if isinstance(request, OneRow) else request
-        if isinstance(rows, list):
-            return self._in_json(self._inputs(rows))
-        inputs = self._inputs.layout.inputs(rows.blocks)
-        return self._in_json(inputs) if isinstance(rows, RowColumns) else _finite(self._session.run(inputs))
-
-    def _one_by_one(self, request: Request) -> JsonRows | Columns | RequestError:
-        if not isinstance(request, OneRow):
-            return request
-        try:
-            return self._reader.read_one(request.body)
-        except RequestError as refusal:
-            return refusal
-
-    def _read(self, requests: list[Any]) -> list[Any]:
-        """The outcome of each request that has been read."""
-        if any(type(request) is not list for request in requests):
-            return self._any(requests)
-        return shares(self._in_json(self._inputs([row for rows in requests for row in rows])), requests)
-
-    def _in_json(self, inputs: dict[str, NDArray[Any]]) -> list[bytes]:
-        return self._encoder.rows(self._session.run(inputs))
-
-    def _any(self, requests: list[JsonRows | Columns]) -> list[Any]:
-        """The same, where columns are among the requests: first come rows, then those to be answered in JSON."""
-        order = sorted(range(len(requests)), key=lambda i: _ORDER[type(requests[i])])
-        rows = [row for request in requests if isinstance(request, list) for row in request]
-        parts: list[Sequence[NDArray[Any]]] = [self._inputs.blocks(rows)] if rows else []
-        parts.extend(request.blocks for i in order if isinstance(request := requests[i], Columns))
-        predictions = self._session.run(self._inputs.layout.inputs(Columns.joined(parts).blocks))
-        in_json = sum(len(request) for request in requests if type(request) is not Columns)
-        encoded = self._encoder.rows(predictions[:in_json]) if in_json else []
-        if in_json < len(predictions):
-            _finite(predictions)
         outcomes: list[Any] = [None] * len(requests)
-        start = 0
-        for i in order:
-            stop = start + len(requests[i])
-            outcomes[i] = (predictions if type(requests[i]) is Columns else encoded)[start:stop]
-            start = stop
+        by_codec: dict[Codec | None, list[int]] = {}
+        for i, request in enumerate(requests):
+            by_codec.setdefault(request.codec, []).append(i)
+        parts: list[Sequence[NDArray[Any]]] = []
+        joined: list[tuple[Codec | None, list[int]]] = []
+        for codec, places in by_codec.items():
+            unread = [i for i in places if type(requests[i]) is Unread]
+            if unread:
+                assert codec is not None
+                columns, refusals = codec.read([requests[i].body for i in unread])  # type: ignore[union-attr]
+                if columns is not None:
+                    self._count(columns)
+                    parts.append(columns.blocks)
+                for i, refusal in zip(unread, refusals, strict=True):
+                    outcomes[i] = refusal
+                unread = [i for i in unread if outcomes[i] is None]
+            read = [i for i in places if type(requests[i]) is not Unread]
+            parts.extend(requests[i].blocks for i in read)  # type: ignore[union-attr]
+            joined.append((codec, unread + read))
+        if parts:
+            blocks = parts[0] if len(parts) == 1 else Columns.joined(parts).blocks
+            self._share(self._session.run(self._layout.inputs(blocks)), joined, requests, outcomes)
         return outcomes
 
+    def _alone(self, request: Request) -> Outcome:
+        columns = request
+        if isinstance(columns, Unread):
+            read, (refusal,) = columns.codec.read([columns.body])
+            if read is None:
+                assert refusal is not None
+                return refusal
+            self._count(read)
+            columns = read
+        return _answers(self._session.run(self._layout.inputs(columns.blocks)), request.codec)
 
-def _finite(predictions: Predictions) -> Predictions:
+    def _share(
+        self,
+        predictions: Predictions,
+        joined: list[tuple[Codec | None, list[int]]],
+        requests: list[Request],
+        outcomes: list[Any],
+    ) -> None:
+        """Give each request its part of a run, in which those of a codec lie side by side."""
+        start = 0
+        for codec, places in joined:
+            rows = sum(len(requests[i]) for i in places)
+            own = predictions if len(joined) == 1 else predictions[start : start + rows]
+            start += rows
+            answers: Any = _answers(own, codec)
+            if len(places) == 1:
+                outcomes[places[0]] = answers
+                continue
+            at = 0
+            for i in places:
+                outcomes[i] = answers[at : at + len(requests[i])]
+                at += len(requests[i])
+
+
+def _answers(predictions: Predictions, codec: Codec | None) -> Predictions | list[bytes]:
+    if codec is not None:
+        return codec.write(predictions)
     if not predictions.finite:
         raise NotFinite(f"the model gave an answer that is not finite, in {len(predictions)} rows")
     return predictions
-
-
-_ORDER: dict[type, int] = {list: 0, RowColumns: 1, Columns: 2}
-
-
-def shares(answers: Any, requests: list[Any]) -> list[Any]:
-    """The answers to the rows of several requests, cut into those of each."""
-    if len(requests) == 1:
-        return [answers]
-    outcomes = []
-    start = 0
-    for request in requests:
-        outcomes.append(answers[start : start + len(request)])
-        start += len(request)
-    return outcomes
 
 
 def joined(parts: list[Outcome]) -> Outcome:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 from models.errors import ConfigError
 from models.names import CHOICE
 from service import root_path
-from service.batcher import MAX_QUEUE_ROWS
+from service.byte_rule import MAX_QUEUE_ROWS
 from service.limits import memory_limit, usable_cores
 from service.variables import PREFIX, Variables
 

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from models.errors import ConfigError
-from service.access_log import PROBES
 from service.http import ASGIApp, Header, Message, Receive, Scope, Send
+from service.probes import PROBES
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"

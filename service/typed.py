@@ -19,8 +19,10 @@ from models.errors import RequestError
 from models.levels import LevelType
 from models.signature import Column, Signature
 from models.texts.columns import text_reader
-from service.http import ClientGone, check_headers, refusal_body
-from service.served import Reply, ServedModel
+from service.http import BodyReader, ClientGone, check_headers, refusal_body
+from service.reply import Reply
+from service.rows_endpoint import RowsEndpoint
+from service.served import ServedModel
 from service.serving import Serving
 from service.terms import terms_of
 
@@ -45,7 +47,8 @@ _WORDS = {
 class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
     """A request's body. Each model has a subclass, whose schema tells its columns."""
 
-    served: ClassVar[ServedModel]
+    endpoint: ClassVar[RowsEndpoint]
+    bodies: ClassVar[BodyReader]
 
     rows: Any
 
@@ -59,9 +62,10 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
         started = time.perf_counter()
         try:
             headers = request.scope["headers"]
-            check_headers(headers, cls.served.max_body)
+            check_headers(headers, cls.endpoint.model.max_body)
             terms = terms_of(headers)
-            rows: Any = terms, started, await cls.served.bodies.read(request.receive, cls.served.max_body, headers)
+            body = await cls.bodies.read(request.receive, cls.endpoint.model.max_body, headers)
+            rows: Any = terms, started, body
         except RequestError as error:
             rows = error
         except ClientGone:
@@ -83,13 +87,15 @@ def typed_methods(serving: Serving) -> dict[str, Any]:
 
 
 def _method(attribute: str, route: str, served: ServedModel) -> Any:
+    endpoint = RowsEndpoint(served)
+
     async def predict(self: Any, rows: Any) -> Response:
         started = time.perf_counter()
         if isinstance(rows, RequestError):
             reply = Reply(rows.status, refusal_body(rows))
         else:
             terms, came, body = rows
-            reply = await served.answer(body, None, terms, came)
+            reply = await endpoint.answer(body, None, terms, came)
         served.meter.request(reply.status, time.perf_counter() - started)
         headers = {name.decode(): value.decode() for name, value in reply.headers}
         return Response(reply.body, reply.status, headers, media_type="application/json")
@@ -97,7 +103,7 @@ def _method(attribute: str, route: str, served: ServedModel) -> Any:
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."
     request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature, served.example))
-    request.served = served
+    request.endpoint, request.bodies = endpoint, BodyReader(served.budget)
     answer = _described(f"{attribute}_answer", bentoml.IODescriptor, answer_schema(served.signature))
     return bentoml.api(route=route, input_spec=request, output_spec=answer)(predict)
 

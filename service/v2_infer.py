@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from models.errors import RequestError
 from models.session import Predictions
-from service.ask import Ask
-from service.batcher import Waiting
+from service.ask import Ask, AskLong
 from service.byte_rule import SMALL_BODY
 from service.columns import Columns
+from service.endpoint import Endpoint
 from service.http import BYTE_ORDER_MARK, Header, Receive, check_headers, error_body
-from service.served import Reply, ServedModel, refused_with
+from service.reply import Reply, refused_with
+from service.served import ServedModel
 from service.steps import in_turns
 from service.terms import USUAL, Terms, terms_of
 from service.v2_answer import AnswerWriter
 from service.v2_reading import InferReader
 from service.v2_request import InferRequest
+from service.waiting import Waiting
 
 _JSON_BYTES = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"
 _MAX_DIGITS = 10
-
-
-AskLong: TypeAlias = Callable[[bytes, Receive, float], Awaitable[Reply]]
-"""Answers a body of any length, for a caller who may hang up; the number says when it came."""
 
 
 class _Understood(NamedTuple):
@@ -37,17 +35,19 @@ class _Understood(NamedTuple):
     terms: Terms
 
 
-class Inference:
+class Inference(Endpoint):
     """Answers inference requests for one version of a model.
 
     Args:
-        served: the version.
+        model: the version.
     """
 
-    def __init__(self, served: ServedModel) -> None:
-        self.served = served
-        self._reader = InferReader(served.signature, served.columns.max_rows)
-        self._writer = AnswerWriter(served.name, served.version, served.signature)
+    sent_with_post = "tensors are sent with POST"
+
+    def __init__(self, model: ServedModel) -> None:
+        super().__init__(model)
+        self._reader = InferReader(model.signature, model.columns.max_rows)
+        self._writer = AnswerWriter(model.name, model.version, model.signature)
 
     def understand(self, headers: Iterable[Header]) -> Ask:
         """What answers requests with these headers.
@@ -62,7 +62,7 @@ class Inference:
         return partial(self.answer, understood=self._understood(headers))
 
     def _understood(self, headers: Iterable[Header]) -> _Understood:
-        json_bytes = _json_bytes(headers, self.served.max_body)
+        json_bytes = _json_bytes(headers, self.model.max_body)
         return _Understood(json_bytes, terms_of(headers))
 
     async def answer(self, body: bytes, receive: Receive, since: float, *, understood: _Understood) -> Reply:
@@ -80,14 +80,14 @@ class Inference:
         ask = partial(self.ask, body, since=since, **understood._asdict())
         if len(body) > SMALL_BODY:
             try:
-                self.served.batcher.admit(size=len(body))
-                async with self.served.budget.decoding(len(body)):
+                self.model.batcher.admit(size=len(body))
+                async with self.model.budget.decoding(len(body)):
                     request, columns = await in_turns(self._reader.steps(*_unmarked(body, understood.json_bytes)))
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-                return self._refusal(error)
+                return self.refusal(error)
             size = len(body) + columns.bytes
             ask = partial(self._ask_read, request, columns, terms=understood.terms, since=since, size=size)
-        reply: Reply = await self.served.told(ask, receive)
+        reply: Reply = await self.wait(ask, receive)
         return reply
 
     def ask(
@@ -112,12 +112,12 @@ class Inference:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
         """
         try:
-            self.served.batcher.admit()  # when there is no room for even a row, the body need not be understood
+            self.model.batcher.admit()  # when there is no room for even a row, the body need not be understood
             if body.startswith(BYTE_ORDER_MARK):
                 body, json_bytes = _unmarked(body, json_bytes)
             request, columns = self._reader.read(body, json_bytes)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self._refusal(error))
+            done(self.refusal(error))
             return None
         return self._ask_read(request, columns, done, terms=terms, since=since, size=len(body))
 
@@ -133,20 +133,19 @@ class Inference:
     ) -> Waiting | None:
         limits = request.limits
         deadlines = [due for due in (limits.deadline(since), terms.deadline(since)) if due is not None]
-        return self.served.reply_to(
+        return self.submit(
             columns,
             lambda predictions: self._written(request, predictions),
             done,
-            refuse=_in_short,
             deadline=min(deadlines, default=None),
             priority=limits.priority,
             size=size,
-            timed=terms.timed,
+            with_times=terms.timed,
         )
 
-    def _refusal(self, error: Exception) -> Reply:
-        reply = self.served.refusal(error)
-        return _in_short(error) if isinstance(error, RequestError) else reply
+    def refused(self, error: RequestError) -> Reply:
+        """A refusal as the protocol has it: in one line."""
+        return refused_with(error)._replace(body=error_body(str(error)))
 
     def _written(self, request: InferRequest, predictions: Predictions) -> Reply:
         answer = self._writer.write(predictions, request.id, request.outputs)
@@ -160,11 +159,6 @@ def _unmarked(body: bytes, json_bytes: int | None) -> tuple[bytes, int | None]:
     if not body.startswith(BYTE_ORDER_MARK):
         return body, json_bytes
     return body[len(BYTE_ORDER_MARK) :], None if json_bytes is None else max(0, json_bytes - len(BYTE_ORDER_MARK))
-
-
-def _in_short(error: RequestError) -> Reply:
-    """A refusal as the protocol has it: in one line."""
-    return refused_with(error)._replace(body=error_body(str(error)))
 
 
 def _json_bytes(headers: Iterable[Header], max_body: int) -> int | None:

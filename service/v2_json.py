@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import Fault
-from service.decode import repeated, whole
+from service.exact_json import repeated, whole
 from service.faults import BEYOND, SHOWN, Beyond, brief
 from service.v2_binary import DTYPES
 from service.v2_rules import out_of_range

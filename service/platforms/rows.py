@@ -15,11 +15,11 @@ import orjson
 
 from models.errors import Fault, RequestError
 from models.signature import Signature
+from service.columns import Columns
 from service.faults import LEFT_OUT, SHOWN, brief, refused, unknown_column
 from service.http import refusal_body
-from service.reading import RowsReader
-from service.row_columns import RowColumns
-from service.served import Reply
+from service.reading import RowsCodec
+from service.reply import Reply
 
 _PATH = re.compile(r"rows\[(\d+)\](?:\.(.*))?", re.DOTALL)
 _FEATURES = "features"
@@ -59,19 +59,19 @@ class RowSink:
 
     Args:
         signature: the model's.
-        reader: the model's.
+        codec: the model's.
         places: how the platform names what is in its bodies.
         nat_is_null: whether the text ``NaT`` means a missing timestamp, as pandas writes it.
     """
 
-    def __init__(self, signature: Signature, reader: RowsReader, places: Places, *, nat_is_null: bool = False) -> None:
+    def __init__(self, signature: Signature, codec: RowsCodec, places: Places, *, nat_is_null: bool = False) -> None:
         self.places = places
         self._moments = [c.name for c in signature.columns if c.kind == "timestamp"] if nat_is_null else []
         self.columns = signature.columns
         self.count = 0
         """Rows that have come."""
-        self.max_rows = reader.decoder.max_rows
-        self._reader = reader
+        self.max_rows = codec.decoder.max_rows
+        self._codec = codec
         self._order = places.order = [column.name for column in signature.columns]
         self._held: bytes | None = None
         """The first part: if it is the only one, it is answered as a body of its own."""
@@ -119,7 +119,7 @@ class RowSink:
             self._decode_held()
             self._decode(body, first)
 
-    def finish(self) -> bytes | RowColumns:
+    def finish(self) -> bytes | Columns:
         """The rows of the request: a body of its own, or where they came in many parts, columns.
 
         Raises:
@@ -127,7 +127,7 @@ class RowSink:
         """
         if self.count == 0:
             raise refused(Fault(self.places.base, "must be a list of at least one row, got none"))
-        return self._reader.joined(self._parts) if self._held is None else self._held
+        return self._codec.joined(self._parts) if self._held is None else self._held
 
     def in_words(self, error: RequestError, first: int = 0) -> RequestError:
         """A decoder's refusal of the rows from ``first`` on, in the platform's words."""
@@ -163,7 +163,7 @@ class RowSink:
 
     def _decode(self, body: bytes, first: int) -> None:
         try:
-            self._parts.append(self._reader.blocks(body))
+            self._parts.append(self._codec.blocks(body))
         except RequestError as error:
             raise self.in_words(error, first) from None
 

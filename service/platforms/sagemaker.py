@@ -25,7 +25,8 @@ from service.platforms.json_reader import PIECE_BYTES, Limits, read_json
 from service.platforms.mlflow import FORM
 from service.platforms.predictions import Exchange, Write, as_predictions, predictions_in
 from service.platforms.rows import Places, RowSink
-from service.served import Reply, ServedModel
+from service.reply import Reply
+from service.served import ServedModel
 
 CSV = "text/csv"
 LINES = "application/jsonlines"

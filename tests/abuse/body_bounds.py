@@ -21,10 +21,10 @@ from typing import Any
 
 from models.errors import RequestError
 from service.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
+from service.encode import Encoder
 from service.grpc_reading import MessageReader, Readers
 from service.heap import give_back_large_blocks, trim
-from service.metrics import Meter
-from service.reading import RowsReader
+from service.reading import RowsCodec
 from service.steps import Steps
 from service.v2_reading import InferReader
 from tests import handmade
@@ -132,7 +132,7 @@ def messages() -> Iterator[bytes]:
 
 def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes], list[bytes]]]:
     """What reads a body in steps, large bodies, and small ones to be damaged."""
-    rows = RowsReader(SIGNATURE, MAX_ROWS, Meter("bounds"))
+    rows = RowsCodec(SIGNATURE, Encoder("bounds", 1, SIGNATURE), MAX_ROWS)
     tensors = InferReader(SIGNATURE, MAX_ROWS)
     calls, readers = MessageReader(len(SIGNATURE.columns)), Readers(SIGNATURE, MAX_ROWS)
 

@@ -66,7 +66,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     loop = asyncio.new_event_loop()
     serving = Serving(Settings(repository=root, device="cpu"))
     loop.run_until_complete(serving.start())
-    bulk = Bulk(serving.versions["any", 1], 4096)
+    bulk = Bulk(serving.versions["any", 1])
 
     async def receive() -> Any:
         await asyncio.Event().wait()

@@ -21,9 +21,12 @@ from loadtest.cells import machine
 from loadtest.payloads import Payloads
 from models.session import Session
 from service.batcher import Batcher
+from service.bulk import Bulk
 from service.lane import Lane
-from service.runner import shares
-from service.served import Reply, ServedModel
+from service.reply import Reply
+from service.row_route import RowsRoute
+from service.rows_endpoint import RowsEndpoint
+from service.served import ServedModel
 from service.serving import Serving
 from service.settings import Settings
 
@@ -40,27 +43,26 @@ def steps(
     """The steps of a run of one-row requests, each for all of them, by name; some have to be awaited."""
     payloads = Payloads(served.signature, rows=1, seed=0)
     bodies = [orjson.dumps({"rows": [payloads.row()]}) for _ in range(rows)]
-    lane = Lane(serving, {"/predict": served}, lambda _: True)
+    lane = Lane(serving, {"/predict": RowsRoute(RowsEndpoint(served), Bulk(served))}, lambda _: True)
     heads = [
         b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d" % len(body)
         for body in bodies
     ]
     requests = [head + b"\r\n\r\n" + body for head, body in zip(heads, bodies, strict=True)]
     common = [(b"date", b"Tue, 24 Nov 2026 00:00:00 GMT"), (b"server", b"uvicorn")]
-    reader = served.reader
-    inputs = served.inputs([row for body in bodies for row in reader.read(body)])
+    endpoint = RowsEndpoint(served)
+    codec = endpoint.codec
+    columns, _ = codec.read(bodies)
+    assert columns is not None
+    inputs = served.layout.inputs(columns.blocks)
     predictions = session.run(inputs)
-    encoded = served.encoder.rows(predictions)
-    batcher = Batcher(lambda requests: shares(encoded, requests), thread)
+    encoded = codec.write(predictions)
+    batcher = Batcher(lambda requests: [[answer] for answer in encoded], thread)
     outputs = list(served.signature.outputs)
 
     def look_up() -> None:
         for request in requests:
             lane.look_up(request[: request.find(b"\r\n\r\n", 0, 1024)])
-
-    def read() -> None:
-        if reader.together(bodies) is None:  # there are few
-            served.inputs([row for body in bodies for row in reader.read(body)])
 
     async def gather() -> None:
         settled = asyncio.Event()
@@ -72,7 +74,7 @@ def steps(
                 settled.set()
 
         for body in bodies:
-            batcher.enqueue(reader.begin(body), tell)
+            batcher.enqueue(codec.begin(body), tell)
         await settled.wait()
 
     def count() -> None:
@@ -82,11 +84,11 @@ def steps(
     return {
         "find the head among the known": look_up,
         "gather, and hand out the answers": gather,
-        "read and validate the rows, into the graph's inputs": read,
+        "read and validate the rows, into the graph's inputs": lambda: codec.read(bodies),
         "run the graph": lambda: session._session.run(outputs, inputs),
-        "encode the rows": lambda: served.encoder.rows(predictions),
+        "encode the rows": lambda: codec.write(predictions),
         "write the answers": lambda: [
-            lane.write(Reply(200, served.encoder.answer([row])), common, last=False) for row in encoded
+            lane.write(Reply(200, codec.encoder.answer([row])), common, last=False) for row in encoded
         ],
         "count the requests": count,
     }

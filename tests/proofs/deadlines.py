@@ -19,7 +19,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from service.batcher import Batcher, DeadlineExceeded, QueueFull
+from service.batcher import Batcher
+from service.faults import DeadlineExceeded, QueueFull
 
 FIXED_SECONDS = 0.002
 ROW_SECONDS = 0.0001

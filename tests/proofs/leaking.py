@@ -6,17 +6,17 @@ import os
 from typing import Any
 
 from service import Rowcast
-from service.reading import RowsReader
+from service.reading import RowsCodec
 
 __all__ = ["Rowcast"]
 
 if os.environ.get("PROOF_LEAKS") == "yes":
     kept: list[bytes] = []
-    begin = RowsReader.begin
+    begin = RowsCodec.begin
 
-    def begin_and_keep(self: RowsReader, body: bytes) -> Any:
+    def begin_and_keep(self: RowsCodec, body: bytes) -> Any:
         """Take a body, and never let go of as much memory as it may have needed."""
         kept.append(body[:1].ljust(2**15))
         return begin(self, body)
 
-    RowsReader.begin = begin_and_keep  # type: ignore[method-assign]
+    RowsCodec.begin = begin_and_keep  # type: ignore[method-assign]

@@ -14,7 +14,9 @@ import pytest
 
 import service.pace
 from models.errors import RequestError
-from service.batcher import Batcher, QueueFull, RunReport, run_apart
+from service.batcher import Batcher, run_apart
+from service.faults import QueueFull
+from service.metrics import RunReport
 
 LONG = 1.0
 """Seconds a row that send every run to the thread."""

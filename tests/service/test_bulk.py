@@ -14,7 +14,7 @@ import pytest
 import service.served
 from models.arrow import END
 from models.arrow.writer import NULL, UTF8, batch, nothing, schema, texts
-from service.batcher import QueueFull
+from service.faults import QueueFull
 from service.front import Front
 from service.run_size import SIZES
 from service.serving import Serving

@@ -18,8 +18,7 @@ from service.columns import ColumnReader
 from service.decode import Decoder
 from service.flat_columns import FlatColumnReader
 from service.raw_columns import RawColumnReader
-from service.row_columns import MANY_ROWS, RowColumns
-from service.rows import GraphInputs
+from service.row_columns import MANY_ROWS
 from service.tensors import Tensor
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
@@ -60,7 +59,7 @@ def by_json(column: Column, values: list[Any]) -> list[Any]:
         except RequestError as error:
             found.append(str(error))
             continue
-        blocks = rows.blocks if isinstance(rows, RowColumns) else GraphInputs(signature(column)).blocks(rows)
+        blocks = rows.blocks
         found.append(blocks[0][0, : len(values), 0].tolist())
     assert str(found[0]) == str(found[1])
     if isinstance(found[0], str):
@@ -102,7 +101,6 @@ def test_many_rows_of_texts_are_read_column_by_column(name: str) -> None:
     column, texts, values = TEXTS[name]
     body = json.dumps({"rows": [{"x": text} for text in texts] * MANY_ROWS}).encode()
     rows = Decoder(signature(column), max_rows=4096).read(body)
-    assert isinstance(rows, RowColumns)
     assert str(rows.blocks[0][0, : len(texts), 0].tolist()) == str(values)
 
 

@@ -17,6 +17,7 @@ import service.served
 from models.arrow import MEDIA_TYPE
 from service.http import Receive, Scope, Send, respond
 from service.lane import Lane
+from service.rows_endpoint import RowsEndpoint
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.hostile_tensors import SPLIT, WHOLE
@@ -438,7 +439,7 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
             before = computed()
             gate = threading.Event()
             service.serving.thread.submit(gate.wait, 30)
-            first = asyncio.create_task(served.answer(rows(*[ROW] * 4096)))
+            first = asyncio.create_task(RowsEndpoint(served).answer(rows(*[ROW] * 4096)))
             while not served.batcher.busy:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
             async with service.connect(short=short) as wire:
@@ -448,7 +449,7 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
                 await wire.until_closed()
             gate.set()
             assert (await first).status == 200
-            assert (await served.answer(GOOD)).status == 200
+            assert (await RowsEndpoint(served).answer(GOOD)).status == 200
             assert computed() - before == 4096 + 1
 
     run(one_model, scenario)

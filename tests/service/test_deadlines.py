@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from service.batcher import Batcher, DeadlineExceeded
+from service.batcher import Batcher
 from service.deadlines import Deadlines
+from service.faults import DeadlineExceeded
 from service.waiting import Waiting
 from tests.service.test_batcher import Doubler, batching, busy, started
 

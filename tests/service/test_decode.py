@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
+from service.columns import ColumnReader
 from service.decode import Decoder
-from service.row_columns import MANY_ROWS, RowColumns
+from service.row_columns import MANY_ROWS
 from service.rows import GraphInputs, Row
 from tests import handmade
 from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows, with_value
@@ -94,11 +95,12 @@ def test_one_row_too_many_is_another_code() -> None:
 
 def test_whole_levels_take_whole_numbers_as_well_as_strings() -> None:
     column = Column(name="line", kind="category", nullable=False, levels={"7": 50, "12": 40}, whole_levels=True)
-    decoder = Decoder(Signature(task="regression", target="y", columns=(column,)), max_rows=9)
+    signature = Signature(task="regression", target="y", columns=(column,))
+    decoder = Decoder(signature, max_rows=9)
     body = b'{"rows":[{"line":7},{"line":7.0},{"line":"7"},{"line":-12},{"line":123456789012345678901},{"line":null}]}'
     got = decoder.rows(body)
     assert [row["line"] for row in got] == ["7", "7", "7", "-12", "123456789012345678901", None]
-    assert decoder.unseen(got) == {"line": 2}
+    assert ColumnReader(signature, 9).unseen(decoder.columns_of(got)) == {"line": 2}
     for literal in (b"7.5", b"true", b"1e400", b"[7]"):
         error = refusal(b'{"rows":[{"line":%b}]}' % literal, decoder)
         assert str(error).startswith("rows[0].line: must be a string or a whole number or null, however: ")
@@ -106,7 +108,7 @@ def test_whole_levels_take_whole_numbers_as_well_as_strings() -> None:
 
 def test_unseen_levels_are_counted_and_missing_ones_are_not() -> None:
     body = rows(*({**ROW, "carrier": carrier} for carrier in ("UA", "ZZ", "", None, "9E", "zz")))
-    assert DECODER.unseen(DECODER.rows(body)) == {"carrier": 2}
+    assert ColumnReader(handmade.BINARY, 9).unseen(DECODER.columns_of(DECODER.rows(body))) == {"carrier": 2}
 
 
 def test_graph_inputs_hold_each_kinds_own_value_for_what_is_missing() -> None:
@@ -166,11 +168,9 @@ def test_many_rows_are_refused_in_the_same_words(payload: Payload) -> None:
 
 
 def test_a_body_of_many_rows_is_read_by_columns() -> None:
-    many = DECODER.read(rows(*[ROW] * MANY_ROWS))
-    assert isinstance(many, RowColumns)
-    few = DECODER.read(rows(*[ROW] * (MANY_ROWS - 1)))
-    assert isinstance(few, list)
-    blocks = GraphInputs(handmade.BINARY).blocks([*few, few[0]])
+    body = rows(*[ROW] * MANY_ROWS)
+    many = DECODER.together([body])
+    blocks = GraphInputs(handmade.BINARY).blocks(DECODER.rows(body))
     assert all(map(np.array_equal, many.blocks, blocks))
     assert [block.dtype for block in many.blocks] == [block.dtype for block in blocks]
 
@@ -181,7 +181,6 @@ def test_a_model_of_one_column_reads_many_rows(kind: str) -> None:
     value = {"number": 2, "category": "a", "timestamp": "2013-07-01T08:30:00Z"}[kind]
     body = rows(*[{"only": value}] * 20, {"only": None})
     decoder = Decoder(signature, max_rows=100)
-    many = decoder.read(body)
-    assert isinstance(many, RowColumns)
+    many = decoder.together([body])
     (right,) = GraphInputs(signature).blocks(decoder.rows(body))
     np.testing.assert_array_equal(many.blocks[0], right)

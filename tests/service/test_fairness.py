@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import service.waiting
-from service.batcher import Batcher, QueueFull
+from service.batcher import Batcher
+from service.faults import QueueFull
 from tests.service.test_batcher import Doubler, batching, busy, started
 
 ROW_SECONDS = 0.0005

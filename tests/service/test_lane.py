@@ -25,6 +25,7 @@ from models.arrow import MEDIA_TYPE
 from service.front import Front
 from service.http import ASGIApp, Receive, Scope, Send
 from service.lane import Lane, LaneProtocol
+from service.rows_endpoint import RowsEndpoint
 from service.serving import Serving
 from service.settings import Settings
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
@@ -104,7 +105,7 @@ async def inner(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def lane_of(serving: Serving) -> Lane:
-    return Lane(serving, Front(inner, serving, {"/"}).short, lambda _: True)
+    return Lane(serving, Front(inner, serving, {"/"}).routes, lambda _: True)
 
 
 @asynccontextmanager
@@ -117,7 +118,7 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
     class Bound(LaneProtocol):
-        lane = Lane(models, front.short, lambda _: True)
+        lane = Lane(models, front.routes, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)
@@ -282,7 +283,7 @@ def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path, monkeyp
             gate = threading.Event()
             service.models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
             served = service.models.models["flights"]
-            first = asyncio.create_task(served.answer(rows(*[ROW] * 4096)))
+            first = asyncio.create_task(RowsEndpoint(served).answer(rows(*[ROW] * 4096)))
             await until(lambda: served.batcher.busy)
             _, leaving = await service.connect()
             leaving.write(HEAD % len(GOOD) + GOOD)
@@ -292,7 +293,7 @@ def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path, monkeyp
             await until(lambda: len(service.state.connections) < connections)
             gate.set()
             assert (await first).status == 200
-            assert (await served.answer(GOOD)).status == 200
+            assert (await RowsEndpoint(served).answer(GOOD)).status == 200
             assert computed() - before == 4096 + 1
 
     asyncio.run(scenario())

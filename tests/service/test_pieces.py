@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import service.pieces
 from service.pieces import LONG_BODY, PIECE_BYTES, pieces
+from service.rows_endpoint import RowsEndpoint
 from service.serving import Serving
 from service.settings import Settings
 from tests.service.hostile_payloads import ROW, rows
@@ -56,20 +57,21 @@ def test_long_bodies_are_answered_and_refused_as_if_they_were_read_at_once(one_m
         serving = Serving(Settings(repository=one_model, max_rows=3000))
         await serving.start()
         served = serving.models["flights"]
+        endpoint = RowsEndpoint(served)
         try:
             plain = [{**ROW, "distance": float(n % 500)} for n in range(2000)]
-            halves = [json.loads((await served.answer(rows(*part))).body) for part in (plain[:1000], plain[1000:])]
-            whole = json.loads((await served.answer(rows(*plain))).body)
+            halves = [json.loads((await endpoint.answer(rows(*part))).body) for part in (plain[:1000], plain[1000:])]
+            whole = json.loads((await endpoint.answer(rows(*plain))).body)
             assert len(whole["predictions"]) == 2000
             late = [p["probabilities"]["late"] for half in halves for p in half["predictions"]]
             assert [p["probabilities"]["late"] for p in whole["predictions"]] == pytest.approx(late, abs=1e-6)
-            assert (await served.answer(rows(*MANY))).status == 200  # braces in its texts
-            wrong = await served.answer(rows(*plain[:1500], {**ROW, "distance": "far"}))
+            assert (await endpoint.answer(rows(*MANY))).status == 200  # braces in its texts
+            wrong = await endpoint.answer(rows(*plain[:1500], {**ROW, "distance": "far"}))
             assert wrong.status == 400
             assert json.loads(wrong.body)["errors"][0]["path"] == "rows[1500].distance"
-            assert (await served.answer(rows(*plain, *plain))).status == 413
-            assert (await served.answer(rows(*plain)[:-1] + b',"rows":[]}')).status == 400
-            assert (await served.answer(rows(*plain)[:-2])).status == 400
+            assert (await endpoint.answer(rows(*plain, *plain))).status == 413
+            assert (await endpoint.answer(rows(*plain)[:-1] + b',"rows":[]}')).status == 400
+            assert (await endpoint.answer(rows(*plain)[:-2])).status == 400
         finally:
             serving.stop()
 
@@ -82,9 +84,9 @@ def test_a_row_that_no_parser_should_read_in_one_call_is_refused(one_model: Path
         await serving.start()
         try:
             spread = [{**ROW, "carrier": "x" * 2_000_000}] * 4
-            assert (await serving.models["flights"].answer(rows(*spread) + b" " * 1000)).status == 200
+            assert (await RowsEndpoint(serving.models["flights"]).answer(rows(*spread) + b" " * 1000)).status == 200
             row = b'{"rows":[{"carrier":"UA"' + b" " * 3_000_000 + b"}]}"
-            refusal = await serving.models["flights"].answer(row)
+            refusal = await RowsEndpoint(serving.models["flights"]).answer(row)
             assert refusal.status == 413
             assert b"a row in JSON holds at most 2,097,152 bytes" in refusal.body
         finally:
@@ -98,11 +100,12 @@ def test_small_requests_are_answered_while_a_long_body_is_read(one_model: Path) 
         serving = Serving(Settings(repository=one_model))
         await serving.start()
         served = serving.models["flights"]
+        endpoint = RowsEndpoint(served)
         try:
-            long = asyncio.create_task(served.answer(rows(*[ROW] * 4096)))
+            long = asyncio.create_task(endpoint.answer(rows(*[ROW] * 4096)))
             small = 0
             while served.batcher.queued_rows == 0 and not served.batcher.busy and not long.done():
-                assert (await served.answer(rows(ROW))).status == 200
+                assert (await endpoint.answer(rows(ROW))).status == 200
                 small += 1
             assert small > 3
             assert (await long).status == 200

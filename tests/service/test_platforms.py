@@ -378,7 +378,7 @@ def test_a_route_that_vertex_ai_shares_with_rows_takes_both(one_model: Path, mon
 
     async def scenario(app: Front, models: Serving) -> None:
         assert (await Caller("GET", "/health", headers=[]).answer(app))[0] == 200
-        assert "/predict" not in app.short
+        assert "/predict" not in app.routes
         status, _, answer = await Asked("/predict", body({"instances": [ROW]})).answer(app)
         assert (status, answer) == (200, {"predictions": [LATE]})
         status, _, answer = await Asked("/predict", body({"rows": [ROW]})).answer(app)
@@ -407,6 +407,6 @@ def test_a_health_route_answers_nothing_else(one_model: Path, monkeypatch: pytes
         async def scenario(app: Front, models: Serving, route: str = route) -> None:
             assert (await Caller("GET", route, headers=[]).answer(app))[::2] == (200, {"ready": True})
             assert (await Asked(route, body({"rows": [ROW], "instances": [ROW]})).answer(app))[0] == 405
-            assert route not in app.short
+            assert route not in app.routes
 
         serve(one_model, scenario)

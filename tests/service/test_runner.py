@@ -18,16 +18,17 @@ from prometheus_client import REGISTRY
 from models.errors import RequestError
 from models.repository import Repository
 from models.session import Predictions, Session
-from service.batcher import QueueFull
 from service.columns import ColumnReader, Columns
 from service.decode import Decoder
-from service.encode import Encoder, NotFinite
-from service.metrics import Meter
-from service.reading import OneRow, RowsReader
-from service.row_columns import MANY_ROWS, RowColumns
-from service.rows import GraphInputs
-from service.runner import Runner
-from service.served import NoAnswer, Reply, ServedModel
+from service.encode import Encoder
+from service.faults import QueueFull
+from service.reading import RowsCodec
+from service.reply import Reply
+from service.row_columns import MANY_ROWS
+from service.rows import Layout
+from service.rows_endpoint import RowsEndpoint
+from service.runner import NotFinite, Runner, Unread
+from service.served import NoAnswer, ServedModel
 from service.serving import Serving
 from service.settings import Settings
 from tests import handmade
@@ -38,8 +39,9 @@ from tests.service.tensors import tensors
 
 Row = dict[str, Any]
 ENCODER = Encoder("any", 1, SIGNATURE)
-READING = RowsReader(SIGNATURE, 100, Meter("any"))
-RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), GraphInputs(SIGNATURE), READING, ENCODER)
+READING = RowsCodec(SIGNATURE, ENCODER, 100)
+COUNTED: list[Columns] = []
+RUN = Runner(Session(handmade.graph(SIGNATURE), "cpu"), Layout(SIGNATURE), COUNTED.append)
 DECODER = Decoder(SIGNATURE, 100)
 MANY = Decoder(SIGNATURE, 100, many_rows=0)
 READER = ColumnReader(SIGNATURE, 100)
@@ -61,14 +63,20 @@ ROWS = st.lists(
 )  # fmt: skip
 
 
-def of_json(rows: list[Row]) -> list[Row]:
-    return DECODER.rows(json.dumps({"rows": rows}).encode())
+def of_json(rows: list[Row]) -> Columns:
+    return one_by_one(json.dumps({"rows": rows}).encode())
 
 
-def of_much_json(rows: list[Row]) -> RowColumns:
+def one_by_one(body: bytes) -> Columns:
+    columns = DECODER.columns_of(DECODER.rows(body))
+    columns.codec = READING
+    return columns
+
+
+def of_much_json(rows: list[Row]) -> Columns:
     whole = [dict.fromkeys(SIGNATURE.names) | row for row in rows]
     many = MANY.read(json.dumps({"rows": whole}, ensure_ascii=False).encode())
-    assert isinstance(many, RowColumns)
+    many.codec = READING
     return many
 
 
@@ -125,7 +133,7 @@ def test_a_part_of_many_rows_is_answered_in_json() -> None:
 @settings(database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(usual_bodies(max_rows=1), min_size=MANY_ROWS, max_size=2 * MANY_ROWS))
 def test_rows_that_come_unread_are_answered_or_refused_as_each_is_alone(bodies: list[bytes]) -> None:
-    outcomes = RUN([OneRow(body) for body in bodies])
+    outcomes = RUN([Unread(body, READING) for body in bodies])
     for body, outcome in zip(bodies, outcomes, strict=True):
         if isinstance(outcome, RequestError):
             with pytest.raises(RequestError) as alone:
@@ -133,16 +141,18 @@ def test_rows_that_come_unread_are_answered_or_refused_as_each_is_alone(bodies: 
             assert (outcome.status, str(outcome)) == (alone.value.status, str(alone.value))
         else:
             assert len(outcome) == 1
-            close(outcome, probabilities_of(RUN([DECODER.rows(body)])[0]))
+            close(outcome, probabilities_of(RUN([one_by_one(body)])[0]))
 
 
 def test_unread_rows_as_usual_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {**ROW, "line": None, "Größe": None}
     content = [{"rows": [{**row, "distance": float(i)}]} for i in range(MANY_ROWS)]
     bodies = [json.dumps(one, ensure_ascii=False).encode() for one in content]
-    right = RUN([DECODER.rows(body) for body in bodies])
+    right = RUN([one_by_one(body) for body in bodies])
     monkeypatch.setattr(Decoder, "rows", None)  # what reads one by one
-    assert RUN([OneRow(body) for body in bodies]) == right
+    COUNTED.clear()
+    assert RUN([Unread(body, READING) for body in bodies]) == right
+    assert [len(columns) for columns in COUNTED] == [MANY_ROWS]
 
 
 @settings(database=None, deadline=None)
@@ -156,9 +166,7 @@ def test_in_a_run_of_one_shape_an_answer_is_the_same_bits_however_all_was_sent(
 
 
 def test_predictions_that_are_no_numbers_are_not_handed_out() -> None:
-    run = Runner(
-        Session(handmade.graph(handmade.REGRESSION), "cpu"), GraphInputs(handmade.REGRESSION), READING, ENCODER
-    )
+    run = Runner(Session(handmade.graph(handmade.REGRESSION), "cpu"), Layout(handmade.REGRESSION), COUNTED.append)
     columns = ColumnReader(handmade.REGRESSION, 9).read(tensors(handmade.REGRESSION, [ROW]))
     assert run([columns])[0].finite
     columns.blocks[0][0] = np.inf  # which no reader lets through
@@ -216,8 +224,8 @@ HOLD = {**ROW, "stops": 200_000}
 def test_a_poisoned_request_takes_along_nobody_of_either_kind(during: Callable[..., None]) -> None:
     async def scenario(served: ServedModel) -> None:
         rows = [{**ROW, "distance": float(i)} for i in range(6)]
-        replies = [served.answer(body_of(row)) for row in rows]
-        replies.append(served.answer(body_of(POISON)))
+        replies = [RowsEndpoint(served).answer(body_of(row)) for row in rows]
+        replies.append(RowsEndpoint(served).answer(body_of(POISON)))
         answers = [served.answer_columns(columns_of(served, row)) for row in rows]
         answers.insert(3, served.answer_columns(columns_of(served, ROW, POISON)))
         outcomes = await asyncio.gather(*replies, *answers, return_exceptions=True)
@@ -239,7 +247,7 @@ def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[...,
 
         before = runs()
         reply, predictions = await asyncio.gather(
-            served.answer(body_of(ROW)), served.answer_columns(columns_of(served, ROW, ROW))
+            RowsEndpoint(served).answer(body_of(ROW)), served.answer_columns(columns_of(served, ROW, ROW))
         )
         assert runs() == before + 1
         said = json.loads(reply.body)["predictions"][0]["probabilities"]["late"]
@@ -262,7 +270,7 @@ def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[...
         leaving = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
         staying = asyncio.create_task(served.answer_columns(columns_of(served, ROW, ROW)))
         told: list[Any] = []
-        waiting = served.ask_columns(columns_of(served, ROW), told.append)
+        waiting = served.submit(columns_of(served, ROW), told.append)
         assert waiting is not None
         await asyncio.sleep(0)
         leaving.cancel()
@@ -291,7 +299,7 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         await asyncio.sleep(0)
         served.admit()
         told: list[Any] = []
-        assert served.ask_columns(columns_of(served, ROW, ROW), told.append) is None
+        assert served.submit(columns_of(served, ROW, ROW), told.append) is None
         assert [(type(full), full.status, full.retry_after_seconds) for full in told] == [(QueueFull, 429, 1)]
         third = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
         await asyncio.sleep(0)
