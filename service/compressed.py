@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Iterable
+from contextlib import AsyncExitStack
 
 from models.errors import RequestError
 from service.byte_budget import ByteBudget
@@ -35,6 +36,8 @@ def encoding_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
 async def inflated(body: bytes, encoding: str, max_body: int, budget: ByteBudget) -> bytes:
     """What a compressed body holds; others have their turns in between, and its bytes are counted as it grows.
 
+    What takes more than one step is inflated alone: many at once, each a step in every turn of the loop, would hold it.
+
     Raises:
         RequestError: 400, it is not compressed so; 413, as soon as more than ``max_body`` bytes have come out.
         NoRoom: too many bodies arrive and wait already.
@@ -42,9 +45,12 @@ async def inflated(body: bytes, encoding: str, max_body: int, budget: ByteBudget
     stream = zlib.decompressobj(_GZIP_OR_ZLIB)
     content = bytearray()
     hold = budget.hold(len(body))
-    end = 0
+    end, alone = 0, False
+    turns = AsyncExitStack()
     try:
         while end < len(body) and not stream.eof:
+            if end and not alone:
+                alone = await _take_turn(turns, budget)
             rest = body[end : end + _SLICE_BYTES]
             end += len(rest)
             while True:
@@ -60,6 +66,7 @@ async def inflated(body: bytes, encoding: str, max_body: int, budget: ByteBudget
                 rest = stream.unconsumed_tail
                 if stream.eof or not (rest or part):
                     break
+                alone = alone or await _take_turn(turns, budget)
                 await asyncio.sleep(0)
             await asyncio.sleep(0)
         if not stream.eof or stream.unused_data or end < len(body):
@@ -68,5 +75,11 @@ async def inflated(body: bytes, encoding: str, max_body: int, budget: ByteBudget
     except zlib.error:
         raise RequestError(f"the body must be in {encoding} as its Content-Encoding says, got other bytes") from None
     finally:
+        await turns.aclose()
         hold.release()
         content = bytearray()  # an error keeps this frame, and with it whatever was inflated, for as long as it lives
+
+
+async def _take_turn(turns: AsyncExitStack, budget: ByteBudget) -> bool:
+    await turns.enter_async_context(budget.decoding(0))
+    return True

@@ -36,6 +36,8 @@ from service.request_head import Refusal, fault_of_head, without_upgrade
 
 MAX_HEAD_BYTES = 32 * 1024
 """A request's first line and headers; also whatever else comes without bringing a body on, such as trailers."""
+_MOST_FRAMING = 8
+"""Bytes that may be sent around each byte of a body in chunks: one of a single byte takes five more."""
 _HEAD_SECONDS = 7.0
 """How long a head may take to come, from its first byte or from the moment of connecting."""
 _LINGER_SECONDS = 1.0
@@ -83,6 +85,10 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = False
         """Whether the parser is between the head of the newest request and its end."""
+        self._body_bytes = 0
+        """Bytes of the body that is coming."""
+        self._framing_bytes = 0
+        """Bytes that came with it and are none of it: sizes of chunks, and what may stand behind them."""
         self._upgrading = False
         """Whether the head that has just been parsed has to be parsed again, without its offer of another protocol."""
         self._head_refusal: Refusal | None = None
@@ -110,7 +116,12 @@ class Protocol(HttpToolsProtocol):
             return
         self._moved = False
         self._unset_keepalive_if_required()
+        cycle, before = self.cycle if self._in_body else None, self._body_bytes
         self._parse(data)
+        if cycle is not None and self._in_body and cycle is self.cycle:  # all of it was sent with this body
+            self._framing_bytes += len(data) - (self._body_bytes - before)
+            if self._moved and self._framing_bytes > MAX_HEAD_BYTES + _MOST_FRAMING * self._body_bytes:
+                self.refuse(_TOO_MUCH_FRAMING)
         if self._deaf or self._moved:
             self._stalled_bytes = 0
             return
@@ -195,6 +206,7 @@ class Protocol(HttpToolsProtocol):
         self._moved = True
         self._in_head = False
         self._in_body = True
+        self._body_bytes = self._framing_bytes = 0
         self._waiting_since = None
         if version == "1.0":  # knows of no interim answers
             self.expect_100_continue = False
@@ -207,6 +219,7 @@ class Protocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Take in a part of a body."""
         self._moved = True
+        self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -349,6 +362,9 @@ _NO_REQUEST = Refusal(HTTPStatus.BAD_REQUEST, "the bytes are no valid HTTP reque
 _TOO_MANY = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open: try again in a moment")
 _TOO_SLOW = Refusal(HTTPStatus.REQUEST_TIMEOUT, f"the headers did not come within {_HEAD_SECONDS:g} seconds")
 _TOO_LARGE = Refusal(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"headers hold at most {MAX_HEAD_BYTES:,} bytes")
+_TOO_MUCH_FRAMING = Refusal(
+    HTTPStatus.BAD_REQUEST, f"chunks hold at most {_MOST_FRAMING} bytes that are none of the body for each that is"
+)
 _watched: set[asyncio.AbstractEventLoop] = set()
 
 

@@ -61,3 +61,17 @@ def test_others_have_their_turns_while_nothing_comes_out() -> None:
         return turns
 
     assert asyncio.run(scenario()) > len(EMPTY) // 2**16
+
+
+def test_many_long_bodies_are_inflated_a_step_in_each_turn() -> None:
+    async def scenario() -> int:
+        budget = ByteBudget(64 * MIB)
+        reading = [asyncio.ensure_future(inflated(EMPTY, "deflate", 4 * MIB, budget)) for _ in range(8)]
+        turns = 0
+        while not all(one.done() for one in reading):
+            await asyncio.sleep(0)
+            turns += 1
+        assert [one.result() for one in reading] == [b""] * 8
+        return turns
+
+    assert asyncio.run(scenario()) > 7 * (len(EMPTY) // 2**16)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
@@ -49,6 +50,27 @@ def test_trailers_beyond_the_limit_are_refused(server: Server) -> None:
             connection.sendall(b"x-%d: %b\r\n" % (n, b"a" * 4000))
             time.sleep(0.01)
         assert until_closed(connection).startswith(TOO_LARGE)
+
+
+def test_chunks_that_hold_hardly_anything_of_a_body_are_refused(server: Server) -> None:
+    tiny = b"1;extension=%b\r\n \r\n" % (b"a" * 8000)
+    with connect(server) as connection:
+        connection.sendall(POST + b"transfer-encoding: chunked\r\n\r\n")
+        sent = 0
+        while sent < 2**28 and not select.select([connection], [], [], 0)[0]:
+            connection.sendall(tiny)
+            sent += len(tiny)
+        assert sent < 2**28
+        assert until_closed(connection).startswith(b"HTTP/1.1 400 ")
+
+
+def test_chunks_of_a_byte_are_a_body(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(POST + b"transfer-encoding: chunked\r\n\r\n")
+        for _ in range(40):
+            connection.sendall(b"0001\r\n \r\n" * 1000)
+        connection.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(GOOD), GOOD))
+        assert one_answer(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_headers_just_below_the_limit_are_fine_and_the_connection_goes_on(server: Server) -> None:
