@@ -1,7 +1,7 @@
 """From the trained network to one ONNX graph that takes raw columns.
 
-PyTorch's exporter writes the core: numbers, moments and codes in, answers out. In front of it go the nodes that make
-these of the named columns:
+The core is written down while it runs (:mod:`training.export.trace`): numbers, moments and codes in, answers out. In
+front of it go the nodes that make these of the named columns:
 
     number columns ──── Concat ─────────────────────────────── numbers ─┐
     timestamp columns ─ Concat ─────────────────────────────── moments ─┤ core ─ probabilities ─ ArgMax ─ label
@@ -14,11 +14,7 @@ mostly empty.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +25,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.signature import METADATA_KEY, Signature
+from training.export.operators import OPERATORS
+from training.export.pytorch import export_by_pytorch
+from training.export.trace import ROWS, Untranslated, trace
 from training.features.front import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
 from training.network.head import ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
@@ -85,38 +84,28 @@ def export(core: Core, signature: Signature) -> bytes:
     """
     core = core.cpu().eval()
     front = core.front
-    with _quiet():
-        program = torch.onnx.export(
-            _Both(core),
-            (
-                torch.zeros(3, len(front.numbers), dtype=torch.float64),
-                torch.zeros(3, len(front.moments), dtype=torch.int64),
-                torch.zeros(3, len(front.categories), dtype=torch.int64),
-            ),
-            dynamo=True,
-            dynamic_shapes=({0: "rows"},) * 3,
-            opset_version=OPSET,
-            input_names=["numbers", "moments", "codes"],
-            output_names=["answers", "said"],
-            verbose=False,
-        )
-    assert program is not None
-    model = program.model
-    model.ir_version = IR_VERSION
-    model.opset_imports["ai.onnx.ml"] = OPSET_ML
+    examples = {
+        "numbers": torch.zeros(ROWS, len(front.numbers), dtype=torch.float64),
+        "moments": torch.zeros(ROWS, len(front.moments), dtype=torch.int64),
+        "codes": torch.zeros(ROWS, len(front.categories), dtype=torch.int64),
+    }
+    try:
+        graph = trace(_Both(core), OPERATORS, examples, OPSET)
+    except Untranslated:
+        graph = export_by_pytorch(_Both(core), examples, OPSET)
+    graph.opset_imports["ai.onnx.ml"] = OPSET_ML
+    graph.name = "rowcast"
     inside = _inside(signature)
-    for node in model.graph:  # PyTorch names values "cat" or "add", which may be names of columns
+    for node in graph:  # PyTorch names values "cat" or "add", which may be names of columns
         for value in node.outputs:
             value.name = f"{inside}core.{value.name}"
-    for value in list(model.graph.initializers.values()):
+    for value in list(graph.initializers.values()):
         value.name = f"{inside}core.{value.name}"
-    model.graph.outputs.pop().name = said_name(signature)
-    _put_front(model.graph, front, signature, f"{inside}front.")
-    _put_outputs(model.graph, signature, f"{inside}head.")
-    model.graph.name = "rowcast"
-    model.metadata_props.clear()
+    graph.outputs.pop().name = said_name(signature)
+    _put_front(graph, front, signature, f"{inside}front.")
+    _put_outputs(graph, signature, f"{inside}head.")
+    model = ir.Model(graph, ir_version=IR_VERSION, producer_name="rowcast", producer_version="1")
     model.metadata_props[METADATA_KEY] = signature.model_dump_json()
-    model.producer_name, model.producer_version = "rowcast", "1"
     proto = ir.serde.serialize_model(model)
     del proto.graph.value_info[:]
     for node in proto.graph.node:  # source lines and module paths of the machine that trained
@@ -127,22 +116,6 @@ def export(core: Core, signature: Signature) -> bytes:
         del tensor.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """PyTorch's exporter prints its progress and warns about its own insides; neither is for a person who trains."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
 
 
 def _inside(signature: Signature) -> str:

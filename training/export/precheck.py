@@ -22,8 +22,8 @@ from training.network.head import RegressionHead
 
 PRECHECK_ROWS = 64
 """Held-out rows that an untrained network is asked."""
-PRECHECK_VISITS = 300_000
-"""Rows times epochs from which a fit takes longer than an export: below, the fit is the cheaper check."""
+PRECHECK_VISITS = 30_000
+"""Rows times epochs from which a fit takes longer than export and gate: below, the fit is the cheaper check."""
 
 
 def check_front(front: Front) -> None:

@@ -167,17 +167,16 @@ class Front(nn.Module):
         Shape: ``[rows, n_numbers], [rows, n_moments] -> [rows, derived features]``, float64, NaN where missing.
         """
         for i in range(len(self.missing_numbers)):
-            numbers = torch.where(numbers == self.missing_numbers[i], torch.full_like(numbers, float("nan")), numbers)
+            numbers = torch.where(numbers == self.missing_numbers[i], float("nan"), numbers)
         for i in range(len(self.missing_moments)):
-            absent = torch.full_like(moments, MISSING_TIMESTAMP)
-            moments = torch.where(moments == self.missing_moments[i], absent, moments)
+            moments = torch.where(moments == self.missing_moments[i], MISSING_TIMESTAMP, moments)
         parts = [numbers]
         for i, name in enumerate(self.moments):
             moment = moments[:, i : i + 1]
             absent = moment == MISSING_TIMESTAMP
             for part in self.calendar[name]:
                 value = calendar_part(moment, part).to(torch.float64)
-                parts.append(torch.where(absent, torch.full_like(value, float("nan")), value))
+                parts.append(torch.where(absent, float("nan"), value))
         if self.oblique is not None:
             parts.append(self.oblique(numbers))
         return torch.cat(parts, dim=1)
