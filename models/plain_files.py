@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,9 @@ from pathlib import Path
 from models.errors import ModelError, ModelRefused
 
 _PIECE = 2**20
+LOCK_SECONDS = 60.0
+"""How long a lock is waited for. Whoever may read a file may lock it, and keep the lock."""
+_LOCK_LOOK_SECONDS = 0.01
 
 
 class NoFolderError(ModelRefused):
@@ -130,14 +135,35 @@ def locked(file: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made when it is absent and whose content is left alone.
 
     Raises:
-        ModelError: the file is a link, or no plain file.
+        ModelError: the file is a link, or no plain file; or somebody else holds its lock for a minute.
     """
     descriptor = _open_lock(file)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            take_lock(descriptor)
+        except TimeoutError as error:
+            raise ModelError(f"{file} must be free, got: {error.strerror}: `fuser {file}` says who") from None
         yield
     finally:
         os.close(descriptor)
+
+
+def take_lock(descriptor: int) -> None:
+    """Wait for the lock of an open file, and hold it until the file is closed.
+
+    Raises:
+        TimeoutError: somebody else has held it for :data:`LOCK_SECONDS`.
+    """
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > until:
+                words = f"it has been locked by another process for {LOCK_SECONDS:g} seconds"
+                raise TimeoutError(errno.ETIMEDOUT, words) from None
+        time.sleep(_LOCK_LOOK_SECONDS)
 
 
 def check_lock(file: Path) -> None:

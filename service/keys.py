@@ -8,7 +8,6 @@ comments; two lines may name the same holder, while one key takes over from anot
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import hmac
 import os
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from models.errors import ConfigError
+from models.plain_files import take_lock
 from service.http import Header
 
 NEEDED = "an API key is needed: send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
@@ -180,7 +180,7 @@ def _locked(file: Path) -> Iterator[int]:
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            take_lock(descriptor)
             if os.path.samestat(os.fstat(descriptor), os.stat(file)):
                 yield descriptor
                 return

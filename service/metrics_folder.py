@@ -30,7 +30,7 @@ def use_own_metrics_folder() -> None:
         held, name = tempfile.mkstemp(suffix=_LOCK, dir=parent)  # open, and so locked, as long as this process lives
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         folder = Path(name.removesuffix(_LOCK))
-        folder.mkdir()
+        folder.mkdir(0o700)  # what is counted is told to holders of a key alone, where there are keys
     except OSError:  # it cannot be made: the one of BentoML is left
         return
     atexit.register(_remove, folder, os.getpid())

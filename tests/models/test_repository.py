@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -10,6 +11,7 @@ import threading
 
 import pytest
 
+from models import plain_files
 from models.errors import ModelError, ModelNotFound, ModelRefused
 from models.plain_files import Folder
 from models.repository import Manifest, Repository
@@ -163,6 +165,18 @@ def test_a_lock_that_is_no_plain_file_is_refused_and_what_it_leads_to_left_alone
     assert victim.read_text() == "precious"
     assert not (tmp_path / "not there").exists()
     assert repository.versions("flights") == [1]
+
+
+def test_a_lock_that_somebody_else_keeps_is_not_waited_for_without_end(repository, monkeypatch):
+    monkeypatch.setattr(plain_files, "LOCK_SECONDS", 0.05)
+    path = publish(repository).path.parent / ".lock"
+    with path.open() as held:  # whoever may read it may lock it
+        fcntl.flock(held, fcntl.LOCK_SH)
+        with pytest.raises(
+            ModelError, match=r"\.lock must be free, got: it has been locked by another process for 0.05"
+        ):
+            publish(repository)
+    assert publish(repository).manifest.version == 2
 
 
 def test_a_lock_is_held_and_not_written(repository):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import stat
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from models import plain_files
 from models.errors import ConfigError
 from service.keys import Keys, key_in, new_key
 from tests.service.servers import ROOT
@@ -86,6 +88,19 @@ def test_a_file_that_is_none_is_refused_without_telling_what_it_holds(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent\.txt \(No such file or directory\)"):
         Keys.read(tmp_path / "absent.txt")
+
+
+def test_a_file_that_somebody_else_keeps_locked_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_files, "LOCK_SECONDS", 0.05)
+    file = tmp_path / "keys.txt"
+    new_key("alice", file)
+    with file.open() as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        with pytest.raises(
+            ConfigError, match=r"cannot write .*keys\.txt: it has been locked by another process for 0\.05 seconds"
+        ):
+            new_key("bob", file)
+    assert len(Keys.read(file)) == 1
 
 
 def test_the_command_prints_the_key_alone(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def used(home: Path) -> Iterator[tuple[Path, subprocess.Popen[str]]]:
 
 def test_two_services_of_one_home_share_no_folder_and_leave_none(tmp_path: Path) -> None:
     with used(tmp_path) as (first, _):
+        assert first.stat().st_mode & 0o777 == 0o700
         (first / "counter.db").touch()
         with used(tmp_path) as (second, _):
             assert first != second
