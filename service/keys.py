@@ -104,10 +104,13 @@ def contents(file: Path) -> bytes | str:
     """The bytes of a file of keys, or why there are none. A pipe or a device can be read once only, and so is none."""
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as stream:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 return "it is not a plain file"
-            text = stream.read(_MOST_BYTES + 1)
+            with open(descriptor, "rb", closefd=False) as stream:  # a folder cannot be opened so, and would stay open
+                text = stream.read(_MOST_BYTES + 1)
+        finally:
+            os.close(descriptor)
     except OSError as error:
         return str(error.strerror)
     return text if len(text) <= _MOST_BYTES else f"it holds more than {_MOST_BYTES:,} bytes"

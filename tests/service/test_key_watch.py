@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_key_that_is_taken_out_is_dead_at_the_next_look(watched: Watched) -> N
     assert watched.forgotten == 1
     watched.file.write_text("".join(watched.lines))
     assert watched.let_in() == ["alice", "bob"]
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "pipe"])
+def test_what_is_no_file_lets_nobody_in_and_leaves_no_descriptor_open(
+    watched: Watched, make: Callable[[Path], None]
+) -> None:
+    watched.file.unlink()
+    make(watched.file)
+    before = len(os.listdir("/proc/self/fd"))
+    assert watched.let_in(looks=20) == []
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_a_file_that_takes_its_place_is_read_whatever_its_times_say(watched: Watched) -> None:
