@@ -64,6 +64,9 @@ def test_whole_numbers_are_computed_with_exactly(function):
     "function",
     [
         lambda m, x: 1.0 - x,
+        lambda m, x: (x * 1e-300 - torch.tensor([1e-300], dtype=torch.float64)) * 1e300,
+        lambda m, x: (x * 1e-300 + torch.tensor([1e-300], dtype=torch.float64)) * 1e300,
+        lambda m, x: (1e-300 + x * 1e-300) * 1e300,
         lambda m, x: torch.where(torch.isnan(x), 9.0, x),
         lambda m, x: torch.maximum(x, m.weight[0].to(torch.float64)),
         lambda m, x: torch.minimum(x, torch.tensor([1e-9], dtype=torch.float64)) * 1e9,

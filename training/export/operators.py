@@ -39,6 +39,26 @@ def _binary(op: str) -> Callable[..., ir.Value]:
     return write
 
 
+def _is_lost(t: Tracer, operand: Any) -> bool:
+    """Whether ONNX Runtime takes a constant for 0: it drops a sum with a single number that float32 reads as 0."""
+    if t.follows(operand) or torch.as_tensor(operand).numel() != 1:
+        return False
+    value = float(operand)
+    return value != 0.0 and np.float32(value) == 0.0
+
+
+def _add(t: Tracer, result: Tensor, a: Any, b: Any) -> ir.Value:
+    if _is_lost(t, a) or _is_lost(t, b):
+        return _sub(t, result, b, -a) if _is_lost(t, a) else _sub(t, result, a, -b)
+    return _binary("Add")(t, result, a, b)
+
+
+def _sub(t: Tracer, result: Tensor, a: Any, b: Any) -> ir.Value:
+    if _is_lost(t, b):  # a difference from a constant is left alone
+        return t.node("Neg", _binary("Sub")(t, result, b, a))
+    return _binary("Sub")(t, result, a, b)
+
+
 def _reversed(write: Callable[..., ir.Value]) -> Callable[..., ir.Value]:
     return lambda t, result, a, b: write(t, result, b, a)
 
@@ -159,9 +179,9 @@ def _mish(t: Tracer, result: Tensor, x: Tensor, inplace: bool) -> ir.Value:
 
 
 OPERATORS: dict[str, Callable[..., ir.Value]] = {
-    "add": _binary("Add"),
-    "sub": _binary("Sub"),
-    "rsub": _reversed(_binary("Sub")),
+    "add": _add,
+    "sub": _sub,
+    "rsub": _reversed(_sub),
     "mul": _binary("Mul"),
     "div": _div,
     "eq": _binary("Equal"),
