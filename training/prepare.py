@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,8 @@ class Prepared:
     validation: Part
     test: Part
     data: dict[str, Any]
+    seconds: float = 0.0
+    """Wall clock that splitting, understanding and fitting the front took: of what is not reading the table."""
 
 
 def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = None) -> Prepared:
@@ -90,9 +93,11 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
         TableError: the table cannot be used; names row, column and the way out.
     """
     table, target = open_table(source, config)
+    started = time.monotonic()
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test)
-    return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)})
+    seconds = time.monotonic() - started
+    return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)}, seconds=seconds)
 
 
 def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:

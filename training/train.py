@@ -96,7 +96,7 @@ def train(
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
     prepared = prepare(source, config, validation=validation, test=test)
-    started = time.monotonic()
+    started = time.monotonic() - prepared.seconds
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out)
     within = _less_budget(config, time.monotonic() - started + reserved)
@@ -146,7 +146,19 @@ def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDA
         network = network_of(prepared.front, objective, config)
         core = Core(prepared.front, network, objective.head)
         train, target = prepared.train.columns, prepared.train.target
-        return precheck(core, signature_of(prepared, core), held_out, train, target)
+        rows = len(prepared.validation) + len(prepared.test)
+        seconds = precheck(core, signature_of(prepared, core), held_out, train, target, rows)
+        return (
+            seconds if config.fit.budget_s == "none" else seconds + _seconds_of_calibration(core, objective, prepared)
+        )
+
+
+def _seconds_of_calibration(core: Core, objective: Objective, prepared: Prepared) -> float:
+    """What calibration of an untrained network takes, which is used up by it."""
+    started = time.monotonic()
+    rows = to_batch(prepared.validation, core.front, objective, torch.device("cpu"))
+    calibrate(objective, core.network, core.front, rows, prepared.validation.target, by_time=False)
+    return time.monotonic() - started
 
 
 def _less_budget(config: Config, seconds: float) -> Config:

@@ -456,6 +456,20 @@ def test_figures_of_a_target_in_an_extreme_unit_are_finite(unit):
     }
 
 
+def test_what_understanding_the_table_took_is_taken_off_the_budget(table, tmp_path, monkeypatch):
+    def slow(*args, **kwargs):
+        return replace(prepare(*args, **kwargs), seconds=1000.0)
+
+    monkeypatch.setattr("training.train.prepare", slow)
+    fields = {"fit": {"epochs": 1000, "patience": 1000, "budget_s": 999.0}, "data": {"target": "class"}}
+    trained = train(table, make_config(overrides={**tables.QUICK, **fields}), name="m", repository=Repository(tmp_path))
+    assert (trained.fit.stopped, trained.fit.epochs) == ("budget", 1)
+
+
+def test_understanding_a_table_is_timed(table):
+    assert prepare(table, make_config(overrides={**tables.QUICK, "data": {"target": "class"}})).seconds > 0.0
+
+
 def test_a_budget_that_the_first_look_has_eaten_up_ends_the_fit_at_the_first_step(table, tmp_path):
     config = make_config(
         overrides={**tables.QUICK, "fit": {"epochs": 1000, "budget_s": 1e-6}, "data": {"target": "amount"}}

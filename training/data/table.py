@@ -63,6 +63,10 @@ class Table:
         """Column names in order; kept, for a table of thousands of columns is asked for them by each."""
         return tuple(self.frame.columns)
 
+    @functools.cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
     def where(self, index: int) -> str:
         """Where the row at the 0-based position ``index`` stands in the source: ``row 5 (line 6)``, or ``row 5``."""
         row = f"row {self.rows[index]}"
@@ -135,7 +139,7 @@ class Table:
         )
 
     def _find(self, name: str, who: str) -> None:
-        if name in self.names:
+        if name in self._known:
             return
         close = difflib.get_close_matches(name, self.names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
