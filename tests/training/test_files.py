@@ -80,6 +80,40 @@ def test_a_zip_holds_one_table_beside_what_systems_put_there(tmp_path):
     assert read_table(tmp_path / "p.zip").frame.rows() == [(1,)]
 
 
+def test_what_stands_beside_a_table_and_is_none_is_left_out_and_told(tmp_path):
+    beside = {"README.md": b"# about", "LICENSE": b"MIT", "license.txt": b"MIT", "map.png": b"x"}
+    (tmp_path / "t.zip").write_bytes(zipped(**beside, **{"t.csv": CSV}))
+    table = read_table(tmp_path / "t.zip")
+    assert table.frame.rows() == ROWS
+    assert table.notes == ("of the files in t.zip t.csv is read, and not README.md, LICENSE, license.txt, map.png",)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, content in (beside | {"t.csv": CSV}).items():
+        (folder / name).write_bytes(content)
+    table = read_table(folder)
+    assert table.frame.rows() == ROWS
+    assert table.notes == (
+        "of the folder t.csv what is no table is not read: LICENSE, README.md, license.txt, map.png",
+    )
+
+
+@pytest.mark.parametrize(
+    "names", [["5.1", "3.5", "setosa"], ["5.1", "3.5", "1.4"], ["4", "9", "2"], ["2024-01-01", "x", "y"]]
+)
+def test_names_of_a_data_frame_that_look_like_a_row_are_told(names):
+    value = [1.5, 2.5] if "setosa" not in names else ["setosa", "virginica"]
+    dates = ["2024-02-01", "2024-03-01"]
+    frame = {name: dates if name.startswith("2024-") else [1.5, 2.5] for name in names[:2]} | {names[2]: value}
+    (told,) = read_table(pl.DataFrame(frame)).notes
+    assert told.startswith("the names of the columns look like a row of values")
+    assert "header=None" in told
+
+
+@pytest.mark.parametrize("names", [["0", "1", "2"], ["2019", "2020", "2021"], ["a", "b", "c"], ["a", "2020", "2021"]])
+def test_names_of_a_data_frame_may_be_numbers_that_run(names):
+    assert read_table(pl.DataFrame({name: [1.5, 2.5] for name in names})).notes == ()
+
+
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [

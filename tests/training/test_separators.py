@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from models.errors import ConfigError, TableError
+from training.data.files.first_row import looks_like_row
 from training.data.files.form import FileForm
-from training.data.files.header import looks_like_row
 from training.data.files.separators import sniff
 from training.data.table import read_table
 
@@ -112,6 +112,16 @@ def test_lines_are_those_of_the_file_below_a_line_of_excel(tmp_path):
         "p,x,s\nx,x,s\np,y,t\nx,x,s\n",
         "0,0,1\t\n".replace("\t", "") + "1,0,1\n",
         "red,,5.5\nblue,x,1.5\nred,y,2.5\n",
+        "5.1, 3.5, 1.4\n4.9, 3.0, 1.4\n",
+        "5,1;3,5;1,4\n4,9;3,0;1,4\n4,7;3,2;1,3\n",
+        "$5.10,$3.50\n$4.90,$3.00\n",
+        "51%,(14)\n49%,(12)\n",
+        "08:30,09:10\n08:40,09:20\n",
+        "03-Jan-2024,04-Jan-2024\n05-Feb-2024,06-Mar-2024\n",
+        "A12,B3,5\nA13,B4,6\nA14,B5,6\n",
+        "5,NA,4\n3,2,1\n7,NA,2\n",
+        "1,2,3\n4,5,6\n",
+        "0,1\n1,0\n0,1\n1,1\n",
     ],
 )
 def test_a_first_line_that_looks_like_a_row_is_refused_with_both_ways_out(tmp_path, content):
@@ -131,6 +141,8 @@ def test_a_first_line_that_looks_like_a_row_is_refused_with_both_ways_out(tmp_pa
         "400.5,401.0,401.5,y",
         "store,2024-01-01,2024-02-01,2024-03-01",
         "id,10,20,30",
+        "Na,K,Ca",
+        "#,Q1,A",
     ],
 )
 def test_years_wavelengths_and_counts_may_be_names(tmp_path, header):
@@ -158,8 +170,9 @@ def test_numbers_are_names_where_that_is_said(tmp_path):
 
 
 def test_a_first_line_of_numbers_that_count_up_is_told(tmp_path):
-    table = read(tmp_path, "1,2,3\n4,5,6\n")
+    table = read(tmp_path, "1,2,3\n4.5,5,6\n7.5,8.5,9\n")
     assert table.names == ("1", "2", "3")
+    assert read(tmp_path, "0,1,2\n4,5,6\n").names == ("0", "1", "2")  # as data frames without names have them
     assert table.notes == ("the first line holds numbers that count up, which are taken for the column names",)
 
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
+from training.data.files.first_row import may_be_row, value_kind
 from training.data.files.form import Content, FileForm
-from training.data.files.paths import STDIN, files_of
+from training.data.files.paths import STDIN, files_of, left_out_of
 from training.data.files.reading import read_file, read_stdin, with_partitions
 from training.data.frames import plain, to_frame
 from training.data.index import index_columns
 
+_SAMPLE_ROWS = 20
 _OTHER_SEPARATOR = re.compile(r"[,;:|\t ^~]")
 
 
@@ -155,7 +157,7 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
 
     Args:
         source: a path, a folder, a pattern such as ``data/*.csv``, ``-`` for standard input (see
-            :data:`training.data.files.reading.EXTENSIONS`); or what :func:`training.data.frames.to_frame` takes.
+            :data:`training.data.files.extensions.EXTENSIONS`); or what :func:`training.data.frames.to_frame` takes.
         form: how a file is written, as far as it is known.
         encoding: of a text file; instead of the form's.
 
@@ -176,7 +178,12 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
         return replace(_table(content, "standard input"), sha256=digest)
     files = files_of(source)
     tables = [_table(with_partitions(read_file(file, form), file, source), file.name) for file in files]
-    return tables[0] if len(tables) == 1 else _joined(tables, os.fspath(source))
+    table = tables[0] if len(tables) == 1 else _joined(tables, os.fspath(source))
+    beside = left_out_of(source, files)
+    if not beside:
+        return table
+    shown = ", ".join(beside[:5]) + (", ..." if len(beside) > 5 else "")
+    return replace(table, notes=(*table.notes, f"of the folder {table.source} what is no table is not read: {shown}"))
 
 
 def _table(content: Content, source: str) -> Table:
@@ -191,7 +198,24 @@ def _table(content: Content, source: str) -> Table:
     frame = frame if content.is_text else plain(frame)
     index = index_columns(frame, content.written)
     rows = np.arange(1, frame.height + 1)
-    return Table(frame, source, rows, content.lines, declared=declared, notes=content.notes, index=index)
+    notes = content.notes if content.is_text else (*content.notes, *_told_of_names(frame))
+    return Table(frame, source, rows, content.lines, declared=declared, notes=notes, index=index)
+
+
+def _told_of_names(frame: pl.DataFrame) -> list[str]:
+    """A sentence on names of a data frame that may be a row of the file it was read from; none is said aloud."""
+    if not any(value_kind(name) for name in frame.columns):
+        return []
+    plainly = [
+        column.cast(pl.String) if column.dtype.is_numeric() or column.dtype in (pl.String, pl.Date) else None
+        for column in frame.head(_SAMPLE_ROWS).get_columns()
+    ]
+    width = min(len(frame), _SAMPLE_ROWS)
+    columns = [[""] * width if texts is None else texts.fill_null("").to_list() for texts in plainly]
+    if not may_be_row(frame.columns, [list(row) for row in zip(*columns, strict=True)]):
+        return []
+    told = "the names of the columns look like a row of values: if the data frame was read from a file without names, "
+    return [f"{told}read that with header=None"]
 
 
 def _joined(tables: Sequence[Table], source: str) -> Table:

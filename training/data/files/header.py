@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from itertools import pairwise, takewhile
+from itertools import takewhile
 
 import polars as pl
 
 from models.errors import TableError
+from training.data.files.first_row import counts_up, looks_like_row, value_kind
 from training.data.index import names_rows
 
-_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?")
-_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
-_DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}(?:[T ][0-9:.]+.*)?")
-_MOSTLY = 0.9
 _SET = "--set data.header"
 _WAYS = (
     f"read it with {_SET}=false, which calls the columns column_1, column_2, ..., or with {_SET}=true where these are "
@@ -41,7 +37,7 @@ def check_header(header: Sequence[str], source: str, line: int, *, said: bool) -
     """
     if not any(name.strip() for name in header):
         raise TableError(f"{source}: the first line must hold the column names, however: it is blank")
-    if all(_NUMBER.fullmatch(name) for name in header) and not counts_up(header) and not said:
+    if all(value_kind(name) == "number" for name in header) and not counts_up(header) and not said:
         raise TableError(
             f"{source}: the first line must hold the column names, however: it holds only numbers, such as "
             f"{header[0]!r}; add a line of names above it, or {_WAYS}"
@@ -98,11 +94,6 @@ def settle_unnamed(
     return frame.drop(frame.columns[place] for place in empty), tuple(index.columns)
 
 
-def counts_up(header: Sequence[str]) -> bool:
-    """Whether the names are 0, 1, 2, ... or 1, 2, 3, ..., as tools name columns that have no names."""
-    return any(list(header) == [str(i) for i in range(start, start + len(header))] for start in (0, 1))
-
-
 def refuse_row(header: Sequence[str], rows: Sequence[Sequence[str]], source: str, line: int) -> None:
     """Make sure the first line is no row of data.
 
@@ -115,52 +106,3 @@ def refuse_row(header: Sequence[str], rows: Sequence[Sequence[str]], source: str
             f"{source}: the first line must hold the column names, got what looks like a row (line {line}): {shown}; "
             f"add a line of names above it, or {_WAYS}"
         )
-
-
-def looks_like_row(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
-    """Whether a first line is a row like the rows below it.
-
-    Numbers, dates and true/false over such values, and texts that come again below, tell it. Numbers may be names where
-    they count on or run in one direction, as years do.
-    """
-    rows = [row for row in rows if len(row) == len(header)]
-    if len(header) < 2 or not rows or list(header) in [list(row) for row in rows]:
-        return False  # a header that comes again below is a mistake of another kind
-    valued, repeated = [], 0
-    for place, name in enumerate(header):
-        below = [value for row in rows if (value := row[place].strip())]
-        kind = value_kind(name)
-        if kind and below and sum(value_kind(value) == kind for value in below) >= _MOSTLY * len(below):
-            valued.append(name.strip())
-        elif not kind and name.strip() and name.strip() in below:
-            repeated += 1
-    if all(value_kind(name) == "number" for name in header):
-        return False  # told by itself, see check_header
-    filled = sum(bool(name.strip()) for name in header)
-    if len(valued) + repeated == filled and filled >= 2:
-        return True
-    return bool(valued) and (repeated > 0 or not _in_one_direction(valued))
-
-
-def value_kind(text: str) -> str:
-    """``number``, ``date`` or ``boolean`` where a text is written as one, else nothing."""
-    text = text.strip()
-    if _NUMBER.fullmatch(text) or _DECIMAL_COMMA.fullmatch(text):
-        return "number"
-    if _DATE.fullmatch(text):
-        return "date"
-    return "boolean" if text.lower() in ("true", "false") else ""
-
-
-def _in_one_direction(names: Sequence[str]) -> bool:
-    """Whether numbers or dates are names that run: 2019, 2020, 2021, or three at least that only grow or only fall."""
-    if all(_NUMBER.fullmatch(name) for name in names):
-        numbers = [float(name) for name in names]
-        steps = [after - before for before, after in pairwise(numbers)]
-        if all(number.is_integer() for number in numbers) and all(abs(step) == 1 for step in steps):
-            return True
-    elif all(_DATE.fullmatch(name) for name in names):
-        steps = [1.0 if after > before else -1.0 for before, after in pairwise(names)]
-    else:
-        return False
-    return len(names) >= 3 and (all(step > 0 for step in steps) or all(step < 0 for step in steps))

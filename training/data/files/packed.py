@@ -8,6 +8,7 @@ import lzma
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any, BinaryIO
 
@@ -39,7 +40,18 @@ MAX_RATIO = 200
 _PIECE = 1 << 20
 
 
-def unpack(stream: BinaryIO, extension: str, size: int, source: str) -> tuple[bytes, str]:
+@dataclass(frozen=True)
+class Unpacked:
+    """What was packed: its bytes, its name there ("" where it has none), and what was left out, in sentences."""
+
+    data: bytes
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def unpack(
+    stream: BinaryIO, extension: str, size: int, source: str, tables_among: Callable[[list[str]], list[str]] = list
+) -> Unpacked:
     """Unpack a file.
 
     Args:
@@ -47,19 +59,17 @@ def unpack(stream: BinaryIO, extension: str, size: int, source: str) -> tuple[by
         extension: one of :data:`PACKED`.
         size: bytes of the packed file.
         source: what errors call it.
-
-    Returns:
-        its content, and the name the content has inside; "" where it has none.
+        tables_among: which of the files of a zip are tables, by their names.
 
     Raises:
-        TableError: it is damaged, holds more than :data:`MAX_RATIO` allows, or not exactly one file.
+        TableError: it is damaged, holds more than :data:`MAX_RATIO` allows, or not exactly one table.
     """
     most = max(ALWAYS_UNPACKED, MAX_RATIO * size)
     try:
         if extension == ".zip":
-            return _only_member(stream, most, source)
+            return _only_member(stream, most, source, tables_among)
         with STREAMS[extension](stream) as unpacked:
-            return _bounded(unpacked, most, source), ""
+            return Unpacked(_bounded(unpacked, most, source))
     except (TableError, ImportError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - each library has errors of its own for a damaged package
@@ -96,20 +106,27 @@ def _too_large(most: int, source: str) -> TableError:
     )
 
 
-def _only_member(stream: BinaryIO, most: int, source: str) -> tuple[bytes, str]:
+def _only_member(stream: BinaryIO, most: int, source: str, tables_among: Callable[[list[str]], list[str]]) -> Unpacked:
     with zipfile.ZipFile(stream) as archive:
-        members = [member for member in archive.infolist() if not member.is_dir() and not _is_beside(member.filename)]
-        if len(members) != 1:
-            shown = ", ".join(member.filename for member in members[:5]) + (", ..." if len(members) > 5 else "")
+        names = [member.filename for member in archive.infolist() if not member.is_dir()]
+        names = [name for name in names if not _is_beside(name)]
+        tables = tables_among(names)
+        if len(tables) != 1:
             raise TableError(
-                f"{source} must hold one table, got {len(members)}{f' ({shown})' if members else ''}: unpack it, and "
-                "name the one to read"
+                f"{source} must hold one table, got {len(tables)}{f' ({_shown(tables)})' if tables else ''}: unpack "
+                "it, and name the one to read"
             )
+        left_out = [name for name in names if name != tables[0]]
+        told = (f"of the files in {source} {tables[0]} is read, and not {_shown(left_out)}",) if left_out else ()
         try:
-            with archive.open(members[0]) as member:
-                return _bounded(member, most, source), PurePath(members[0].filename).name
+            with archive.open(tables[0]) as member:
+                return Unpacked(_bounded(member, most, source), PurePath(tables[0]).name, told)
         except (RuntimeError, NotImplementedError) as error:  # a password, or a method of packing unknown here
             raise TableError(f"{source} cannot be unpacked ({error}): unpack it first") from None
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _is_beside(name: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from models.errors import TableError
+from training.data.files.extensions import tables_among
 
 STDIN = "-"
 
@@ -71,12 +72,24 @@ def stem_of(source: str | os.PathLike[str]) -> str:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    """The tables of a folder and of those in it; not what writers put beside them (``_SUCCESS``, ``.crc``)."""
-    found = [
+    """The tables of a folder and of those in it; not what stands beside them (``_SUCCESS``, ``.crc``, a README)."""
+    found = _visible_files(folder)
+    if not found:
+        raise TableError(f"{folder} is a folder without a table: name a file, or a folder of files of one kind")
+    tables = set(tables_among([file.name for file in found]))
+    return sorted(file for file in found if file.name in tables)
+
+
+def left_out_of(source: str | os.PathLike[str], files: Sequence[Path]) -> list[str]:
+    """Names of the files of a folder that are no tables, and are not read."""
+    if not Path(source).is_dir():
+        return []
+    return sorted(file.name for file in _visible_files(Path(source)) if file not in files)
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    return [
         file
         for file in folder.rglob("*")
         if file.is_file() and not any(part.startswith(("_", ".")) for part in file.relative_to(folder).parts)
     ]
-    if not found:
-        raise TableError(f"{folder} is a folder without a table: name a file, or a folder of files of one kind")
-    return sorted(found)

@@ -16,18 +16,12 @@ import polars as pl
 from models.errors import TableError
 from training.data.files import spreadsheet
 from training.data.files.delimited import read_delimited
+from training.data.files.extensions import ARROW, EXTENSIONS, JSON_LINES, PARQUET, SEPARATORS, kind_of, tables_among
 from training.data.files.form import Content, FileForm
 from training.data.files.json_lines import read_json, read_json_lines
 from training.data.files.packed import PACKED, unpack
 from training.data.files.paths import partitions_of
 from training.data.index import pandas_metadata
-
-SEPARATORS = {".csv": ",", ".txt": ",", ".data": ",", ".tsv": "\t", ".tab": "\t"}
-"""Extensions of delimited text, and what mostly stands between two fields there."""
-JSON_LINES = (".jsonl", ".ndjson")
-PARQUET = (".parquet", ".pq")
-ARROW = (".arrow", ".feather", ".ipc", ".arrows")
-EXTENSIONS = (*SEPARATORS, *JSON_LINES, ".json", *PARQUET, *ARROW, *spreadsheet.EXTENSIONS)
 
 _ARROW_FILE = b"ARROW1"
 _MAGIC = (
@@ -56,16 +50,17 @@ def read_file(path: Path, form: FileForm) -> Content:
             name = path.name
             if not packed:
                 return _read(stream if extension in (*PARQUET, *ARROW) else stream.read(), extension, form, name)
-            data, inside = unpack(stream, packed, path.stat().st_size, name)
+            unpacked = unpack(stream, packed, path.stat().st_size, name, tables_among)
     except FileNotFoundError:
         raise TableError(f"there is no file {path}: check the path") from None
     except OSError as error:
         raise TableError(f"{path} cannot be read: {error.strerror or error}") from None
-    if inside:
-        extension, packed = kind_of(inside)
+    if unpacked.name:
+        extension, packed = kind_of(unpacked.name)
         if extension not in EXTENSIONS or packed:
-            raise TableError(f"{name} must hold a table, got {inside!r}: unpack it first, or convert it")
-    return _read(data, extension, form, name)
+            raise TableError(f"{name} must hold a table, got {unpacked.name!r}: unpack it first, or convert it")
+    content = _read(unpacked.data, extension, form, name)
+    return replace(content, notes=(*unpacked.notes, *content.notes))
 
 
 def read_stdin(form: FileForm) -> tuple[Content, str]:
@@ -76,13 +71,15 @@ def read_stdin(form: FileForm) -> tuple[Content, str]:
     """
     data = sys.stdin.buffer.read()
     digest, name = hashlib.sha256(data).hexdigest(), "standard input"
-    extension = kind_of_bytes(data)
+    extension, notes = kind_of_bytes(data), tuple[str, ...]()
     if extension in PACKED:
-        data, inside = unpack(io.BytesIO(data), extension, len(data), name)
+        unpacked = unpack(io.BytesIO(data), extension, len(data), name, tables_among)
+        data, inside, notes = unpacked.data, unpacked.name, unpacked.notes
         extension = kind_of(inside)[0] if inside else kind_of_bytes(data)
         if extension not in EXTENSIONS:
             raise TableError(f"{name} must hold a table, got {inside or 'a package in a package'!r}: unpack it first")
-    return _read(data, extension, form, name), digest
+    content = _read(data, extension, form, name)
+    return replace(content, notes=(*notes, *content.notes)), digest
 
 
 def with_partitions(content: Content, file: Path, source: str | os.PathLike[str]) -> Content:
@@ -90,13 +87,6 @@ def with_partitions(content: Content, file: Path, source: str | os.PathLike[str]
     told = {k: v for k, v in partitions_of(file, source).items() if k not in content.frame.columns}
     columns = [pl.lit(value, pl.String).alias(name) for name, value in told.items()]
     return replace(content, frame=content.frame.with_columns(columns)) if told else content
-
-
-def kind_of(name: str) -> tuple[str, str]:
-    """The extension of a file name that says what table it is, and the one behind it that says how it is packed."""
-    path = Path(name.lower())
-    packed = path.suffix if path.suffix in PACKED else ""
-    return Path(path.stem).suffix if packed else path.suffix, packed
 
 
 def kind_of_bytes(data: bytes) -> str:

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 
 from models.errors import ConfigError, TableError
-from training.data.files.header import value_kind
+from training.data.files.first_row import value_kind
 
 SEPARATORS = (",", ";", "\t", "|")
 """Separators that are looked for."""
@@ -55,12 +55,12 @@ def sniff(data: bytes, usual: str) -> str:
     """
     rows = _rows(data)
     fits = {separator: _fit(rows, separator) for separator in SEPARATORS}
-    best = max(fits.values())
-    alike = [separator for separator in SEPARATORS if fits[separator] == best]
-    if best == _NO_FIT:
+    best = max(fits.values())[0]
+    alike = [separator for separator in SEPARATORS if fits[separator][0] == best]
+    if best == 0.0:
         return usual
-    alike.sort(key=lambda separator: separator != usual)
-    return max(alike, key=lambda separator: _share_of_values(rows, separator))  # the first of several
+    # Of 5,1;3,5 both separators part every row alike: the one that leaves values between them is meant.
+    return max(alike, key=lambda one: (_share_of_values(rows, one), fits[one][1], one == usual))
 
 
 def check_said(data: bytes, separator: str, source: str) -> None:
