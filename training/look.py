@@ -185,7 +185,7 @@ def _look_at(
     try:
         kept, columns, decisions = decide_columns(train, target, config, only=name)
         rule = kept[0] if kept else decide_columns(train, target, config, only=name, keep=True)[0][0]
-        values = read_column(table, rule)
+        values = columns[name] if kept and train is table else read_column(table, rule)
     except TableError as error:
         warnings.append(f"{_REFUSED}{error}")
         why = "training would stop at a value that does not fit: see the warnings"

@@ -191,12 +191,12 @@ def suspicions(understood: Understood, config: TableConfig) -> list[str]:
     """Sentences on what is suspicious in the training rows: rare levels and classes, columns that tell the target."""
     columns, rules, features = understood.columns, understood.rules, config.features
     known = {
-        rule.name: vocabulary(columns[rule.name], features.min_level_rows, features.max_levels)
+        rule.name: vocabulary(columns[rule.name], features.level_rows.of(declared=rule.declared), features.max_levels)
         for rule in rules
         if rule.kind == "category"
     }
     told = told_of_target(understood.target) if config.data.sentinels else []
-    told += told_of_levels(columns, rules, known, features.min_level_rows)
+    told += told_of_levels(columns, rules, known, features.level_rows)
     return [*told, *told_of_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
 
 
@@ -221,6 +221,7 @@ def decide_columns(
     exclude = {data.target, data.group}
     if only is not None:
         exclude = set(train.names) - {only}
+    read: dict[str, NDArray[Any]] = {}
     # After a split by time a row's number says nothing of rows to come.
     rules, decisions = infer_columns(
         train,
@@ -229,7 +230,8 @@ def decide_columns(
         keep=keep,
         declared=Declared.of(data, train),
         target=None if data.split_by_time else target,
-        min_level_rows=config.features.min_level_rows,
+        level_rows=config.features.level_rows,
+        read=read,
     )
     along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)
     if along is not None and not keep:  # a timestamp tells more than how late it is: only its trend is left out
@@ -238,9 +240,11 @@ def decide_columns(
             f"{along.name!r} is no input, as the table is split along it: the future lies outside all that training saw"
         )
     if data.sentinels:
-        rules, found = with_sentinels(train, rules, except_in=data.no_sentinels)
+        before = {rule.name: rule for rule in rules}
+        rules, found = with_sentinels(train, rules, except_in=data.no_sentinels, columns=read)
         decisions += found
-    columns = {rule.name: read_column(train, rule) for rule in rules}
+        read = {rule.name: read[rule.name] for rule in rules if rule.name in read and rule is before[rule.name]}
+    columns = {rule.name: read[rule.name] if rule.name in read else read_column(train, rule) for rule in rules}
     if keep:
         return rules, columns, decisions
     rules, flat = keep_what_varies(columns, rules, config.features, trend=not data.split_by_time)

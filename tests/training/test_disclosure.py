@@ -11,6 +11,7 @@ import pytest
 from tests.standing_out import PLANTED, RARE, table
 from training.columns.disclosure import ends, percentiles, told_of_classes, told_of_levels
 from training.columns.infer import ColumnRule
+from training.columns.levels import LevelRows
 from training.columns.target import Target
 from training.features.describe import describe_columns
 from training.features.front import FeaturesConfig, fit_front
@@ -76,7 +77,7 @@ def test_what_is_pooled_and_what_is_listed_is_told_without_a_level():
     levels = np.array([f"person {i}" for i in range(120) for _ in range(10)] + ["rare"] * 9 + [""] * 5, dtype=object)
     rule = ColumnRule("agent", "category", True, frozenset())
     front = fit_front({"agent": levels}, [rule], FeaturesConfig(), np.zeros(0))
-    pooled, listed = told_of_levels({"agent": levels}, [rule], front.vocabularies, 10)
+    pooled, listed = told_of_levels({"agent": levels}, [rule], front.vocabularies, LevelRows())
     assert pooled == "levels of fewer than 10 training rows answer like unseen ones: 1 of 121 of 'agent'"
     assert listed == (
         "'agent' has 120 levels, and whoever may ask the service can list them: "
@@ -84,7 +85,37 @@ def test_what_is_pooled_and_what_is_listed_is_told_without_a_level():
     )
     few = np.array(["a"] * 10 + ["b"] * 10, dtype=object)
     front = fit_front({"agent": few}, [rule], FeaturesConfig(), np.zeros(0))
-    assert told_of_levels({"agent": few}, [rule], front.vocabularies, 10) == []
+    assert told_of_levels({"agent": few}, [rule], front.vocabularies, LevelRows()) == []
+
+
+KNOWN = (
+    "levels of fewer than 10 training rows are known, as their columns are declared categories: 40 of 'store'; if they "
+    "could point at persons: --set features.declared_level_rows=10"
+)
+POOLED = (
+    "'store' holds such a level in 100% of the training rows, so it tells nothing: if its levels may be known, "
+    "--category store has those of 5 rows known"
+)
+
+
+def test_a_declared_category_keeps_levels_of_five_rows_and_it_is_told():
+    levels = np.array([f"s{i}" for i in range(40) for _ in range(9)] + ["rare"] * 4, dtype=object)
+    columns, vocabularies = {"store": levels}, {}
+    for declared in (True, False):
+        rule = ColumnRule("store", "category", False, frozenset(), declared=declared)
+        front = fit_front(columns, [rule], FeaturesConfig(), np.zeros(0))
+        vocabularies[declared] = front.vocabularies
+        assert len(front.vocabularies["store"]) == (40 if declared else 0)
+    rule = ColumnRule("store", "category", False, frozenset(), declared=True)
+    assert told_of_levels(columns, [rule], vocabularies[True], LevelRows()) == [
+        "levels of fewer than 5 training rows answer like unseen ones: 1 of 41 of 'store'",
+        KNOWN,
+    ]
+    rule = ColumnRule("store", "category", False, frozenset())
+    assert told_of_levels(columns, [rule], vocabularies[False], LevelRows()) == [
+        "levels of fewer than 10 training rows answer like unseen ones: 41 of 41 of 'store'",
+        POOLED,
+    ]
 
 
 def test_rare_classes_are_told_of_for_they_cannot_be_hidden():

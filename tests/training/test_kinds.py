@@ -387,6 +387,18 @@ def test_whole_numbers_that_count_up_are_kept_where_their_order_tells_the_target
     assert counting("level", regression(1000 * 1.1 ** np.arange(38)))[0] == ["integer"]
 
 
+def test_a_column_of_numbers_and_others_that_is_dropped_says_so():
+    (told,) = inferred_decisions([f"<{i // 2}" if i % 5 == 0 else f"{i // 2}" for i in range(300)])
+    assert told.endswith(
+        "; it is a category: 80% of its values are numbers, 20% are not; to read them as numbers, correct them and say "
+        "--number x"
+    )
+
+
+def inferred_decisions(values):
+    return infer_columns(read_table({"x": values}))[1]
+
+
 def test_a_number_of_a_row_is_dropped_though_it_counts_up():
     noise = regression(np.random.default_rng(1).normal(0, 5, 400))
     rising = regression(np.arange(60))

@@ -33,6 +33,10 @@ def encoded(front, values):
     return torch.cat([numbers.flatten(1), switches.flatten(1)], dim=1)
 
 
+FEW = (
+    "'x' is dropped: nearly all of its values are the same one, and the few rows that hold another could be pointed at "
+    "by it; where that matters, write the column as 0 and 1"
+)
 NAN = float("nan")
 
 
@@ -93,7 +97,7 @@ def test_dates_that_are_all_the_15th_have_no_day_of_the_month():
         ("boolean", [1.0] * 30 + [NAN] * 10, "'x' is read only as missing or not: it holds one value"),
         ("number", [NAN] * 300 + [2.0, 3.0], "'x' is read only as missing or not: too few training rows hold a value"),
         ("number", np.resize(NOISE, 90), "'x' is dropped: its values differ by rounding alone"),
-        ("number", [5.0] * 500 + [7.0] * 9, "'x' is dropped: nearly all of its values are the same one"),
+        ("number", [5.0] * 500 + [7.0] * 9, FEW),
         ("timestamp", [DAY] * 20 + [MISSING_TIMESTAMP] * 9, "'x' is read only as missing or not: it holds one moment"),
     ],
 )

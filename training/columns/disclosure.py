@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from models.arguments import named
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 from training.columns.infer import ColumnRule
-from training.columns.levels import count_levels
+from training.columns.kinds import percent
+from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows, count_levels
 from training.columns.target import Target
 
 PERCENT = 0.01
@@ -26,6 +27,8 @@ MANY_LEVELS = 100
 """A column of more levels than this may well name persons or firms."""
 _LARGEST_SHARE = 0.1
 """Share of the rows that may lie beyond either end of the graph's bins: fewer than 100 rows cannot spare ten."""
+MUCH = 0.2
+"""From this share of the rows on, it is told how much is lost with rare levels, and the way to keep them."""
 _LISTED = 10
 
 
@@ -73,7 +76,7 @@ def told_of_levels(
     columns: Mapping[str, NDArray[Any]],
     rules: Sequence[ColumnRule],
     vocabularies: Mapping[str, Mapping[str, int]],
-    min_level_rows: int,
+    needed: LevelRows,
 ) -> list[str]:
     """Sentences about levels that the model does not know, and about columns that list very many; no level is named.
 
@@ -81,27 +84,54 @@ def told_of_levels(
         columns: name to array ``[training rows]``.
         rules: of the columns.
         vocabularies: the levels that the model knows, by column.
-        min_level_rows: training rows of each of them, at least.
+        needed: training rows of each of them, at least.
     """
-    told, pooled = [], []
+    told: list[str] = []
+    pooled: dict[int, list[str]] = {}
+    of_declared: list[str] = []
     for rule in rules:
         if rule.kind != "category":
             continue
         known, levels = len(vocabularies[rule.name]), columns[rule.name]
         _, rows = count_levels(levels[levels != MISSING_STRING])
-        rare = int(np.count_nonzero(rows < min_level_rows))
-        if rare:
-            pooled.append(f"{rare:,} of {len(rows):,} of {rule.name!r}")
+        least = needed.of(declared=rule.declared)
+        is_rare = rows < least
+        if is_rare.any():
+            pooled.setdefault(least, []).append(f"{int(is_rare.sum()):,} of {len(rows):,} of {rule.name!r}")
+            share = rows[is_rare].sum() / max(len(levels), 1)
+            if is_rare.all() or share >= MUCH:
+                what = "only whether there is a value" if rule.nullable else "nothing"
+                rest = f", so it tells {what}" if is_rare.all() else ""
+                told.append(
+                    f"{rule.name!r} holds such a level in {percent(share)} of the training rows{rest}"
+                    f"{_way_to_know(rule, rows)}"
+                )
+        shy = int(np.count_nonzero((rows >= least) & (rows < PUBLIC_LEVEL_ROWS)))
+        if shy:
+            of_declared.append(f"{shy:,} of {rule.name!r}")
         if known > MANY_LEVELS:
             told.append(
                 f"{rule.name!r} has {known:,} levels, and whoever may ask the service can list them: "
                 f"if they could point at persons, leave it out with --drop {named(rule.name)}"
             )
-    if pooled:
+    if of_declared:
         told.insert(
-            0, f"levels of fewer than {min_level_rows} training rows answer like unseen ones: {', '.join(pooled)}"
+            0,
+            f"levels of fewer than {PUBLIC_LEVEL_ROWS} training rows are known, as their columns are declared "
+            f"categories: {', '.join(of_declared)}; if they could point at persons: "
+            f"--set features.declared_level_rows={PUBLIC_LEVEL_ROWS}",
         )
-    return told
+    first = [f"levels of fewer than {n} training rows answer like unseen ones: {', '.join(pooled[n])}" for n in pooled]
+    return [*first, *told]
+
+
+def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
+    """How a person says that rare levels may be known; nothing where that would change nothing."""
+    if rule.declared:
+        return "" if rows.max() < 2 else ": --set features.declared_level_rows=2 has those of two rows known"
+    if not np.any((rows >= DECLARED_LEVEL_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
+        return ""
+    return f": if its levels may be known, --category {named(rule.name)} has those of {DECLARED_LEVEL_ROWS} rows known"
 
 
 def told_of_classes(target: Target) -> list[str]:

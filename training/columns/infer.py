@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_level, type_of_levels
 from models.reading import Reading
-from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, RESERVED_NAMES, Kind
+from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
 from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
-from training.columns.kinds import Levels, Look, declared_kind, kind_of_texts, percent
+from training.columns.kinds import NOT_ALL, Levels, Look, declared_kind, kind_of_texts, percent
+from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows
 from training.columns.reading import (
     NULL_SPELLINGS,
     PLAIN,
@@ -34,6 +36,7 @@ from training.data.table import Table
 if TYPE_CHECKING:
     from training.columns.target import Target
 
+USUAL_LEVEL_ROWS = LevelRows()
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
 
 DISTINCT = 0.99
@@ -66,7 +69,8 @@ def infer_columns(
     keep: bool = False,
     declared: Declared = NOTHING_DECLARED,
     target: Target | None = None,
-    min_level_rows: int = PUBLIC_LEVEL_ROWS,
+    level_rows: LevelRows = USUAL_LEVEL_ROWS,
+    read: dict[str, NDArray[Any]] | None = None,
 ) -> tuple[tuple[ColumnRule, ...], list[str]]:
     """Decide how each column is read, and which are of no use.
 
@@ -78,7 +82,8 @@ def infer_columns(
         keep: drop nothing.
         declared: what a person says about single columns.
         target: of the same rows: whole numbers that count up are kept where their order tells it.
-        min_level_rows: training rows of a level that the model is to know.
+        level_rows: training rows of a level that the model is to know.
+        read: gets the values ``[rows]`` of the columns that had to be read to decide.
 
     Returns:
         the rules of the kept columns in the table's order; and what was decided, in sentences that name the column and
@@ -99,9 +104,10 @@ def infer_columns(
         inferred = _infer(train, name, asked.get(name), null=frozenset(null) - {""}, declared=declared)
         wanted = name in category or declared.is_kept(name)
         told = list(inferred.told)
-        why_dropped = _why_dropped(train, inferred, min_level_rows, wanted=wanted)
+        needed = level_rows.of(declared=inferred.rule.declared)
+        why_dropped = _why_dropped(inferred, needed, wanted=wanted)
         if why_dropped == _COUNTS_UP and target is not None:
-            share = _share_of_order(train, inferred.rule, target)
+            share = _share_of_order(inferred, target)
             if share:
                 why_dropped = ""
                 told.append(
@@ -113,14 +119,17 @@ def infer_columns(
             is_id = why_dropped == _COUNTS_UP or why_dropped.startswith(_LIKE_ID)
             ways = f"; keep it with --keep {named(name)}" if is_id else ""
             also = f" ({inferred.rule.reason})" if inferred.rule.reason else ""
+            also += "".join(f"; it{tail}" for tail in inferred.told if tail.startswith(NOT_ALL))
             decisions.append(f"{name!r} is dropped: {why_dropped}{also}{ways}")
             continue
         rules.append(inferred.rule)
+        if read is not None and inferred.values is not None:
+            read[name] = inferred.values
         if inferred.rule.reason:
             decisions.append(f"{name!r} is kept as text: {inferred.rule.reason}")
-        if inferred.without_levels(min_level_rows):
+        if inferred.without_levels(needed):
             what = "only whether there is a value" if inferred.rule.nullable else "nothing"
-            told.append(f": {_no_level(min_level_rows)}, so it tells {what}")
+            told.append(f": {_no_level(needed)}, so it tells {what}")
         decisions += [f"{name!r}{tail}" for tail in told]
     return tuple(rules), decisions
 
@@ -171,11 +180,15 @@ class _Inferred:
     """Ends of sentences that begin with the column's name."""
     most_rows: int = 0
     """Category: rows of its commonest level."""
+    values: NDArray[Any] | None = None
+    """``[rows]``, where they were read: not of a category."""
 
-    def without_levels(self, min_level_rows: int) -> bool:
-        """Whether it is a category of which the model would know no level, though rows enough hold one."""
-        enough = self.n_present >= 2 * min_level_rows
-        return self.rule.kind == "category" and enough and self.most_rows < min_level_rows
+    def without_levels(self, needed: int) -> bool:
+        """Whether it is a category of which the model would know no level, though rows enough hold one.
+
+        Of a table too small for two such levels, :func:`training.columns.disclosure.told_of_levels` says it.
+        """
+        return self.rule.kind == "category" and self.n_present >= 2 * needed and self.most_rows < needed
 
 
 def _infer(
@@ -252,7 +265,7 @@ def _measured(train: Table, rule: ColumnRule, told: tuple[str, ...] = ()) -> _In
     missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
     present = values[~missing]
     n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is asked
-    return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, told)
+    return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, told, values=values)
 
 
 def _category(
@@ -276,7 +289,14 @@ def _category(
             told += (f": its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level",)
     level_type = None if of == "whole" else of
     rule = ColumnRule(
-        column.name, "category", texts.null_count() > 0, null, of == "whole", reason, level_type=level_type
+        column.name,
+        "category",
+        texts.null_count() > 0,
+        null,
+        of == "whole",
+        reason,
+        level_type=level_type,
+        declared=asked == "category" or (asked is None and column.name in train.declared),
     )
     counted = Levels.of(texts).counts
     most = int(counted.max()) if len(counted) else 0
@@ -288,16 +308,17 @@ def _tells_apart(distinct: pl.Series, of: LevelType | None) -> bool:
     return of is not None and len({canonical_level(text, of) for text in distinct}) < len(distinct)
 
 
-def _no_level(min_level_rows: int) -> str:
-    return f"none of its levels is held by {min_level_rows} training rows, and a rarer one could point at a person"
+def _no_level(needed: int) -> str:
+    return f"none of its levels is held by {needed} training rows, and a rarer one could point at a person"
 
 
-def _share_of_order(train: Table, rule: ColumnRule, target: Target) -> float:
-    present = ~np.isnan(read_column(train, rule))
-    return share_of_order(rule.name, replace(target, values=target.values[present]))
+def _share_of_order(inferred: _Inferred, target: Target) -> float:
+    assert inferred.values is not None
+    present = ~np.isnan(inferred.values)
+    return share_of_order(inferred.rule.name, replace(target, values=target.values[present]))
 
 
-def _why_dropped(train: Table, inferred: _Inferred, min_level_rows: int, *, wanted: bool) -> str:
+def _why_dropped(inferred: _Inferred, needed: int, *, wanted: bool) -> str:
     rule = inferred.rule
     if inferred.n_distinct == 0:
         return "no training row holds a value in it"
@@ -307,10 +328,14 @@ def _why_dropped(train: Table, inferred: _Inferred, min_level_rows: int, *, want
         return ""
     if rule.kind == "category" and inferred.n_distinct >= DISTINCT * inferred.n_present:
         return f"{_LIKE_ID} {inferred.n_distinct:,} distinct texts in {inferred.n_present:,} training rows"
-    if inferred.without_levels(min_level_rows) and not rule.nullable:
-        return f"{_no_level(min_level_rows)}: group its values in the table, such as the first letters of a code"
+    if inferred.without_levels(needed) and not rule.nullable:
+        ways = "group its values in the table, such as the first letters of a code"
+        if not rule.declared and inferred.most_rows >= DECLARED_LEVEL_ROWS:
+            ways += f", or say with --category {named(rule.name)} that its levels may be known"
+        return f"{_no_level(needed)}: {ways}"
     if rule.kind == "integer":
-        values = read_column(train, rule)
+        values = inferred.values
+        assert values is not None
         if np.all(np.diff(values[~np.isnan(values)]) > 0):
             return _COUNTS_UP
     return ""

@@ -40,6 +40,8 @@ WORTH_TELLING = 0.2
 COMMON = 10
 """A text that fewer rows hold is named in no decision: it could point at a person."""
 _NAMED = 3
+NOT_ALL = " is a category: "
+"""How the sentence about a column begins of which some values alone are numbers, say."""
 _FLAGS = {"number": "--number", "date": "--date", "boolean": "--boolean"}
 
 _LEADING_ZERO = r"^[+-]?0[0-9]+$"
@@ -399,7 +401,7 @@ def _told_share(look: Look, kinds: dict[str, NDArray[np.bool_]]) -> Finding:
     if share == 1.0:
         return Finding("category", reason=f"its {what} do not agree on one form")
     told = (
-        f" is a category: {percent(share)} of its values are {what}, {percent(1 - share)} are not{such}; "
+        f"{NOT_ALL}{percent(share)} of its values are {what}, {percent(1 - share)} are not{such}; "
         f"to read them as {what}, {ways}"
     )
     return Finding("category", told=(told,))

@@ -6,13 +6,18 @@ four terabytes.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.signature import MISSING_STRING
+from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
+
+DECLARED_LEVEL_ROWS = 5
+"""Training rows of a level of a declared category, at least: whoever declares one says that its levels may be known,
+and a level of fewer rows teaches next to nothing."""
 
 
 def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
@@ -23,6 +28,19 @@ def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
     """
     counted = _series(texts).value_counts(name="rows").sort("text")
     return counted["text"].to_list(), counted["rows"].to_numpy().astype(np.int64)
+
+
+@dataclass(frozen=True)
+class LevelRows:
+    """Training rows of a level that a model is to know, at least."""
+
+    usual: int = PUBLIC_LEVEL_ROWS
+    declared: int = DECLARED_LEVEL_ROWS
+    """Of a category that a person or the source of the table declares one."""
+
+    def of(self, *, declared: bool) -> int:
+        """The rows, of a category that is declared one or not."""
+        return self.declared if declared else self.usual
 
 
 def vocabulary(levels: NDArray[Any], min_rows: int, most: int) -> dict[str, int]:

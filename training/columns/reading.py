@@ -75,6 +75,8 @@ class ColumnRule:
     """Category whose every level is a whole number."""
     reason: str = ""
     """Why it is a category, where its values would have said otherwise."""
+    declared: bool = False
+    """Category that a person or the source of the table declares one: whose levels these are is no secret."""
     reading: Reading = PLAIN
     """What else training found out about its texts and numbers; its ``nulls`` stand above."""
     level_type: Literal["number", "boolean", "date", "timestamp"] | None = None
@@ -123,7 +125,6 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
         return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
     if column.dtype == pl.String:
         column = without_nulls(column.str.strip_chars(SPACES), {"", *rule.nulls})
-        column = column.set(column.str.to_lowercase().is_in(list(MARKERS)).fill_null(False), None)
     present = column.is_not_null().to_numpy() if column.null_count() else np.ones(len(column), dtype=bool)
     values: NDArray[Any]
     if rule.kind == "timestamp":
@@ -136,11 +137,21 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
         present &= ~np.isnan(values) | ~fits
         if rule.kind == "integer" or rule.as_served:  # 1e38 says how exact it is; 39 digits that it rounds do not
             fits = fits & ~_rounded(column, values)
-    if not np.all(fits | ~present):
-        raise misfit(table, rule.name, int(np.argmax(present & ~fits)), _EXPECTED[rule.kind])
+    if np.any(unfit := present & ~fits):
+        unfit &= ~_is_marker(column, unfit)  # none of them is a value of any kind
+        if unfit.any():
+            raise misfit(table, rule.name, int(np.argmax(unfit)), _EXPECTED[rule.kind])
     if rule.kind == "integer" and rule.as_served and np.count_nonzero(fractions := np.floor(values) < values):
         raise misfit(table, rule.name, int(np.argmax(fractions)), "a whole number", _way_out(rule.name))
     return values
+
+
+def _is_marker(column: pl.Series, which: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Where a column of texts holds a common marker of a missing value, ``[rows]``, asked about these rows."""
+    found = np.zeros(len(column), dtype=bool)
+    if column.dtype == pl.String:
+        found[which] = column.filter(pl.Series(which)).str.to_lowercase().is_in(list(MARKERS)).to_numpy()
+    return found
 
 
 def without_nulls(texts: pl.Series, nulls: Collection[str]) -> pl.Series:
@@ -154,9 +165,13 @@ def parse_numbers(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.boo
     Returns:
         the numbers ``[rows]``, NaN where the text is null or none; and where it is one that a double can hold.
     """
-    texts = texts.str.strip_chars(BLANKS)
+    return _parse_stripped(texts.str.strip_chars(BLANKS))
+
+
+def _parse_stripped(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     written = texts.str.contains(_NUMBER).fill_null(False)
-    values = texts.set(~written, None).cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+    texts = texts if written.all() else texts.set(~written, None)
+    values = texts.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     return values, written.to_numpy() & np.isfinite(values)
 
 
@@ -316,7 +331,7 @@ def _numbers(
     elif is_text and reading.number is not None:
         values, fits = numbers_in_form(column, reading.number)
     elif is_text:
-        values, fits = parse_numbers(column)
+        values, fits = _parse_stripped(column)
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).to_numpy()  # null is NaN
         fits = ~np.isinf(values)

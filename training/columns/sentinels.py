@@ -8,7 +8,7 @@ only some of them do it is told and kept, for -999 may be a balance and 99 an ag
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -99,7 +99,11 @@ class _Found:
 
 
 def with_sentinels(
-    train: Table, rules: Sequence[ColumnRule], *, except_in: Collection[str] = ()
+    train: Table,
+    rules: Sequence[ColumnRule],
+    *,
+    except_in: Collection[str] = (),
+    columns: Mapping[str, NDArray[Any]] | None = None,
 ) -> tuple[tuple[ColumnRule, ...], list[str]]:
     """Find numbers and dates that stand for no value.
 
@@ -107,6 +111,7 @@ def with_sentinels(
         train: training rows and no others.
         rules: of its columns.
         except_in: columns in which every value is taken as it is.
+        columns: their values ``[rows]`` by these rules, as far as they are read already.
 
     Returns:
         the rules, which read such values as missing; and what was decided, in sentences.
@@ -116,11 +121,13 @@ def with_sentinels(
     """
     for name in except_in:
         train.require(name, "data.no_sentinels names")
+    known = columns or {}
     changed, told = [], []
     for rule in rules:
         found: list[_Found] = []
         if rule.kind in ("number", "integer", "timestamp") and rule.name not in except_in:
-            found = _found(read_column(train, rule), is_time=rule.kind == "timestamp")
+            values = known[rule.name] if rule.name in known else read_column(train, rule)
+            found = _found(values, is_time=rule.kind == "timestamp")
         changed.append(_without(rule, [sentinel for sentinel in found if sentinel.missing]))
         told += [_told(rule, sentinel, len(train)) for sentinel in found]
     return tuple(changed), told

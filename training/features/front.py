@@ -229,7 +229,7 @@ def fit_front(
         if rule.kind == "timestamp"
     }
     vocabularies = {
-        rule.name: vocabulary(columns[rule.name], config.min_level_rows, config.max_levels)
+        rule.name: vocabulary(columns[rule.name], config.level_rows.of(declared=rule.declared), config.max_levels)
         for rule in rules
         if rule.kind == "category"
     }

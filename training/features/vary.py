@@ -62,7 +62,10 @@ def _why_flat(values: NDArray[np.float64]) -> str:
         return "it holds one value"
     if is_flat(present):
         return "its values differ by rounding alone"
-    return "nearly all of its values are the same one"
+    return (
+        "nearly all of its values are the same one, and the few rows that hold another could be pointed at by it; "
+        "where that matters, write the column as 0 and 1"
+    )
 
 
 def _why_no_part(moments: NDArray[np.int64], config: FeaturesConfig, *, trend: bool) -> str:
