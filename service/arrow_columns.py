@@ -188,7 +188,7 @@ class _Texts:
             raise LookupError("texts with offsets of several sizes")
         self._places = places
         self._offset = np.dtype(places[0].type.dtype)
-        self._forms = LevelForms(columns)
+        self._forms = LevelForms.of(columns)
 
     def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[NDArray[Any] | None, int]:
         """The block, ``[columns, rows]``, and the bytes of its texts."""
@@ -218,7 +218,7 @@ class _Texts:
         missing = _missing(laid, self._places, start, stop)
         if missing is not None:
             block[missing] = MISSING_STRING
-        return self._forms.settle(block) if self._forms else block, text_bytes
+        return block if self._forms is None else self._forms.settle(block), text_bytes
 
 
 def _cut(body: memoryview, start: int, offsets: list[int]) -> list[str]:

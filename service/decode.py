@@ -140,7 +140,8 @@ class Decoder:
 
     def rows(self, body: bytes) -> list[Row]:
         """The same, row by row."""
-        at_once(self.weigh(body))
+        if len(body) > SMALL_BODY:
+            at_once(self.weigh(body))
         return at_once(self._rows(body))
 
     def _rows(self, body: bytes) -> Steps[list[Row]]:

@@ -99,7 +99,7 @@ class _Numbers:
 
 class _Texts:
     def __init__(self, columns: list[Column]) -> None:
-        self._forms = LevelForms(columns)
+        self._forms = LevelForms.of(columns)
 
     def __call__(self, lines: Lists) -> NDArray[Any] | None:
         types = _types_of(lines)
@@ -108,7 +108,7 @@ class _Texts:
         if _NULL in types:
             lines = [[text or MISSING_STRING for text in line] for line in lines]
         block = np.array(lines, object)
-        return self._forms.settle(block) if self._forms else block
+        return block if self._forms is None else self._forms.settle(block)
 
 
 def _moments(lines: Lists) -> NDArray[Any] | None:

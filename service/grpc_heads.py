@@ -26,8 +26,6 @@ _MAX_HEADS = 256
 _MAX_LENGTHS = 16
 """Different lengths among them: a head is looked for once for each."""
 _MAX_HEAD_BYTES = 2**14
-_MAX_ENTRIES = 2**12
-"""Raw values that are looked at; an empty one takes two bytes, so there may be millions."""
 
 
 class Found(NamedTuple, Generic[T]):
@@ -43,21 +41,23 @@ class Heads(Generic[T]):
     """The known heads of messages, and whatever is kept with each."""
 
     def __init__(self) -> None:
-        self._heads: dict[int, dict[bytes, T]] = {}
+        self._heads: dict[int, dict[bytes, tuple[int, T]]] = {}
+        """With how many raw values follow each."""
 
     def find(self, body: bytes) -> Found[T] | None:
-        """What is known of a message by its head; None when nothing is, or when anything but raw values follows it."""
+        """What is known of a message by its head; None when nothing is, or others than its raw values follow it."""
         for length, heads in self._heads.items():
-            known = heads.get(body[:length])
-            if known is not None:
-                entries = _entries(body, length)
+            head = heads.get(body[:length])
+            if head is not None:
+                count, known = head
+                entries = _entries(body, length, count)
                 return None if entries is None else Found(known, entries)
         return None
 
     def keep(self, body: bytes, entries: Sequence[bytes], known: T) -> None:
         """Keep the head of a message with these raw values, if it is a message without them."""
         length = len(body) - sum(1 + len(varint(len(entry))) + len(entry) for entry in entries)
-        if not 0 < length <= _MAX_HEAD_BYTES or _entries(body, length) != list(entries):
+        if not 0 < length <= _MAX_HEAD_BYTES or _entries(body, length, len(entries)) != list(entries):
             return
         try:
             if len(_Message.FromString(body[:length]).raw_input_contents):
@@ -66,34 +66,31 @@ class Heads(Generic[T]):
             return
         if sum(map(len, self._heads.values())) >= _MAX_HEADS or len(self._heads) >= _MAX_LENGTHS:
             self._heads.clear()
-        self._heads.setdefault(length, {})[body[:length]] = known
+        self._heads.setdefault(length, {})[body[:length]] = len(entries), known
 
 
-def _entries(body: bytes, at: int) -> list[bytes] | None:
-    """The raw values from ``at`` to the end of a message; None if anything else is there."""
+def _entries(body: bytes, at: int, count: int) -> list[bytes] | None:
+    """So many raw values from ``at`` to the end of a message; None if anything else is there."""
     entries: list[bytes] = []
     end = len(body)
-    while at < end:
-        if body[at] != _RAW_CONTENTS:
+    for _ in range(count):
+        if at + 1 >= end or body[at] != _RAW_CONTENTS:
             return None
-        size, shift = 0, 0
-        while True:
-            at += 1
+        byte = body[at + 1]
+        at += 2
+        size, shift = byte & 0x7F, 7
+        while byte > 0x7F:
             if at >= end or shift > 28:  # 2**35 bytes and more do not come
                 return None
             byte = body[at]
             size |= (byte & 0x7F) << shift
             shift += 7
-            if byte < 0x80:
-                break
-        at += 1
+            at += 1
         if size > end - at:
-            return None
-        if len(entries) == _MAX_ENTRIES:
             return None
         entries.append(body[at : at + size])
         at += size
-    return entries
+    return entries if at == end else None
 
 
 def varint(value: int) -> bytes:

@@ -60,8 +60,10 @@ class LevelForms:
     def __init__(self, columns: Sequence[Column]) -> None:
         self._typed = [(i, TypedLevels(column)) for i, column in enumerate(columns) if column.levels_of is not None]
 
-    def __bool__(self) -> bool:
-        return bool(self._typed)
+    @classmethod
+    def of(cls, columns: Sequence[Column]) -> LevelForms | None:
+        """Those of a block; None where its texts stay as they are."""
+        return cls(columns) if any(column.levels_of is not None for column in columns) else None
 
     def settle(self, block: NDArray[Any]) -> NDArray[Any]:
         """``[columns, rows]``, and any axis of one more, of texts."""

@@ -3,7 +3,7 @@
 Labels are bounded: models that are served, their columns, and classes of status codes. Nothing a caller sends becomes
 a label, except that an unknown model counts under the empty name. In BentoML's workers every write goes to a file that
 all of them share and costs about a microsecond. So a run is reported once and not once for each of its requests, and
-requests are counted in memory and written ten times a second.
+all is counted in memory and written ten times a second.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
@@ -75,6 +75,36 @@ class Done:
     """When the last run ended, on the clock of ``time.perf_counter``; None for never."""
 
 
+class _Gathered:
+    """Values of a histogram that are yet to be written.
+
+    Args:
+        histogram: of one model.
+        bounds: of its buckets, without the last, which has none.
+    """
+
+    def __init__(self, histogram: Histogram, bounds: Sequence[float]) -> None:
+        self._histogram = histogram
+        self._bounds = bounds
+        self.buckets = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Take in a value."""
+        self.buckets[bisect_left(self._bounds, value)] += 1
+        self.sum += value
+
+    def write(self) -> None:
+        """Do what ``Histogram.observe`` does, for all of them at once."""
+        if self.sum:
+            self._histogram._sum.inc(self.sum)
+        for bucket, n in zip(self._histogram._buckets, self.buckets, strict=True):
+            if n:
+                bucket.inc(n)
+        self.buckets = [0] * len(self.buckets)
+        self.sum = 0.0
+
+
 class Meter:
     """Writes the metrics of one model.
 
@@ -84,15 +114,14 @@ class Meter:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._request = REQUEST_SECONDS.labels(model)
-        self._queue = QUEUE_SECONDS.labels(model)
-        self._compute = COMPUTE_SECONDS.labels(model)
-        self._rows = BATCH_ROWS.labels(model)
+        self._request = _Gathered(REQUEST_SECONDS.labels(model), _SECONDS)
+        self._queue = _Gathered(QUEUE_SECONDS.labels(model), _SECONDS)
+        self._compute = _Gathered(COMPUTE_SECONDS.labels(model), _SECONDS)
+        self._rows = _Gathered(BATCH_ROWS.labels(model), _ROWS)
         self._refused = REFUSED.labels(model)
         self._late = LATE.labels(model)
         self._codes = [REQUESTS.labels(model, code) for code in CODES]
         self._new_codes = [0] * len(CODES)
-        self._new_buckets = [0] * (len(_SECONDS) + 1)
         self._new_seconds = [0.0] * len(CODES)
         self._counted = False
         self.done = Done()
@@ -102,11 +131,10 @@ class Meter:
         """Count an answered request, on the event loop."""
         code = _CLASS_OF_STATUS[status // 100]
         self._new_codes[code] += 1
-        self._new_buckets[bisect_left(_SECONDS, seconds)] += 1
+        self._request.buckets[bisect_left(_SECONDS, seconds)] += 1  # as add does, which would be called for each
         self._new_seconds[code] += seconds
         if not self._counted:
-            self._counted = True
-            asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.flush)
+            self._write_soon()
 
     def flush(self) -> None:
         """Write what was counted."""
@@ -121,14 +149,15 @@ class Meter:
         for counter, n in zip(self._codes, self._new_codes, strict=True):
             if n:
                 counter.inc(n)
-        # what Histogram.observe does, for all of them at once
-        self._request._sum.inc(sum(self._new_seconds))
-        for bucket, n in zip(self._request._buckets, self._new_buckets, strict=True):
-            if n:
-                bucket.inc(n)
+        self._request.sum = sum(self._new_seconds)
+        for gathered in (self._request, self._queue, self._compute, self._rows):
+            gathered.write()
         self._new_codes = [0] * len(CODES)
-        self._new_buckets = [0] * (len(_SECONDS) + 1)
         self._new_seconds = [0.0] * len(CODES)
+
+    def _write_soon(self) -> None:
+        self._counted = True
+        asyncio.get_running_loop().call_later(_WRITE_SECONDS, self.flush)
 
     def refused(self) -> None:
         """Count a request that found the queue full; it is counted as an answered one, too."""
@@ -139,10 +168,12 @@ class Meter:
         self._late.inc()
 
     def run(self, report: RunReport) -> None:
-        """Count a run of the model."""
-        self._queue.observe(max(report.waits))
-        self._compute.observe(report.seconds)
-        self._rows.observe(report.rows)
+        """Count a run of the model, on the event loop."""
+        self._queue.add(max(report.waits))
+        self._compute.add(report.seconds)
+        self._rows.add(report.rows)
+        if not self._counted:
+            self._write_soon()
         done, requests = self.done, len(report.waits)
         done.runs += 1
         done.rows += report.rows

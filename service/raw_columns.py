@@ -81,7 +81,7 @@ def _moments(entries: list[bytes], rows: int) -> NDArray[Any] | None:
 
 class _Texts:
     def __init__(self, columns: list[Column]) -> None:
-        self._forms = LevelForms(columns)
+        self._forms = LevelForms.of(columns)
 
     def __call__(self, entries: list[bytes], rows: int) -> NDArray[Any] | None:
         try:
@@ -89,7 +89,7 @@ class _Texts:
             block = np.array([[text.decode() for text in texts] for texts in read], object)
         except ValueError:  # not those of so many texts, or no UTF-8
             return None
-        return self._forms.settle(block) if self._forms else block
+        return block if self._forms is None else self._forms.settle(block)
 
 
 def _joined(entries: list[bytes], dtype: np.dtype[Any], rows: int) -> NDArray[Any] | None:

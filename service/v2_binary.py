@@ -49,11 +49,10 @@ def from_raw(datatype: str, raw: bytes | memoryview, rows: int) -> NDArray[Any] 
 
 
 def _texts(raw: bytes, rows: int) -> list[bytes]:
-    if rows * _LENGTH.size > len(raw) > _FEW:  # of fewer it is told what is wrong first
-        least = f"{rows:,} texts, which take {rows * _LENGTH.size:,} bytes at least"
-        raise ValueError(f"must hold {least}, got {len(raw):,} bytes")
-    texts: list[bytes] = []
     at, end, size = 0, len(raw), _LENGTH.size
+    if end > _FEW and rows * size > end:  # of fewer it is told what is wrong first
+        raise ValueError(f"must hold {rows:,} texts, which take {rows * size:,} bytes at least, got {end:,} bytes")
+    texts: list[bytes] = []
     length_at = _LENGTH.unpack_from
     while at < end and len(texts) < rows:
         if at + size > end:

@@ -132,12 +132,14 @@ class Inference(Endpoint):
         size: int,
     ) -> Waiting | None:
         limits = request.limits
-        deadlines = [due for due in (limits.deadline(since), terms.deadline(since)) if due is not None]
+        deadline = None
+        if limits.timeout is not None or terms.timeout is not None:
+            deadline = since + min(timeout for timeout in (limits.timeout, terms.timeout) if timeout is not None)
         return self.submit(
             columns,
             lambda predictions: self._written(request, predictions),
             done,
-            deadline=min(deadlines, default=None),
+            deadline=deadline,
             priority=limits.priority,
             size=size,
             with_times=terms.timed,

@@ -430,11 +430,13 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
     in_the_thread(monkeypatch)
     monkeypatch.setattr(service.protocol, "_HALF_CLOSED_SECONDS", 0.1)
 
-    def computed() -> float:
-        return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
-
     async def scenario(service: Service) -> None:
         served = service.serving.models["flights"]
+
+        def computed() -> float:
+            served.meter.flush()
+            return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
+
         for short in (True, False):
             before = computed()
             gate = threading.Event()

@@ -370,6 +370,7 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(
         assert (await first)[0] == 200
         assert (await stayed)[0] == 200
         assert leaving.sent == []
+        models.flush_meters()
         assert metric("rowcast_batch_rows_sum", model="flights") - before == 4096 + 1
 
     serve(one_model, scenario)

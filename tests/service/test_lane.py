@@ -294,6 +294,7 @@ def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path, monkeyp
             gate.set()
             assert (await first).status == 200
             assert (await RowsEndpoint(served).answer(GOOD)).status == 200
+            served.meter.flush()
             assert computed() - before == 4096 + 1
 
     asyncio.run(scenario())

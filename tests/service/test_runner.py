@@ -243,6 +243,7 @@ def test_a_poisoned_request_takes_along_nobody_of_either_kind(during: Callable[.
 def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[..., None]) -> None:
     async def scenario(served: ServedModel) -> None:
         def runs() -> float:
+            served.meter.flush()
             return REGISTRY.get_sample_value("rowcast_batch_rows_count", {"model": "flights"}) or 0.0
 
         before = runs()
@@ -259,6 +260,7 @@ def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[...,
 def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[..., None]) -> None:
     async def scenario(served: ServedModel) -> None:
         def rows_run() -> float:
+            served.meter.flush()
             return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
 
         served.batcher._short_run_seconds = 0.0  # every run leaves the loop, however fast the machine is
