@@ -17,14 +17,16 @@ from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, format_timesta
 
 _INT64 = np.iinfo(np.int64)
 _NULL = type(None)
+_FAMILIES = {bool: "a boolean", int: "a number", float: "a number", str: "text", Micros: "a date"}
 _ARTICLES = {"booleans": "a boolean", "whole numbers": "a whole number", "numbers": "a number", "text": "text"}
 
 
 class Column(NamedTuple):
     """A column to be sent."""
 
-    kind: arrow_writer.Kind
-    values: NDArray[Any] | list[str | None]
+    kind: arrow_writer.Kind | None
+    """None of values of several types, which JSON alone can hold."""
+    values: NDArray[Any] | list[Any]
     """``[rows]``: texts, None where there is null, or numbers, booleans, or microseconds since the epoch."""
     missing: NDArray[np.bool_] | None = None
     """``[rows]``: where there is null."""
@@ -68,15 +70,23 @@ def column_of(name: str, values: Any, rows: Sequence[int] | range | None = None)
     return _of_objects(where, list(values))
 
 
-def to_arrow(columns: Mapping[str, Column], rows: int) -> bytes:
+def to_arrow(columns: Mapping[str, Column], rows: int, first: int = 0) -> bytes:
     """An Arrow stream of one record batch.
 
     Raises:
+        SeveralTypes: a column holds values of several types.
         Unsendable: its texts are too long.
     """
-    head = arrow_writer.schema([(name, column.kind) for name, column in columns.items()])
+    kinds: list[tuple[str, arrow_writer.Kind]] = []
+    for name, column in columns.items():
+        if column.kind is None:
+            raise SeveralTypes(f"{_several(name, list(column.values), first)}: choose protocol='json', or make it one type")
+        kinds.append((name, column.kind))
+    head = arrow_writer.schema(kinds)
     try:
-        written = [arrow_writer.column(*column) for column in columns.values()]
+        written = [
+            arrow_writer.column(kind, c.values, c.missing) for (_, kind), c in zip(kinds, columns.values(), strict=True)
+        ]
     except OverflowError as error:
         raise Unsendable(f"a request must hold less than 2 GiB of text in a column: {error}") from None
     return b"".join([head, *arrow_writer.batch(rows, written), END])
@@ -86,6 +96,10 @@ def to_rows(columns: Mapping[str, Column], rows: int) -> list[dict[str, Any]]:
     """Rows as JSON has them: what is missing is null, and a moment its ISO 8601 text."""
     values = list(map(_in_json, columns.values()))
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)] if values else [{}] * rows
+
+
+class SeveralTypes(Unsendable):
+    """A column that Arrow cannot hold, and JSON can."""
 
 
 class _Where(NamedTuple):
@@ -101,6 +115,8 @@ class _Where(NamedTuple):
 
 def _in_json(column: Column) -> list[Any]:
     numbers = column.values
+    if column.kind is None:
+        return [_alone_in_json(value) for value in numbers]
     if isinstance(numbers, list):
         return numbers
     gone = np.zeros(len(numbers), bool) if column.missing is None else column.missing
@@ -164,14 +180,41 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
         numbers = _numbers(where, values)
         return Column(arrow_writer.FLOAT64, np.where(missing, np.nan, numbers))
     if types == {Micros}:
-        micros = np.array([value or 0 for value in values], np.int64)
-        return _moments(where, micros, missing, (micros < FIRST_MOMENT) | (micros > LAST_MOMENT))
-    first = {_family(value): i for i, value in reversed(list(enumerate(values))) if value is not None}
-    shown = ", ".join(f"{where.row(i)} is {_ARTICLES.get(family, 'a date')}" for family, i in sorted(first.items()))
-    raise Unsendable(
-        f"column {where.column!r} must hold text, numbers, booleans or dates, and one of them only, "
-        f"got {', '.join(sorted(first))} ({shown}): convert the others"
-    )
+        return _moments_of(where, values, missing)
+    return _several_types(where, values)
+
+
+def _moments_of(where: _Where, values: list[Any], missing: NDArray[np.bool_]) -> Column:
+    micros = np.array([value or 0 for value in values], np.int64)
+    return _moments(where, micros, missing, (micros < FIRST_MOMENT) | (micros > LAST_MOMENT))
+
+
+def _several_types(where: _Where, values: list[Any]) -> Column:
+    """Values of several types as JSON has them, one by one: what each means is for the service to say."""
+    _check_texts(where, [value if type(value) is str else None for value in values])
+    _numbers(where, [value if type(value) is float else None for value in values])
+    moments = [value if type(value) is Micros else None for value in values]
+    _moments_of(where, moments, np.array([value is None for value in moments]))
+    return Column(None, values)
+
+
+def _alone_in_json(value: Any) -> Any:
+    """A value of a column of several types, as JSON has it."""
+    if type(value) is Micros:
+        return format_timestamp(value)
+    if type(value) is float and value.is_integer() and abs(value) <= EXACT_WHOLE:
+        return int(value)
+    return value
+
+
+def _several(name: str, values: Sequence[Any], row: int) -> str:
+    """That a column holds values of several types, and where the first two of them are."""
+    first: dict[str, int] = {}
+    for i, value in enumerate(values):
+        if value is not None:
+            first.setdefault(_FAMILIES[type(value)], i)
+    shown = " and ".join(f"{family} in rows[{row + i}]" for family, i in list(first.items())[:2])
+    return f"column {name!r} must be of one type to be sent as Arrow, got {shown}"
 
 
 def _plain(where: _Where, i: int, value: Any) -> Any:

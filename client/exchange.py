@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias
 import orjson
 
 from client.answers import RETRIED, Asked
+from client.columns import SeveralTypes
 from client.errors import Unreachable, Unsendable, Unusable
 from client.tables import Given
 from models.arrow import MEDIA_TYPE
@@ -89,7 +90,14 @@ class Speaker:
 
     def _pieces(self, table: Given, in_arrow: bool) -> Iterator[Sent]:
         rows = len(table)
-        body = table.stream() if in_arrow else orjson.dumps({"rows": table.rows()})
+        try:
+            body = table.stream() if in_arrow else orjson.dumps({"rows": table.rows()})
+        except SeveralTypes:
+            if self._protocol == "arrow":
+                raise
+            for start in range(0, rows, MOST_JSON_ROWS):
+                yield from self._pieces(table.piece(start, min(start + MOST_JSON_ROWS, rows)), False)
+            return
         too_light = in_arrow and rows > max(len(body), MOST_JSON_ROWS)  # such as nulls, which take no bytes
         if (len(body) > MOST_BYTES or too_light) and rows > 1:
             yield from self._pieces(table.piece(0, rows // 2), in_arrow)

@@ -71,7 +71,7 @@ class Given(ABC):
         columns = self.columns()
         if not columns:
             raise Unsendable("a table must hold at least one column, got none")
-        return to_arrow(columns, len(self))
+        return to_arrow(columns, len(self), self.first)
 
     def answered(self, answer: Answer) -> Any:
         """An answer, as a table of this family."""

@@ -9,6 +9,7 @@ follows it. What stands in backticks is a command, and stays.
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import tomllib
@@ -34,6 +35,9 @@ VERBS = frozenset(
 )
 """Words that follow a flag in a sentence and are no value of it; a value that is one is quoted."""
 
+_DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(s|m|h|)", re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
+_COUNT = re.compile(r"[0-9]+", re.ASCII)
 _PLAIN = re.compile(r"-?[\w.@%+][\w.@%+-]*")
 _WORD = r"""(?:'[^']*'|"(?:[^"\\]|\\.)*"|[^\s'",;:()`])+"""
 _FLAG = re.compile(rf"`[^`]*`|(?<![\w-])--(?P<flag>[a-z][a-z0-9-]*)(?:[ =](?P<value>{_WORD}))?")
@@ -86,7 +90,9 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
     if flag == "set":
         return _setting(value)
     if flag in FIT_VALUES:
-        return f'fit={{"{FIT_VALUES[flag]}": {_number(value)}}}'
+        return f'fit={{"{FIT_VALUES[flag]}": {_fit_value(flag, value)}}}'
+    if flag == "seed" and value is not None and _COUNT.fullmatch(value):
+        return f"seed={int(value)}"
     if flag in DIRECT:
         return f"{field}=" + ("" if value is None else _literal(value))
     if flag == "rename":
@@ -113,8 +119,21 @@ def _setting(value: str | None) -> str:
         given: Any = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         given = text
-    said = str(given) if isinstance(given, (bool, float)) else json.dumps(given, ensure_ascii=False)
-    return f'{section}={{"{field}": {said}}}' if field else f"{section}={said}"
+    said = _value(given)
+    for name in reversed(field.split(".") if field else ()):
+        said = f"{{{_literal(name)}: {said}}}"
+    return f"{section}={said}"
+
+
+def _value(given: Any) -> str:
+    """What TOML holds as a literal of Python, texts in double quotes; there is no literal for what is no number."""
+    if isinstance(given, list):
+        return f"[{', '.join(map(_value, given))}]"
+    if isinstance(given, dict):
+        return f"{{{', '.join(f'{_literal(key)}: {_value(value)}' for key, value in given.items())}}}"
+    if isinstance(given, bool | int) or (isinstance(given, float) and math.isfinite(given)):
+        return str(given)
+    return f'float("{given}")' if isinstance(given, float) else _literal(str(given))
 
 
 def _unquoted(value: str) -> str:
@@ -124,8 +143,15 @@ def _unquoted(value: str) -> str:
         return value
 
 
-def _number(value: str | None) -> str:
-    return "..." if value is None else value
+def _fit_value(flag: str, value: str | None) -> str:
+    """A number, in Python: seconds of ``90``, ``60s``, ``30m`` or ``2h``; what is none of these, as text."""
+    if value is None:
+        return "..."
+    match = _DURATION.fullmatch(value) if flag == "budget" else _COUNT.fullmatch(value)
+    if match is None:
+        return "..." if value.isidentifier() and value.isupper() else _literal(value)
+    seconds = float(match[1]) * _SECONDS[match[2] or "s"] if flag == "budget" else int(value)
+    return f"{seconds:g}" if abs(seconds) < 10**6 else repr(seconds)
 
 
 def _literal(text: str) -> str:

@@ -6,11 +6,14 @@ is part of the model, so that every way to ask it reads the same texts and numbe
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["NumberForm", "Reading"]
+__all__ = ["EpochUnit", "Kind", "NumberForm", "Reading"]
+
+Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
+EpochUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
 
 
 class _Frozen(BaseModel):
@@ -20,7 +23,8 @@ class _Frozen(BaseModel):
 class NumberForm(_Frozen):
     """How a column writes its numbers; a Unicode minus or one behind the digits is read in every form.
 
-    A number written the plain way (``-1234.5``) is read as well, unless the decimal mark is a comma and it has a point.
+    A number written the plain way (``-1234.5``) is read as well, unless the decimal mark is a comma and its point may
+    stand between thousands (``1.234``).
     """
 
     decimal: Literal[".", ","] = "."
@@ -29,7 +33,7 @@ class NumberForm(_Frozen):
     affixes: tuple[str, ...] = ()
     """Currency, percent or unit, before or behind the digits, which is cut off: ``26%`` is 26."""
     parentheses: bool = False
-    """Whether ``(12)`` is -12, as accountants write it."""
+    """Whether training saw ``(12)`` for -12, as accountants write it; it is read in every form."""
 
 
 class Reading(_Frozen):
@@ -47,8 +51,19 @@ class Reading(_Frozen):
     date_order: Literal["ymd", "dmy", "mdy"] | None = None
     """Timestamp only: dates in other forms than ISO 8601, and what their numbers stand for where a text alone does not
     say it."""
+    epoch: EpochUnit | None = None
+    """Timestamp only: numbers of this unit since 1970-01-01T00:00:00Z, beside dates in ISO 8601."""
+    words: bool = False
+    """Boolean only: whether ``yes`` and ``no``, ``on`` and ``off``, 1 and 0 and their like are read, and texts of true
+    and false."""
 
     @property
     def of_texts(self) -> bool:
         """Whether it says anything of texts, so that a text is taken where a number, a boolean or a date is."""
-        return bool(self.nulls or self.number or self.duration or self.date_order)
+        return bool(self.nulls or self.number or self.duration or self.date_order or self.words or self.epoch)
+
+    def takes_digits(self, kind: Kind) -> bool:
+        """Whether a number stands for the text of its digits: 20241231 for a date, 1 for yes."""
+        return (kind == "timestamp" and (self.date_order or self.epoch) is not None) or (
+            kind == "boolean" and self.words
+        )

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.levels import LevelType, level_of
 from models.names import check_model_name, model_name_from
-from models.reading import Reading
+from models.reading import Kind, Reading
 
 __all__ = [
     "MAX_COLUMNS",
@@ -31,7 +31,6 @@ __all__ = [
     "model_name_from",
 ]
 
-Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
 Task: TypeAlias = Literal["regression", "binary", "multiclass"]
 JsonValue: TypeAlias = float | int | bool | str | None
 

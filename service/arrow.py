@@ -21,7 +21,7 @@ from models.errors import Fault, RequestError
 from models.levels import LevelType
 from models.session import Predictions
 from models.signature import Column, Kind, Signature
-from models.texts.columns import text_reader
+from models.texts.columns import digits_of, text_reader
 from models.values import FIRST_MOMENT, LAST_MOMENT
 from service.arrow_bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
 from service.arrow_columns import UsualBatches
@@ -333,7 +333,7 @@ class OpenStream:
             if field.type is not None and field.type.family == "moment":
                 values, wrong = _micros(values, field)
                 faults += [Fault(places.element(i, row), _OUTSIDE) for row in wrong]
-            elif field.type is not None and field.type.family == "integer" and kind == "timestamp":
+            elif field.type is not None and field.type.family in ("integer", "float") and kind == "timestamp":
                 values = _digits(values)
             elif field.type is not None and field.type.family == "null":
                 values = _nulls(len(values.values), kind)
@@ -396,10 +396,10 @@ def _micros(values: Values, field: Field) -> tuple[Values, list[int]]:
 
 
 def _digits(values: Values) -> Values:
-    """Whole numbers as the texts that they are written as."""
+    """Numbers as the texts that they are written as; NaN is missing, as it is everywhere."""
     missing = np.zeros(len(values.values), bool) if values.missing is None else values.missing
     pairs = zip(np.asarray(values.values).tolist(), missing.tolist(), strict=True)
-    return Values(Texts([None if gone else str(value) for value, gone in pairs]))
+    return Values(Texts([None if gone or value != value else digits_of(value) for value, gone in pairs]))
 
 
 def _nulls(rows: int, kind: Kind) -> Values:
@@ -415,7 +415,7 @@ def _taken(column: Column) -> frozenset[Family]:
     reader = text_reader(column)
     if reader is None:
         return taken
-    return taken | {"text", "integer"} if reader.takes_digits else taken | {"text"}
+    return taken | {"text", "integer", "float"} if reader.takes_digits else taken | {"text"}
 
 
 def _wanted(column: Column) -> str:

@@ -25,7 +25,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from models.errors import Fault, RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
-from models.texts.columns import text_reader
+from models.texts.columns import digits_of, text_reader
 from models.values import parse_timestamp
 from service.byte_rule import SMALL_BODY
 from service.columns import Columns
@@ -197,7 +197,7 @@ class Decoder:
                 value = row.get(name)
                 if isinstance(value, str) or (reader.takes_digits and value is not None):
                     try:
-                        value = reader(str(value))
+                        value = reader(value if isinstance(value, str) else digits_of(value))
                     except ValueError as error:
                         yield Fault(_path(i, name), f"{error}, got {brief(row[name])}")
                         value = None
@@ -302,8 +302,11 @@ def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
 
 
 def _may_be_large(column: Column, value: Beyond) -> bool:
-    """Whether a number that a double rounds is one of a column's: of a text, or one that means null."""
-    return column.kind == "category" or (column.reading is not None and float(value) in column.reading.missing_numbers)
+    """Whether a number that a double rounds is one of a column's: of a text, of a date in digits, or one that means
+    null."""
+    return column.kind in ("category", "timestamp") or (
+        column.reading is not None and float(value) in column.reading.missing_numbers
+    )
 
 
 def _missing(i: int, name: str) -> Fault:

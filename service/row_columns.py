@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from models.levels import LevelType, boolean_level, number_level
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
-from models.texts.columns import TextReader, text_reader
+from models.texts.columns import TextReader, digits_of, text_reader
 from models.values import EXACT_WHOLE, parse_timestamp
 from service.columns import Columns
 from service.level_values import TypedLevels
@@ -131,6 +131,8 @@ class _Numbers(_Block):
         types = self._types_of(lines)
         texts = 0
         for i, reader in self._readers:
+            if reader.takes_digits and types[i] & {int, float}:
+                raise Unusual  # of the digits, only the long way makes words
             if str in types[i]:
                 texts += sum(type(value) is str for value in lines[i])
                 lines[i] = _read(reader, lines[i])
@@ -179,8 +181,8 @@ class _Moments(_Block):
         for i, (values, types) in enumerate(zip(lines, self._types_of(lines), strict=True)):
             texts += len(values) - (values.count(None) if _NULL in types else 0)
             if i in self._readers:
-                texts -= sum(type(value) is int for value in values)  # digits of a date
-                written = tuple([str(value) if type(value) is int else value for value in values])
+                texts -= sum(type(value) in (int, float) for value in values)  # digits of a date
+                written = tuple([digits_of(v) if type(v) in (int, float) else v for v in values])
                 read = _read(self._readers[i], written)
                 block[i] = [MISSING_TIMESTAMP if value is None else value for value in read]
                 continue
@@ -193,7 +195,7 @@ def _types_of(column: Column) -> frozenset[type]:
     """The types that the values of a column may have."""
     types = _TYPES[column.kind] | _LEVEL_TYPES.get(column.levels_of, frozenset())
     reader = text_reader(column)
-    return types if reader is None else types | ({str, int} if reader.takes_digits else {str})
+    return types if reader is None else types | ({str, int, float} if reader.takes_digits else {str})
 
 
 def _level(value: Any) -> str:

@@ -52,10 +52,12 @@ def value_type(column: Column, *, exact_only: bool = False) -> Any:
         number = exact if exact_only else finite
         return number if text_reader(column) is None else _either(number, text)
     if column.kind == "boolean":
-        boolean = Annotated[bool, Strict()]
-        return boolean if text_reader(column) is None else _either(boolean, text)
+        boolean, reader = Annotated[bool, Strict()], text_reader(column)
+        if reader is not None and reader.takes_digits:
+            return _either(boolean, text, Annotated[int, Strict()], finite)
+        return boolean if reader is None else _either(boolean, text)
     if (reader := text_reader(column)) is not None and reader.takes_digits:
-        return _either(text, Annotated[int, Strict()])
+        return _either(text, Annotated[int, Strict()], finite)
     if column.levels_of in {"whole", "number"}:
         return _either(text, Annotated[int, Strict()], finite)
     return _either(text, Annotated[bool, Strict()]) if column.levels_of == "boolean" else text

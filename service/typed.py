@@ -154,7 +154,7 @@ def _column_schema(column: Column) -> Schema:
         schema.pop("format", None)
     others = [_TYPES[column.kind]] if reader is not None and column.kind != "timestamp" else []
     if reader is not None and reader.takes_digits:
-        others = [{"type": "integer"}]
+        others = [*others, {"type": "integer"}]
     if column.levels_of in _LEVEL_TYPES:
         others = [{"type": _LEVEL_TYPES[column.levels_of]}]
     if others:

@@ -16,14 +16,16 @@ MINUS = "-\u2212\u2013\u2012\ufe63\uff0d"
 """Signs that mean minus: the hyphen, the true minus sign, and what word processors make of a hyphen."""
 APOSTROPHES = "'\u2019\u02bc"
 
+_MAYBE_THOUSANDS = re.compile(r"[+-]?(?:[1-9][0-9]{0,2}\.[0-9]{3}(?:[eE].*)?|[0-9]+\.)", re.ASCII)
 _PLAIN = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]++)?", re.ASCII)
 
 
 def parse_number(text: str, form: NumberForm | None = None) -> float | None:
     """The number that a text is in a column's form; None where it is none, or none that a double can hold.
 
-    A number written the plain way (``-1234.5``) is read as well, unless the form gives its point another meaning: where
-    the decimal mark is a comma, ``1.234`` is a thousand or nothing.
+    What can be read one way only is read whatever the form: a number written the plain way (``-1234.5``), and one in
+    an accountant's parentheses. Where the decimal mark is a comma, ``1.234`` is a thousand or nothing, as its point may
+    stand between thousands; ``7.88``, ``0.125`` and ``1234.567`` cannot be such.
 
     >>> parse_number("-$1,234.50", NumberForm(thousands=",", affixes=("$",)))
     -1234.5
@@ -31,9 +33,11 @@ def parse_number(text: str, form: NumberForm | None = None) -> float | None:
     26.0
     >>> parse_number("1.234,5", NumberForm(decimal=",", thousands="."))
     1234.5
+    >>> parse_number("7.88", NumberForm(decimal=",")), parse_number("(366.60)", NumberForm())
+    (7.88, -366.6)
     """
     text = text.strip(BLANKS)
-    if _PLAIN.fullmatch(text) and (form is None or form.decimal == "." or "." not in text):
+    if _PLAIN.fullmatch(text) and (form is None or form.decimal == "." or not _MAYBE_THOUSANDS.fullmatch(text)):
         return _finite(text)
     return None if form is None else _in_form(text, form)
 
@@ -47,7 +51,7 @@ def _in_form(text: str, form: NumberForm) -> float | None:
             signed, negative, text = True, negative or text[0] != "+", text[1:]
         elif not signed and text[-1] in MINUS:
             signed, negative, text = True, True, text[:-1]
-        elif form.parentheses and not bracketed and text[0] == "(" and text[-1] == ")":
+        elif not bracketed and text[0] == "(" and text[-1] == ")":
             bracketed, negative, text = True, True, text[1:-1]
         elif not prefixed and (affix := next((a for a in form.affixes if text.startswith(a)), "")):
             prefixed, text = True, text[len(affix) :]
@@ -60,7 +64,9 @@ def _in_form(text: str, form: NumberForm) -> float | None:
         return None
     match = _digits(form.decimal, form.thousands).fullmatch(text)
     if match is None:
-        return None
+        plain = form.decimal != "." and _PLAIN.fullmatch(text) and not _MAYBE_THOUSANDS.fullmatch(text)
+        value = _finite(text) if plain and text[0] not in "+-" else None
+        return None if value is None else -value if negative else value
     whole, fraction, only_fraction, exponent = match.groups("")
     digits = "".join(c for c in whole if c.isdigit())
     value = _finite(f"{digits or '0'}.{fraction or only_fraction or '0'}{exponent}")

@@ -94,7 +94,15 @@ SENTENCES = {
     "add --set objective.loss=mae; or": 'add objective={"loss": "mae"}; or',
     "--set optimizer.lr=0.01": 'optimizer={"lr": 0.01}',
     "--set 'data.no_sentinels=[\"my col\"]'": 'data={"no_sentinels": ["my col"]}',
-    "--budget 60s or --epochs 3": 'fit={"budget_s": 60s} or fit={"epochs": 3}',
+    "--budget 60s or --epochs 3": 'fit={"budget_s": 60} or fit={"epochs": 3}',
+    "--budget 30m or --budget 1.5h": 'fit={"budget_s": 1800} or fit={"budget_s": 5400}',
+    "--budget 0.5, --epochs 007": 'fit={"budget_s": 0.5}, fit={"epochs": 7}',
+    "--seed 3": "seed=3",
+    "--set data.header=false": 'data={"header": False}',
+    "--set 'a.b=[true, 1, \"x\", inf]'": 'a={"b": [True, 1, "x", float("inf")]}',
+    "--set a.b.c=1979-05-27": 'a={"b": {"c": "1979-05-27"}}',
+    "--set name=x": 'name="x"',
+    "--budget D or --epochs": 'fit={"budget_s": ...} or fit={"epochs": ...}',
     "`rowcast init TABLE --target COL` prints one": "`rowcast init TABLE --target COL` prints one",
     "a column--drop is none, nor is --unheard-of": "a column--drop is none, nor is --unheard-of",
     "--drop names": 'data={"drop": [...]} names',
@@ -105,6 +113,29 @@ SENTENCES = {
 @pytest.mark.parametrize("text", SENTENCES)
 def test_a_sentence_with_flags_is_one_with_arguments(text):
     assert in_python(text) == SENTENCES[text]
+
+
+def advice(text):
+    """Every ``name=value`` of a sentence, to where its brackets and quotes close."""
+    for match in re.finditer(r"(?<![\w.])[a-z_]+=(?=[\[{\"0-9]|float)", text):
+        for end in range(match.end() + 1, len(text) + 1):
+            if text[end : end + 1] in ("", " ", ",", ";", ":", ")") and text[:end].count('"') % 2 == 0:
+                snippet = text[match.start() : end]
+                if all(snippet.count(a) == snippet.count(b) for a, b in ("[]", "{}", "()")):
+                    yield snippet
+                    break
+
+
+@pytest.mark.parametrize("text", SENTENCES)
+def test_what_a_sentence_says_to_python_is_python(text):
+    said = in_python(text)
+    found = list(advice(said))
+    assert len(found) == len(re.findall(r"(?<![\w.`])[a-z_]+=[\[{\"0-9]", said))
+    for snippet in found:
+        (argument,) = ast.parse(f"call({snippet})", mode="eval").body.keywords
+        for part in ast.walk(argument.value):
+            assert isinstance(part, ast.expr | ast.expr_context | ast.operator), snippet
+            assert not isinstance(part, ast.Name) or part.id == "float", snippet
 
 
 def test_a_function_that_takes_the_options_themselves_is_told_so():

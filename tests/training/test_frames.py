@@ -88,9 +88,6 @@ def test_whole_numbers_of_any_size_are_kept_digit_by_digit():
 @pytest.mark.parametrize(
     ("values", "fragments"),
     [
-        (["x", 1], ("'c' mixes types", "text in row 1", "a number in row 2", "--drop c")),
-        ([None, True, 1], ("a boolean in row 2", "a number in row 3")),
-        ([dt.timedelta(1), DAY], ("a duration in row 1", "a date in row 2")),
         ([b"x"], ("got bytes in row 1 of column 'c'", "--drop c")),
         ([None, 1 + 2j], ("got complex in row 2",)),
         ([[1, 2]], ("got list in row 1",)),
@@ -115,6 +112,28 @@ def test_a_column_that_no_model_can_take_is_refused_when_it_is_asked_for_and_onl
     assert table.drop(["c"]).refused == {}
     with pytest.raises(TableError):
         table.rename({"c": "other"}).require("other", "the model takes")
+
+
+@pytest.mark.parametrize(
+    ("values", "fragments"),
+    [
+        (["x", 1], ("'c' mixes types", "text in row 1", "a number in row 2", "--drop c")),
+        ([None, True, 1], ("a boolean in row 2", "a number in row 3")),
+        ([dt.timedelta(1), DAY], ("a duration in row 1", "a date in row 2")),
+    ],
+)
+def test_several_types_in_a_category_are_refused_with_their_rows(values, fragments):
+    with pytest.raises(TableError) as refusal:
+        infer_columns(read_table({"c": values}))
+    for fragment in fragments:
+        assert fragment in str(refusal.value)
+
+
+def test_several_types_are_kept_apart_through_every_step_of_a_table():
+    table = read_table({"c": [20, "x", None, NOON, True, 0.5]}).take([5, 4, 3, 1]).rename({"c": "d"})
+    assert table.mixed["d"].tolist() == ["number", "boolean", "date", "text"]
+    assert table.frame["d"].to_list() == ["0.5", "true", "2024-02-29T12:00:00Z", "x"]
+    assert table.drop(["d"]).mixed == {}
 
 
 @pytest.mark.parametrize(

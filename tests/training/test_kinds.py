@@ -125,8 +125,8 @@ def test_plain_decimals_stay_plain_whatever_their_digits():
     [
         (["12%"] * 20 + ["5 kg"] * 20, "its numbers are of several units or currencies, such as '%', 'kg'"),
         (["$5"] * 20 + ["€6"] * 20, "its numbers are of several units or currencies, such as '$', '€'"),
-        (["5 k"] * 20 + ["6"] * 20, "some of its numbers have 'k' and some have none"),
-        (["26%"] * 20 + ["0.26"] * 20, "some of its numbers have '%' and some have none"),
+        (["5 k"] * 20 + ["6"] * 20, "some of its numbers have 'k' and some (50%) have none"),
+        (["26%"] * 20 + ["0.26"] * 20, "some of its numbers have '%' and some (50%) have none"),
         (["1,5", "2.5"] * 20, "its numbers are written in several forms"),
     ],
 )
@@ -306,7 +306,7 @@ def test_a_declared_kind_is_taken_at_face_value():
         ("number", ["1", "far", "2"], r"'far' in row 2, which is not a number: .*--null, or leave out --number x"),
         ("number", ["$1", "call", "$2"], r"'call' in row 2, which is not a number"),
         ("date", ["2024-01-01", "soon"], r"'soon' in row 2, which is not a date"),
-        ("boolean", ["true", "yes"], r"'yes' in row 2, which is not true or false"),
+        ("boolean", ["true", "perhaps"], r"'perhaps' in row 2, which is not true or false"),
     ],
 )
 def test_what_is_not_of_the_declared_kind_is_refused(kind, values, message):
@@ -493,3 +493,53 @@ def test_columns_of_ordinary_tables_are_read_the_plain_way(file, target):
     assert [told for told in decisions if "it is constant in the training rows" not in told] == []
     texts_of = {rule.name for rule in rules if rule.kind == "category"}
     assert texts_of == CATEGORIES[file.partition("/")[0]]
+
+
+def test_numbers_without_the_unit_of_the_others_are_told_with_their_share():
+    rule, decisions, got = inferred(["5 kg", "7 kg", "6"] * 20)
+    assert (rule.kind, got[:3]) == ("number", [5.0, 7.0, 6.0])
+    assert decisions == [
+        "'x' is read as numbers written like 1234.5 kg; 33.3% of them have no 'kg' and are read as of the same unit"
+    ]
+
+
+@pytest.mark.parametrize("values", [["5 kg", "7 kg", "6000"], ["$5", "$7", "450"], ["2 m", "3 m", "0", "250"]])
+def test_numbers_without_a_unit_that_are_of_another_size_are_not_read_as_of_it(values):
+    rule, decisions, _ = inferred(values * 20)
+    assert rule.kind == "category"
+    assert "and those with no unit differ in size, as those of two units do" in decisions[0]
+
+
+def test_a_scale_on_some_numbers_alone_is_read_where_they_are_declared_and_of_one_size():
+    table = read_table({"x": ["5%", "6", "7%"] * 20})
+    rules, decisions = infer_columns(table, declared=Declared(kinds={"x": "number"}))
+    assert read_column(table, rules[0]).tolist()[:3] == [5.0, 6.0, 7.0]
+    assert "33.3% of them have no '%'" in decisions[0]
+    with pytest.raises(
+        TableError, match="cannot be read as numbers: its numbers with '%' and those with no unit differ"
+    ):
+        infer_columns(read_table({"x": ["5%", "0.06"] * 20}), declared=Declared(kinds={"x": "number"}))
+
+
+@pytest.mark.parametrize(("unit", "times"), [("seconds", 1), ("milliseconds", 10**3), ("nanoseconds", 10**9)])
+@pytest.mark.parametrize("typed", [True, False])
+def test_declared_dates_may_be_counted_since_1970(unit, times, typed):
+    numbers = [1_700_000_000 * times, 999_999_999 * times, None]
+    table = read_table({"x": [number if typed or number is None else str(number) for number in numbers]})
+    rules, decisions = infer_columns(table, declared=Declared(kinds={"x": "date"}))
+    assert read_column(table, rules[0]).tolist()[:2] == [1_700_000_000 * 10**6, 999_999_999 * 10**6]
+    assert decisions == [f"'x' is read as moments, {unit} since 1970 in UTC"]
+
+
+def test_counts_of_several_units_are_no_dates():
+    with pytest.raises(TableError, match="which is not a date"):
+        infer_columns(read_table({"x": [1_700_000_000, 1_700_000_000_000]}), declared=Declared(kinds={"x": "date"}))
+
+
+@pytest.mark.parametrize(
+    "words", [("yes", "no"), ("Ja", "NEIN"), ("Y", "N"), ("T", "F"), ("1", "0"), (1, 0), ("on", "off"), (1.0, 0.0)]
+)
+def test_words_of_a_declared_boolean_are_true_and_false(words):
+    table = read_table({"x": [*words, None, words[0]]})
+    rules, _ = infer_columns(table, declared=Declared(kinds={"x": "boolean"}))
+    assert str(read_column(table, rules[0]).tolist()) == "[1.0, 0.0, nan, 1.0]"

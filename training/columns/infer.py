@@ -13,16 +13,18 @@ from numpy.typing import NDArray
 from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_level, type_of_levels
-from models.reading import Reading
+from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
 from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
-from training.columns.kinds import NOT_ALL, Levels, Look, declared_kind, kind_of_texts, percent
+from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, percent
 from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows
+from training.columns.mixed import first_of_other_kind, kinds_taken
 from training.columns.reading import (
     NULL_SPELLINGS,
     PLAIN,
     ColumnRule,
+    digits_in,
     level_texts,
     levels_of_column,
     misfit,
@@ -213,9 +215,22 @@ def _infer(
         return _category(train, column, null, found.reason, found.told)
     usual = frozenset() if found.kind == "boolean" else NULL_SPELLINGS
     nulls = null | usual | found.markers
-    return _measured(
-        train, ColumnRule(name, found.kind, nullable=False, nulls=nulls, reading=found.reading), found.told
-    )
+    rule = ColumnRule(name, found.kind, nullable=False, nulls=nulls, reading=found.reading)
+    if name in train.mixed and found.kind != "timestamp":
+        rule, found = _of_several_types(rule, found)
+    return _measured(train, rule, found.told)
+
+
+def _of_several_types(rule: ColumnRule, found: Finding) -> tuple[ColumnRule, Finding]:
+    """The rule of numbers or booleans some of which came as text: such texts are read when the model is asked, too."""
+    told = rule.told
+    if told is not None and told.of_texts:
+        return rule, found
+    update = {"words": True} if rule.kind == "boolean" else {"number": NumberForm()}
+    reading = rule.reading.model_copy(update=update)
+    what = "texts of true and false" if rule.kind == "boolean" else "texts of numbers"
+    sentence = f" holds {what} beside typed ones, and they are read alike"
+    return replace(rule, reading=reading), replace(found, told=(*found.told, sentence))
 
 
 def _as_asked(train: Table, column: pl.Series, asked: DeclaredKind | None) -> pl.Series:
@@ -226,8 +241,10 @@ def _as_asked(train: Table, column: pl.Series, asked: DeclaredKind | None) -> pl
     """
     if asked is None or column.dtype == pl.Null:
         return column
-    if asked == "date" and column.dtype.is_integer():
-        return column.cast(pl.String)
+    if asked == "date" and column.dtype.is_numeric():
+        return digits_in(column)
+    if asked == "boolean" and column.dtype.is_numeric() and column.drop_nulls().is_in([0, 1]).all():
+        return column.cast(pl.Int64).cast(pl.String)
     kind = {"integer": "number", "timestamp": "date"}.get(found := _kind_of_type(train, column), found)
     if kind != asked:
         first = int(column.is_not_null().to_numpy().argmax())
@@ -279,6 +296,8 @@ def _category(
     texts = without_nulls(level_texts(train, column), null)
     distinct = texts.drop_nulls().unique()
     of = type_of_levels(distinct)
+    if column.name in train.mixed:
+        _check_one_type(train, column, asked, None if asked == "text" else of)
     if column.dtype == pl.String and (asked == "text" or (asked is None and _tells_apart(distinct, of))):
         of = None  # 1.10 is another version than 1.1
     if of is not None:  # 1.50 and 1.5 are one level, and so are a null's forms
@@ -301,6 +320,31 @@ def _category(
     counted = Levels.of(texts).counts
     most = int(counted.max()) if len(counted) else 0
     return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), told, most)
+
+
+def _check_one_type(train: Table, column: pl.Series, asked: DeclaredKind | None, of: LevelType | None) -> None:
+    """Make sure that what is no text in a category stands for a level for certain.
+
+    Raises:
+        TableError: it does not: a number beside texts such as 02139 may be one of them or not.
+    """
+    kinds = train.mixed[column.name]
+    taken = kinds_taken("category", None, of)
+    index = first_of_other_kind(column, kinds, taken)
+    if index is None:
+        return
+    other = int(np.argmax(column.is_not_null().to_numpy() & (kinds != kinds[index])))
+    (first, came), (second, also) = sorted([(index, kinds[index]), (other, kinds[other])])
+    articles = {"text": "text", "time": "a time of day"}
+    flags = {"boolean": "--boolean", "number": "--number", "date": "--date"}
+    flag = next((flags[kind] for kind in (came, also) if kind in flags), "")
+    declare = f"say {flag} {named(column.name)} where its texts mean such values, " if flag and asked is None else ""
+    raise TableError(
+        f"{train.source}: column {column.name!r} mixes types that are not of one kind, got "
+        f"{articles.get(came, f'a {came}')} in {train.where(first)} and {articles.get(also, f'a {also}')} in "
+        f"{train.where(second)}: make it one type, for example text with astype(str), {declare}or leave it out with "
+        f"--drop {named(column.name)}"
+    )
 
 
 def _tells_apart(distinct: pl.Series, of: LevelType | None) -> bool:

@@ -14,6 +14,7 @@ from models.errors import TableError
 from models.reading import NumberForm, Reading
 from models.signature import Kind
 from models.texts import MARKERS
+from models.texts.columns import EPOCH_WORDS, text_value
 from models.texts.dates import DateOrder
 from models.texts.numbers import BLANKS
 from models.values import EXACT_WHOLE
@@ -21,7 +22,14 @@ from training.columns.declared import DeclaredKind
 from training.columns.moments import parse_moments
 from training.columns.reading import NOT_FINITE, NULL_SPELLINGS, PLAIN, is_whole_text, misfit, parse_numbers
 from training.columns.written.clocks import durations_of, in_one_form, looks_like_clocks
-from training.columns.written.dates import FoundOrder, find_order, looks_like_dates, moments_in_order
+from training.columns.written.dates import (
+    FoundOrder,
+    find_epoch,
+    find_order,
+    looks_like_dates,
+    moments_in_order,
+    moments_since,
+)
 from training.columns.written.forms import (
     IN_THOUSANDS,
     Amounts,
@@ -193,9 +201,13 @@ def declared_kind(look: Look, asked: DeclaredKind, order: DateOrder | None = Non
     )
     if asked == "boolean":
         booleans = texts.str.to_lowercase().is_in(["true", "false"]).to_numpy()
-        if not look.all(booleans):
-            raise look.misfit(~booleans, "true or false", way_out)
-        return look.found("boolean")
+        if look.all(booleans):
+            return look.found("boolean")
+        reading = Reading(words=True)
+        words = np.array([text_value(text, "boolean", reading) is not None for text in texts], bool)
+        if not look.all(words):
+            raise look.misfit(~words, "true or false, nor a word of one such as yes, no, on, off, 1 or 0", way_out)
+        return look.found("boolean", reading, [" is read as true or false, of words such as yes and no or 1 and 0"])
     if asked == "date":
         return _declared_dates(look, order, way_out)
     _, numbers = parse_numbers(texts)
@@ -205,7 +217,7 @@ def declared_kind(look: Look, asked: DeclaredKind, order: DateOrder | None = Non
         whole = is_whole_text(texts)
         return look.found("integer" if look.all(whole) and not _beyond_exact(look) else "number")
     amounts = take_apart(texts)
-    if (finding := _in_form(look, amounts, numbers)) is not None:
+    if (finding := _in_form(look, amounts, numbers, declared=True)) is not None:
         return finding
     clocks = durations_of(texts)[1]
     if look.all(clocks) and look.share(clocks) > look.share(numbers):
@@ -250,11 +262,16 @@ def _in_thousands(look: Look) -> Finding | None:
     return look.found("number", Reading(number=form), [_told_of_form(form, IN_THOUSANDS)])
 
 
-def _in_form(look: Look, amounts: Amounts, numbers: NDArray[np.bool_]) -> Finding | None:
+def _in_form(look: Look, amounts: Amounts, numbers: NDArray[np.bool_], *, declared: bool = False) -> Finding | None:
     """Numbers in a form that all texts share; None where they do not."""
     if not look.all(amounts.like | numbers) or look.levels.rows(amounts.like & look.content) == 0:
         return None
-    found = find_form(amounts, look.levels.counts, look.content & amounts.like, look.decimal)
+    found = find_form(amounts, look.levels.counts, look.content & amounts.like, look.decimal, declared=declared)
+    if found.form is None and found.reason and declared:
+        raise TableError(
+            f"{look.table.source}: column {look.name!r} cannot be read as numbers: {found.reason}; make them alike in "
+            f"the table, or leave out --number {named(look.name)}"
+        )
     if found.form is None or not look.all(numbers_in_form(look.bare, found.form)[1]):
         return None
     return look.found("number", Reading(number=found.form), [_told_of_form(found.form, found.remark)])
@@ -303,6 +320,10 @@ def _declared_dates(look: Look, order: DateOrder | None, way_out: str) -> Findin
     _, iso = parse_moments(look.bare)
     if look.all(iso) and order is None:
         return _iso_dates(look)
+    unit = None if order else find_epoch(look.bare.filter(pl.Series(look.content & ~iso)))
+    if unit is not None and look.all(moments_since(look.bare, unit)[1]):
+        told = f" is read as moments, {EPOCH_WORDS[unit]} since 1970 in UTC"
+        return look.found("timestamp", Reading(epoch=unit), [told])
     found = FoundOrder(order) if order else find_order(look.bare.filter(pl.Series(look.content & ~iso)))
     if found.order is None and found.undecided:
         raise _ask_for_order(look, found, ~iso)

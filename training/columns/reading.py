@@ -17,16 +17,17 @@ from numpy.typing import NDArray
 from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_levels, number_level
-from models.reading import Reading
+from models.reading import NumberForm, Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.texts import MARKERS
 from models.texts import columns as column_texts
 from models.texts.numbers import BLANKS as SPACES
 from models.values import EXACT_WHOLE, format_timestamp
+from training.columns.mixed import LEVELS_COME_IN, first_of_other_kind, kinds_taken
 from training.columns.moments import parse_moments, typed_moments
 from training.columns.written.clocks import durations_of
-from training.columns.written.dates import moments_in_order
-from training.columns.written.forms import numbers_in_form
+from training.columns.written.dates import moments_in_order, moments_since
+from training.columns.written.forms import each, numbers_in_form
 from training.data.table import Table
 
 NULL_SPELLINGS = column_texts.NULL_SPELLINGS
@@ -44,13 +45,6 @@ _EXPECTED = {
     "integer": "a whole number",
     "boolean": "true or false",
     "timestamp": "an ISO 8601 date or date-time",
-}
-_LEVELS_COME_IN: dict[LevelType, frozenset[str]] = {
-    "whole": frozenset({"number"}),
-    "number": frozenset({"number"}),
-    "boolean": frozenset({"boolean"}),
-    "date": frozenset({"date"}),
-    "timestamp": frozenset({"date"}),
 }
 _LEVEL_WORDS: dict[LevelType, str] = {
     "whole": "a whole number",
@@ -123,6 +117,8 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     if rule.kind == "category":
         texts = without_nulls(levels_of_column(table, column, rule.levels_of), rule.nulls)
         return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
+    if rule.name in table.mixed:
+        _check_kinds(table, rule)
     if column.dtype == pl.String:
         column = without_nulls(column.str.strip_chars(SPACES), {"", *rule.nulls})
     present = column.is_not_null().to_numpy() if column.null_count() else np.ones(len(column), dtype=bool)
@@ -131,9 +127,9 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
         values, fits = _moments(column, rule.reading)
         values = np.where(np.isin(values, [int(moment) for moment in rule.missing_numbers]), MISSING_TIMESTAMP, values)
     elif rule.kind == "boolean":
-        values, fits = _booleans(column)
+        values, fits = _booleans(column, rule.reading)
     else:
-        values, fits = _numbers(column, rule.missing_numbers, rule.reading)
+        values, fits = _numbers(column, rule.missing_numbers, rule.reading, table.mixed.get(rule.name))
         present &= ~np.isnan(values) | ~fits
         if rule.kind == "integer" or rule.as_served:  # 1e38 says how exact it is; 39 digits that it rounds do not
             fits = fits & ~_rounded(column, values)
@@ -152,6 +148,24 @@ def _is_marker(column: pl.Series, which: NDArray[np.bool_]) -> NDArray[np.bool_]
     if column.dtype == pl.String:
         found[which] = column.filter(pl.Series(which)).str.to_lowercase().is_in(list(MARKERS)).to_numpy()
     return found
+
+
+def _check_kinds(table: Table, rule: ColumnRule) -> None:
+    """Hold each value of a column of several Python types to what a served row may hold; in training, texts too.
+
+    Raises:
+        TableError: one is of another kind; names it, its row and the way out.
+    """
+    taken = kinds_taken(rule.kind, rule.told)
+    column, kinds = table.frame[rule.name], table.mixed[rule.name]
+    index = first_of_other_kind(column, kinds, taken if rule.as_served else taken | {"text"})
+    if index is not None:
+        came, value = kinds[index], _value(column, index)
+        shown = repr(value) if came == "text" else value
+        raise TableError(
+            f"{table.source}: column {rule.name!r} must be {_EXPECTED[rule.kind]} or null, got the {came} {shown} in "
+            f"{table.where(index)}: correct it, or leave it empty"
+        )
 
 
 def without_nulls(texts: pl.Series, nulls: Collection[str]) -> pl.Series:
@@ -173,6 +187,15 @@ def _parse_stripped(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.b
     texts = texts if written.all() else texts.set(~written, None)
     values = texts.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
     return values, written.to_numpy() & np.isfinite(values)
+
+
+def digits_in(numbers: pl.Series) -> pl.Series:
+    """Numbers as the texts they stand for where dates are written in digits: 20241231 for 20241231.0."""
+    if numbers.dtype.is_integer():
+        return numbers.cast(pl.String)
+    values = numbers.cast(pl.Float64).to_list()
+    texts = [None if value is None or value != value else column_texts.digits_of(value) for value in values]
+    return pl.Series(numbers.name, texts, pl.String)
 
 
 def is_whole_text(texts: pl.Series) -> NDArray[np.bool_]:
@@ -214,10 +237,12 @@ def levels_of_column(table: Table, column: pl.Series, of: LevelType | None) -> p
         TableError: a value came typed and is none that stands for a level for certain: 2139 may be 02139 or not.
     """
     texts = level_texts(table, column)
+    if column.name in table.mixed:
+        _check_levels(table, column, of)
     came = table.typed.get(column.name, "") if column.dtype == pl.String else _type_of(column)
     if came and column.dtype != pl.Null:
         present = column.is_not_null().to_numpy()
-        fits = present & (of is not None and came in _LEVELS_COME_IN[of])
+        fits = present & (of is not None and came in LEVELS_COME_IN[of])
         if of is not None and column.dtype.is_float():
             values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
             fits &= np.isfinite(values) & ((of != "whole") | (np.floor(values) == values))
@@ -227,6 +252,21 @@ def levels_of_column(table: Table, column: pl.Series, of: LevelType | None) -> p
         return texts
     forms = canonical_levels(texts.drop_nulls().unique().to_list(), of)
     return texts.replace(list(forms), list(forms.values())) if forms else texts
+
+
+def _check_levels(table: Table, column: pl.Series, of: LevelType | None) -> None:
+    """Hold each value of a category of several Python types to what stands for a level for certain.
+
+    Raises:
+        TableError: one does not.
+    """
+    kinds = table.mixed[column.name]
+    index = first_of_other_kind(column, kinds, kinds_taken("category", None, of))
+    if index is None and of == "whole":
+        fractions = (kinds == "number") & ~is_whole_text(column)
+        index = int(np.argmax(fractions)) if fractions.any() else None
+    if index is not None:
+        raise _no_level(table, column, index, of, str(kinds[index]))
 
 
 def _way_out(name: str) -> str:
@@ -243,7 +283,7 @@ def _no_level(table: Table, column: pl.Series, index: int, of: LevelType | None,
     """The refusal of a typed value in a category that it is no level of."""
     name, value = column.name, _value(column, index)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
-    if of is not None and came in _LEVELS_COME_IN[of]:
+    if of is not None and came in LEVELS_COME_IN[of]:
         return misfit(table, name, index, f"text or {_LEVEL_WORDS[of]}", "leave it empty, or send it as text")
     also = "" if of is None else f" or {_LEVEL_WORDS[of]}, whose texts its levels are"
     return TableError(
@@ -323,8 +363,14 @@ def _rounded(column: pl.Series, values: NDArray[np.float64]) -> NDArray[np.bool_
 
 
 def _numbers(
-    column: pl.Series, missing: frozenset[float], reading: Reading
+    column: pl.Series, missing: frozenset[float], reading: Reading, kinds: NDArray[np.str_] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The numbers of a column; ``kinds`` says which of its texts were numbers before, where they were of several."""
+    if kinds is not None:
+        values, fits = _numbers(column.set(pl.Series(kinds == "number"), None), missing, reading)
+        typed = parse_numbers(column.set(pl.Series(kinds != "number"), None))
+        typed_values = np.where(np.isin(typed[0], list(missing)), np.nan, typed[0])
+        return np.where(kinds == "number", typed_values, values), np.where(kinds == "number", typed[1], fits)
     is_text = column.dtype == pl.String
     if reading.duration and (is_text or column.dtype == pl.Time or isinstance(column.dtype, pl.Duration)):
         values, fits = durations_of(column)
@@ -332,6 +378,10 @@ def _numbers(
         values, fits = numbers_in_form(column, reading.number)
     elif is_text:
         values, fits = _parse_stripped(column)
+        left = ~fits & column.is_not_null().to_numpy()
+        if left.any():  # which may be an accountant's (5), or have another minus
+            values, fits = values.copy(), fits.copy()
+            values[left], fits[left] = numbers_in_form(column.filter(pl.Series(left)), NumberForm())
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).to_numpy()  # null is NaN
         fits = ~np.isinf(values)
@@ -340,7 +390,13 @@ def _numbers(
     return np.where(np.isin(values, list(missing)), np.nan, values) if missing else values.copy(), fits
 
 
-def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def _booleans(column: pl.Series, reading: Reading) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    if reading.words and column.dtype.is_numeric():  # 1 and 0
+        values = column.cast(pl.Float64).fill_null(np.nan).to_numpy()
+        return values, (values == 0) | (values == 1)
+    if reading.words and column.dtype == pl.String:
+        values = each(column, lambda text: column_texts.text_value(text, "boolean", reading), np.nan, pl.Float64)
+        return values, ~np.isnan(values)
     if column.dtype == pl.String:
         lower = column.str.to_lowercase()
         column = lower.replace_strict(["true", "false"], [True, False], default=None, return_dtype=pl.Boolean)
@@ -350,8 +406,10 @@ def _booleans(column: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]
 
 
 def _moments(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    if reading.date_order is not None and column.dtype.is_integer():
-        column = column.cast(pl.String)  # 20241231
+    if reading.takes_digits("timestamp") and column.dtype.is_numeric():
+        column = digits_in(column)
+    if column.dtype == pl.String and reading.epoch is not None:
+        return moments_since(column, reading.epoch)
     if column.dtype == pl.String:
         return moments_in_order(column, reading.date_order)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):

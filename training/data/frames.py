@@ -1,7 +1,8 @@
 """Data frames, Arrow tables, dicts and rows to one plain form: text, numbers, booleans, dates, times and durations.
 
-An empty string and NaN are null there, as they are in text files. A column that is none of these (lists, bytes, mixed
-types, ...) is no error as long as nobody asks for it: what is wrong with it stands in ``InMemory.refused``.
+An empty string and NaN are null there, as they are in text files. A column that is none of these (lists, bytes, ...) is
+no error as long as nobody asks for it: what is wrong with it stands in ``InMemory.refused``. One of several of them is
+text, and ``InMemory.mixed`` says what each value was.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
 from models.values import format_timestamp
 from training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
-from training.data.objects import Unusable, half_character, native, series_of
+from training.data.objects import Mixed, Unusable, half_character, native, series_of
 
 _INT64_MIN = np.iinfo(np.int64).min
 _WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dict of columns or a list of dicts"
@@ -38,6 +40,8 @@ class InMemory:
     written: PandasMetadata = NOTHING_WRITTEN
     typed: Mapping[str, str] = field(default_factory=dict)
     """What the levels of a declared category are where they are no texts: ``number``, ``boolean`` or ``date``."""
+    mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    """What the values were of columns that hold several kinds, by name: see :class:`training.data.objects.Mixed`."""
 
 
 def to_frame(source: Any) -> InMemory:
@@ -97,7 +101,7 @@ def _from_polars(frame: pl.DataFrame, written: PandasMetadata = NOTHING_WRITTEN)
     names = [name for name, dtype in frame.schema.items() if dtype == pl.Object]
     read = _joined((name, frame[name].to_list()) for name in names)
     coded = [pl.col(name).cast(pl.String).cast(pl.Categorical()) for name in written.categories if name in frame]
-    return InMemory(frame.with_columns(read.frame).with_columns(coded), read.refused, written)
+    return replace(read, frame=frame.with_columns(read.frame).with_columns(coded), written=written)
 
 
 def _from_arrow(source: Any) -> InMemory:
@@ -114,6 +118,7 @@ def _from_arrow(source: Any) -> InMemory:
 def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
     series: dict[str, pl.Series] = {}
     refused: dict[str, str] = {}
+    mixed: dict[str, NDArray[np.str_]] = {}
     for name, values in columns:
         if half_character(name):
             raise TableError(f"data frame: a column name must be text, got {name!r}, which holds half of a character")
@@ -121,6 +126,8 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
             raise TableError(f"data frame: column names must differ, however: {name!r} comes twice; rename one of them")
         try:
             column = _from_any(name, values)
+        except Mixed as found:
+            column, mixed[name] = found.texts, found.kinds
         except Unusable as error:
             refused[name] = f"data frame: {error}, or leave it out with --drop {named(name)}"
             column = pl.Series(name, [None] * len(values), pl.List(pl.Null))
@@ -130,7 +137,7 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
                 f"and {name!r} holds {len(column)}; make them equal"
             )
         series[name] = column.alias(name)
-    return InMemory(pl.DataFrame(series), refused)
+    return InMemory(pl.DataFrame(series), refused, mixed=mixed)
 
 
 def _columns_of(rows: Sequence[Mapping[Any, Any]]) -> Iterator[tuple[str, list[Any]]]:

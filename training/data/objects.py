@@ -16,15 +16,41 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+
+from models.levels import boolean_level, number_level
+from models.values import EXACT_WHOLE, format_timestamp
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _SAID_AS_TEXT = (uuid.UUID, PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address)
+_WORDS = {
+    "text": "text",
+    "a number": "number",
+    "a boolean": "boolean",
+    "a date": "date",
+    "a time of day": "time",
+    "a duration": "duration",
+}
 _INT64, _UINT64 = (-(2**63), 2**63 - 1), (0, 2**64 - 1)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
 
 class Unusable(Exception):
     """A column that no model can take; the text says why and ends in no way out, which the caller adds."""
+
+
+class Mixed(Exception):
+    """A column of values of several kinds, all of them such as a model may take.
+
+    Args:
+        texts: each value as a file would hold it, null where missing.
+        kinds: what each is, ``[rows]``: ``text``, ``number``, ``boolean``, ``date``, ``time``, ``duration``, or empty.
+    """
+
+    def __init__(self, texts: pl.Series, kinds: NDArray[np.str_]) -> None:
+        super().__init__(f"column {texts.name!r} mixes types")
+        self.texts = texts
+        self.kinds = kinds
 
 
 def series_of(name: str, values: Sequence[Any]) -> pl.Series:
@@ -34,22 +60,23 @@ def series_of(name: str, values: Sequence[Any]) -> pl.Series:
     date-times are date-times in UTC. Whole numbers beyond 64 bits become text, digit by digit, so that none is lost.
 
     Raises:
-        Unusable: the values are of several kinds, or of one that no model takes; names rows and Python types.
+        Mixed: the values are of several kinds; what they mean is for the column's reading to say.
+        Unusable: a value is of a kind that no model takes; names the row and the Python type.
     """
     values = [value if type(value) in _PLAIN else native(value) for value in values]
     kinds: dict[str, int] = {}
     for row, value in enumerate(values, 1):
         if value is not None:
             kinds.setdefault(_kind(value), row)
-    if len(kinds) > 1:
-        (first, first_row), (other, other_row) = list(kinds.items())[:2]
-        raise Unusable(
-            f"column {name!r} mixes types: {first} in row {first_row}, {other} in row {other_row}; "
-            "make it one type, for example text with astype(str)"
-        )
+    kind, row = next(((kind, row) for kind, row in kinds.items() if kind not in _WORDS), ("", 0))
+    if kind:
+        raise _foreign(name, kind, row)
     kind, row = next(iter(kinds.items()), ("text", 0))
     try:
-        return _typed(name, kind, row, values)
+        if len(kinds) > 1:
+            texts = pl.Series(name, [None if value is None else _as_text(value) for value in values], pl.String)
+            raise Mixed(texts, np.array(["" if value is None else _WORDS[_kind(value)] for value in values]))
+        return _typed(name, kind, values)
     except UnicodeEncodeError:
         row = next(r for r, value in enumerate(values, 1) if value is not None and half_character(value))
         raise Unusable(f"column {name!r}, row {row}, holds {describe_half(values[row - 1])}; mend it") from None
@@ -66,6 +93,8 @@ def native(value: Any) -> Any:
         days = isinstance(value, np.datetime64) and np.datetime_data(value.dtype)[0] == "D"
         unit = "D" if days else "us"
         return value.astype(f"{value.dtype.kind}8[{unit}]").item()
+    if value is np.ma.masked:
+        return None
     if isinstance(value, np.longdouble):
         value = float(value)
     elif isinstance(value, np.generic) or (hasattr(value, "item") and getattr(value, "ndim", None) == 0):
@@ -115,7 +144,7 @@ def _kind(value: Any) -> str:
     return python.__qualname__ if python.__module__ == "builtins" else f"{python.__module__}.{python.__qualname__}"
 
 
-def _typed(name: str, kind: str, row: int, values: list[Any]) -> pl.Series:
+def _typed(name: str, kind: str, values: list[Any]) -> pl.Series:
     if kind == "text":
         return pl.Series(name, values, pl.String)
     if kind == "a number":
@@ -128,12 +157,30 @@ def _typed(name: str, kind: str, row: int, values: list[Any]) -> pl.Series:
         return pl.Series(name, [_utc(value) for value in values], pl.Datetime("us"))
     if kind == "a time of day":
         return pl.Series(name, [None if value is None else value.replace(tzinfo=None) for value in values], pl.Time)
-    if kind == "a duration":
-        return pl.Series(name, values, pl.Duration("us"))
-    raise Unusable(
+    return pl.Series(name, values, pl.Duration("us"))
+
+
+def _foreign(name: str, kind: str, row: int) -> Unusable:
+    return Unusable(
         f"a column holds text, numbers, booleans, dates, times or durations, got {kind} in row {row} of column "
         f"{name!r}; convert it"
     )
+
+
+def _as_text(value: Any) -> str:
+    """A value as a file would hold it, to be read as the same value."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return boolean_level(value)
+    if isinstance(value, dt.datetime):
+        return format_timestamp(int(pl.Series([_utc(value)], dtype=pl.Datetime("us")).to_physical()[0]))
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, float | Fraction):
+        value = float(value)
+        return number_level(value) if abs(value) <= EXACT_WHOLE else repr(value)
+    return str(value)
 
 
 def _numbers(name: str, values: list[Any]) -> pl.Series:

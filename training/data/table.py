@@ -54,6 +54,9 @@ class Table:
     """Names of the files, where the rows come from several."""
     file_of: NDArray[np.int64] | None = None
     """The 0-based place in ``files`` of the file each row stands in, ``[rows]``; ``rows`` and ``lines`` count in it."""
+    mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    """What each value was of columns of several kinds, by name, ``[rows]``; in ``frame`` they are texts. See
+    :class:`training.data.objects.Mixed`."""
     sha256: str = ""
     """Of what was read, where it cannot be read again."""
 
@@ -80,7 +83,9 @@ class Table:
         positions = np.asarray(indices, np.int64)
         lines = None if self.lines is None else self.lines[positions]
         file_of = None if self.file_of is None else self.file_of[positions]
-        return replace(self, frame=self.frame[positions], rows=self.rows[positions], lines=lines, file_of=file_of)
+        mixed = {name: kinds[positions] for name, kinds in self.mixed.items()}
+        frame, rows = self.frame[positions], self.rows[positions]
+        return replace(self, frame=frame, rows=rows, lines=lines, file_of=file_of, mixed=mixed)
 
     def drop(self, names: Collection[str]) -> Table:
         """Without these columns.
@@ -137,6 +142,7 @@ class Table:
             declared=frozenset(new for old, new in names.items() if old in self.declared),
             typed={names[name]: of for name, of in self.typed.items() if name in names},
             index=tuple(names[name] for name in self.index if name in names),
+            mixed={names[name]: kinds for name, kinds in self.mixed.items() if name in names},
             refused={names[name]: why for name, why in self.refused.items() if name in names},
         )
 
@@ -170,9 +176,8 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
         form = replace(form, encoding=encoding)
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
-        return replace(
-            _table(Content(read.frame, written=read.written), "data frame"), refused=read.refused, typed=read.typed
-        )
+        content = Content(read.frame, written=read.written, mixed=read.mixed)
+        return replace(_table(content, "data frame"), refused=read.refused, typed=read.typed)
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
         return replace(_table(content, "standard input"), sha256=digest)
@@ -199,7 +204,8 @@ def _table(content: Content, source: str) -> Table:
     index = index_columns(frame, content.written)
     rows = np.arange(1, frame.height + 1)
     notes = content.notes if content.is_text else (*content.notes, *_told_of_names(frame))
-    return Table(frame, source, rows, content.lines, declared=declared, notes=notes, index=index)
+    mixed = content.mixed
+    return Table(frame, source, rows, content.lines, declared=declared, notes=notes, index=index, mixed=mixed)
 
 
 def _told_of_names(frame: pl.DataFrame) -> list[str]:
@@ -249,7 +255,14 @@ def _joined(tables: Sequence[Table], source: str) -> Table:
         index=tuple(name for name in first.names if any(name in table.index for table in tables)),
         files=tuple(table.source for table in tables),
         file_of=file_of,
+        mixed={name: _kinds(name, tables) for name in first.names if any(name in table.mixed for table in tables)},
     )
+
+
+def _kinds(name: str, tables: Sequence[Table]) -> NDArray[np.str_]:
+    """What each value of a column of texts was, in all of several tables."""
+    texts = [np.where(table.frame[name].is_null().to_numpy(), "", "text") for table in tables]
+    return np.concatenate([table.mixed.get(name, plain) for table, plain in zip(tables, texts, strict=True)])
 
 
 def _check_alike(name: str, tables: Sequence[Table], source: str) -> None:

@@ -13,8 +13,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.reading import EpochUnit
 from models.signature import MISSING_TIMESTAMP
 from models.texts import parse_date
+from models.texts.columns import parse_epoch
 from models.texts.dates import DateOrder
 from training.columns.moments import parse_moments
 from training.columns.written.forms import each
@@ -40,6 +42,12 @@ _CLOCK = (
     r"(?i)^(?:t|[ ,]+)([0-9]{1,2})(:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)"
     r"(?: ?([ap])m)? ?(z|utc|gmt|[+-][0-9]{2}:?[0-9]{2})?$"
 )
+_EPOCH_DIGITS: dict[EpochUnit, frozenset[int]] = {
+    "s": frozenset({9, 10}),
+    "ms": frozenset({12, 13}),
+    "us": frozenset({15, 16}),
+    "ns": frozenset({18, 19}),
+}
 _DATE = {
     "ymd": r"^([0-9]{4})([-/.])([0-9]{1,2})([-/.])([0-9]{1,2})(.*)$",
     "dmy": r"^([0-9]{1,2})([-/.])([0-9]{1,2})([-/.])([0-9]{4})(.*)$",
@@ -107,6 +115,38 @@ def moments_in_order(texts: pl.Series, order: DateOrder | None) -> tuple[NDArray
         texts.filter(pl.Series(left)), lambda text: parse_date(text, order), MISSING_TIMESTAMP, pl.Int64
     )
     return moments, moments != MISSING_TIMESTAMP
+
+
+def moments_since(texts: pl.Series, unit: EpochUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Epoch microseconds of numbers of a unit since 1970, and of dates in ISO 8601.
+
+    Returns:
+        as :func:`moments_in_order`.
+    """
+    moments, ok = parse_moments(texts)
+    left = texts.is_not_null().to_numpy() & ~ok
+    if left.any():
+        moments, ok = moments.copy(), ok.copy()
+        numbers = texts.filter(pl.Series(left))
+        moments[left] = each(numbers, lambda text: parse_epoch(text, unit), MISSING_TIMESTAMP, pl.Int64)
+        ok[left] = moments[left] != MISSING_TIMESTAMP
+    return moments, ok
+
+
+def find_epoch(texts: pl.Series) -> EpochUnit | None:
+    """The unit of whole numbers since 1970 that lie from 1973 to 2286 in it; None where they are of several, or none.
+
+    Ten digits are seconds, thirteen milliseconds, sixteen microseconds and nineteen nanoseconds; nine are the seconds
+    before September 2001, and so on.
+
+    Args:
+        texts: distinct numbers.
+    """
+    digits = texts.str.strip_chars("+-").str.replace(r"\.[0-9]*$", "")
+    if len(digits) == 0 or not digits.str.contains(r"^[0-9]+$").all():
+        return None
+    lengths = set(digits.filter(digits != "0").str.len_bytes().to_list())
+    return next((unit for unit, of_it in _EPOCH_DIGITS.items() if lengths <= of_it), None) if lengths else None
 
 
 def _as_iso(texts: pl.Series, form: str, order: DateOrder) -> pl.Series:

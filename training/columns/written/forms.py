@@ -67,6 +67,10 @@ _CANDIDATES = (
     NumberForm(decimal=",", thousands="'"),
 )
 _MOSTLY_AFFIXED = 0.5
+_OTHER_SIZE = 8.0
+"""Times by which numbers with a unit and those without differ where they are of two units: kg and g, % and shares."""
+_ENOUGH = 5
+"""Rows without a unit of which that can be told."""
 _CODE = rf"(?:{_CODES})\.?"
 _BEFORE = rf"[A-Z]*[^\w\s%‰°′″€]+[A-Z]*|{_CODE}"
 _MAX_UNITS = 20
@@ -100,7 +104,14 @@ def take_apart(texts: pl.Series) -> Amounts:
     return Amounts(like, parts)
 
 
-def find_form(amounts: Amounts, counts: NDArray[np.int64], which: NDArray[np.bool_], decimal: str = "") -> FoundForm:
+def find_form(
+    amounts: Amounts,
+    counts: NDArray[np.int64],
+    which: NDArray[np.bool_],
+    decimal: str = "",
+    *,
+    declared: bool = False,
+) -> FoundForm:
     """The form that amounts share.
 
     Args:
@@ -108,9 +119,10 @@ def find_form(amounts: Amounts, counts: NDArray[np.int64], which: NDArray[np.boo
         counts: rows that hold each, ``[distinct]``.
         which: those to look at, ``[distinct]``; all of them amounts.
         decimal: the decimal mark, where a person said it.
+        declared: whether a person said that they are numbers: those without a unit are of the one that others name.
     """
     parts, counts = amounts.parts.filter(pl.Series(which)), counts[which]
-    affixes, reason = _affixes(parts, counts)
+    affixes, reason = _affixes(parts, counts, declared=declared)
     if reason:
         return FoundForm(None, reason.removeprefix(_NO_FORM))
     bracketed = (parts["open"] != "") | (parts["inner_open"] != "")
@@ -125,7 +137,27 @@ def find_form(amounts: Amounts, counts: NDArray[np.int64], which: NDArray[np.boo
         each_fits = np.all(np.any([which.to_numpy() for which in fits.values()], axis=0))
         return FoundForm(None, "its numbers are written in several forms" if each_fits else "")
     form = marks.model_copy(update={"affixes": affixes, "parentheses": bool(bracketed.any())})
-    return FoundForm(form, remark=remark)
+    bare = ((parts["prefix"] == "") & (parts["suffix"] == "")).to_numpy()
+    if not affixes or not bare.any():
+        return FoundForm(form, remark=remark)
+    values = np.abs(numbers_in_form(bodies, marks)[0])
+    if counts[bare].sum() >= _ENOUGH and _differ_in_size(values, counts, bare):
+        reason = f"its numbers with {affixes[0]!r} and those with no unit differ in size, as those of two units do"
+        return FoundForm(None, reason)
+    share = counts[bare].sum() / counts.sum()
+    told = f"{100 * share:.3g}% of them have no {affixes[0]!r} and are read as of the same unit"
+    return FoundForm(form, remark="; ".join(filter(None, (remark, told))))
+
+
+def _differ_in_size(values: NDArray[np.float64], counts: NDArray[np.int64], bare: NDArray[np.bool_]) -> bool:
+    """Whether the typical number without a unit is far from the typical one with it; 0 is of any size."""
+    sizes = []
+    for which in (bare, ~bare):
+        present = which & (values > 0)
+        if not present.any():
+            return False
+        sizes.append(float(np.median(np.repeat(np.log(values[present]), counts[present]))))
+    return abs(sizes[0] - sizes[1]) >= float(np.log(_OTHER_SIZE))
 
 
 def _marks(fitting: list[NumberForm], bodies: pl.Series) -> tuple[NumberForm | None, str]:
@@ -152,7 +184,7 @@ def points_between_thousands(texts: pl.Series) -> bool:
     return bool(whole.any() and len(pointed) > 0 and grouped and pointed.str.ends_with("0").any())
 
 
-def _affixes(parts: pl.DataFrame, counts: NDArray[np.int64]) -> tuple[tuple[str, ...], str]:
+def _affixes(parts: pl.DataFrame, counts: NDArray[np.int64], *, declared: bool) -> tuple[tuple[str, ...], str]:
     """What is cut off the numbers, longest first; or why they do not share it."""
     pairs = pl.DataFrame(
         {"prefix": parts["prefix"].str.strip_chars("."), "suffix": parts["suffix"].str.strip_chars(BLANKS)}
@@ -174,8 +206,8 @@ def _affixes(parts: pl.DataFrame, counts: NDArray[np.int64]) -> tuple[tuple[str,
     bare = rows - int(named["rows"][0])
     zero = parts["body"].str.contains("^[0.,]+$") & (parts["prefix"] == "") & (parts["suffix"] == "")
     of_another_scale = unit in _SCALES and bare > int(counts[zero.to_numpy()].sum())
-    if bare and (of_another_scale or bare > (1 - _MOSTLY_AFFIXED) * rows):
-        return (), f"some of its numbers have {unit!r} and some have none"
+    if bare and not declared and (of_another_scale or bare > (1 - _MOSTLY_AFFIXED) * rows):
+        return (), f"some of its numbers have {unit!r} and some ({100 * bare / rows:.3g}%) have none"
     spelled = parts.select(pl.col("prefix"), pl.col("suffix").str.strip_chars(BLANKS)).unpivot()["value"].unique()
     return tuple(sorted((text for text in spelled if text), key=lambda text: (-len(text), text))), ""
 
@@ -223,9 +255,10 @@ def _finished(
 
 def each(texts: pl.Series, parse: Callable[[str], Any], missing: Any, dtype: Any) -> NDArray[Any]:
     """What ``parse`` says of each text, ``missing`` where it says None; asked once a distinct text, ``[rows]``."""
-    distinct = texts.unique()
+    distinct = texts.drop_nulls().unique()
     said = [missing if (value := parse(text)) is None else value for text in distinct]
-    return texts.replace_strict(distinct, pl.Series(said, dtype=dtype), return_dtype=dtype).to_numpy()
+    read = pl.Series(said, dtype=dtype)
+    return texts.replace_strict(distinct, read, default=missing, return_dtype=dtype).to_numpy()
 
 
 def written_like(form: NumberForm) -> str:

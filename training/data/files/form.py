@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -38,3 +39,5 @@ class Content:
     written: PandasMetadata = NOTHING_WRITTEN
     is_text: bool = False
     """Whether every column is text in its plain form already, null where it is empty."""
+    mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
+    """What the values were of columns that hold several kinds, by name: see :class:`training.data.objects.Mixed`."""

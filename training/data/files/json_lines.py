@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
-import polars as pl
-from numpy.typing import NDArray
 
 from models.errors import TableError
 from training.data.files.encoding import to_utf8
+from training.data.files.form import Content
 from training.data.frames import to_frame
 from training.data.objects import describe_half, half_character
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
-def read_json_lines(data: bytes, encoding: str, source: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+def read_json_lines(data: bytes, encoding: str, source: str) -> Content:
     """Read JSON Lines. Blank lines are skipped; a key that a line lacks is null there.
 
     Args:
@@ -28,15 +27,15 @@ def read_json_lines(data: bytes, encoding: str, source: str) -> tuple[pl.DataFra
         source: how errors call it.
 
     Returns:
-        the columns with their own types, and the line of each row, ``[rows]``.
+        the columns with their own types, and the line of each row.
 
     Raises:
-        TableError: a line is no flat JSON object, repeats a key, or mixes types in a column; names the line.
+        TableError: a line is no flat JSON object, or repeats a key; names the line.
     """
     return _frame(_by_line(to_utf8(data, ",", encoding, source), source), source, "one JSON object a line")
 
 
-def read_json(data: bytes, encoding: str, source: str) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+def read_json(data: bytes, encoding: str, source: str) -> Content:
     """Read a ``.json`` file: an array of flat objects, or JSON Lines, which some call so too.
 
     Args, returns and raises: see :func:`read_json_lines`.
@@ -90,9 +89,7 @@ def _by_element(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
         line += text.count("\n", after, at)
 
 
-def _frame(
-    rows: Iterator[tuple[int, dict[str, Any]]], source: str, needs: str
-) -> tuple[pl.DataFrame, NDArray[np.int64]]:
+def _frame(rows: Iterator[tuple[int, dict[str, Any]]], source: str, needs: str) -> Content:
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
     for line, row in rows:
@@ -101,9 +98,8 @@ def _frame(
     if not objects:
         raise TableError(f"{source} is empty: it needs {needs}")
     names = dict.fromkeys(name for row in objects for name in row)
-    for name in names:
-        _check_types(name, [row.get(name) for row in objects], lines, source)
-    return to_frame({name: [row.get(name) for row in objects] for name in names}).frame, np.array(lines, np.int64)
+    read = to_frame({name: [row.get(name) for row in objects] for name in names})
+    return Content(read.frame, np.array(lines, np.int64), mixed=read.mixed)
 
 
 def _object(text: str, line: int, source: str, rule: str) -> dict[str, Any]:
@@ -147,18 +143,3 @@ def _after_blanks(text: str, at: int) -> int:
     match = _BLANK.match(text, at)
     assert match is not None  # it matches nothing as well
     return match.end()
-
-
-def _check_types(name: str, values: list[Any], lines: list[int], source: str) -> None:
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text"}
-    first: tuple[str, int] | None = None
-    for value, line in zip(values, lines, strict=True):
-        if value is None:
-            continue
-        kind = kinds[type(value)]
-        first = first or (kind, line)
-        if kind != first[0]:
-            raise TableError(
-                f"{source}, line {line}: {name!r} holds {kind} here and {first[0]} in line {first[1]}; "
-                "write all of a column's values alike"
-            )

@@ -109,7 +109,7 @@ def _read(data: Any, extension: str, form: FileForm, source: str) -> Content:
     if extension in spreadsheet.EXTENSIONS:
         return spreadsheet.read_spreadsheet(data, form, source)
     read = read_json_lines if extension in JSON_LINES else read_json
-    return Content(*read(data, form.encoding, source))
+    return read(data, form.encoding, source)
 
 
 def _read_arrow(stream: Any, extension: str, source: str) -> Content:

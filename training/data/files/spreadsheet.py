@@ -16,7 +16,7 @@ from training.data.files.form import Content, FileForm
 from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from training.data.files.packed import check_zip
 from training.data.index import PandasMetadata
-from training.data.objects import Unusable, series_of
+from training.data.objects import Mixed, Unusable, series_of
 
 EXTENSIONS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
@@ -114,7 +114,7 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
             values = [None if value is None else _text(value) for value in values]
     try:
         return series_of(name, values)
-    except Unusable:
+    except (Mixed, Unusable):
         return pl.Series(name, [None if value is None else _text(value) for value in values], pl.String)
 
 
