@@ -80,7 +80,8 @@ def to_arrow(columns: Mapping[str, Column], rows: int, first: int = 0) -> bytes:
     kinds: list[tuple[str, arrow_writer.Kind]] = []
     for name, column in columns.items():
         if column.kind is None:
-            raise SeveralTypes(f"{_several(name, list(column.values), first)}: choose protocol='json', or make it one type")
+            several = _several(name, list(column.values), first)
+            raise SeveralTypes(f"{several}: choose protocol='json', or make it one type")
         kinds.append((name, column.kind))
     head = arrow_writer.schema(kinds)
     try:

@@ -27,8 +27,9 @@ from client.tables import given
 from models.errors import RequestError, RowcastError
 from models.signature import Column, Signature
 from service.arrow import ArrowReader
+from service.columns import Columns
 from service.decode import Decoder
-from service.row_columns import MANY_ROWS, RowColumns
+from service.row_columns import MANY_ROWS
 from service.rows import GraphInputs
 from training.columns.declared import Declared
 from training.columns.infer import infer_columns
@@ -139,7 +140,7 @@ class Asked:
         found = []
         for times in (1, MANY_ROWS):
             read = self._decoder.read(json.dumps({"rows": rows * times}).encode())
-            blocks = read.blocks if isinstance(read, RowColumns) else self._inputs.blocks(read)
+            blocks = read.blocks if isinstance(read, Columns) else self._inputs.blocks(read)
             found.append(blocks[0][0, : len(rows), 0].tolist())
         assert str(found[0]) == str(found[1])
         return list(found[0])

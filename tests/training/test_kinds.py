@@ -503,7 +503,7 @@ def test_numbers_without_the_unit_of_the_others_are_told_with_their_share():
     ]
 
 
-@pytest.mark.parametrize("values", [["5 kg", "7 kg", "6000"], ["$5", "$7", "450"], ["2 m", "3 m", "0", "250"]])
+@pytest.mark.parametrize("values", [["5 kg", "7 kg", "6000"], ["$5", "$7", "450"], ["2 cm", "3 cm", "0", "250"]])
 def test_numbers_without_a_unit_that_are_of_another_size_are_not_read_as_of_it(values):
     rule, decisions, _ = inferred(values * 20)
     assert rule.kind == "category"

@@ -243,7 +243,11 @@ def _as_asked(train: Table, column: pl.Series, asked: DeclaredKind | None) -> pl
         return column
     if asked == "date" and column.dtype.is_numeric():
         return digits_in(column)
-    if asked == "boolean" and column.dtype.is_numeric() and column.drop_nulls().is_in([0, 1]).all():
+    if (
+        asked == "boolean"
+        and column.dtype.is_numeric()
+        and column.drop_nulls().cast(pl.Float64).is_in([0.0, 1.0]).all()
+    ):
         return column.cast(pl.Int64).cast(pl.String)
     kind = {"integer": "number", "timestamp": "date"}.get(found := _kind_of_type(train, column), found)
     if kind != asked:

@@ -20,7 +20,7 @@ from models.texts.numbers import BLANKS
 from models.values import EXACT_WHOLE
 from training.columns.declared import DeclaredKind
 from training.columns.moments import parse_moments
-from training.columns.reading import NOT_FINITE, NULL_SPELLINGS, PLAIN, is_whole_text, misfit, parse_numbers
+from training.columns.reading import NOT_FINITE, NULL_SPELLINGS, PLAIN, digits_in, is_whole_text, misfit, parse_numbers
 from training.columns.written.clocks import durations_of, in_one_form, looks_like_clocks
 from training.columns.written.dates import (
     FoundOrder,
@@ -110,6 +110,12 @@ class Look:
         self.content = ~spelled & ~self.marker
         self.n_content = self.levels.rows(self.content)
 
+    @property
+    def column(self) -> pl.Series:
+        """The texts of all rows, where they were typed as well."""
+        column = self.table.frame[self.name]
+        return digits_in(column) if column.dtype.is_numeric() else column
+
     def all(self, which: NDArray[np.bool_]) -> bool:
         """Whether every text that says something is one of these."""
         return bool(np.all(which | ~self.content))
@@ -121,7 +127,7 @@ class Look:
     def misfit(self, which: NDArray[np.bool_], expected: str, way_out: str) -> TableError:
         """The refusal of the first row that holds one of these."""
         texts = self.levels.texts.filter(pl.Series(which & self.content))
-        unfit = self.table.frame[self.name].is_in(texts.to_list()).fill_null(False)
+        unfit = self.column.is_in(texts.to_list()).fill_null(False)
         return misfit(self.table, self.name, int(unfit.to_numpy().argmax()), expected, way_out)
 
     def examples(self, which: NDArray[np.bool_]) -> list[str]:
@@ -306,7 +312,7 @@ def _in_order(look: Look, order: DateOrder, by: FoundOrder | None = None) -> Fin
 
 def _ask_for_order(look: Look, found: FoundOrder, which: NDArray[np.bool_]) -> TableError:
     texts = look.levels.texts.filter(pl.Series(which & look.content))
-    held = look.table.frame[look.name].is_in(texts.to_list()).fill_null(False).to_numpy()
+    held = look.column.is_in(texts.to_list()).fill_null(False).to_numpy()
     index, name = int(held.argmax()), look.name
     return TableError(
         f"{look.table.source}: dates of column {name!r} must tell the day from the month, got "
