@@ -95,16 +95,17 @@ class Runner:
         joined: list[tuple[Codec | None, list[int]]] = []
         for codec, places in by_codec.items():
             unread = [i for i in places if type(requests[i]) is Unread]
+            read = [i for i in places if type(requests[i]) is not Unread] if len(unread) < len(places) else []
             if unread:
                 assert codec is not None
                 columns, refusals = codec.read([requests[i].body for i in unread])  # type: ignore[union-attr]
                 if columns is not None:
                     self._count(columns)
                     parts.append(columns.blocks)
-                for i, refusal in zip(unread, refusals, strict=True):
-                    outcomes[i] = refusal
-                unread = [i for i in unread if outcomes[i] is None]
-            read = [i for i in places if type(requests[i]) is not Unread]
+                if refusals.count(None) < len(unread):
+                    for i, refusal in zip(unread, refusals, strict=True):
+                        outcomes[i] = refusal
+                    unread = [i for i in unread if outcomes[i] is None]
             parts.extend(requests[i].blocks for i in read)  # type: ignore[union-attr]
             joined.append((codec, unread + read))
         if parts:
@@ -133,17 +134,20 @@ class Runner:
         """Give each request its part of a run, in which those of a codec lie side by side."""
         start = 0
         for codec, places in joined:
-            rows = sum(len(requests[i]) for i in places)
-            own = predictions if len(joined) == 1 else predictions[start : start + rows]
-            start += rows
+            own = predictions
+            if len(joined) > 1:
+                rows = sum(len(requests[i]) for i in places)
+                own = predictions[start : start + rows]
+                start += rows
             answers: Any = _answers(own, codec)
             if len(places) == 1:
                 outcomes[places[0]] = answers
                 continue
             at = 0
             for i in places:
-                outcomes[i] = answers[at : at + len(requests[i])]
-                at += len(requests[i])
+                end = at + len(requests[i])
+                outcomes[i] = answers[at:end]
+                at = end
 
 
 def _answers(predictions: Predictions, codec: Codec | None) -> Predictions | list[bytes]:
