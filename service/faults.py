@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from models.errors import Fault, RequestError
+from service.steps import Steps
 
 SHOWN = 40
 """Characters of a wrong value that a message repeats."""
@@ -104,6 +105,24 @@ def refuse(faults: Iterator[Fault]) -> None:
         RequestError: there are any.
     """
     found = [fault for fault, _ in zip(faults, range(RequestError.MAX_FAULTS), strict=False)]
+    if found:
+        raise refused(*found)
+
+
+def refuse_in_steps(faults: Iterator[Fault | None]) -> Steps[None]:
+    """The same of faults that are looked for in steps: None is a pause.
+
+    Raises:
+        RequestError: there are any.
+    """
+    found: list[Fault] = []
+    for fault in faults:
+        if fault is None:
+            yield
+        else:
+            found.append(fault)
+            if len(found) == RequestError.MAX_FAULTS:
+                break
     if found:
         raise refused(*found)
 

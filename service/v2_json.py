@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from models.errors import Fault
 from service.exact_json import repeated, whole
 from service.faults import BEYOND, SHOWN, Beyond, brief
+from service.long_json import LongJson
 from service.v2_binary import DTYPES
 from service.v2_rules import out_of_range
+from service.weigh import without_long_texts
 
 _NULL = type(None)
 _TYPES: dict[str, frozenset[type]] = {
@@ -94,10 +96,40 @@ def inexact(text: bytes) -> Iterator[Fault]:
         yield from (Fault(path, f"{brief(name)} appears more than once") for name in found.repeated)
     for i, entry in enumerate(content["inputs"]):
         if entry["datatype"].startswith("FP"):
-            for row, value in enumerate(entry.get("data") or ()):
-                number = value[0] if isinstance(value, list) else value
-                if isinstance(number, Beyond):
-                    yield Fault(f"inputs[{i}].data[{row}]", f"{BEYOND}, however: {brief(number)}")
+            yield from _rounded(f"inputs[{i}].data", entry.get("data") or ())
+
+
+def inexact_long(long: LongJson, content: dict[str, Any]) -> Iterator[Fault | None]:
+    """The same of a long text, and None for a pause.
+
+    Args:
+        long: the text.
+        content: what it was parsed as.
+    """
+    around = json.loads((yield from without_long_texts(long.frame)), object_pairs_hook=_Object, parse_int=whole)
+    for path, found in _objects("", around):
+        yield from (Fault(path, f"{brief(name)} appears more than once") for name in found.repeated)
+    for i, (entry, short) in enumerate(zip(content["inputs"], around["inputs"], strict=True)):
+        if entry["datatype"].startswith("FP"):
+            parts = long.parts(entry.get("data"))
+            left = short.get("data") or ()
+            row = 0
+            if parts is not None:
+                for part in parts:
+                    values = json.loads(part, parse_int=whole)
+                    yield from _rounded(f"inputs[{i}].data", values, row)
+                    yield None
+                    row += len(values)
+                left = left[1:]  # behind the mark of what was taken out
+            yield from _rounded(f"inputs[{i}].data", left, row)
+
+
+def _rounded(where: str, values: Iterable[Any], first: int = 0) -> Iterator[Fault]:
+    """The numbers of some data that a double may not hold."""
+    for row, value in enumerate(values, first):
+        number = value[0] if isinstance(value, list) else value
+        if isinstance(number, Beyond):
+            yield Fault(f"{where}[{row}]", f"{BEYOND}, however: {brief(number)}")
 
 
 class _Object(dict[str, Any]):

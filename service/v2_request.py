@@ -6,7 +6,7 @@ A body is JSON, with the data of its tensors in it; or JSON and after it raw byt
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,12 @@ from models.errors import Fault, RequestError
 from models.signature import Signature
 from models.values import EXACT_WHOLE
 from service.byte_rule import SMALL_BODY
-from service.faults import SHOWN, brief, refuse, refused
+from service.faults import SHOWN, brief, refuse, refuse_in_steps, refused
+from service.long_json import LONG_TEXT, TENSORS, LongJson
 from service.steps import Steps, at_once
 from service.tensors import Tensor
 from service.v2_binary import DATATYPES, from_raw, may_hold
-from service.v2_json import DataFaults, from_json, inexact
+from service.v2_json import DataFaults, from_json, inexact, inexact_long
 from service.v2_rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
@@ -44,6 +45,8 @@ _INPUT_KEYS = frozenset({"name", "shape", "datatype", "parameters", "data"})
 _OUTPUT_KEYS = frozenset({"name", "parameters"})
 _EXACT_WHOLE = np.float64(EXACT_WHOLE)
 """Beside half floats a plain number is taken for one of them, which has no such size."""
+_VALUES_AT_ONCE = 2**15
+"""Values that are taken from lists into arrays in one step: some milliseconds."""
 
 Object = dict[str, Any]
 
@@ -102,25 +105,28 @@ class RequestReader:
         if len(text) > SMALL_BODY:
             yield from self._weigh(text)
             yield
-        request, exact = self._read(text, memoryview(body)[len(text) :])
-        if not exact:
-            yield
-            refuse(inexact((yield from without_long_texts(text))))
-        return request
-
-    def _read(self, text: bytes, raw: memoryview) -> tuple[InferRequest, bool]:
-        """What a body asks for, and whether nothing that only its text shows may be wrong with it."""
+        long = LongJson(text, TENSORS) if len(text) > LONG_TEXT else None
         try:
-            content = orjson.loads(text)
+            content = orjson.loads(text) if long is None else (yield from long.parse())
         except ValueError as error:
             raise RequestError(f"the body must be JSON in UTF-8, however: {error}") from None
         if type(content) is not dict:
             raise RequestError(f'the body must be an object {{"inputs": [...]}}, however: {brief(content)}')
-        reading = _Reading(raw, ValueCount(self._max_rows, self.max_values))
-        request = reading.request(content, self._outputs)
+        reading = _Reading(memoryview(body)[len(text) :], ValueCount(self._max_rows, self.max_values))
+        request = yield from reading.request(content, self._outputs)
         if reading.faults:
             raise refused(*reading.faults)
-        return request, not (b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large)
+        if long is None:
+            if b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large:
+                yield
+                refuse(inexact((yield from without_long_texts(text))))
+        else:
+            yield
+            frame, strings = long.frame, _strings(content, long.parts) + len(long.runs)
+            if b"\\" in frame or frame.count(b'"') != 2 * strings or reading.large:
+                yield
+                yield from refuse_in_steps(inexact_long(long, content))
+        return request
 
     def _weigh(self, text: bytes) -> Steps[None]:
         """Refuse, unparsed, what holds far more than the model's columns."""
@@ -152,7 +158,7 @@ class _Reading:
             return False
         return bool((np.abs(np.concatenate(self._floats)) >= _EXACT_WHOLE).any())
 
-    def request(self, content: Object, outputs: tuple[str, ...]) -> InferRequest:
+    def request(self, content: Object, outputs: tuple[str, ...]) -> Steps[InferRequest]:
         """What the body asks for, as far as it is right."""
         self._keys("", content, _BODY_KEYS)
         request_id = content.get("id")
@@ -163,7 +169,7 @@ class _Reading:
         limits, faults = limits_of(parameters.get("timeout"), parameters.get("priority"))
         self.faults += faults
         inputs = content.get("inputs")
-        tensors = []
+        tensors, values = [], 0
         if type(inputs) is list:
             for i, entry in enumerate(inputs):
                 if len(self.faults) >= RequestError.MAX_FAULTS:
@@ -171,6 +177,10 @@ class _Reading:
                 tensor = self._tensor(f"inputs[{i}]", entry)
                 if tensor is not None:
                     tensors.append(tensor)
+                    values += len(tensor.values)
+                    if values > _VALUES_AT_ONCE:
+                        yield
+                        values = 0
         else:
             self._fault("inputs", f"must be a list of tensors, however: {brief(inputs)}")
         if self._raw and not self.faults:
@@ -294,14 +304,16 @@ class _Reading:
             self.faults.append(Fault(path, message))
 
 
-def _strings(content: Object) -> int:
-    """Strings that a good request's JSON holds, keys included."""
+def _strings(content: Object, elsewhere: Callable[[Any], Any] = lambda _: None) -> int:
+    """Strings that a good request's JSON holds, keys included, but those of data that are elsewhere."""
     objects = [content, *content["inputs"], *(content.get("outputs") or ())]
     objects += [entry["parameters"] for entry in objects if entry.get("parameters")]
     strings = sum(map(len, objects)) + sum(_texts(entry.values()) for entry in objects)
     for entry in content["inputs"]:
         if entry["datatype"] == "BYTES" and "data" in entry:
             data = entry["data"]
+            if elsewhere(data) is not None:
+                continue
             strings += _texts(value for (value,) in data) if data and type(data[0]) is list else _texts(data)
     return strings
 
