@@ -5,6 +5,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 WORKERS ?= 2
+FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fuzz_grpc.py fuzz_arrow.py arrow_bounds.py) \
+          $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
@@ -25,12 +27,13 @@ test: $(MADE)  ## Run the test suite: on two workers (WORKERS=3), then alone wha
 test-fast: $(MADE)  ## Run what starts no process, fits no network and tries no property on many cases: a minute
 	$(BIN)/python -m pytest --fast --numprocesses $(WORKERS) --dist worksteal
 
-fuzz: $(MADE)  ## Try 20,000 bodies on each property of the decoders, 200,000 guided by branches, 6,000 requests on the service
+fuzz: $(MADE)  ## Read 20,000 damaged bodies a decoder within memory and time, 200,000 guided by branches, try 2,000 on each property, ask a service 6,000 times
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m tests.abuse.guided
 	! $(BIN)/python -m tests.abuse.guided broken
 	$(BIN)/python -m tests.abuse.body_bounds
-	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_bodies.py tests/abuse/test_fuzz_open_inference.py tests/service/test_v2_reading.py tests/abuse/test_fuzz_grpc.py tests/abuse/test_fuzz_arrow.py tests/abuse/test_arrow_bounds.py tests/service/test_columns.py tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
+	FUZZ_CASES=2000 $(BIN)/python -m pytest --timeout 3600 --numprocesses $(WORKERS) --dist worksteal $(FUZZED)
+	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
 
 fuzz-tables: $(MADE)  ## Train on 2,000 random tables of odd columns and ask by every door (ARGS="--tables 300"); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.tables $(ARGS)

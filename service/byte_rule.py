@@ -21,6 +21,7 @@ MAX_ROWS = 4096
 SMALL_BODY = 2**16
 """Bytes that are decoded in milliseconds and little memory, whatever they are."""
 MAX_TEXT_BYTES = 2**21
-"""Bytes of a text in JSON, and of a row in JSON. A parser reads them in one call, which takes up to 7 ms a megabyte."""
+"""Bytes of a text in JSON, of a row in JSON, and of what is around the long lists of a body in JSON. A parser reads
+them in one call, which takes up to 12 ms a megabyte."""
 STEP_BYTES = 2**19
 """Bytes that are looked at in one step: a millisecond or two."""

@@ -39,11 +39,13 @@ from service.faults import (
     Beyond,
     brief,
     refuse,
+    refuse_in_steps,
     refused,
     too_many_rows,
     unknown_column,
 )
 from service.level_values import TypedLevels
+from service.long_json import ROWS, LongJson
 from service.row_columns import MANY_ROWS, RowColumnReader, Unusual
 from service.rows import GraphInputs, Row, body_type, row_type, values_of
 from service.steps import Steps, at_once
@@ -53,6 +55,8 @@ _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""
 _VALUES_AT_ONCE = 1024
 """Values of a column that are looked at one by one before others have their turn: at 25 us as many milliseconds."""
+_ROWS_AT_ONCE = 128
+"""Rows that are checked one by one before others have their turn: a millisecond or two for twenty columns."""
 _NESTED = 3
 """Objects in one another from which they are no rows in a body."""
 
@@ -157,16 +161,50 @@ class Decoder:
         if len(rows) > self.max_rows:
             raise too_many_rows(len(rows), self.max_rows)
         if self._settles:
-            faults: list[Fault] = []
-            for found in self._settle(rows):
-                if found is None:
-                    yield
-                elif len(faults) < RequestError.MAX_FAULTS:
-                    faults.append(found)
-                else:
-                    break
-            refuse(iter(faults))
+            yield from refuse_in_steps(self._settle(rows))
         return rows
+
+    def long_steps(self, body: bytes) -> Steps[list[Row]]:
+        """The rows of a weighed body that is long and not as usual, row by row, or all that is wrong with it.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        long = LongJson(body, ROWS)
+        try:
+            content = yield from long.parse()
+        except ValueError as error:
+            raise _no_json(error) from None
+        refusal = yield from self._wrong(content)
+        if refusal is not None:
+            raise refusal
+        yield from refuse_in_steps(self._inexact_long(long, content))
+        sent = content["rows"]
+        parts, left = long.parts(sent) or (), sent[long.count(sent) :]
+        del content, sent
+        rows: list[Row] = []
+        try:
+            for part in parts:
+                rows += self._body.validate_json(b'{"rows":%b}' % part)["rows"]
+                yield
+            rows += [self._row.validate_python(row) for row in left]
+        except ValidationError:
+            raise refused() from None
+        yield from refuse_in_steps(self._settle(rows))
+        return rows
+
+    def _inexact_long(self, long: LongJson, content: Any) -> Iterator[Fault | None]:
+        """As :func:`_inexact`, of a long body; None is a pause."""
+        around = _pairs_of((yield from without_long_texts(long.frame)))
+        yield from (Fault(name, "appears more than once") for name in repeated(around))
+        ((_, left),) = around[-1:]
+        first = 0
+        for part in long.parts(content["rows"]) or ():
+            rows = _pairs_of((yield from without_long_texts(part)))
+            yield from _inexact_rows(rows, self.columns, first)
+            yield None
+            first += len(rows)
+        yield from _inexact_rows(left[1:] if first else left, self.columns, first)
 
     def _unusual(self, body: bytes) -> Steps[list[Row]]:
         """The rows of a body that holds a large number, or breaks a rule."""
@@ -250,7 +288,11 @@ class Decoder:
         try:
             content = pydantic_core.from_json(body)
         except ValueError as error:
-            return refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
+            return _no_json(error)
+        return at_once(self._wrong(content)) or refused()
+
+    def _wrong(self, content: Any) -> Steps[RequestError | None]:
+        """Why a body that holds this is refused; None if it is good but for what only its text shows."""
         if not isinstance(content, dict):
             return refused(Fault("", f'the body must be an object {{"rows": [...]}}, however: {brief(content)}'))
         rows = content.get("rows")
@@ -266,7 +308,9 @@ class Decoder:
                 faults.extend(self._row_faults(i, row))
                 if len(faults) >= RequestError.MAX_FAULTS:
                     break
-        return refused(*faults)
+                if i % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
+                    yield
+        return refused(*faults) if faults else None
 
     def _row_faults(self, i: int, row: Any) -> list[Fault]:
         if not isinstance(row, dict):
@@ -288,17 +332,29 @@ class Decoder:
         return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
 
 
+def _no_json(error: ValueError) -> RequestError:
+    return refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
+
+
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
     """Faults of a valid body that only its text shows: equal keys, and whole numbers that may have been rounded."""
-    content = json.loads(body, object_pairs_hook=Pairs, parse_int=whole)
+    content = _pairs_of(body)
     yield from (Fault(name, "appears more than once") for name in repeated(content))
-    for _, rows in content:
-        for i, row in enumerate(rows):
-            yield from (Fault(_path(i, name), "appears more than once in its row") for name in repeated(row))
-            for name, value in row:
-                if isinstance(value, Beyond) and not _may_be_large(columns[name], value):
-                    message = f"{BEYOND}, however: {brief(value)}"
-                    yield Fault(_path(i, name), message)
+    ((_, rows),) = content[-1:]  # which were validated: before them may be anything
+    yield from _inexact_rows(rows, columns)
+
+
+def _pairs_of(text: bytes) -> Any:
+    return json.loads(text, object_pairs_hook=Pairs, parse_int=whole)
+
+
+def _inexact_rows(rows: list[Any], columns: dict[str, Column], first: int = 0) -> Iterator[Fault]:
+    for i, row in enumerate(rows, first):
+        yield from (Fault(_path(i, name), "appears more than once in its row") for name in repeated(row))
+        for name, value in row:
+            if isinstance(value, Beyond) and not _may_be_large(columns[name], value):
+                message = f"{BEYOND}, however: {brief(value)}"
+                yield Fault(_path(i, name), message)
 
 
 def _may_be_large(column: Column, value: Beyond) -> bool:

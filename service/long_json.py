@@ -38,7 +38,6 @@ _BEYOND = 16
 """Bytes that a parser is shown behind a part, so that it does not take the part's end for that of the text."""
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_FLAT = rb'(?:[^"\[\]{}]++|%b)*+' % _STRING
 _OUTSIDE = re.compile(rb'(?:[^"\[]++|%b)*+' % _STRING, re.DOTALL)
 """What is before a list."""
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -95,10 +94,15 @@ def _jiter_says(text: bytes) -> tuple[str, int]:
     raise AssertionError("a text that is no JSON was parsed")
 
 
-TENSORS = Kind.of(rb'\[(?:[^"\[\]{}]++|%b){0,64}+\]' % _STRING, PART_BYTES, orjson.loads, _orjson_says, checks=True)
+def _inner(opens: bytes, closes: bytes, most: int, deeper: bytes = _STRING) -> bytes:
+    """The pattern of a list or object of a few strings, with a few of what is deeper in it, and what is between."""
+    return rb'[%b](?:[^"\[\]{}]++|%b|%b){0,%d}+[%b]' % (opens, _STRING, deeper, most, closes)
+
+
+TENSORS = Kind.of(_inner(rb"\[", rb"\]", 64), PART_BYTES, orjson.loads, _orjson_says, checks=True)
 """In whose lists of data a value may be a list of one."""
 ROWS = Kind.of(
-    rb"[\[{](?:[^\"\[\]{}]++|%b|[\[{](?:[^\"\[\]{}]++|%b|[\[{]%b[\]}])*+[\]}])*+[\]}]" % (_STRING, _STRING, _FLAT),
+    _inner(rb"\[{", rb"\]}", 2**15, _inner(rb"\[{", rb"\]}", 16, _inner(rb"\[{", rb"\]}", 8))),
     MAX_TEXT_BYTES,
     pydantic_core.from_json,
     _jiter_says,
@@ -136,6 +140,7 @@ class LongJson:
         self._token = secrets.token_hex(8)  # so that nobody else can write a mark
         self._pieces: list[bytes] = []
         self._frame_bytes = 0
+        self._lists_bytes = 0  # each list counts for as much as it may have, so that they are not too many
         self._frame_at: list[int] = []
         self._text_at: list[int] = []
 
@@ -205,6 +210,7 @@ class LongJson:
             at = stop
             if text[at : at + 1] == b"[":
                 self._keep(at, at + 1)
+                self._lists_bytes += _LONG_LIST
                 run = yield from self._run(at + 1)
                 end = run[-1].stop if run else at + 1
                 if run and end - at > _LONG_LIST:
@@ -280,7 +286,7 @@ class LongJson:
     def _add(self, piece: bytes) -> None:
         self._pieces.append(piece)
         self._frame_bytes += len(piece)
-        if self._frame_bytes > MAX_TEXT_BYTES:
+        if self._frame_bytes + self._lists_bytes > MAX_TEXT_BYTES:
             words = f"a body in JSON holds at most {MAX_TEXT_BYTES:,} bytes besides long flat lists, got more"
             raise RequestError(words, status=413)
 

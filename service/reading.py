@@ -19,6 +19,7 @@ from service.byte_rule import MAX_TEXT_BYTES
 from service.columns import Columns
 from service.decode import Decoder
 from service.encode import Encoder
+from service.long_json import LONG_TEXT
 from service.pieces import PIECE_BYTES, pieces
 from service.row_columns import MANY_ROWS, Unusual
 from service.rows import Row
@@ -108,7 +109,10 @@ class RowsCodec:
             count = 0
         if not 0 < count <= most:
             parts.clear()
-            columns = yield from self.decoder.weighed(body)  # as one, which knows what to say
+            if len(body) > LONG_TEXT:
+                columns = self.decoder.columns_of((yield from self.decoder.long_steps(body)))
+            else:
+                columns = yield from self.decoder.weighed(body)  # as one, which knows what to say
             return self._own(columns)
         return self.joined(parts)
 

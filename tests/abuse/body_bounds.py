@@ -2,7 +2,7 @@
 
 Each decoder reads small bodies, damaged at random, and large ones that are hostile by design, in a process of its own.
 Memory is the most that the process had (parsers in C and Rust allocate past ``tracemalloc``), time that of a step on
-this thread, so that a busy machine changes nothing.
+this thread, which others on the machine hardly change.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ import struct
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from models.errors import RequestError
+from service.arrow import ArrowReader
 from service.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
 from service.encode import Encoder
 from service.grpc_reading import MessageReader, Readers
@@ -28,7 +30,7 @@ from service.reading import RowsCodec
 from service.steps import Steps
 from service.v2_reading import InferReader
 from tests import handmade
-from tests.abuse.bounds import SHARED_MACHINE
+from tests.abuse import hostile_streams
 from tests.service import hostile_messages, hostile_payloads, hostile_tensors
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body as as_json
@@ -37,9 +39,9 @@ from tests.service.rpc import message
 
 SIGNATURE = handmade.BINARY
 MAX_BODY = 16 * 2**20
-ONE_CALL_SECONDS = 0.2
-"""What a parser may take for 16 MiB in one call: a tenth of a second on a Xeon, and the machine of a test may be half
-as fast."""
+READINGS = 3
+"""How often a step is measured that takes longer than it may; the least counts, in processor time of the thread.
+That is all that is allowed for a machine which others use, too: what is too slow is so each time."""
 
 
 def padded(template: bytes, filler: bytes) -> bytes:
@@ -58,6 +60,8 @@ def rows_bodies() -> Iterator[bytes]:
     yield padded(row.replace(b"@@", "😀\\n@@".encode()), b"z")
     yield padded(row.replace(b'"@@"', b'"z"').replace(b"872.0", b"0.@@"), b"7")
     yield padded(row.replace(b'"@@"', b'"z"@@'), b" ")
+    yield padded(b'{"rows":[@@]}', b"[1],")
+    yield padded(b'{"a":1,"rows":[@@]}', json.dumps({**ROW, "carrier": "y" * 4000}).encode() + b",")
     long = {**ROW, "carrier": "y" * 3900}
     yield json.dumps({"rows": [long] * (MAX_ROWS - 1) + [{**ROW, "distance": "far"}]}).encode()
     yield json.dumps({"rows": [{**long, "carrier": 'y"' * 1800}] * MAX_ROWS}).encode()[:MAX_BODY]
@@ -130,10 +134,23 @@ def messages() -> Iterator[bytes]:
         yield one(field(3, b"\1")) + field(7, raw)
 
 
+def stream_steps(reader: ArrowReader, body: bytes) -> Steps[None]:
+    """Read a stream as the service does, without running anything."""
+    opened = reader.open(body)
+    yield
+    for _ in opened.batches():
+        yield
+    for part in opened.parts(opened.batches()):
+        if isinstance(part, RequestError):
+            raise part
+        yield
+
+
 def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes], list[bytes]]]:
     """What reads a body in steps, large bodies, and small ones to be damaged."""
     rows = RowsCodec(SIGNATURE, Encoder("bounds", 1, SIGNATURE), MAX_ROWS)
     tensors = InferReader(SIGNATURE, MAX_ROWS)
+    streams = ArrowReader(SIGNATURE, MAX_ROWS, MAX_BODY)
     calls, readers = MessageReader(len(SIGNATURE.columns)), Readers(SIGNATURE, MAX_ROWS)
 
     def call(body: bytes) -> Steps[Any]:
@@ -152,6 +169,11 @@ def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes]
         "rows": (rows.long_steps, rows_bodies(), [GOOD, *(one.body for one in hostile_payloads.PAYLOADS)]),
         "v2_json": (tensors.steps, tensor_bodies(), [one.body for one in hostile_tensors.HOSTILE]),
         "v2_binary": (binary, binary_bodies(), small_binary),
+        "arrow": (
+            partial(stream_steps, streams),
+            (one.build(MAX_BODY - 4096) for one in hostile_streams.STREAMS),
+            [one.build(2**15) for one in hostile_streams.STREAMS],
+        ),
         "grpc": (call, messages(), [message(ROW).SerializeToString(), *(one.sent for one in hostile_messages.HOSTILE)]),
     }
 
@@ -189,8 +211,10 @@ def check(name: str, cases: int) -> tuple[float, float, float]:
         seconds = steps_of(read(body))
         beyond = resident("VmHWM") - before - DECODED_MULTIPLE * len(body)
         assert beyond <= DECODED_BYTES, (name, beyond, len(body), body[:100])
-        bound = ONE_CALL_SECONDS if is_large else SHARED_MACHINE * LOOP_SECONDS
-        assert seconds <= bound, (name, seconds, len(body), body[:100])
+        for _ in range(READINGS - 1):
+            if seconds > LOOP_SECONDS:
+                seconds = min(seconds, steps_of(read(body)))
+        assert seconds <= LOOP_SECONDS, (name, seconds, len(body), body[:100])
         most = max(most, beyond)
         longest[is_large] = max(longest[is_large], seconds)
     return most, longest[False], longest[True]
@@ -218,7 +242,7 @@ def resident(what: str) -> int:
 
 def main(cases: int) -> None:
     """Try all decoders, each in a process of its own."""
-    for name in ("rows", "v2_json", "v2_binary", "grpc"):
+    for name in ("rows", "v2_json", "v2_binary", "arrow", "grpc"):
         with get_context("spawn").Pool(1) as pool:
             most, small, large = pool.apply(check, (name, cases))
         print(

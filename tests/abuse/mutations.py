@@ -14,7 +14,7 @@ from models.signature import Column, Signature
 from tests import handmade
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
-"""How many bodies each property is tried on: the same in each run of the suite; `make fuzz` tries 20,000 new ones."""
+"""How many bodies each property is tried on: the same in each run of the suite; `make fuzz` tries 2,000 new ones."""
 
 MAX_ROWS = 3
 

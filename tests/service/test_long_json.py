@@ -15,13 +15,15 @@ import service.long_json
 import service.v2_request
 from models.errors import RequestError
 from service.byte_rule import MAX_TEXT_BYTES
+from service.decode import Decoder
 from service.long_json import ROWS, TENSORS, Kind, LongJson
 from service.steps import at_once
 from service.v2_request import RequestReader
 from tests import handmade
-from tests.abuse.mutations import damage, edits, fuzzed
+from tests.abuse.mutations import SIGNATURE, bodies, damage, edits, fuzzed, usual_bodies
+from tests.abuse.mutations import documents as documents_of_rows
 from tests.service import hostile_tensors
-from tests.service.hostile_payloads import ROW
+from tests.service.hostile_payloads import PAYLOADS, ROW
 from tests.service.open_inference import body, request
 
 MAX_ROWS = 8
@@ -166,3 +168,44 @@ def test_a_text_with_too_much_around_its_values_is_refused() -> None:
         "a body in JSON holds at most 2,097,152 bytes besides long flat lists, got more",
         413,
     )
+
+
+# --- rows
+
+FEW = Decoder(SIGNATURE, 50)
+
+
+def rows_of(body: bytes) -> Any:
+    """The rows of a body, or why it is refused."""
+    try:
+        found = FEW.rows(body)
+    except RequestError as error:
+        return str(error), error.status, error.faults
+    return repr(found)
+
+
+def long_rows_of(body: bytes) -> Any:
+    """The same, by the way of those that are long and not as usual."""
+    try:
+        found = at_once(FEW.long_steps(body))
+    except RequestError as error:
+        return str(error), error.status, error.faults
+    return repr(found)
+
+
+@given(
+    bodies()
+    | usual_bodies()
+    | documents_of_rows
+    | st.sampled_from([one.body for one in PAYLOADS if len(one.body) < 2**13]),
+    st.just([]) | edits,
+    st.integers(1, 60),
+    st.integers(0, 9),
+)
+@example(b'{"rows":5,"rows":[{}]}', [], 3, 0)
+@fuzzed
+def test_rows_read_in_steps_are_what_they_are_in_one(text: bytes, damages: list[Any], part: int, long: int) -> None:
+    text = damage(text, damages)
+    assume(text)
+    with cut_at(part, long):
+        assert long_rows_of(text) == rows_of(text)
