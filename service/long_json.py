@@ -94,7 +94,7 @@ def _jiter_says(text: bytes) -> tuple[str, int]:
     raise AssertionError("a text that is no JSON was parsed")
 
 
-def _inner(opens: bytes, closes: bytes, most: int, deeper: bytes = _STRING) -> bytes:
+def _inner(opens: bytes, closes: bytes, most: int, deeper: bytes = rb"(?!)") -> bytes:
     """The pattern of a list or object of a few strings, with a few of what is deeper in it, and what is between."""
     return rb'[%b](?:[^"\[\]{}]++|%b|%b){0,%d}+[%b]' % (opens, _STRING, deeper, most, closes)
 
@@ -332,10 +332,10 @@ class LongJson:
         else:
             i = bisect_right(self._frame_at, at) - 1
             at += self._text_at[i] - self._frame_at[i]
-        line_at = text.rfind(b"\n", 0, at) + 1
-        line = 1 + text.count(b"\n", 0, at)
-        if not kind.is_checked_first:
+        if not kind.is_checked_first:  # whose parser has the end of a line at column 0 of the next
+            line, line_at = 1 + text.count(b"\n", 0, at + 1), text.rfind(b"\n", 0, at + 1) + 1
             return f"{words} at line {line} column {at - line_at + 1}"
+        line, line_at = 1 + text.count(b"\n", 0, at), text.rfind(b"\n", 0, at) + 1
         column = 1 + (yield from _count_characters(text, line_at, at))
         character = yield from _count_characters(text, 0, at)
         return f"{words}: line {line} column {column} (char {character})"

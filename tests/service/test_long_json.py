@@ -84,6 +84,8 @@ texts = st.one_of(
 @example(b"[1,2,3", [], 1, 0)
 @example(b"[1,2,]", [], 1, 0)
 @example(b"[ ]", [], 1, 0)
+@example(b"\r\n", [], 1, 0)
+@example(b'\n["a\n"]', [], 1, 0)
 @example(b"[ ,[[[]]]]", [], 1, 0)
 @example(b'["\xff",1,,]', [], 1, 0)
 @example('["é","é",\n1,\n"😀",,1]'.encode(), [], 2, 0)
