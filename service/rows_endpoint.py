@@ -50,6 +50,8 @@ class RowsEndpoint(Endpoint):
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             done(self.refusal(error))
             return None
+        if terms is USUAL:  # as nearly always
+            return self.submit(rows, self._written, done, size=len(body))
         return self._ask_rows(rows, len(body), done, terms, since)
 
     async def answer(
