@@ -82,6 +82,11 @@ class Model:
         """Metrics on validation and test rows."""
         return self.stored.manifest.metrics
 
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What training decided, in sentences that name arguments of :func:`fit`; the manifest names flags."""
+        return tuple(map(in_python, self.stored.manifest.decisions))
+
     @in_python_terms("keep", "encoding", "separator")
     def predict(
         self, table: Any, *, keep: Sequence[str] = (), encoding: str | None = None, separator: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -171,3 +172,9 @@ def test_a_value_that_does_not_fit_is_named_as_it_stands(tmp_path):
     with pytest.raises(RowcastError) as refused:
         rowcast.fit(frame, target="amount", repository=tmp_path)
     assert 'data={"null": ["$(1"]}' in str(refused.value)
+
+
+def test_decisions_of_a_model_name_arguments_in_python():
+    manifest = SimpleNamespace(decisions=["'id' is dropped: it looks like an identifier; keep it with --keep id"])
+    (decision,) = rowcast.Model(SimpleNamespace(manifest=manifest)).decisions
+    assert decision.endswith('keep it with data={"keep": ["id"]}')
