@@ -102,8 +102,9 @@ class Serving:
         self.ready = True
 
     def rows_wait(self) -> bool:
-        """Whether rows wait for a run of any model."""
-        return self.ready and any(served.batcher.queued_rows for served in self.versions.values())
+        """Whether rows wait for the end of another run, of any model. Those of the next one are as good as taken."""
+        batchers = (served.batcher for served in self.versions.values())
+        return self.ready and any(batcher.busy and batcher.queued_rows for batcher in batchers)
 
     def flush_meters(self) -> None:
         """Have what was counted until now in the metrics."""

@@ -403,6 +403,21 @@ def test_a_caller_who_closes_his_half_is_answered(one_model: Path, request_: str
 
 
 @pytest.mark.parametrize("short", [True, False], ids=["short way", "long way"])
+def test_a_caller_who_closes_his_half_with_his_last_byte_is_answered(one_model: Path, short: bool) -> None:
+    sent = GOOD_REQUESTS["rows"]()
+
+    async def scenario(service: Service) -> None:
+        expected = await service.say(sent, short=short)
+        async with service.connect(short=short) as wire:
+            wire.protocol.data_received(sent)
+            wire.half_close()  # is noticed in the turn in which the row is queued
+            assert await wire.answers() == expected
+            await wire.until_closed()
+
+    run(one_model, scenario)
+
+
+@pytest.mark.parametrize("short", [True, False], ids=["short way", "long way"])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_an_answer_that_takes_a_while_reaches_a_caller_who_closed_his_half(
     one_model: Path, short: bool, loop: str, monkeypatch: pytest.MonkeyPatch
