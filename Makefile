@@ -69,8 +69,8 @@ lock-serving:
 	  && { echo '# What serving needs, exact and with hashes, for every platform. Written by `make lock`.'; cat $$tools/lock; } \
 	       > requirements-serving.lock
 
-proto: $(MADE)  ## Compile service/open_inference.proto
-	cd service && ../$(BIN)/python -m grpc_tools.protoc --proto_path=. --descriptor_set_out=open_inference.binpb open_inference.proto
+proto: $(MADE)  ## Compile service/protocols/grpc/open_inference.proto
+	cd service/protocols/grpc && ../../../$(BIN)/python -m grpc_tools.protoc --proto_path=. --descriptor_set_out=open_inference.binpb open_inference.proto
 
 bento: $(MADE)  ## Build a bento of chosen versions: make bento MODELS=flights:3,other (the latest of each)
 	@ROWCAST_MODELS="$(or $(MODELS),$(ROWCAST_MODELS))" $(BIN)/python -m image.bento

@@ -496,7 +496,7 @@ def serve(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Serve the models of the repository: runs `bentoml serve`. Settings: see the table in the README."""
-    from service.launch import launch
+    from service.process.launch import launch
 
     raise typer.Exit(launch(repository, host=host, port=port))
 
@@ -507,7 +507,7 @@ def key(
     file: Annotated[Path, typer.Option(help="Where its hash is added; ROWCAST_API_KEYS names it.", metavar="F")],
 ) -> None:
     """Make an API key and print it, once: only its hash is kept."""
-    from service.keys import new_key
+    from service.middleware.keys import new_key
 
     print(new_key(holder, file))
     progress_console.print(f"added to {file}: a service that reads this file knows it within a second")
@@ -553,7 +553,7 @@ def demo(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Train `flights` on a year of real flights, publish it and serve it."""
-    from service.launch import checked_address
+    from service.process.launch import checked_address
     from training.data import flights
 
     checked_address(host, port)  # a port that is taken is noticed before the fit

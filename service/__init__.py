@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from service.parent import stay_with_parent
+from service.process.parent import stay_with_parent
 
 __all__ = ["Rowcast"]
 

@@ -12,34 +12,34 @@ from typing import TYPE_CHECKING, Any
 import bentoml
 
 from models.errors import RowcastError
-from service import protocol
-from service.descriptors import connection_caps
-from service.drain import drain_on_sigterm
-from service.edges import Edges
-from service.folders import make_folders_late
-from service.front import Front, paths_of
-from service.grpc_port import settle_port
-from service.heartbeat import Pulse
-from service.http import ASGIApp
-from service.lane import Lane, LaneProtocol
-from service.log_limit import limit_log_lines
-from service.log_queue import queue_log_lines
-from service.metrics import DROPPED_LINES
-from service.openapi import completed
-from service.parent import SUPERVISED_BY
-from service.platforms.environment import EnvironmentRefused, told
-from service.platforms.openapi import path_items
-from service.root_path import WithoutRootPath, with_prefix
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.http import connection as protocol
+from service.http.body import ASGIApp
+from service.http.fast_path import FastPath, FastPathProtocol
+from service.http.openapi import completed
+from service.http.root_path import WithoutRootPath, with_prefix
+from service.http.unix_socket import UNIX_SOCKET, listen_in_file
+from service.limits.descriptors import connection_caps
+from service.metrics.counts import DROPPED_LINES
+from service.middleware.log_limit import limit_log_lines
+from service.middleware.log_queue import queue_log_lines
+from service.middleware.stack import Middleware
+from service.platform_variables import EnvironmentRefused, told
+from service.process.drain import drain_on_sigterm
+from service.process.folders import make_folders_late
+from service.process.grpc_port import settle_port
+from service.process.heartbeat import Pulse
+from service.process.parent import SUPERVISED_BY
+from service.process.start import Settled, settled
+from service.process.supervisor import StartRefused, look_after_workers, refuse_to_start
+from service.process.tls import CIPHERS, bound_handshakes, check_pair
+from service.protocols.platforms.openapi import path_items
+from service.protocols.rows.typed import typed_methods
+from service.router import Router, paths_of
 from service.settings import Settings
-from service.start import Settled, settled
-from service.supervisor import StartRefused, look_after_workers, refuse_to_start
-from service.tls import CIPHERS, bound_handshakes, check_pair
-from service.typed import typed_methods
-from service.unix_socket import UNIX_SOCKET, listen_in_file
 
 if TYPE_CHECKING:
-    from service.grpc_server import GrpcServer
+    from service.protocols.grpc.server import GrpcServer
 
 logger = logging.getLogger("rowcast.service")
 logger.setLevel(logging.INFO)  # a line for what is served and where, and for a stop; BentoML asks for warnings
@@ -56,25 +56,27 @@ def build(given: Settled) -> bentoml.Service[Any]:
         RowcastError: a model cannot be served.
     """
     settings = given.settings
-    serving = Serving(settings, given.models)
-    edges = Edges(settings)
+    registry = Registry(settings, given.models)
+    middleware = Middleware(settings)
 
     class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]
         """A BentoML service with our front before its app."""
 
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
-            front = Front(inner, serving, paths_of(inner))
-            protocol.Protocol.rows_wait = serving.rows_wait
-            LaneProtocol.lane = Lane(serving, with_prefix(front.routes, settings.root_path), edges.admit)
-            protocol.install(protocol.Protocol if edges.see_every_request else LaneProtocol)
-            app = edges.around(front)
+            front = Router(inner, registry, paths_of(inner))
+            protocol.Protocol.rows_wait = registry.rows_wait
+            FastPathProtocol.fast_path = FastPath(
+                registry, with_prefix(front.routes, settings.root_path), middleware.admit
+            )
+            protocol.install(protocol.Protocol if middleware.see_every_request else FastPathProtocol)
+            app = middleware.around(front)
             return WithoutRootPath(app, settings.root_path) if settings.root_path else app
 
         @property
         def openapi_spec(self) -> Any:
             """BentoML's, with this service's own refusals and routes."""
-            return completed(super().openapi_spec, path_items(serving), settings.root_path)
+            return completed(super().openapi_spec, path_items(registry), settings.root_path)
 
     class Rowcast:
         """Rows in, predictions out."""
@@ -85,11 +87,11 @@ def build(given: Settled) -> bentoml.Service[Any]:
         def check() -> None:
             """Before the first worker: refuse to start when no worker could serve."""
             try:
-                serving.check()
-                edges.check()
+                registry.check()
+                middleware.check()
                 check_pair("ROWCAST_TLS", settings.tls_cert, settings.tls_key)
                 settle_port(settings)
-                for line in told(os.environ, several=serving.only is None):
+                for line in told(os.environ, several=registry.only is None):
                     logger.info(line)
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
@@ -106,19 +108,19 @@ def build(given: Settled) -> bentoml.Service[Any]:
             limit_log_lines()
             bound_handshakes(asyncio.get_running_loop())
             try:
-                await serving.start()
+                await registry.start()
                 protocol.Protocol.most_connections = connection_caps().http
-                edges.start(asyncio.get_running_loop(), LaneProtocol.lane.forget)
+                middleware.start(asyncio.get_running_loop(), FastPathProtocol.fast_path.forget)
                 if settings.grpc_port:
-                    from service.grpc_server import serve_grpc  # its threads are no supervisor's business
+                    from service.protocols.grpc.server import serve_grpc  # its threads are no supervisor's business
 
-                    self.grpc = await serve_grpc(serving, edges)
+                    self.grpc = await serve_grpc(registry, middleware)
             except RowcastError as error:
                 refuse_to_start(error)
             gc.collect()
             gc.freeze()  # what is loaded stays: the collector need not look at it again
             tell = self.grpc.say_no_more if self.grpc else (lambda: None)
-            drain_on_sigterm(serving, asyncio.get_running_loop(), tell)
+            drain_on_sigterm(registry, asyncio.get_running_loop(), tell)
             _beat()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
@@ -126,10 +128,10 @@ def build(given: Settled) -> bentoml.Service[Any]:
             """In each worker, after its last request over HTTP."""
             if self.grpc is not None:
                 await self.grpc.stop()
-            serving.stop()
-            edges.stop()
+            registry.stop()
+            middleware.stop()
 
-    for name, method in typed_methods(serving).items():
+    for name, method in typed_methods(registry).items():
         setattr(Rowcast, name, method)
     return bentoml.service(
         name=NAME,

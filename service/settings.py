@@ -10,9 +10,8 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 
 from models.errors import ConfigError
 from models.names import CHOICE
-from service import root_path
-from service.byte_rule import MAX_QUEUE_ROWS
-from service.limits import memory_limit, usable_cores
+from service.limits.byte_rule import MAX_QUEUE_ROWS
+from service.limits.machine import memory_limit, usable_cores
 from service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")
@@ -52,6 +51,25 @@ PROTECTION = {
 }
 """Settings that protect, and what is so without each: one that is set and empty stops the start."""
 
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+"""Segments without anything that would be escaped in a URL; none begins with a dot."""
+_LONGEST_ROOT_PATH = 200
+_TAKEN = frozenset(
+    {"models", "predict", "v1", "v2", "ping", "invocations", "livez", "readyz", "healthz", "metrics", "static_content"}
+)
+"""First segments of the service's own paths: with one of these as prefix, a path could be read in two ways."""
+
+
+def checked_root_path(text: str) -> str:
+    """A root path as it may be; an empty one is none.
+
+    Raises:
+        ValueError: it breaks the rule.
+    """
+    if text and (len(text) > _LONGEST_ROOT_PATH or not _ROOT_PATH.fullmatch(text) or text.split("/")[1] in _TAKEN):
+        raise ValueError(f"{text!r} is no root path")
+    return text
+
 
 class Settings(BaseModel):
     """Settings of the service. Each is read from ``ROWCAST_<NAME>``, in the environment or in ``.env``."""
@@ -89,7 +107,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     """The certificate's key, in PEM, without a password."""
     api_keys: Path | None = None
-    """A file of keys, see :mod:`service.keys`; with it, whoever has none is refused."""
+    """A file of keys, see :mod:`service.middleware.keys`; with it, whoever has none is refused."""
     cors_origins: str = ""
     """Origins whose pages may ask: ``*``, or ``https://example.com,http://localhost:8080``."""
     access_log: bool = False
@@ -141,7 +159,7 @@ class Settings(BaseModel):
     @field_validator("root_path")
     @classmethod
     def _is_a_path(cls, text: str) -> str:
-        return root_path.checked(text)
+        return checked_root_path(text)
 
     @field_validator("grpc_port", mode="before")
     @classmethod

@@ -30,7 +30,7 @@ def built(tmp_path_factory):
 
 def test_it_holds_the_service_the_models_and_nothing_that_trains(built):
     files = {file.relative_to(built[1] / "src").as_posix() for file in (built[1] / "src").rglob("*") if file.is_file()}
-    assert {"service/front.py", "models/session.py", "models/repository/flights/1/model.onnx"} <= files
+    assert {"service/router.py", "models/session.py", "models/repository/flights/1/model.onnx"} <= files
     rooms = {file.partition("/")[0] for file in files}
     assert rooms - {"bentofile.yaml", "README.md", "requirements-serving.lock"} == {"service", "models"}
 
@@ -195,7 +195,12 @@ def test_its_container_serves_as_sagemaker_starts_it(built):
     own |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "ROWCAST_WORKERS": "1", "ROWCAST_GRACE": "0"}
     variables = {name: value for name, value in bento.environment(home).items() if name != "ROWCAST_GRPC_PORT"} | own
     process = subprocess.Popen(
-        [sys.executable, str(folder / "src" / "service" / "platforms" / "container.py"), entrypoint, "serve"],
+        [
+            sys.executable,
+            str(folder / "src" / "service" / "protocols" / "platforms" / "container.py"),
+            entrypoint,
+            "serve",
+        ],
         env=variables,
         cwd=home,
         stdout=subprocess.DEVNULL,
@@ -219,4 +224,4 @@ def test_its_container_takes_the_port_from_its_platform(dockerfile):
     assert "LABEL com.amazonaws.sagemaker.capabilities.accept-bind-to-port=true" in dockerfile
     program, own, entrypoint = json.loads(dockerfile[-1].removeprefix("ENTRYPOINT "))
     home = entrypoint.removesuffix("/env/docker/entrypoint.sh")
-    assert (program, own) == ("python", f"{home}/src/service/platforms/container.py")
+    assert (program, own) == ("python", f"{home}/src/service/protocols/platforms/container.py")

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import RequestError
-from service.arrow import ArrowReader
-from service.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
-from service.encode import Encoder
-from service.grpc_reading import MessageReader, Readers
-from service.heap import give_back_large_blocks, trim
-from service.reading import RowsCodec
-from service.steps import Steps
-from service.v2_reading import InferReader
+from service.limits.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
+from service.limits.heap import give_back_large_blocks, trim
+from service.limits.steps import Steps
+from service.protocols.arrow.stream import ArrowReader
+from service.protocols.grpc.reading import MessageReader, Readers
+from service.protocols.rows.codec import RowsCodec
+from service.protocols.rows.encode import Encoder
+from service.protocols.v2.reading import InferReader
 from tests import handmade
 from tests.abuse import hostile_streams
 from tests.service import hostile_messages, hostile_payloads, hostile_tensors

@@ -85,7 +85,7 @@ def known_binary() -> tuple[Check, Iterable[bytes]]:
 
 def grpc() -> tuple[Check, Iterable[bytes]]:
     """Messages of ModelInfer, the short way under heads that earlier ones left, held against the long way."""
-    from service.grpc_reading import MessageReader
+    from service.protocols.grpc.reading import MessageReader
     from tests.abuse.test_fuzz_grpc import RIGHT, SIGNATURE, Message, compare
 
     reader = MessageReader(len(SIGNATURE.columns))
@@ -103,7 +103,7 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
     What each takes is held to its bounds.
     """
     from models.arrow import Malformed
-    from service.arrow import ArrowReader
+    from service.protocols.arrow.stream import ArrowReader
     from tests.abuse.bounds import taken_in_steps
     from tests.abuse.test_arrow_bounds import check as check_bounds
     from tests.abuse.test_arrow_bounds import steps
@@ -123,7 +123,7 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
 
 def broken() -> tuple[Check, Iterable[bytes]]:
     """A decoder with a defect, behind a branch that it takes some luck to reach."""
-    from service.v2_binary import from_raw
+    from service.columns.tensor_bytes import from_raw
 
     def check(body: bytes) -> None:
         with suppress(ValueError):

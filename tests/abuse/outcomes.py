@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.errors import RequestError
-from service.columns import Columns
+from service.columns.named import Columns
 from tests.abuse.mutations import MAX_ROWS
 
 

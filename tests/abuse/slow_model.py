@@ -15,7 +15,7 @@ from onnx import helper as h
 
 from models.repository import Repository
 from models.session import Session
-from service.rows import GraphInputs
+from service.columns.rows import GraphInputs
 from tests import handmade
 from tests.service.hostile_payloads import ROW
 

@@ -19,13 +19,13 @@ from models.arrow.types import Type
 from models.errors import RequestError
 from models.repository import Repository
 from models.signature import Column, Signature
-from service.arrow import ArrowReader
-from service.arrow_bounds import DECODED_MULTIPLE, DECODED_SPARE, Bounds, RowCost
-from service.bulk import Bulk
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.protocols.arrow.bounds import DECODED_MULTIPLE, DECODED_SPARE, Bounds, RowCost
+from service.protocols.arrow.endpoint import ArrowEndpoint
+from service.protocols.arrow.stream import ArrowReader
 from service.settings import Settings
 from tests import handmade
-from tests.abuse.bounds import LOOP_SECONDS, SHARED_MACHINE, Taken, settled, taken, taken_in_steps
+from tests.abuse.bounds import LOOP_SECONDS, SHARED_MACHINE, Batch, settled, taken, taken_in_steps
 from tests.abuse.hostile_streams import (
     COLUMNS,
     DECIMAL256,
@@ -55,7 +55,7 @@ from tests.service.hostile_payloads import ROW
 from tests.service.test_arrow import stream as polars_stream
 from tests.service.test_arrow import table
 
-Answer = Callable[[bytes], tuple[int, bytes, Taken]]
+Answer = Callable[[bytes], tuple[int, bytes, Batch]]
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     root = tmp_path_factory.mktemp("bounds")
     Repository(root).publish("any", handmade.manifest(), {"model.onnx": handmade.graph()})
     loop = asyncio.new_event_loop()
-    serving = Serving(Settings(repository=root, device="cpu"))
+    serving = Registry(Settings(repository=root, device="cpu"))
     loop.run_until_complete(serving.start())
-    bulk = Bulk(serving.versions["any", 1])
+    bulk = ArrowEndpoint(serving.versions["any", 1])
 
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    def ask(body: bytes) -> tuple[int, bytes, Taken]:
+    def ask(body: bytes) -> tuple[int, bytes, Batch]:
         reply, took = loop.run_until_complete(taken(lambda: bulk.answer(body, receive)))
         return reply.status, reply.body, took
 
@@ -81,7 +81,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     loop.close()
 
 
-def check(body: bytes, took: Taken, answer_bytes: int = 0) -> None:
+def check(body: bytes, took: Batch, answer_bytes: int = 0) -> None:
     """What is decoded is bounded by the stream; the answer is there twice while it is put together."""
     assert took.peak_bytes <= DECODED_MULTIPLE * len(body) + DECODED_SPARE + 2 * answer_bytes
     assert took.longest_seconds <= SHARED_MACHINE * LOOP_SECONDS

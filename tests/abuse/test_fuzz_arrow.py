@@ -24,10 +24,10 @@ from models.arrow.flatbuffer import Table
 from models.errors import RequestError
 from models.repository import Repository
 from models.values import FIRST_MOMENT, LAST_MOMENT
-from service.arrow import ArrowReader, Part
-from service.columns import Columns
-from service.front import Front
-from service.serving import Serving
+from service.columns.named import Columns
+from service.engine.registry import Registry
+from service.protocols.arrow.stream import ArrowReader, Part
+from service.router import Router
 from service.settings import Settings
 from tests import handmade
 from tests.abuse.mutations import fuzzed
@@ -174,7 +174,7 @@ _numbers = st.sampled_from([0.0, 1.0, -2.5, float("nan"), float("inf"), 2.0**60]
 _wholes = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1])
 _moments = st.integers(FIRST_MOMENT, LAST_MOMENT) | st.sampled_from([FIRST_MOMENT - 1, LAST_MOMENT + 1, -(2**63)])
 _texts = st.sampled_from(["AA", "", "Zürich", "never seen, and longer than a view"]) | st.text(max_size=3)
-USUAL: dict[str, list[tuple[pa.DataType, SearchStrategy[Any], SearchStrategy[Any]]]] = {
+NO_OPTIONS: dict[str, list[tuple[pa.DataType, SearchStrategy[Any], SearchStrategy[Any]]]] = {
     "distance": [(pa.float64(), st.floats(-9, 9), _numbers), (pa.int64(), st.integers(-9, 9), _wholes)],
     "stops": [(pa.int64(), st.integers(0, 3), _wholes), (pa.float64(), st.integers(0, 3).map(float), _numbers)],
     "night": [(pa.bool_(), st.booleans(), st.booleans())],
@@ -235,10 +235,10 @@ OWN_STREAM = b"".join(
 def usual(draw: st.DrawFn) -> bytes:
     """A stream of usual types, with values that its columns take, some of which may be others."""
     rows, share = draw(st.integers(1, 20)), draw(st.sampled_from([0.0, 0.0, 0.3, 1.0]))
-    odd = draw(st.sampled_from(["", *USUAL]))
+    odd = draw(st.sampled_from(["", *NO_OPTIONS]))
     columns = {}
-    for name in draw(st.permutations(list(USUAL))):
-        type_, good, any_ = draw(st.sampled_from(USUAL[name]))
+    for name in draw(st.permutations(list(NO_OPTIONS))):
+        type_, good, any_ = draw(st.sampled_from(NO_OPTIONS[name]))
         values = draw(st.lists(any_ if name == odd else good, min_size=rows, max_size=rows))
         missing = draw(st.lists(st.floats(0, 1).map(lambda place: place < share), min_size=rows, max_size=rows))
         columns[name] = array_of(type_, values, missing)
@@ -319,9 +319,9 @@ def status(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes
     root = tmp_path_factory.mktemp("fuzz")
     Repository(root).publish("any", handmade.manifest(), {"model.onnx": handmade.graph()})
     loop = asyncio.new_event_loop()
-    serving = Serving(Settings(repository=root, device="cpu", max_body=16 * 4096))
+    serving = Registry(Settings(repository=root, device="cpu", max_body=16 * 4096))
     loop.run_until_complete(serving.start())
-    front = Front(inner, serving, set())
+    front = Router(inner, serving, set())
     kind = [(b"content-type", MEDIA_TYPE.encode())]
     yield lambda body: loop.run_until_complete(Caller("POST", "/predict", body, headers=kind).answer(front))[0]
     serving.stop()

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from models.repository import Repository
 from models.signature import MISSING_TIMESTAMP
-from service.decode import Decoder
-from service.front import Front
-from service.row_columns import Unusual
-from service.rows import GraphInputs
-from service.serving import Serving
+from service.columns.json_rows import Unusual
+from service.columns.rows import GraphInputs
+from service.engine.registry import Registry
+from service.protocols.rows.decode import Decoder
+from service.router import Router
 from service.settings import Settings
 from tests import handmade
 from tests.abuse import mutations, oracle
@@ -108,9 +108,9 @@ def status(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[bytes
     root = tmp_path_factory.mktemp("fuzz")
     Repository(root).publish("any", handmade.manifest(SIGNATURE), {"model.onnx": handmade.graph(SIGNATURE)})
     loop = asyncio.new_event_loop()
-    serving = Serving(Settings(repository=root, device="cpu", max_rows=MAX_ROWS))
+    serving = Registry(Settings(repository=root, device="cpu", max_rows=MAX_ROWS))
     loop.run_until_complete(serving.start())
-    front = Front(inner, serving, set())
+    front = Router(inner, serving, set())
     yield lambda body: loop.run_until_complete(Caller("POST", "/predict", body).answer(front))[0]
     serving.stop()
     loop.run_until_complete(loop.shutdown_asyncgens())

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import RequestError
-from service.columns import ColumnReader, Columns
-from service.grpc_messages import REQUEST_CLASSES
-from service.grpc_reading import MessageReader, Readers
-from service.grpc_request import RequestReader, parse
-from service.v2_binary import DATATYPES
+from service.columns.named import ColumnReader, Columns
+from service.columns.tensor_bytes import DATATYPES
+from service.protocols.grpc.messages import REQUEST_CLASSES
+from service.protocols.grpc.reading import MessageReader, Readers
+from service.protocols.grpc.request import RequestReader, parse
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
 from tests.abuse.outcomes import check

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import RequestError
-from service.columns import ColumnReader, Columns
-from service.decode import Decoder
-from service.rows import GraphInputs
-from service.v2_binary import DATATYPES, DTYPES, from_raw
-from service.v2_request import RequestReader
+from service.columns.named import ColumnReader, Columns
+from service.columns.rows import GraphInputs
+from service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw
+from service.protocols.rows.decode import Decoder
+from service.protocols.v2.request import RequestReader
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
 from tests.abuse.outcomes import check

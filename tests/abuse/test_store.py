@@ -19,7 +19,7 @@ from onnx import helper as h
 from models.errors import ModelRefused
 from models.repository import Repository
 from models.session import Session
-from service.serving import Serving
+from service.engine.registry import Registry
 from service.settings import Settings
 from tests import handmade
 from tests.abuse.exchange import request, say
@@ -173,9 +173,9 @@ def test_a_version_that_is_not_as_published_is_refused_and_the_old_one_serves(
     with pytest.raises(ModelRefused, match=damage.words):
         Session.of(Repository(beside).open("flights"), "cpu")
     with pytest.raises(ModelRefused, match=damage.words):
-        Serving(Settings(repository=beside, models="flights:2"))
+        Registry(Settings(repository=beside, models="flights:2"))
     for models in ("flights:1", "flights", ""):  # the latest that is whole
-        assert list(Serving(Settings(repository=beside, models=models)).versions) == [("flights", 1)]
+        assert list(Registry(Settings(repository=beside, models=models)).versions) == [("flights", 1)]
     assert not (tmp_path / "unpickled").exists()
 
 

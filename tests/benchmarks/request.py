@@ -20,14 +20,14 @@ from loadtest.bench_serving import trained_model
 from loadtest.cells import machine
 from loadtest.payloads import Payloads
 from models.session import Session
-from service.batcher import Batcher
-from service.bulk import Bulk
-from service.lane import Lane
-from service.reply import Reply
-from service.row_route import RowsRoute
-from service.rows_endpoint import RowsEndpoint
-from service.served import ServedModel
-from service.serving import Serving
+from service.engine.batcher import Batcher
+from service.engine.model import Model
+from service.engine.registry import Registry
+from service.http.fast_path import FastPath
+from service.http.reply import Reply
+from service.protocols.arrow.endpoint import ArrowEndpoint
+from service.protocols.rows.endpoint import RowsEndpoint
+from service.protocols.rows.route import RowsRoute
 from service.settings import Settings
 
 ROUNDS = 80
@@ -37,13 +37,11 @@ BATCHES = (1, 16, 64)
 Step = Callable[[], object]
 
 
-def steps(
-    serving: Serving, served: ServedModel, session: Session, thread: ThreadPoolExecutor, rows: int
-) -> dict[str, Step]:
+def steps(serving: Registry, served: Model, session: Session, thread: ThreadPoolExecutor, rows: int) -> dict[str, Step]:
     """The steps of a run of one-row requests, each for all of them, by name; some have to be awaited."""
     payloads = Payloads(served.signature, rows=1, seed=0)
     bodies = [orjson.dumps({"rows": [payloads.row()]}) for _ in range(rows)]
-    lane = Lane(serving, {"/predict": RowsRoute(RowsEndpoint(served), Bulk(served))}, lambda _: True)
+    lane = FastPath(serving, {"/predict": RowsRoute(RowsEndpoint(served), ArrowEndpoint(served))}, lambda _: True)
     heads = [
         b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d" % len(body)
         for body in bodies
@@ -97,7 +95,7 @@ def steps(
 async def measure() -> dict[int, dict[str, float]]:
     """CPU microseconds of each step for each request, by requests in a run."""
     stored = trained_model()
-    serving = Serving(Settings(repository=stored.path.parent.parent, models=f"flights:{stored.manifest.version}"))
+    serving = Registry(Settings(repository=stored.path.parent.parent, models=f"flights:{stored.manifest.version}"))
     served = serving.models["flights"]
     session = Session.of(stored, "cpu")
     columns: dict[int, dict[str, float]] = {}

@@ -23,11 +23,11 @@ from loadtest.protocols.table import report, share
 from loadtest.protocols.tables import row_of, table_of, tables
 from loadtest.protocols.wire import ARROW, GRPC, PROTOCOLS, V2_BINARY, V2_JSON
 from models.signature import Column, Signature
-from service.arrow import ArrowReader
-from service.columns import ColumnReader
-from service.grpc_messages import REQUEST_CLASSES
-from service.grpc_request import RequestReader as GrpcReader
-from service.v2_request import RequestReader
+from service.columns.named import ColumnReader
+from service.protocols.arrow.stream import ArrowReader
+from service.protocols.grpc.messages import REQUEST_CLASSES
+from service.protocols.grpc.request import RequestReader as GrpcReader
+from service.protocols.v2.request import RequestReader
 
 CLASSES = ("late", "on time")
 ANSWERS = [("late", [0.75, 0.25]), ("on time", [0.125, 0.875])]

@@ -12,7 +12,7 @@ from models.listing import list_models, list_versions
 from models.names import CHOICE, is_model_name, is_version
 from models.printable import printable
 from models.repository import Repository
-from service.choose import choose
+from service.engine.versions import choose
 from service.settings import Settings
 from tests import handmade
 from tests.models.hostile_names import NAMES, VERSIONS

@@ -19,8 +19,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from service.batcher import Batcher
-from service.faults import DeadlineExceeded, QueueFull
+from service.engine.batcher import Batcher
+from service.errors import DeadlineExceeded, QueueFull
 
 FIXED_SECONDS = 0.002
 ROW_SECONDS = 0.0001
@@ -34,7 +34,7 @@ LOAD = 0.9
 
 
 @dataclass
-class Ask:
+class Handler:
     """One request, and what became of it."""
 
     number: int
@@ -50,7 +50,7 @@ class Ask:
     """When the same request without a deadline was answered, of one that was refused at once."""
 
 
-def asks(n: int, seed: int) -> list[Ask]:
+def asks(n: int, seed: int) -> list[Handler]:
     """Requests at random moments, most of them small."""
     rng = random.Random(seed)
     found, moment = [], 0.0
@@ -58,11 +58,11 @@ def asks(n: int, seed: int) -> list[Ask]:
         rows = rng.choice([1, 1, 1, 1, 2, 8, 30, 150])
         moment += rng.expovariate(1.0) * 24 * FULL_RUN_SECONDS / MAX_ROWS / LOAD
         timeout = rng.choice([0.0, FIXED_SECONDS, 0.02, 0.05, 0.1, 0.2, 1.0]) * rng.uniform(0.5, 1.5)
-        found.append(Ask(number, moment, rows, rng.choice([0, 0, 0, 1, 3]), timeout))
+        found.append(Handler(number, moment, rows, rng.choice([0, 0, 0, 1, 3]), timeout))
     return found
 
 
-async def play(load: list[Ask]) -> None:
+async def play(load: list[Handler]) -> None:
     """Send every request when it comes, and note what becomes of it."""
 
     def run(requests: list[list[int]]) -> list[list[int]]:
@@ -85,7 +85,7 @@ async def play(load: list[Ask]) -> None:
         )
         began = time.perf_counter()
 
-        async def ask(item: Ask) -> None:
+        async def ask(item: Handler) -> None:
             await asyncio.sleep(began + item.comes - time.perf_counter())
             item.due = time.perf_counter() + item.timeout
             try:

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from service import Rowcast
-from service.reading import RowsCodec
+from service.protocols.rows.codec import RowsCodec
 
 __all__ = ["Rowcast"]
 

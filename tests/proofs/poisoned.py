@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from models.session import Predictions, Session
-from service.batcher import Batcher
-from service.rows import GraphInputs
+from service.columns.rows import GraphInputs
+from service.engine.batcher import Batcher
 from tests import handmade
 from tests.proofs.client import Connection, post
 from tests.service.hostile_payloads import GOOD, PAYLOADS

@@ -33,10 +33,10 @@ import rowcast
 from models.errors import ExportRefused, RequestError, RowcastError
 from models.session import Session
 from models.signature import Signature
-from service.arrow import ArrowReader, Part
-from service.columns import Columns
-from service.decode import Decoder
-from service.rows import GraphInputs, Layout
+from service.columns.named import Columns
+from service.columns.rows import GraphInputs, Layout
+from service.protocols.arrow.stream import ArrowReader, Part
+from service.protocols.rows.decode import Decoder
 from tests.odd_tables import OddTable, odd_table
 from training.predict import columns_for, open_table, predict_columns
 

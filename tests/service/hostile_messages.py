@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from service.grpc_messages import REQUEST_CLASSES
+from service.protocols.grpc.messages import REQUEST_CLASSES
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import good, message

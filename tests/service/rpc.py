@@ -12,7 +12,7 @@ import numpy as np
 
 from models.signature import MISSING_TIMESTAMP
 from models.values import parse_timestamp
-from service.grpc_messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 

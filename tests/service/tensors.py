@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.signature import Column, Signature
-from service.tensors import Tensor
+from service.columns.tensors import Tensor
 
 
 def tensor(column: Column, values: list[Any]) -> Tensor:

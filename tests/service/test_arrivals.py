@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from service import arrivals as module
-from service.arrivals import LOOKS, Arrivals
-from service.batcher import Batcher
+from service.engine import arrivals as module
+from service.engine.arrivals import LOOKS, Arrivals
+from service.engine.batcher import Batcher
 
 Scenario = Callable[[Arrivals, Batcher, list[list[str]]], Coroutine[Any, Any, None]]
 

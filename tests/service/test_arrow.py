@@ -17,8 +17,8 @@ import pytest
 from models.arrow import END, MEDIA_TYPE, head_of, writer
 from models.arrow.flatbuffer import Scalar, Tables
 from models.arrow.stream import SCHEMA
-from service.front import Front
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import ROW, rows
 from tests.service.servers import publish_delay, publish_flights
@@ -66,7 +66,7 @@ def in_json(frame: pl.DataFrame) -> bytes:
     return rows(*({**row, "departs": row["departs"] and row["departs"].isoformat()} for row in frame.to_dicts()))
 
 
-async def arrow(front: Front, body: bytes, path: str = "/models/flights/predict") -> tuple[int, Any]:
+async def arrow(front: Router, body: bytes, path: str = "/models/flights/predict") -> tuple[int, Any]:
     status, headers, content = await Caller("POST", path, body, headers=ARROW).answer(front)
     if status == 200:
         assert headers[b"content-type"] == MEDIA_TYPE.encode()
@@ -77,7 +77,7 @@ async def arrow(front: Front, body: bytes, path: str = "/models/flights/predict"
 def test_a_stream_is_answered_as_rows_of_json_are(repository: Path) -> None:
     frame = table(3000)
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         _, _, answer = await Caller("POST", "/models/flights/predict", in_json(frame)).answer(front)
         for path in ("/models/flights/predict", "/models/flights/versions/1/predict"):
             status, got = await arrow(front, stream(frame), path)
@@ -120,7 +120,7 @@ def test_a_column_may_be_of_any_type_that_says_the_same(frame: pl.DataFrame, rep
     elif plain["departs"].dtype != pl.Null:  # casting a moment with a zone to one without leaves its UTC
         plain = plain.with_columns(pl.col("departs").cast(pl.Datetime("us")).dt.replace_time_zone("UTC"))
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         _, _, answer = await Caller("POST", "/models/delay/predict", in_json(plain)).answer(front)
         status, got = await arrow(front, stream(frame), "/models/delay/predict")
         assert status == 200, got
@@ -184,7 +184,7 @@ WRONG = {
 
 @pytest.mark.parametrize(("frame", "message"), WRONG.values(), ids=WRONG)
 def test_what_is_wrong_is_said_with_its_place(frame: pl.DataFrame, message: str, repository: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         assert await arrow(front, stream(frame)) == (
             400,
             {"error": message, "errors": [dict(zip(("path", "message"), message.split(": ", 1), strict=True))]},
@@ -197,7 +197,7 @@ def test_every_fault_of_a_long_stream_is_found_up_to_fifty(repository: Path) -> 
     bad = pl.Series([np.inf if i % 100 == 99 else 1.0 for i in range(9000)])
     frame = pl.concat([GOOD] * 3000).with_columns(distance=bad)
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         status, answer = await arrow(front, stream(frame))
         assert status == 400
         assert [fault["path"] for fault in answer["errors"]] == [f"columns.distance[{99 + 100 * i}]" for i in range(50)]
@@ -211,7 +211,7 @@ def test_nulls_that_pick_from_an_empty_dictionary_are_missing(repository: Path) 
     types = {"distance": pa.float64(), "stops": pa.int64(), "carrier": pa.string(), "departs": pa.timestamp("ms")}
     columns = {name: pa.DictionaryArray.from_arrays(nothing, pa.array([], type_)) for name, type_ in types.items()}
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         _, wanted = await arrow(front, stream(frame), "/models/delay/predict")
         status, got = await arrow(front, written(columns | {"night": pa.nulls(2)}), "/models/delay/predict")
         assert status == 200, got
@@ -230,7 +230,7 @@ def test_columns_of_different_types_cannot_share_a_dictionary(repository: Path) 
     head = bytes(head_of(body))
     heads = {head[:at] + bytes(8) + head[at + 8 :] for at in range(0, len(head) - 8, 4) if head[at : at + 8] == one}
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         assert (await arrow(front, body))[0] == 200
         told = [await arrow(front, other + body[len(head) :]) for other in heads]
         assert {status for status, _ in told} <= {200, 400}
@@ -242,7 +242,7 @@ def test_columns_of_different_types_cannot_share_a_dictionary(repository: Path) 
 def test_a_schema_that_says_it_has_a_body_is_refused(repository: Path) -> None:
     fields: dict[int, Any] = {1: Tables({0: name, 2: Scalar("B", 1), 3: {}} for name in ROW)}
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         status, answer = await arrow(front, writer._message(SCHEMA, fields, 8) + bytes(8) + END)
         assert status == 400
         assert answer["error"].endswith("a schema has no body, however: one that says it has")
@@ -255,7 +255,7 @@ def test_a_stream_that_is_cut_off_is_refused(cut: int, repository: Path) -> None
     whole = stream(GOOD)
     assert whole.endswith(END)
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         status, answer = await arrow(front, whole[:cut])
         assert status == 400
         assert answer["error"].startswith("the body is no Arrow stream that can be read: the stream is cut off")
@@ -268,7 +268,7 @@ def test_decimals_are_the_nearest_doubles(repository: Path) -> None:
     frame = table(5).with_columns(pl.lit(None).alias(name) for name in ROW)
     frame = frame.with_columns(distance=pl.Series(list(map(Decimal, texts))))
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         expected = frame.with_columns(distance=pl.Series(list(map(float, texts))))
         _, got = await arrow(front, stream(frame), "/models/delay/predict")
         _, wanted = await arrow(front, stream(expected), "/models/delay/predict")
@@ -282,7 +282,7 @@ def test_compressed_buffers_and_the_file_format_are_refused(repository: Path) ->
     table(300).write_ipc_stream(compressed, compression="zstd")
     GOOD.write_ipc(file)
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         for body, words in (
             (compressed.getvalue(), "buffers must not be compressed: write the stream without compression"),
             (file.getvalue(), "this is Arrow's file format: write the stream format"),

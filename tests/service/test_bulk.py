@@ -11,13 +11,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-import service.served
+import service.engine.model
 from models.arrow import END
 from models.arrow.writer import NULL, UTF8, batch, nothing, schema, texts
-from service.faults import QueueFull
-from service.front import Front
-from service.run_size import SIZES
-from service.serving import Serving
+from service.engine.batch_size import SIZES
+from service.engine.registry import Registry
+from service.errors import QueueFull
+from service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.servers import publish_flights
@@ -32,7 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def slowly(serving: Serving, done: list[int], seconds: float = 0.01) -> None:
+def slowly(serving: Registry, done: list[int], seconds: float = 0.01) -> None:
     """Have every run take its time, in the thread, and say how many rows it had."""
     batcher = serving.versions["flights", 1].batcher
     run = batcher._run
@@ -54,7 +54,7 @@ def nulls(rows: int, padding: int = 0) -> bytes:
 
 
 def test_single_rows_have_their_turn_between_the_runs_of_a_large_request(repository: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
         slowly(serving, runs)
         bulk = asyncio.ensure_future(arrow(front, stream(table(5000))))
@@ -82,9 +82,9 @@ def test_runs_are_as_large_as_was_measured(repository: Path, monkeypatch: pytest
             measured.append(rows)
         return size
 
-    monkeypatch.setattr(service.served, "cheapest_size", measure)
+    monkeypatch.setattr(service.engine.model, "cheapest_size", measure)
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
         slowly(serving, runs)
         status, got = await arrow(front, stream(table(5 * size)))
@@ -96,7 +96,7 @@ def test_runs_are_as_large_as_was_measured(repository: Path, monkeypatch: pytest
 
 
 def test_the_rest_is_not_computed_when_the_caller_is_gone(repository: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
         slowly(serving, runs)
         caller = Caller("POST", "/predict", stream(table(20_000)), headers=ARROW)
@@ -118,9 +118,9 @@ def test_a_short_request_is_not_computed_when_its_caller_is_gone(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.served, name, 0.0)  # every run goes to the thread
+        monkeypatch.setattr(service.engine.model, name, 0.0)  # every run goes to the thread
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
         slowly(serving, runs, 0.1)
         first = asyncio.ensure_future(arrow(front, stream(table(100))))
@@ -139,7 +139,7 @@ def test_a_short_request_is_not_computed_when_its_caller_is_gone(
 def test_short_requests_of_several_record_batches_are_answered_in_the_order_of_their_rows(repository: Path) -> None:
     frame = table(90).with_columns(distance=pl.int_range(90).cast(pl.Float64))
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         _, whole = await arrow(front, stream(frame))
         status, got = await arrow(front, written({c: frame.to_arrow()[c] for c in frame.columns}, 40))
         assert status == 200
@@ -151,7 +151,7 @@ def test_short_requests_of_several_record_batches_are_answered_in_the_order_of_t
 def test_nothing_more_is_computed_once_a_fault_is_found(repository: Path) -> None:
     frame = table(30_000).with_columns(pl.when(pl.int_range(30_000) == 600).then(0.5).otherwise(1.0).alias("stops"))
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
         slowly(serving, runs)
         status, answer = await arrow(front, stream(frame))
@@ -163,7 +163,7 @@ def test_nothing_more_is_computed_once_a_fault_is_found(repository: Path) -> Non
 
 
 def test_a_full_queue_refuses_a_request_that_has_not_begun_and_holds_up_one_that_has(repository: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         batcher = serving.versions["flights", 1].batcher
         runs: list[int] = []
         slowly(serving, runs)
@@ -197,7 +197,7 @@ def ask(repository: Path, body: bytes, **settings: Any) -> tuple[int, Any]:
     """What a body is answered."""
     told: list[tuple[int, Any]] = []
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         told.append(await arrow(front, body))
 
     serve(repository, scenario, device="cpu", **settings)
@@ -260,7 +260,7 @@ def test_texts_that_are_not_utf_8_are_found_row_by_row(repository: Path) -> None
 
 
 def test_the_content_type_may_have_parameters_and_others_are_refused(repository: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         for kind, expected in (
             (b"Application/vnd.apache.arrow.stream; x=y", 200),
             (b"application/vnd.apache.arrow.file", 415),
@@ -274,7 +274,7 @@ def test_the_content_type_may_have_parameters_and_others_are_refused(repository:
 def test_answers_are_read_by_pyarrow_and_pandas(repository: Path) -> None:
     import pyarrow as pa
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         caller = Caller("POST", "/predict", stream(table(20_000)), headers=ARROW)
         _, _, content = await caller.answer(front)
         got = pa.ipc.open_stream(io.BytesIO(content)).read_all()

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from models.errors import RequestError
-from service.byte_budget import ByteBudget, Hold, NoRoom
-from service.front import Front
-from service.http import BodyReader
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.http.body import BodyReader
+from service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from service.router import Router
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body, request
 from tests.service.test_front import Caller, serve
@@ -139,7 +139,7 @@ def test_after_any_mix_of_requests_refusals_cancels_and_hang_ups_nothing_is_coun
             "a stream that is none": Caller("POST", "/predict", *halves(bytes(2**17)), headers=ARROW_HEADERS),
         }
 
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         statuses: dict[str, set[int]] = {}
         most = 0
         chance = random.Random(1)
@@ -192,7 +192,7 @@ def test_a_refused_body_is_not_kept_by_what_refused_it() -> None:
 
 
 def test_a_body_whose_sender_has_nearly_stopped_lets_go_for_another(one_model: Path) -> None:
-    async def scenario(front: Front, serving: Serving) -> None:
+    async def scenario(front: Router, serving: Registry) -> None:
         first = Caller("POST", "/predict", bytes(900_000), b"")
         gate = asyncio.Event()
         receive = first.receive

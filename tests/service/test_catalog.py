@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from models.errors import ModelRefused
-from service import catalog
-from service.catalog import CatalogOwner, CatalogReader, Entry, address_of_owner
-from service.choose import choose
+from service.engine import catalog
+from service.engine.catalog import CatalogOwner, CatalogReader, Entry, address_of_owner
+from service.engine.versions import choose
 from service.settings import Settings
 from tests.service.servers import ROOT, publish_delay, publish_flights
 
 READ = """
 import sys
-from service.catalog import CatalogReader
+from service.engine.catalog import CatalogReader
 found = CatalogReader(sys.argv[1]).read()
 models = found.open()
 print(found.generation, *(f"{m.manifest.name}:{m.manifest.version}:{m.sha256[:8]}:{len(m.graph)}" for m in models))

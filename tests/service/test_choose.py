@@ -13,8 +13,8 @@ import pytest
 from models.errors import ModelNotFound, ModelRefused
 from models.repository import Repository
 from models.signature import METADATA_KEY
-from service.choose import choose
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.engine.versions import choose
 from service.settings import Settings
 from tests import handmade
 from tests.service.servers import publish_delay, publish_flights
@@ -124,4 +124,4 @@ def test_what_is_not_there_is_told(root: Path, tmp_path: Path) -> None:
         served(root, "other")
     assert served(tmp_path / "nowhere") == []
     with pytest.raises(ModelNotFound, match=f"there is no model in {tmp_path / 'nowhere'}: make one with"):
-        Serving(Settings(repository=tmp_path / "nowhere")).check()
+        Registry(Settings(repository=tmp_path / "nowhere")).check()

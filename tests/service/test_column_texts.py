@@ -13,17 +13,17 @@ import pytest
 from models.errors import RequestError
 from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
-from service.arrow import ArrowReader, Part, _taken
-from service.columns import ColumnReader
-from service.decode import Decoder
-from service.flat_columns import FlatColumnReader
-from service.raw_columns import RawColumnReader
-from service.row_columns import MANY_ROWS
-from service.tensors import Tensor
+from service.columns.flat import FlatColumnReader
+from service.columns.json_rows import MANY_ROWS
+from service.columns.named import ColumnReader
+from service.columns.raw import RawColumnReader
+from service.columns.tensors import Tensor
+from service.protocols.arrow.stream import ArrowReader, Part, _taken
+from service.protocols.rows.decode import Decoder
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    from service.typed import request_schema
+    from service.protocols.rows.typed import request_schema
 
 JULY = 1_372_636_800_000_000
 NAN = float("nan")

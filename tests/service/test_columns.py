@@ -15,9 +15,9 @@ from models.errors import RequestError
 from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
-from service.columns import ColumnReader, Columns
-from service.rows import Layout
-from service.tensors import Places, Tensor
+from service.columns.named import ColumnReader, Columns
+from service.columns.rows import Layout
+from service.columns.tensors import ErrorPaths, Tensor
 from tests import handmade
 from tests.abuse.mutations import SIGNATURE, fuzzed
 from tests.service.hostile_payloads import ROW
@@ -232,7 +232,7 @@ def test_fifty_faults_are_listed() -> None:
 
 
 def test_a_protocol_names_its_own_places() -> None:
-    class Named(Places):
+    class Named(ErrorPaths):
         whole = "columns"
 
         def tensor(self, i: int) -> str:

@@ -10,8 +10,8 @@ import zlib
 import pytest
 
 from models.errors import RequestError
-from service.byte_budget import ByteBudget
-from service.compressed import inflated
+from service.http.compressed import inflated
+from service.limits.byte_budget import ByteBudget
 
 MIB = 2**20
 _BLOCK = 0x6BFF90000000000081C004

@@ -12,12 +12,12 @@ import pytest
 import uvloop
 from prometheus_client import REGISTRY
 
-import service.protocol
-import service.served
+import service.engine.model
+import service.http.connection
 from models.arrow import MEDIA_TYPE
-from service.http import Receive, Scope, Send, respond
-from service.lane import Lane
-from service.rows_endpoint import RowsEndpoint
+from service.http.body import Receive, Scope, Send, respond
+from service.http.fast_path import FastPath
+from service.protocols.rows.endpoint import RowsEndpoint
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.hostile_tensors import SPLIT, WHOLE
@@ -98,7 +98,7 @@ def run(repository: Path, scenario: Callable[[Service], Awaitable[None]], loop: 
 def in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have even the shortest runs go to the models' thread, so that a test can hold them up."""
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.served, name, 0.0)
+        monkeypatch.setattr(service.engine.model, name, 0.0)
 
 
 # ─── Upgrade ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -280,7 +280,7 @@ def test_a_caller_who_hangs_up_in_a_pipeline_is_not_computed_for_and_leaves_no_t
 
     async def scenario(service: Service) -> None:
         gate = threading.Event()
-        service.serving.thread.submit(gate.wait, 30)
+        service.engine.registry.thread.submit(gate.wait, 30)
         async with service.connect() as wire:
             await wire.feed((good + good,))
             wire.protocol.transport.abort()
@@ -430,7 +430,7 @@ def test_an_answer_that_takes_a_while_reaches_a_caller_who_closed_his_half(
         for request_ in (sent, many):
             (expected,) = await service.say(request_, short=short)
             gate = threading.Event()
-            service.serving.thread.submit(gate.wait, 30)
+            service.engine.registry.thread.submit(gate.wait, 30)
             async with service.connect(short=short) as wire:
                 await wire.feed((request_,))
                 wire.half_close()
@@ -443,10 +443,10 @@ def test_an_answer_that_takes_a_while_reaches_a_caller_who_closed_his_half(
 
 def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_the_thread(monkeypatch)
-    monkeypatch.setattr(service.protocol, "_HALF_CLOSED_SECONDS", 0.1)
+    monkeypatch.setattr(service.http.connection, "_HALF_CLOSED_SECONDS", 0.1)
 
     async def scenario(service: Service) -> None:
-        served = service.serving.models["flights"]
+        served = service.engine.registry.models["flights"]
 
         def computed() -> float:
             served.meter.flush()
@@ -455,7 +455,7 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
         for short in (True, False):
             before = computed()
             gate = threading.Event()
-            service.serving.thread.submit(gate.wait, 30)
+            service.engine.registry.thread.submit(gate.wait, 30)
             first = asyncio.create_task(RowsEndpoint(served).answer(rows(*[ROW] * 4096)))
             while not served.batcher.busy:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -483,7 +483,7 @@ def test_what_a_caller_says_of_where_it_asks_from_is_not_believed(one_model: Pat
             seen.append(scope)
             await respond(send, 200, b"{}")
 
-        listening = Service(service.serving, app, Lane(service.serving, {}, lambda _: True))
+        listening = Service(service.engine.registry, app, FastPath(service.engine.registry, {}, lambda _: True))
         sent = head("GET", "/", b"x-forwarded-for: 203.0.113.7", b"x-forwarded-proto: https")
         assert [answer.status for answer in await listening.say(sent, short=False)] == [200]
         assert seen[0]["scheme"] == "http"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from service.batcher import Batcher
-from service.deadlines import Deadlines
-from service.faults import DeadlineExceeded
-from service.waiting import Waiting
+from service.engine.batcher import Batcher
+from service.engine.deadlines import Deadlines
+from service.engine.queue import QueuedRequest
+from service.errors import DeadlineExceeded
 from tests.service.test_batcher import Doubler, batching, busy, started
 
 PACE = {"seconds_per_row": 0.003, "drain_seconds_per_row": 0.003}
@@ -123,11 +123,11 @@ def test_who_has_left_is_told_nothing_when_the_deadline_passes() -> None:
 def test_deadlines_of_the_answered_do_not_pile_up() -> None:
     async def scenario() -> None:
         deadlines = Deadlines(lambda item: None)
-        kept = Waiting([1], lambda outcome: None, 0.0)
+        kept = QueuedRequest([1], lambda outcome: None, 0.0)
         kept.deadline = within(3600)
         deadlines.watch(kept)
         for _ in range(10_000):
-            item = Waiting([1], lambda outcome: None, 0.0)
+            item = QueuedRequest([1], lambda outcome: None, 0.0)
             item.deadline = within(3600)
             deadlines.watch(item)
             item.cancel()

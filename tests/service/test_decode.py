@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Column, Signature
-from service.columns import ColumnReader
-from service.decode import Decoder
-from service.row_columns import MANY_ROWS
-from service.rows import GraphInputs, Row
+from service.columns.json_rows import MANY_ROWS
+from service.columns.named import ColumnReader
+from service.columns.rows import GraphInputs, Row
+from service.protocols.rows.decode import Decoder
 from tests import handmade
 from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows, with_value
 

@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rowcast
 from loadtest.bench_edges import collecting
-from service.keys import new_key
+from service.middleware.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
 from tests.service.servers import ROOT, Server, environment, free_port, serving
@@ -439,7 +439,7 @@ def test_traces_without_what_sends_them_refuse_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from models.errors import ConfigError
-    from service import tracing
+    from service.middleware import tracing
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     assert tracing.traces_are_asked_for()

@@ -12,8 +12,8 @@ from hypothesis.extra import numpy as hnp
 
 from models.session import Predictions
 from models.signature import Signature
-from service.encode import Encoder
-from service.runner import NotFinite
+from service.engine.runner import NotFinite
+from service.protocols.rows.encode import Encoder
 from tests import handmade
 
 COLUMNS = handmade.COLUMNS

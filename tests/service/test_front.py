@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-import service.http
-import service.served
-from service.front import Front
-from service.http import Message, Receive, Scope, Send
-from service.serving import Serving
+import service.engine.model
+import service.http.body
+from service.engine.registry import Registry
+from service.http.body import Message, Receive, Scope, Send
+from service.router import Router
 from service.settings import Settings
 from tests import handmade
 from tests.service.hostile_payloads import GOOD, ROW, rows
@@ -55,7 +55,7 @@ class Caller:
     async def send(self, message: Message) -> None:
         self.sent.append(message)
 
-    async def answer(self, app: Front) -> tuple[int, dict[bytes, bytes], Any]:
+    async def answer(self, app: Router) -> tuple[int, dict[bytes, bytes], Any]:
         await app(self.scope, self.receive, self.send)
         start, *bodies = self.sent
         headers = dict(start["headers"])
@@ -65,16 +65,16 @@ class Caller:
 
 
 def serve(
-    repository: Path, scenario: Callable[[Front, Serving], Awaitable[None]], ready: bool = True, **settings: Any
+    repository: Path, scenario: Callable[[Router, Registry], Awaitable[None]], ready: bool = True, **settings: Any
 ) -> None:
     """Run ``scenario`` on a loop of its own with a front and its models."""
 
     async def main() -> None:
-        models = Serving(Settings(repository=repository, **settings))
+        models = Registry(Settings(repository=repository, **settings))
         if ready:
             await models.start()
         try:
-            await scenario(Front(inner, models, {"/", "/metrics", "/broken"}), models)
+            await scenario(Router(inner, models, {"/", "/metrics", "/broken"}), models)
         finally:
             models.stop()
 
@@ -86,7 +86,7 @@ def metric(name: str, **labels: str) -> float:
 
 
 def test_every_predict_route_answers_with_its_version(two_models: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for path, name, version in [
             ("/models/flights/predict", "flights", 2),
             ("/models/flights/versions/1/predict", "flights", 1),
@@ -100,12 +100,12 @@ def test_every_predict_route_answers_with_its_version(two_models: Path) -> None:
 
 
 def test_predict_without_a_name_needs_a_single_model(one_model: Path, two_models: Path) -> None:
-    async def single(app: Front, models: Serving) -> None:
+    async def single(app: Router, models: Registry) -> None:
         status, _, answer = await Caller("POST", "/predict", GOOD).answer(app)
         assert (status, answer["model"]) == (200, "flights")
         assert answer["predictions"][0]["probabilities"]["late"] == pytest.approx(handmade.late(ROW), abs=1e-6)
 
-    async def several(app: Front, models: Serving) -> None:
+    async def several(app: Router, models: Registry) -> None:
         status, _, answer = await Caller("POST", "/predict", GOOD).answer(app)
         assert (status, answer) == (
             404,
@@ -138,7 +138,7 @@ def test_predict_without_a_name_needs_a_single_model(one_model: Path, two_models
     ],
 )
 def test_a_path_that_is_not_in_the_table_is_not_found_and_touches_no_file(one_model: Path, path: str) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         before = metric("rowcast_requests_total", model="", code="4xx")
         status, _, answer = await Caller("POST", path, GOOD).answer(app)
         assert status == 404
@@ -149,7 +149,7 @@ def test_a_path_that_is_not_in_the_table_is_not_found_and_touches_no_file(one_mo
 
 
 def test_a_wrong_method_names_the_right_one(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for method in ("GET", "PUT", "DELETE", "OPTIONS"):
             status, headers, answer = await Caller(method, "/predict", GOOD).answer(app)
             assert (status, headers[b"allow"], list(answer)) == (405, b"POST", ["error"])
@@ -182,7 +182,7 @@ def test_a_wrong_method_names_the_right_one(one_model: Path) -> None:
 def test_headers_decide_before_the_body_is_read(
     one_model: Path, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         caller = Caller("POST", "/predict", GOOD, headers=headers)
         got, _, answer = await caller.answer(app)
         heard = int(status in {200, 413})  # at 413 only to throw it away, see below
@@ -193,7 +193,7 @@ def test_headers_decide_before_the_body_is_read(
 
 
 def test_a_body_in_chunks_is_read_until_it_is_too_large(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, _ = await Caller("POST", "/predict", *(bytes([byte]) for byte in GOOD)).answer(app)
         assert status == 200
         caller = Caller("POST", "/predict", *[b" " * 100] * 1000)
@@ -205,7 +205,7 @@ def test_a_body_in_chunks_is_read_until_it_is_too_large(one_model: Path) -> None
 
 
 def test_faults_are_listed_with_their_paths(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         body = rows({**ROW, "distance": "far"}, {**ROW, "night": 1})
         status, _, answer = await Caller("POST", "/predict", body).answer(app)
         assert status == 400
@@ -221,7 +221,7 @@ def test_faults_are_listed_with_their_paths(one_model: Path) -> None:
 
 
 def test_the_pages_tell_what_is_served(two_models: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         _, _, answer = await Caller("GET", "/models").answer(app)
         assert [(m["name"], m["version"], m["versions"], m["signature"]["task"]) for m in answer["models"]] == [
             ("delay", 1, [1], "regression"),
@@ -241,13 +241,13 @@ def test_the_pages_tell_what_is_served(two_models: Path) -> None:
 
 
 def test_the_worker_is_alive_before_it_is_ready_and_not_ready_while_it_drains(one_model: Path) -> None:
-    async def loading(app: Front, models: Serving) -> None:
+    async def loading(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/livez").answer(app))[0] == 200
         assert (await Caller("GET", "/readyz").answer(app))[0] == 503
         status, _, answer = await Caller("POST", "/predict", GOOD).answer(app)
         assert (status, list(answer)) == (503, ["error"])
 
-    async def draining(app: Front, models: Serving) -> None:
+    async def draining(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/readyz").answer(app))[0] == 200
         models.draining = True
         status, headers, _ = await Caller("GET", "/readyz").answer(app)
@@ -260,7 +260,7 @@ def test_the_worker_is_alive_before_it_is_ready_and_not_ready_while_it_drains(on
 
 
 def test_everything_else_goes_through_and_errors_come_back_in_json(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/metrics").answer(app))[2] == b"numbers"
         status, _, answer = await Caller("GET", "/broken").answer(app)
         assert (status, answer) == (404, {"error": "Not Found"})
@@ -269,7 +269,7 @@ def test_everything_else_goes_through_and_errors_come_back_in_json(one_model: Pa
 
 
 def test_a_path_that_bentoml_does_not_know_is_kept_from_it_and_from_its_metrics(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         before = metric("rowcast_requests_total", model="", code="4xx")
         status, _, answer = await Caller("GET", "/nowhere").answer(app)
         assert (status, answer) == (404, {"error": "there is no such model or route; rows are sent to " + ROUTES})
@@ -279,7 +279,7 @@ def test_a_path_that_bentoml_does_not_know_is_kept_from_it_and_from_its_metrics(
 
 
 def test_bentomls_page_may_load_nothing_from_elsewhere(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         _, headers, _ = await Caller("GET", "/").answer(app)
         assert headers[b"content-security-policy"].startswith(b"default-src 'self';")
 
@@ -299,7 +299,7 @@ def test_bentomls_page_may_load_nothing_from_elsewhere(one_model: Path) -> None:
 def test_a_caller_who_is_refused_while_sending_is_answered_first_and_heard_out(
     one_model: Path, path: str, method: str, headers: list[tuple[bytes, bytes]], status: int
 ) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         caller = Caller(method, path, *[b" " * 100] * 50, headers=headers)
         got, sent, answer = await caller.answer(app)
         assert (got, sent[b"connection"], list(answer)) == (status, b"close", ["error"])
@@ -315,10 +315,10 @@ def test_a_caller_who_is_refused_while_sending_is_answered_first_and_heard_out(
 def test_a_body_that_does_not_come_is_waited_for_so_long_and_no_longer(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.http, "_BODY_SECONDS", 0.1)
-    monkeypatch.setattr(service.http, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(service.http.body, "_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(service.http.body, "_LOOK_SECONDS", 0.02)
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         caller = Caller("POST", "/predict", GOOD[:9], headers=[*JSON, (b"content-length", b"900")])
         first_part = {"type": "http.request", "body": GOOD[:9], "more_body": True}
         caller.read = 1
@@ -336,7 +336,7 @@ def test_a_body_that_does_not_come_is_waited_for_so_long_and_no_longer(
 
 
 def test_with_the_front_off_only_the_typed_routes_go_through(two_models: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for path, status in [
             ("/models/flights/predict", 404),
             ("/models/flights/versions/2/predict", 200),
@@ -352,9 +352,9 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.served, name, 0.0)
+        monkeypatch.setattr(service.engine.model, name, 0.0)
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         before = metric("rowcast_batch_rows_sum", model="flights")
         gate = threading.Event()
         models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
@@ -378,7 +378,7 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(
 
 @pytest.mark.parametrize("body", [GOOD, b"not even JSON"], ids=["good", "bad"])
 def test_when_the_queue_is_full_a_caller_is_told_when_to_come_back(one_model: Path, body: bytes) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         before = metric("rowcast_refused_requests_total", model="flights")
         gate = threading.Event()
         models.thread.submit(gate.wait, 30)  # the thread is taken, so whatever goes to it waits
@@ -401,7 +401,7 @@ def test_when_the_queue_is_full_a_caller_is_told_when_to_come_back(one_model: Pa
 def test_an_infinite_answer_is_an_error_of_its_own_request_only(
     two_models: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         overflowing = rows({**ROW, "distance": 1.79e308, "stops": 1.797e308})
         good, bad = Caller("POST", "/models/delay/predict", GOOD), Caller("POST", "/models/delay/predict", overflowing)
         answers = await asyncio.gather(good.answer(app), bad.answer(app), Caller("GET", "/livez").answer(app))
@@ -415,7 +415,7 @@ def test_an_infinite_answer_is_an_error_of_its_own_request_only(
 
 
 def test_requests_and_unseen_levels_are_counted(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         labels = {"model": "flights"}
         before = [
             metric("rowcast_requests_total", code="2xx", **labels),
@@ -450,7 +450,7 @@ def test_levels_unseen_in_training_are_counted_of_rows_that_are_run_and_of_no_re
     def counted() -> float:
         return metric("rowcast_unseen_levels_total", model="flights", column="carrier")
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         models.flush_meters()
         before = counted()
         status, _, _ = await Caller("POST", "/predict", body, headers=[*JSON, (b"grpc-timeout", b"1n")]).answer(app)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from service import greeting
+from service.process import greeting
 from service.settings import Settings
 from tests.service.servers import ROOT
 
@@ -93,7 +93,7 @@ def test_it_ends_with_the_service() -> None:
 
 SAY = """
 import os, sys
-from service import greeting
+from service.process import greeting
 from service.settings import Settings
 from pathlib import Path
 greeting.open_standard_streams()

@@ -12,11 +12,11 @@ from typing import Any
 import grpc
 import pytest
 
-from service.edges import Edges
-from service.grpc_incoming import Incoming
-from service.grpc_messages import REQUEST_CLASSES, SERVICE
-from service.grpc_server import GrpcServer
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.middleware.stack import Middleware
+from service.protocols.grpc.incoming import Incoming
+from service.protocols.grpc.messages import REQUEST_CLASSES, SERVICE
+from service.protocols.grpc.server import GrpcServer
 from service.settings import Settings
 from tests.service.rpc import good
 from tests.service.servers import free_port
@@ -25,14 +25,14 @@ CALLS = 20
 
 
 def in_this_process(
-    repository: Path, scenario: Callable[[grpc.aio.Channel, Serving], Awaitable[None]], **settings: Any
+    repository: Path, scenario: Callable[[grpc.aio.Channel, Registry], Awaitable[None]], **settings: Any
 ) -> None:
     """Run a scenario against the gRPC server of a worker that lives in this process."""
 
     async def run() -> None:
-        serving = Serving(Settings(repository=repository, device="cpu", grpc_port=free_port(), **settings))
+        serving = Registry(Settings(repository=repository, device="cpu", grpc_port=free_port(), **settings))
         await serving.start()
-        server = GrpcServer(serving, Edges(serving.settings))
+        server = GrpcServer(serving, Middleware(serving.settings))
         await server.start()
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{serving.settings.grpc_port}") as channel:
@@ -75,7 +75,7 @@ def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes
     keys = tmp_path / "keys"
     keys.write_text(f"somebody {'0' * 64}\n")
 
-    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         for method, message, code in REFUSED.values():
             expected = grpc.StatusCode.UNAUTHENTICATED if edges == "keys" else code
             gc.collect()
@@ -93,7 +93,7 @@ def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes
 
 
 def test_a_refusal_ends_a_call_as_an_abort_does_with_no_message_and_with_its_metadata(one_model: Path) -> None:
-    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         call = channel.stream_stream(f"/{SERVICE}/ModelInfer")(iter([UNKNOWN]))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             raise AssertionError(await call.read())
@@ -110,7 +110,7 @@ LONG = b"\x0a\x80\x80\x40" + b"x" * 2**20
 
 @pytest.mark.parametrize("service", ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"])
 def test_a_name_of_a_megabyte_is_not_kept_by_a_standard_service(two_models: Path, service: str) -> None:
-    async def scenario(channel: grpc.aio.Channel, _: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, _: Registry) -> None:
         methods = ("Check", "List", "Watch") if service.endswith("Health") else ("ServerReflectionInfo",)
         for method in methods:
             call = channel.stream_stream(f"/{service}/{method}")(timeout=30)
@@ -124,9 +124,9 @@ def test_a_name_of_a_megabyte_is_not_kept_by_a_standard_service(two_models: Path
 def test_one_more_who_watches_ends_the_call_that_has_for_longest(
     two_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.grpc_standard._MOST_WATCHES", 2)
+    monkeypatch.setattr("service.protocols.grpc.standard._MOST_WATCHES", 2)
 
-    async def scenario(channel: grpc.aio.Channel, _: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, _: Registry) -> None:
         calls = []
         for _ in range(3):
             calls.append(channel.unary_stream("/grpc.health.v1.Health/Watch")(b"", timeout=30))
@@ -143,9 +143,9 @@ def test_one_more_who_watches_ends_the_call_that_has_for_longest(
 def test_of_more_calls_than_may_wait_for_their_message_the_one_that_has_for_longest_ends(
     two_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.grpc_incoming._MOST_WAITING", 2)
+    monkeypatch.setattr("service.protocols.grpc.incoming._MOST_WAITING", 2)
 
-    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         calls = []
         for _ in range(3):  # which send nothing
             calls.append(channel.stream_unary("/grpc.health.v1.Health/Check")(timeout=30))
@@ -162,7 +162,7 @@ def test_of_more_calls_than_may_wait_for_their_message_the_one_that_has_for_long
 def test_a_standard_service_is_asked_within_the_budget(two_models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Incoming, "presses", lambda _: True)
 
-    async def scenario(channel: grpc.aio.Channel, serving: Serving) -> None:
+    async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         with contextlib.ExitStack() as stack:
             stack.callback(serving.budget.hold(serving.budget.limit).release)
             for method in ("Check", "Watch"):

@@ -13,7 +13,7 @@ import pytest
 
 from models import plain_files
 from models.errors import ConfigError
-from service.keys import Keys, key_in, new_key
+from service.middleware.keys import Keys, key_in, new_key
 from tests.service.servers import ROOT
 
 

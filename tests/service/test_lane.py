@@ -14,19 +14,19 @@ from prometheus_client import REGISTRY
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-import service.arrow
-import service.batcher
-import service.encode
-import service.protocol
-import service.served
-import service.v2_answer
-import service.v2_reading
+import service.engine.batcher
+import service.engine.model
+import service.http.connection
+import service.protocols.arrow.stream
+import service.protocols.rows.encode
+import service.protocols.v2.answer
+import service.protocols.v2.reading
 from models.arrow import MEDIA_TYPE
-from service.front import Front
-from service.http import ASGIApp, Receive, Scope, Send
-from service.lane import Lane, LaneProtocol
-from service.rows_endpoint import RowsEndpoint
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.http.body import ASGIApp, Receive, Scope, Send
+from service.http.fast_path import FastPath, FastPathProtocol
+from service.protocols.rows.endpoint import RowsEndpoint
+from service.router import Router
 from service.settings import Settings
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
@@ -65,7 +65,7 @@ class Counting:
 class Listening:
     """A service in this process, behind a real socket."""
 
-    def __init__(self, port: int, models: Serving, usual: Counting, state: ServerState) -> None:
+    def __init__(self, port: int, models: Registry, usual: Counting, state: ServerState) -> None:
         self.port, self.models, self.usual, self.state = port, models, usual, state
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -104,21 +104,21 @@ async def inner(scope: Scope, receive: Receive, send: Send) -> None:
     raise AssertionError("nothing here is for BentoML")
 
 
-def lane_of(serving: Serving) -> Lane:
-    return Lane(serving, Front(inner, serving, {"/"}).routes, lambda _: True)
+def lane_of(serving: Registry) -> FastPath:
+    return FastPath(serving, Router(inner, serving, {"/"}).routes, lambda _: True)
 
 
 @asynccontextmanager
 async def listening(repository: Path) -> AsyncIterator[Listening]:
-    models = Serving(Settings(repository=repository, max_queue=2))
+    models = Registry(Settings(repository=repository, max_queue=2))
     await models.start()
-    front = Front(inner, models, {"/"})
+    front = Router(inner, models, {"/"})
     usual = Counting(front)
     config, state = Config(usual, lifespan="off", log_config=None), ServerState()
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
-    class Bound(LaneProtocol):
-        lane = Lane(models, front.routes, lambda _: True)
+    class Bound(FastPathProtocol):
+        lane = FastPath(models, front.routes, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)
@@ -189,12 +189,12 @@ def test_a_stream_of_many_rows_goes_the_usual_way(one_model: Path) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        (service.v2_reading.InferReader, "read"),
-        (service.arrow.ArrowReader, "open"),
-        (service.v2_answer.AnswerWriter, "write"),
-        (service.arrow.ArrowEncoder, "batch"),
-        (service.encode.Encoder, "answer"),
-        (service.batcher.Batcher, "enqueue"),
+        (service.protocols.v2.reading.InferReader, "read"),
+        (service.protocols.arrow.stream.ArrowReader, "open"),
+        (service.protocols.v2.answer.AnswerWriter, "write"),
+        (service.protocols.arrow.stream.ArrowEncoder, "batch"),
+        (service.protocols.rows.encode.Encoder, "answer"),
+        (service.engine.batcher.Batcher, "enqueue"),
     ],
     ids=lambda place: f"{place[0].__name__}.{place[1]}",
 )
@@ -272,7 +272,7 @@ def test_requests_that_overtake_their_answers_are_answered_in_order(one_model: P
 
 def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.served, name, 0.0)
+        monkeypatch.setattr(service.engine.model, name, 0.0)
 
     def computed() -> float:
         return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
@@ -338,7 +338,7 @@ def test_while_the_service_drains_every_answer_ends_its_connection(one_model: Pa
     ids=lambda change: change[1].decode(),
 )
 def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) -> None:
-    serving = Serving(Settings(repository=one_model))
+    serving = Registry(Settings(repository=one_model))
     lane = lane_of(serving)
     head = (HEAD % 3)[:-4]
     known = lane.look_up(head)
@@ -349,7 +349,7 @@ def test_what_a_head_must_not_say(one_model: Path, change: tuple[bytes, bytes]) 
 
 
 def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path) -> None:
-    serving = Serving(Settings(repository=one_model))
+    serving = Registry(Settings(repository=one_model))
     lane = lane_of(serving)
     for n in range(3000):
         assert lane.look_up((HEAD % 3)[:-4] + b"\r\nx-request-id: %d" % n) is not None
@@ -359,7 +359,7 @@ def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path)
 def test_a_caller_who_reads_no_answers_is_let_go_and_costs_one_answer_of_memory(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.protocol, "_UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(service.http.connection, "_UNREAD_SECONDS", 1.0)
     body = rows(*[ROW] * 2000)
 
     async def scenario() -> None:

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from models.errors import RowcastError
-from service.keys import new_key
-from service.launch import launch
+from service.middleware.keys import new_key
+from service.process.launch import launch
 from tests.service.hostile_payloads import GOOD
 from tests.service.servers import ROOT, UNSET, Server, environment, free_port
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service.log_limit import LogLimit
+from service.middleware.log_limit import LogLimit
 
 
 class Kept(logging.Handler):

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from service.keys import new_key
+from service.middleware.keys import new_key
 from tests.service.servers import Server, publish_delay, publish_flights, serving
 
 

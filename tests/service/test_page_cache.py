@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from service.http import Message, Receive, Scope, Send
-from service.page_cache import PER_SECOND, PageCache
+from service.http.body import Message, Receive, Scope, Send
+from service.http.page_cache import PER_SECOND, PageCache
 
 
 class Counting:

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service.patience import Patience
+from service.limits.timeouts import Timeouts
 
 
 def never() -> asyncio.Future[int]:
@@ -20,7 +20,7 @@ def in_seconds(seconds: float) -> float:
 
 def test_what_comes_in_time_is_passed_on() -> None:
     async def scenario() -> None:
-        patience = Patience(0.01)
+        patience = Timeouts(0.01)
         assert await patience.wait(asyncio.sleep(0.05, 7), lambda: in_seconds(60)) == 7
         assert not patience._until
 
@@ -29,7 +29,7 @@ def test_what_comes_in_time_is_passed_on() -> None:
 
 def test_who_is_late_is_given_up_and_the_others_are_not() -> None:
     async def scenario() -> None:
-        patience = Patience(0.01)
+        patience = Timeouts(0.01)
         until = in_seconds(0.05)
         late = asyncio.create_task(patience.wait(never(), lambda: until))
         other = asyncio.create_task(patience.wait(asyncio.sleep(0.2, 7), lambda: in_seconds(60)))
@@ -46,7 +46,7 @@ def test_who_is_late_is_given_up_and_the_others_are_not() -> None:
 
 def test_of_more_than_may_take_their_time_those_who_came_first_are_late() -> None:
     async def scenario() -> None:
-        patience = Patience(0.01, most=3)
+        patience = Timeouts(0.01, most=3)
         waiting = [asyncio.create_task(patience.wait(never(), lambda: in_seconds(60))) for _ in range(5)]
         await asyncio.wait(waiting[:2], timeout=10)
         assert [type(task.exception()) for task in waiting[:2]] == [TimeoutError, TimeoutError]
@@ -60,7 +60,7 @@ def test_of_more_than_may_take_their_time_those_who_came_first_are_late() -> Non
 
 def test_until_is_asked_again_while_more_comes() -> None:
     async def scenario() -> None:
-        patience = Patience(0.01)
+        patience = Timeouts(0.01)
         asked = []
 
         def until() -> float:
@@ -82,7 +82,7 @@ def test_who_takes_no_notice_of_being_late_may_be_late_again() -> None:
             return 7
 
     async def scenario() -> None:
-        patience = Patience(0.01)
+        patience = Timeouts(0.01)
         assert await patience.wait(stubborn(), lambda: in_seconds(-1)) == 7
         with pytest.raises(TimeoutError):
             await patience.wait(never(), lambda: in_seconds(-1))
@@ -95,7 +95,7 @@ def test_who_takes_no_notice_of_being_late_may_be_late_again() -> None:
 
 def test_a_task_that_somebody_else_cancels_is_cancelled() -> None:
     async def scenario() -> None:
-        patience = Patience(0.01)
+        patience = Timeouts(0.01)
         task = asyncio.create_task(patience.wait(never(), lambda: in_seconds(60)))
         await asyncio.sleep(0.03)
         task.cancel()

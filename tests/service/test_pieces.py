@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import service.pieces
-from service.pieces import LONG_BODY, PIECE_BYTES, pieces
-from service.rows_endpoint import RowsEndpoint
-from service.serving import Serving
+import service.protocols.rows.pieces
+from service.engine.registry import Registry
+from service.protocols.rows.endpoint import RowsEndpoint
+from service.protocols.rows.pieces import LONG_BODY, PIECE_BYTES, pieces
 from service.settings import Settings
 from tests.service.hostile_payloads import ROW, rows
 
@@ -42,7 +42,7 @@ def test_what_does_not_open_and_close_as_rows_do_is_not_cut(body: bytes) -> None
 def test_pieces_that_are_all_valid_are_the_whole_body(text: str, size: int) -> None:
     body = b'{"rows":[%b]}' % text.encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service.pieces, "PIECE_BYTES", size)
+        patch.setattr(service.protocols.rows.pieces, "PIECE_BYTES", size)
         cut = list(pieces(body))
     try:
         found = [row for piece in cut for row in json.loads(piece)["rows"]]
@@ -54,7 +54,7 @@ def test_pieces_that_are_all_valid_are_the_whole_body(text: str, size: int) -> N
 
 def test_long_bodies_are_answered_and_refused_as_if_they_were_read_at_once(one_model: Path) -> None:
     async def scenario() -> None:
-        serving = Serving(Settings(repository=one_model, max_rows=3000))
+        serving = Registry(Settings(repository=one_model, max_rows=3000))
         await serving.start()
         served = serving.models["flights"]
         endpoint = RowsEndpoint(served)
@@ -80,7 +80,7 @@ def test_long_bodies_are_answered_and_refused_as_if_they_were_read_at_once(one_m
 
 def test_a_row_that_no_parser_should_read_in_one_call_is_refused(one_model: Path) -> None:
     async def scenario() -> None:
-        serving = Serving(Settings(repository=one_model))
+        serving = Registry(Settings(repository=one_model))
         await serving.start()
         try:
             spread = [{**ROW, "carrier": "x" * 2_000_000}] * 4
@@ -97,7 +97,7 @@ def test_a_row_that_no_parser_should_read_in_one_call_is_refused(one_model: Path
 
 def test_small_requests_are_answered_while_a_long_body_is_read(one_model: Path) -> None:
     async def scenario() -> None:
-        serving = Serving(Settings(repository=one_model))
+        serving = Registry(Settings(repository=one_model))
         await serving.start()
         served = serving.models["flights"]
         endpoint = RowsEndpoint(served)

@@ -11,14 +11,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.keys import new_key
-from service.platforms.container import variables_for
-from service.platforms.environment import EnvironmentRefused, Routes, port_of, routes_of, told
+from service.middleware.keys import new_key
+from service.platform_variables import EnvironmentRefused, Routes, port_of, routes_of, told
+from service.protocols.platforms.container import variables_for
 from tests.service.hostile_payloads import ROW
 from tests.service.servers import ROOT, environment, free_port
 from tests.serving import wait_until_ready
 
-CONTAINER = ROOT / "service" / "platforms" / "container.py"
+CONTAINER = ROOT / "service" / "protocols" / "platforms" / "container.py"
 
 
 @pytest.mark.parametrize(

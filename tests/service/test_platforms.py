@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.front import Front
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.router import Router
 from tests import handmade
 from tests.service.hostile_payloads import ROW
 from tests.service.hostile_platforms import CASES, Platform
@@ -29,7 +29,7 @@ class Asked(Caller):
     def __init__(self, path: str, body: bytes, content_type: bytes = JSON, accept: bytes = b"*/*") -> None:
         super().__init__("POST", path, body, headers=[(b"content-type", content_type), (b"accept", accept)])
 
-    async def answer(self, app: Front) -> tuple[int, dict[bytes, bytes], Any]:
+    async def answer(self, app: Router) -> tuple[int, dict[bytes, bytes], Any]:
         await app(self.scope, self.receive, self.send)
         start, *bodies = self.sent
         headers = dict(start["headers"])
@@ -68,7 +68,7 @@ FORMS = [
 
 
 def test_every_form_of_a_row_is_answered_as_rows_are(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for path, content in FORMS:
             status, _, answer = await Asked(path, body(content)).answer(app)
             assert (status, answer) == (200, {"predictions": [LATE, LATE]}), content
@@ -77,7 +77,7 @@ def test_every_form_of_a_row_is_answered_as_rows_are(one_model: Path) -> None:
 
 
 def test_a_row_may_be_columns_of_one_value_each(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", body({"inputs": ROW})).answer(app)
         assert (status, answer) == (200, {"predictions": [LATE]})
 
@@ -89,7 +89,7 @@ def test_nan_is_missing_where_mlflows_client_writes_it_and_wrong_elsewhere(one_m
     split = b'{"dataframe_split": {"columns": ["distance", "stops", "carrier"], "data": [[NaN, 1, "UA"]]}}'
     expected = {"predictions": [{"label": "late", "probabilities": {"on time": 0.2689414, "late": 0.7310586}}]}
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for content in (b'{"dataframe_records": %b}' % missing, b'{"instances": %b}' % missing, split):
             status, _, answer = await Asked("/invocations", content).answer(app)
             assert (status, answer) == (200, expected), content
@@ -117,7 +117,7 @@ CSV = [
 
 
 def test_a_line_of_csv_is_a_row_with_names_before_it_or_without(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for content_type, content in CSV:
             status, _, answer = await Asked("/invocations", content, content_type.encode()).answer(app)
             assert (status, answer) == (200, {"predictions": [LATE, LATE]}), content
@@ -133,7 +133,7 @@ def test_a_cell_is_read_as_training_reads_it(one_model: Path) -> None:
         {"distance": -0.5, "stops": 2, "night": None, "carrier": "null", "departs": None},
     ]
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         _, _, by_name = await Asked("/predict", body({"rows": rows})).answer(app)
         status, _, answer = await Asked("/invocations", cells, b"text/csv").answer(app)
         assert (status, answer) == (200, {"predictions": by_name["predictions"]})
@@ -144,7 +144,7 @@ def test_a_cell_is_read_as_training_reads_it(one_model: Path) -> None:
 def test_json_lines_hold_objects_or_lists(one_model: Path) -> None:
     lines = b"\n".join([body(ROW), body(VALUES), body({"features": VALUES}), b""])
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", lines, b"application/jsonlines").answer(app)
         assert (status, answer) == (200, {"predictions": [LATE] * 3})
 
@@ -168,7 +168,7 @@ def test_json_lines_hold_objects_or_lists(one_model: Path) -> None:
 def test_an_answer_is_in_the_form_that_is_accepted(
     one_model: Path, accept: bytes, content_type: bytes, text: Any
 ) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         asked = Asked("/invocations", body({"instances": [ROW, ROW]}), accept=accept)
         status, headers, answer = await asked.answer(app)
         assert (status, headers[b"content-type"], answer) == (200, content_type, text)
@@ -177,7 +177,7 @@ def test_an_answer_is_in_the_form_that_is_accepted(
 
 
 def test_numbers_are_answered_in_csv_with_their_interval(two_models: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", body({"instances": [ROW]}), accept=b"text/csv").answer(app)
         numbers = [float(cell) for cell in answer.split(b",")]
         score = handmade.score(ROW)
@@ -187,7 +187,7 @@ def test_numbers_are_answered_in_csv_with_their_interval(two_models: Path) -> No
 
 
 def test_every_fault_is_named_in_the_platforms_words(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for case in CASES:
             status, _, answer = await Asked(case.path, case.body, case.content_type, case.accept).answer(app)
             where = answer["errors"][0]["path"] if "errors" in answer else None
@@ -203,7 +203,7 @@ def test_every_fault_is_named_in_the_platforms_words(one_model: Path) -> None:
     [rb'{"\ud800":1}', rb'{"instances":["\ud800"]}', rb'{"inputs":{"\ud800":[1]}}', rb'{"dataframe_split":"\ud800"}'],
 )
 def test_half_a_surrogate_pair_is_refused_in_words(one_model: Path, content: bytes) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", content).answer(app)
         assert status == 400
         assert any("?" in fault["path"] + fault["message"] for fault in answer["errors"])
@@ -212,7 +212,7 @@ def test_half_a_surrogate_pair_is_refused_in_words(one_model: Path, content: byt
 
 
 def test_a_row_of_csv_is_no_longer_than_it_may_be_however_many_lines_it_has(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", (b"ab," * 50000 + b'"\n",') * 2, b"text/csv").answer(app)
         assert status == 400
         assert answer["errors"] == [
@@ -249,7 +249,7 @@ def test_a_long_body_is_read_in_pieces_and_answered_whole(one_model: Path, case:
         "json lines": "line 2900.distance",
     }
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked(case.path, case.body, case.content_type).answer(app)
         assert (status, answer) == (200, {"predictions": [LATE] * 3000})
         status, _, answer = await Asked(case.path, wrong, case.content_type).answer(app)
@@ -260,7 +260,7 @@ def test_a_long_body_is_read_in_pieces_and_answered_whole(one_model: Path, case:
 
 @pytest.mark.parametrize("case", PIECES, ids=lambda case: case.name)
 def test_more_rows_than_a_request_may_hold_are_refused(one_model: Path, case: Platform) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked(case.path, case.body, case.content_type).answer(app)
         assert (status, answer["error"].startswith("a request holds at most 2,999 rows, ")) == (413, True)
 
@@ -277,7 +277,7 @@ PAGES = [
 
 
 def test_pages_say_whether_the_models_are_ready(one_model: Path) -> None:
-    async def ready(app: Front, models: Serving) -> None:
+    async def ready(app: Router, models: Registry) -> None:
         for path, content in PAGES:
             for method in ("GET", "HEAD"):
                 status, _, answer = await Caller(method, path, headers=[]).answer(app)
@@ -287,7 +287,7 @@ def test_pages_say_whether_the_models_are_ready(one_model: Path) -> None:
             status, _, answer = await Caller("GET", path, headers=[]).answer(app)
             assert (status, answer) == (503, {"error": "the service is shutting down"})
 
-    async def loading(app: Front, models: Serving) -> None:
+    async def loading(app: Router, models: Registry) -> None:
         for path, _ in PAGES:
             assert (await Caller("GET", path, headers=[]).answer(app))[0] == 503
         assert (await Asked(V1, body({"instances": [ROW]})).answer(app))[0] == 503
@@ -308,21 +308,21 @@ def test_pages_say_whether_the_models_are_ready(one_model: Path) -> None:
 def test_the_first_page_is_a_sign_of_life_for_who_takes_no_html(
     one_model: Path, accept: list[tuple[bytes, bytes]], answer: Any
 ) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/", headers=accept).answer(app))[::2] == (200, answer)
 
     serve(one_model, scenario)
 
 
 def test_the_version_is_told_as_text(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/version", headers=[]).answer(app))[2] == b"0.1.0"
 
     serve(one_model, scenario)
 
 
 def test_invocations_need_a_single_model_and_say_the_way_out(two_models: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         status, _, answer = await Asked("/invocations", body({"instances": [ROW]})).answer(app)
         words = "this route is for one model, and several are served: name one with ROWCAST_MODELS, or send rows to "
         routes = "/models/delay/predict, /models/flights/predict"
@@ -335,7 +335,7 @@ def test_invocations_need_a_single_model_and_say_the_way_out(two_models: Path) -
 
 
 def test_other_methods_are_refused(one_model: Path) -> None:
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         for path, allowed in ((V1, b"POST"), ("/invocations", b"POST")):
             status, headers, _ = await Caller("GET", path, headers=[]).answer(app)
             assert (status, headers[b"allow"]) == (405, allowed)
@@ -360,7 +360,7 @@ def test_the_routes_that_vertex_ai_names_are_served(one_model: Path, monkeypatch
     for name, value in VERTEX.items():
         monkeypatch.setenv(name, value)
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         health, predict = VERTEX["AIP_HEALTH_ROUTE"], VERTEX["AIP_PREDICT_ROUTE"]
         assert (await Caller("GET", health, headers=[]).answer(app))[::2] == (200, {"ready": True})
         for content in ({"instances": [ROW, ROW]}, {"instances": [VALUES] * 2, "parameters": {}}):
@@ -376,7 +376,7 @@ def test_a_route_that_vertex_ai_shares_with_rows_takes_both(one_model: Path, mon
     monkeypatch.setenv("AIP_PREDICT_ROUTE", "/predict")
     monkeypatch.setenv("AIP_HEALTH_ROUTE", "/health")
 
-    async def scenario(app: Front, models: Serving) -> None:
+    async def scenario(app: Router, models: Registry) -> None:
         assert (await Caller("GET", "/health", headers=[]).answer(app))[0] == 200
         assert "/predict" not in app.routes
         status, _, answer = await Asked("/predict", body({"instances": [ROW]})).answer(app)
@@ -404,7 +404,7 @@ def test_a_health_route_answers_nothing_else(one_model: Path, monkeypatch: pytes
     ):
         monkeypatch.setenv("AIP_HEALTH_ROUTE", route)
 
-        async def scenario(app: Front, models: Serving, route: str = route) -> None:
+        async def scenario(app: Router, models: Registry, route: str = route) -> None:
             assert (await Caller("GET", route, headers=[]).answer(app))[::2] == (200, {"ready": True})
             assert (await Asked(route, body({"rows": [ROW], "instances": [ROW]})).answer(app))[0] == 405
             assert route not in app.routes

@@ -13,7 +13,7 @@ import httpx
 import polars as pl
 import pytest
 
-from service.grpc_messages import REQUEST_CLASSES
+from service.protocols.grpc.messages import REQUEST_CLASSES
 from tests import handmade
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import Caller, calling, outputs
@@ -24,7 +24,7 @@ METRICS_SECONDS = 0.3
 """A page of metrics is no older than that."""
 UNKNOWN = ["nobody ever", "Zoë Ω", "0" * 300]
 Row = dict[str, Any]
-Ask = Callable[[list[Row]], list[list[float]]]
+Handler = Callable[[list[Row]], list[list[float]]]
 """Rows to (prediction, lower, upper) of each."""
 
 
@@ -36,7 +36,7 @@ def service(told: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
         yield server, caller
 
 
-def ways(server: Server, caller: Caller) -> dict[str, Ask]:
+def ways(server: Server, caller: Caller) -> dict[str, Handler]:
     """Every protocol that rows come by."""
     names = [column["name"] for column in server.get("/models/told").json()["signature"]["columns"]]
     number = {"income", "debt"}

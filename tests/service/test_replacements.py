@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from service import heartbeat, replacements
-from service.heartbeat import SILENT_SECONDS, START_SECONDS, Heartbeats, Pulse, Watch
-from service.replacements import Replacements
+from service.process import heartbeat, replacements
+from service.process.heartbeat import SILENT_SECONDS, START_SECONDS, Heartbeats, Pulse, Watch
+from service.process.replacements import Replacements
 
 
 class Clock:

@@ -18,18 +18,18 @@ from prometheus_client import REGISTRY
 from models.errors import RequestError
 from models.repository import Repository
 from models.session import Predictions, Session
-from service.columns import ColumnReader, Columns
-from service.decode import Decoder
-from service.encode import Encoder
-from service.faults import QueueFull
-from service.reading import RowsCodec
-from service.reply import Reply
-from service.row_columns import MANY_ROWS
-from service.rows import Layout
-from service.rows_endpoint import RowsEndpoint
-from service.runner import NotFinite, Runner, Unread
-from service.served import NoAnswer, ServedModel
-from service.serving import Serving
+from service.columns.json_rows import MANY_ROWS
+from service.columns.named import ColumnReader, Columns
+from service.columns.rows import Layout
+from service.engine.model import Model, NoAnswer
+from service.engine.registry import Registry
+from service.engine.runner import NotFinite, Runner, Unread
+from service.errors import QueueFull
+from service.http.reply import Reply
+from service.protocols.rows.codec import RowsCodec
+from service.protocols.rows.decode import Decoder
+from service.protocols.rows.encode import Encoder
+from service.protocols.rows.endpoint import RowsEndpoint
 from service.settings import Settings
 from tests import handmade
 from tests.abuse.mutations import SIGNATURE, usual_bodies
@@ -174,14 +174,14 @@ def test_predictions_that_are_no_numbers_are_not_handed_out() -> None:
         run([columns])
 
 
-Scenario = Callable[[ServedModel], Coroutine[Any, Any, None]]
+Scenario = Callable[[Model], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
-async def serving(root: Path, **options: Any) -> AsyncIterator[ServedModel]:
+async def serving(root: Path, **options: Any) -> AsyncIterator[Model]:
     """The slow model at work: a negative distance makes a run fail."""
     publish_slow(root)
-    serving = Serving(Settings(repository=root, device="cpu", **options))
+    serving = Registry(Settings(repository=root, device="cpu", **options))
     await serving.start()
     try:
         yield serving.find("flights")
@@ -203,7 +203,7 @@ def during(tmp_path: Path) -> Callable[..., None]:
     return run
 
 
-def columns_of(served: ServedModel, *rows: Row) -> Columns:
+def columns_of(served: Model, *rows: Row) -> Columns:
     return served.columns.read(tensors(served.signature, list(rows)))
 
 
@@ -222,7 +222,7 @@ HOLD = {**ROW, "stops": 200_000}
 
 
 def test_a_poisoned_request_takes_along_nobody_of_either_kind(during: Callable[..., None]) -> None:
-    async def scenario(served: ServedModel) -> None:
+    async def scenario(served: Model) -> None:
         rows = [{**ROW, "distance": float(i)} for i in range(6)]
         replies = [RowsEndpoint(served).answer(body_of(row)) for row in rows]
         replies.append(RowsEndpoint(served).answer(body_of(POISON)))
@@ -241,7 +241,7 @@ def test_a_poisoned_request_takes_along_nobody_of_either_kind(during: Callable[.
 
 
 def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[..., None]) -> None:
-    async def scenario(served: ServedModel) -> None:
+    async def scenario(served: Model) -> None:
         def runs() -> float:
             served.meter.flush()
             return REGISTRY.get_sample_value("rowcast_batch_rows_count", {"model": "flights"}) or 0.0
@@ -258,7 +258,7 @@ def test_columns_are_gathered_with_rows_of_json_in_one_run(during: Callable[...,
 
 
 def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[..., None]) -> None:
-    async def scenario(served: ServedModel) -> None:
+    async def scenario(served: Model) -> None:
         def rows_run() -> float:
             served.meter.flush()
             return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
@@ -288,7 +288,7 @@ def test_columns_nobody_waits_for_any_more_are_not_computed(during: Callable[...
 
 
 def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., None]) -> None:
-    async def scenario(served: ServedModel) -> None:
+    async def scenario(served: Model) -> None:
         def refused() -> float:
             return REGISTRY.get_sample_value("rowcast_refused_requests_total", {"model": "flights"}) or 0.0
 
@@ -316,7 +316,7 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
 
 
 def test_unseen_levels_of_columns_are_counted_once_they_are_queued(during: Callable[..., None]) -> None:
-    async def scenario(served: ServedModel) -> None:
+    async def scenario(served: Model) -> None:
         def unseen() -> float:
             labels = {"model": "flights", "column": "carrier"}
             return REGISTRY.get_sample_value("rowcast_unseen_levels_total", labels) or 0.0
@@ -334,7 +334,7 @@ def test_a_model_is_found_by_its_name_and_version(tmp_path: Path) -> None:
     Repository(tmp_path).publish("flights", handmade.manifest(), {"model.onnx": handmade.graph()})
 
     async def scenario() -> None:
-        serving = Serving(Settings(repository=tmp_path, device="cpu", models="flights:1,flights:2"))
+        serving = Registry(Settings(repository=tmp_path, device="cpu", models="flights:1,flights:2"))
         with pytest.raises(RequestError) as loading:
             serving.find("flights")
         assert (loading.value.status, "still being loaded" in str(loading.value)) == (503, True)

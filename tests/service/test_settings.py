@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ConfigError
-from service.limits import usable_cores
+from service.limits.machine import usable_cores
 from service.settings import Settings
 
 

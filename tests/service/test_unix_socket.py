@@ -22,7 +22,7 @@ import psutil
 import pytest
 
 from models.errors import RowcastError
-from service.unix_socket import unix_path
+from service.http.unix_socket import unix_path
 from tests.service.hostile_payloads import GOOD
 from tests.service.servers import ROOT, environment
 

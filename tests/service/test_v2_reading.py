@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Signature
 from models.values import FIRST_MOMENT, LAST_MOMENT
-from service import sightings, v2_known_binary, v2_known_json
-from service.columns import ColumnReader, Columns
-from service.v2_reading import InferReader
-from service.v2_request import InferRequest, RequestReader
+from service.columns import seen as sightings
+from service.columns.named import ColumnReader, Columns
+from service.protocols.v2 import known_binary as v2_known_binary
+from service.protocols.v2 import known_json as v2_known_json
+from service.protocols.v2.reading import InferReader
+from service.protocols.v2.request import InferRequest, RequestReader
 from tests import handmade
 from tests.abuse.mutations import CASES, MAX_ROWS, SIGNATURE, Edit, damage, edits
 from tests.service.hostile_payloads import ROW
@@ -627,7 +629,7 @@ def test_of_templates_that_begin_alike_the_newest_are_tried() -> None:
 
 
 def test_a_form_is_learned_when_it_comes_again_and_seldom_tried_in_vain() -> None:
-    tried = sightings.Sightings()
+    tried = sightings.SeenCounter()
     assert [i for i in range(1, 70) if tried.worth("a")] == [2, 4, 8, 16, 32, 64]
     assert not tried.worth("b")
     assert tried.worth("b")

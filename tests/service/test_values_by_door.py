@@ -26,11 +26,11 @@ from client.errors import ClientError
 from client.tables import given
 from models.errors import RequestError, RowcastError
 from models.signature import Column, Signature
-from service.arrow import ArrowReader
-from service.columns import Columns
-from service.decode import Decoder
-from service.row_columns import MANY_ROWS
-from service.rows import GraphInputs
+from service.columns.json_rows import MANY_ROWS
+from service.columns.named import Columns
+from service.columns.rows import GraphInputs
+from service.protocols.arrow.stream import ArrowReader
+from service.protocols.rows.decode import Decoder
 from training.columns.declared import Declared
 from training.columns.infer import infer_columns
 from training.columns.reading import ColumnRule, read_column

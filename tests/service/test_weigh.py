@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.errors import RequestError
-from service.byte_rule import STEP_BYTES
-from service.decode import Decoder
-from service.grpc_messages import REQUEST_CLASSES
-from service.grpc_weigh import weigh as weigh_message
-from service.steps import Steps, at_once
-from service.v2_request import RequestReader
-from service.weigh import Weight, weigh, without_long_texts
+from service.limits.byte_rule import STEP_BYTES
+from service.limits.steps import Steps, at_once
+from service.limits.weigh import Weight, weigh, without_long_texts
+from service.protocols.grpc.messages import REQUEST_CLASSES
+from service.protocols.grpc.weigh import weigh as weigh_message
+from service.protocols.rows.decode import Decoder
+from service.protocols.v2.request import RequestReader
 from tests import handmade
 
 ANYTHING = Weight(2**60, 2**60, 2**60)
@@ -50,7 +50,7 @@ def counted(content: Any) -> Weight:
 def test_what_stands_outside_of_strings_is_counted_exactly_wherever_a_piece_ends(
     step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.weigh.STEP_BYTES", step)
+    monkeypatch.setattr("service.limits.weigh.STEP_BYTES", step)
 
     @given(JSON)
     def check(content: Any) -> None:

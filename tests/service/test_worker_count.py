@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from service.process.worker_count import worker_count
 from service.settings import Settings
-from service.worker_count import worker_count
 
 MIB = 2**20
 

@@ -13,12 +13,12 @@ from typing import NamedTuple
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from service.front import Front
-from service.http import ASGIApp, Receive, Scope, Send
-from service.lane import Lane, LaneProtocol
-from service.protocol import Protocol
-from service.root_path import WithoutRootPath, with_prefix
-from service.serving import Serving
+from service.engine.registry import Registry
+from service.http.body import ASGIApp, Receive, Scope, Send
+from service.http.connection import Protocol
+from service.http.fast_path import FastPath, FastPathProtocol
+from service.http.root_path import WithoutRootPath, with_prefix
+from service.router import Router
 from service.settings import Settings
 
 PATIENCE_SECONDS = 15.0
@@ -40,13 +40,13 @@ async def _inner(scope: Scope, receive: Receive, send: Send) -> None:
 class Service:
     """The models of a repository, ready, and the app and the short way in front of them."""
 
-    def __init__(self, serving: Serving, app: ASGIApp, lane: Lane) -> None:
+    def __init__(self, serving: Registry, app: ASGIApp, lane: FastPath) -> None:
         self.serving = serving
         self.state = ServerState()
         self._config = Config(app, lifespan="off", log_config=None, forwarded_allow_ips="*")
         self._config.load()
 
-        class Bound(LaneProtocol):
+        class Bound(FastPathProtocol):
             """The protocol of this service alone."""
 
         Bound.lane = lane
@@ -162,12 +162,12 @@ def parsed(received: bytes) -> list[Answer]:
 @asynccontextmanager
 async def in_process(repository: Path, **settings: object) -> AsyncIterator[Service]:
     """A service in this process, on this event loop."""
-    serving = Serving(Settings(repository=repository, **settings))  # type: ignore[arg-type]
+    serving = Registry(Settings(repository=repository, **settings))  # type: ignore[arg-type]
     await serving.start()
-    front = Front(_inner, serving, {"/"})
+    front = Router(_inner, serving, {"/"})
     prefix = serving.settings.root_path
     app = WithoutRootPath(front, prefix) if prefix else front
     try:
-        yield Service(serving, app, Lane(serving, with_prefix(front.routes, prefix), lambda _: True))
+        yield Service(serving, app, FastPath(serving, with_prefix(front.routes, prefix), lambda _: True))
     finally:
         serving.stop()

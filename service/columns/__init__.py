@@ -1,0 +1,1 @@
+"""Rows as typed columns: the form in which every protocol hands them to the engine."""

@@ -1,0 +1,181 @@
+"""Requests that come as columns: named arrays, each for all rows, as Open Inference and Arrow bring them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from sys import getsizeof
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import Fault, RequestError
+from models.signature import MISSING_STRING, Column, Signature
+from models.texts.columns import text_reader
+from service.columns.arrays import Numbers, Order, Texts, Timestamps
+from service.columns.rows import Layout
+from service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
+from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
+from service.limits.steps import Steps, at_once
+
+_TEXTS_AT_ONCE = 1024
+"""Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
+_LEAST_ROWS = 16
+_MAX_ORDERS = 256
+"""Sets of names that are kept; then all are forgotten, and those in use soon known again."""
+
+
+class Columns:
+    """The columns of one request, in the graph's types.
+
+    ``len()`` is its rows, and a slice some of them, without a copy.
+
+    Args:
+        blocks: as :class:`service.columns.rows.Layout` has them.
+        codec: of the protocol, where answers are written row by row in the run; None where the predictions are handed
+            over as they are.
+    """
+
+    __slots__ = ("_rows", "blocks", "codec")
+
+    def __init__(self, blocks: Sequence[NDArray[Any]], codec: Any = None) -> None:
+        self.blocks = blocks
+        self.codec = codec
+        self._rows = int(blocks[0].shape[1])
+
+    def __len__(self) -> int:
+        return self._rows
+
+    @property
+    def bytes(self) -> int:
+        """What they take, texts included; to add it up takes as long as there are texts."""
+        texts = [block for block in self.blocks if block.dtype == object]
+        return sum(block.nbytes for block in self.blocks) + sum(sum(map(getsizeof, block.flat)) for block in texts)
+
+    def __getitem__(self, rows: slice) -> Columns:
+        return Columns([block[:, rows] for block in self.blocks], self.codec)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sequence[NDArray[Any]]], codec: Any = None) -> Columns:
+        """The rows of several, one after the other."""
+        blocks = parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
+        return cls(blocks, codec)
+
+
+class ColumnReader:
+    """Reads requests of columns for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.max_rows = max_rows
+        self._columns = {column.name: column for column in signature.columns}
+        self._blocks = [_reader_of(columns) for columns in Layout(signature).blocks]
+        self._known = [
+            (block, [(column.name, frozenset(column.levels or ()) | {MISSING_STRING}) for column in reader.columns])
+            for block, reader in enumerate(self._blocks)
+            if isinstance(reader, Texts)
+        ]
+        self._orders: dict[tuple[str, ...], list[Order]] = {}
+        read_as_text = sum(
+            column.levels_of is not None or text_reader(column) is not None for column in signature.columns
+        )
+        self._rows_at_once = max(_LEAST_ROWS, _TEXTS_AT_ONCE // read_as_text) if read_as_text else max_rows
+
+    def read(self, tensors: Sequence[Tensor], places: ErrorPaths = OPEN_INFERENCE) -> Columns:
+        """The columns of a request, see :meth:`steps`."""
+        return at_once(self.steps(tensors, places))
+
+    def steps(self, tensors: Sequence[Tensor], places: ErrorPaths = OPEN_INFERENCE) -> Steps[Columns]:
+        """The columns of a request, in steps where texts have to be read one by one.
+
+        Args:
+            tensors: one for each column, in any order; a nullable column may be left out.
+            places: how the protocol names them in a refusal.
+
+        Raises:
+            RequestError: 400 with the path of each fault, or 413 for too many rows.
+        """
+        rows = rows_of(tensors[0]) if tensors else None
+        if rows is not None and rows > self.max_rows:
+            raise too_many_rows(rows, self.max_rows)
+        orders = self._orders_of(tuple([tensor.name for tensor in tensors]))
+        shapes = {len(values) if isinstance(values, list) else values.shape for _, values, _ in tensors}
+        if orders is None or not rows or not shapes <= {rows, (rows,), (rows, 1)}:
+            refuse(self._misfits(tensors, places))
+            raise refused()
+        collector = FaultCollector(places)
+        parts = []
+        for start in range(0, rows, self._rows_at_once):
+            part, n = tensors, min(self._rows_at_once, rows - start)
+            if n < rows:
+                yield
+                part = [tensor.part(start, start + n) for tensor in tensors]
+                collector.first_row = start
+            parts.append([read(order, part, n, collector) for read, order in zip(self._blocks, orders, strict=True)])
+        if collector.faults:
+            raise refused(*collector.faults[: RequestError.MAX_FAULTS])
+        return Columns.joined(parts)
+
+    def unseen(self, columns: Columns) -> Counter[str]:
+        """How many values of each category column are levels that training never saw."""
+        counts: Counter[str] = Counter()
+        for block, levels in self._known:
+            for (name, known), values in zip(levels, columns.blocks[block][:, :, 0].tolist(), strict=True):
+                if not known.issuperset(values):
+                    unseen = set(values) - known
+                    counts[name] = sum(map(unseen.__contains__, values))
+        return counts
+
+    def _orders_of(self, names: tuple[str, ...]) -> list[Order] | None:
+        """Where each block finds its columns among tensors of these names; None when they are not the model's.
+
+        A caller sends the same names again and again: what fits is kept.
+        """
+        orders = self._orders.get(names)
+        if orders is None:
+            found = {name: i for i, name in enumerate(names)}
+            if len(found) < len(names) or not found.keys() <= self._columns.keys():
+                return None
+            if not all(column.nullable or name in found for name, column in self._columns.items()):
+                return None
+            if len(self._orders) >= _MAX_ORDERS:
+                self._orders.clear()
+            orders = [[found.get(column.name, -1) for column in reader.columns] for reader in self._blocks]
+            self._orders[names] = orders
+        return orders
+
+    def _misfits(self, tensors: Sequence[Tensor], places: ErrorPaths) -> Iterator[Fault]:
+        """Everything that keeps a request's tensors from being columns of the model."""
+        if not tensors:
+            yield Fault(places.whole, "must hold the model's columns, however: none")
+        names: dict[str, int] = {}
+        rows = next(filter(None, map(rows_of, tensors)), None)
+        for i, tensor in enumerate(tensors):
+            where = places.tensor(i)
+            if tensor.name not in self._columns:
+                yield Fault(where, f"{brief(tensor.name)} {unknown_column(self._columns)}")
+            elif tensor.name in names:
+                first = places.tensor(names[tensor.name])
+                yield Fault(where, f"{brief(tensor.name)} appears more than once, first as {first}")
+            names.setdefault(tensor.name, i)
+            if (length := rows_of(tensor)) is None:
+                shape = list(np.shape(tensor.values))
+                yield Fault(where, f"must have the shape [rows] or [rows, 1], however: {shape}")
+            elif length == 0:
+                yield Fault(where, "must hold at least one row, however: none")
+            elif length != rows:
+                yield Fault(where, f"must hold {rows:,} rows as the one before, however: {length:,}")
+        for name, column in self._columns.items():
+            if not column.nullable and name not in names:
+                yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")
+
+
+def _reader_of(columns: list[Column]) -> Numbers | Texts | Timestamps:
+    if columns[0].kind == "category":
+        return Texts(columns)
+    return Timestamps(columns) if columns[0].kind == "timestamp" else Numbers(columns)

@@ -1,0 +1,246 @@
+"""One version of one model at work: rows in, and what the model says of them out, whatever protocol brought them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import RequestError
+from models.repository import StoredModel
+from models.session import Predictions, Session
+from models.signature import Column
+from service.columns.named import ColumnReader, Columns
+from service.columns.rows import Layout
+from service.engine.arrivals import Arrivals
+from service.engine.batch_size import cheapest_size
+from service.engine.batcher import SHORT_RUN_SECONDS, SHORT_RUN_SECONDS_ON_ONE_CORE, Batcher
+from service.engine.queue import QueuedRequest
+from service.engine.runner import NotFinite, Request, Runner, joined
+from service.errors import DeadlineExceeded, QueueFull
+from service.limits.byte_budget import ByteBudget
+from service.limits.machine import usable_cores
+from service.metrics.counts import Meter
+from service.settings import Settings
+
+logger = logging.getLogger("rowcast.service")
+
+_TIMED_RUNS = 5
+
+
+class NoAnswer(RequestError):
+    """A good request that the model could not answer; the service's log says why. Its ``status`` is 500."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, status=500)
+
+
+class Model:
+    """One version of one model.
+
+    Args:
+        stored: the verified version.
+        versions: every version of this name that is served.
+        settings: the service's.
+        budget: the bytes of the worker.
+    """
+
+    def __init__(self, stored: StoredModel, versions: list[int], settings: Settings, budget: ByteBudget) -> None:
+        self.manifest = stored.manifest
+        self.signature = stored.manifest.signature.public()
+        """What is not shown is not known here either: it cannot be told by a metric or a message."""
+        self.name = stored.manifest.name
+        self.version = stored.manifest.version
+        self.versions = versions
+        self.max_body = int(settings.max_body)
+        self.max_queue = settings.max_queue
+        self.has_second_core = usable_cores() > settings.workers
+        self.columns = ColumnReader(self.signature, settings.max_rows)
+        self.layout = Layout(self.signature)
+        self.example = {"rows": [self.signature.example_row()]}
+        self.description = {
+            "name": self.name,
+            "version": self.version,
+            "versions": versions,
+            "created": self.manifest.created,
+            "sha256": stored.sha256,
+            "signature": self.signature.model_dump(mode="json"),
+            "metrics": self.manifest.metrics,
+            "example": self.example,
+        }
+        self.meter = Meter(self.name)
+        self.budget = budget
+        self._batcher: Batcher | None = None
+
+    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> str:
+        """Open the session, warm it up and start the batcher, on the running event loop.
+
+        Returns:
+            The execution provider that it runs on.
+
+        Raises:
+            ModelRefused: the graph and its manifest do not belong together.
+            DeviceError: CUDA was demanded and is absent.
+        """
+        session = Session.of(stored, device)
+        session.warm_up()
+        run = Runner(session, self.layout, self._count_unseen)
+        max_rows = cheapest_size(lambda rows: run([self._missing(rows)]))
+        apart = self.has_second_core or session.provider != "CPUExecutionProvider"  # a GPU leaves the core to the loop
+        self._batcher = Batcher(
+            run,
+            thread,
+            join=joined,
+            max_rows=max_rows,
+            max_queue=self.max_queue,
+            seconds_per_row=_seconds_per_row(run, self._missing(1)),
+            drain_seconds_per_row=_seconds_per_row(run, self._missing(max_rows)),
+            short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
+            report=self.meter.run,
+            max_bytes=self.budget.limit,
+            arrivals=arrivals,
+            has_room=self.budget.has_room,
+        )
+        self.budget.count(lambda: self.batcher.bytes)
+        return session.provider
+
+    @property
+    def batcher(self) -> Batcher:
+        """The batcher of a loaded model."""
+        assert self._batcher is not None, "the model is not loaded yet"
+        return self._batcher
+
+    def admit(self) -> None:
+        """Make sure that there is room for a request of columns, before it is read.
+
+        Raises:
+            QueueFull: there is none for even a row.
+        """
+        try:
+            self.batcher.admit()
+        except QueueFull:
+            self.meter.refused()
+            raise
+
+    def submit(
+        self,
+        rows: Request,
+        done: Callable[[Any], None],
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        size: int = 0,
+    ) -> QueuedRequest | None:
+        """Have the rows of a request run, with those of whatever other requests wait.
+
+        Args:
+            rows: of the request. Levels that training never saw are counted.
+            done: told what the run gives for them, in their order, or why there is nothing: :class:`QueueFull` and
+                :class:`DeadlineExceeded`, during this call or later, or :class:`NoAnswer`, later from the event loop.
+            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that the request came in.
+
+        Returns:
+            The queued request, to be cancelled when its caller is gone, which knows in the end how long it was queued
+            and run; None when the outcome has been told.
+        """
+
+        def tell(outcome: Any) -> None:
+            done(self._outcome(outcome) if isinstance(outcome, Exception) else outcome)
+
+        try:
+            waiting = self.batcher.enqueue(rows, tell, deadline=deadline, priority=priority, size=size)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self._outcome(error))
+            return None
+        if isinstance(rows, Columns):  # of others it is known when they are read
+            self._count_unseen(rows)
+        return waiting
+
+    async def answer_columns(
+        self,
+        columns: Columns,
+        *,
+        deadline: float | None = None,
+        priority: int = 0,
+        size: int = 0,
+        queued: Callable[[QueuedRequest], None] | None = None,
+    ) -> Predictions:
+        """Have the rows of a request run, as :meth:`submit` does, for a caller who awaits.
+
+        Cancelled while it waits, the rows are not computed.
+
+        Args:
+            columns: what :attr:`columns` has read.
+            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
+            priority: 1 is the highest; 0 is none in particular, the same as 2.
+            size: bytes that the request came in.
+            queued: given the queued request, which knows in the end how long it was queued and run.
+
+        Raises:
+            QueueFull: too much waits already.
+            DeadlineExceeded: it could not be answered by its deadline.
+            NoAnswer: the model could not answer.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def tell(outcome: Any) -> None:
+            if not answer.done():
+                answer.set_result(outcome)
+
+        waiting = self.submit(columns, tell, deadline=deadline, priority=priority, size=size)
+        if waiting is not None:
+            answer.add_done_callback(lambda _: waiting.cancel())
+            if queued is not None:
+                queued(waiting)
+        outcome: Predictions | RequestError = await answer
+        if isinstance(outcome, RequestError):
+            raise outcome
+        return outcome
+
+    def count_refusal(self, error: RequestError) -> None:
+        """Count a request that is refused, where the metrics tell of such refusals."""
+        if isinstance(error, QueueFull):
+            self.meter.refused()
+        elif isinstance(error, DeadlineExceeded):
+            self.meter.late()
+
+    def _outcome(self, error: Exception) -> RequestError:
+        """What is told of rows that were not answered, which may be shown to whoever asked."""
+        if isinstance(error, RequestError):
+            self.count_refusal(error)
+            return error
+        if isinstance(error, NotFinite):
+            logger.error("%s:%d: %s", self.name, self.version, error)
+            return NoAnswer("the model gave an answer that is not a finite number")
+        logger.error("%s:%d could not answer", self.name, self.version, exc_info=error)
+        return NoAnswer("the model could not answer these rows")
+
+    def _count_unseen(self, columns: Columns) -> None:
+        unseen = self.columns.unseen(columns)
+        if unseen:
+            self.meter.unseen(unseen)
+
+    def _missing(self, rows: int) -> Columns:
+        """So many rows whose every value is missing."""
+        return Columns([_missing_block(columns, rows) for columns in self.layout.blocks])
+
+
+def _missing_block(columns: list[Column], rows: int) -> NDArray[Any]:
+    return np.full((len(columns), rows, 1), columns[0].missing, columns[0].dtype)
+
+
+def _seconds_per_row(run: Runner, rows: Columns) -> float:
+    """How long a row takes in a run of these, once such a run is nothing new."""
+    run([rows])
+    started = time.perf_counter()
+    for _ in range(_TIMED_RUNS):
+        run([rows])
+    return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)

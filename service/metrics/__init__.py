@@ -1,0 +1,1 @@
+"""What the service counts, and where its workers keep the counts."""

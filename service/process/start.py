@@ -1,0 +1,86 @@
+"""What a process serves, and how: settled by the first process of a service, taken over by every worker."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from bentoml._internal.utils.circus import Arbiter
+
+from models.errors import RowcastError
+from models.repository import StoredModel
+from service.engine.catalog import CATALOG, CatalogOwner, CatalogReader, address_of_owner
+from service.engine.versions import choose
+from service.metrics.folder import use_own_metrics_folder
+from service.process.settle import hand_on, settings_of_service
+from service.process.worker_count import WorkerCount, worker_count
+from service.settings import Settings
+
+logger = logging.getLogger("rowcast.service")
+
+
+class Settled(NamedTuple):
+    """What a process serves, and how."""
+
+    settings: Settings
+    models: Sequence[StoredModel]
+    workers: WorkerCount | None = None
+    """Why there are as many workers; None in a worker."""
+
+    def tell(self) -> None:
+        """Log why there are as many workers."""
+        if self.workers is not None:
+            count, why, short = self.workers
+            tell = logger.warning if short else logger.info
+            tell("%d %s: %s", count, "worker" if count == 1 else "workers", why)
+
+
+def settled() -> Settled:
+    """The settings and the models of this process.
+
+    The first process that asks, BentoML's supervisor, settles both, and its workers get them from it. Told to reload
+    with SIGHUP, it settles the models anew before it replaces the workers.
+
+    Raises:
+        RowcastError: a setting or a model is not as it must be.
+    """
+    settings, doubts = settings_of_service()
+    for doubt in doubts:
+        logger.warning(doubt)
+    owner = address_of_owner()
+    if owner is not None:
+        return Settled(settings, CatalogReader(owner).read().open())
+    models = choose(settings)
+    workers = worker_count(settings, models)
+    settings = settings.model_copy(update={"workers": workers.workers})
+    hand_on(settings, os.environ)
+    try:
+        catalog = CatalogOwner()
+        catalog.publish(models)
+    except OSError as error:
+        raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
+    os.environ[CATALOG] = catalog.address
+    use_own_metrics_folder()
+    _settle_at_reload(settings, catalog)
+    return Settled(settings, models, workers)
+
+
+def _settle_at_reload(settings: Settings, catalog: CatalogOwner) -> None:
+    """Have the supervisor settle the models anew before it replaces the workers; without one it replaces none."""
+    reload = Arbiter.reload
+
+    def settle_and_reload(self: Any, *args: Any, **options: Any) -> Any:
+        try:
+            models = choose(settings)
+            if not models:
+                raise RowcastError("there is no model")
+            catalog.publish(models)
+        except (RowcastError, OSError) as error:
+            logger.error("told to reload, but what was served is served on: %s", error)
+            return None
+        logger.info("reloading: %s", ", ".join(f"{m.manifest.name}:{m.manifest.version}" for m in models))
+        return reload(self, *args, **options)
+
+    Arbiter.reload = settle_and_reload

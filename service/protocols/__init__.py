@@ -1,0 +1,1 @@
+"""What callers speak: a folder each, with its decoder, its encoder and its routes."""

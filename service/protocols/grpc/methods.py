@@ -1,0 +1,230 @@
+"""What each method of Open Inference over gRPC answers.
+
+Requests share runs with those of every other protocol. Messages come unparsed and go serialised: so a malformed one is
+refused as one is elsewhere, and a message that does not come is not waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+from google.protobuf.json_format import ParseDict
+
+from models.errors import RequestError
+from service.engine.model import Model
+from service.engine.queue import QueuedRequest
+from service.engine.registry import LOADING, Registry
+from service.errors import QueueFull, brief
+from service.http.options import wants_times
+from service.limits.byte_rule import SMALL_BODY
+from service.limits.steps import Steps, in_turns
+from service.metrics.counts import NO_MODEL, REQUESTS
+from service.protocols.grpc.answer import AnswerWriter, times
+from service.protocols.grpc.incoming import Incoming
+from service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from service.protocols.grpc.reading import MessageReader, Readers
+from service.protocols.grpc.refusal import Context, Refusal, refusing
+from service.protocols.grpc.request import parsed
+from service.protocols.v2 import metadata as v2_metadata
+
+logger = logging.getLogger("rowcast.service")
+
+T = TypeVar("T")
+
+_MESSAGE_SECONDS = 8.0
+_MESSAGE_BYTES_PER_SECOND = 1_000_000
+"""A message may take some seconds, and as long as the largest takes at this rate: how far it has come is not known."""
+
+CODES = {
+    400: grpc.StatusCode.INVALID_ARGUMENT,
+    401: grpc.StatusCode.UNAUTHENTICATED,
+    404: grpc.StatusCode.NOT_FOUND,
+    405: grpc.StatusCode.UNIMPLEMENTED,
+    408: grpc.StatusCode.DEADLINE_EXCEEDED,
+    413: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    415: grpc.StatusCode.INVALID_ARGUMENT,
+    429: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    500: grpc.StatusCode.INTERNAL,
+    503: grpc.StatusCode.UNAVAILABLE,
+    504: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+"""gRPC's code for each status that a refusal has over HTTP."""
+
+Content = v2_metadata.Content
+
+
+class _Model(NamedTuple):
+    served: Model
+    readers: Readers
+    writer: AnswerWriter
+
+
+class Methods:
+    """The methods of one worker.
+
+    Args:
+        registry: the models, and whether they are ready.
+    """
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._models: dict[tuple[str, str], _Model] = {}
+        for (name, version), served in registry.versions.items():
+            model = _Model(
+                served,
+                Readers(served.signature, served.columns.max_rows),
+                AnswerWriter(name, version, served.signature),
+            )
+            self._models[name, str(version)] = model
+            if served is registry.models[name]:
+                self._models[name, ""] = model
+        widest = max(len(served.signature.columns) for served in registry.versions.values())
+        self._reader = MessageReader(widest, registry.settings.max_rows)
+        max_body = int(registry.settings.max_body)
+        seconds = _MESSAGE_SECONDS + max_body / _MESSAGE_BYTES_PER_SECOND
+        self.incoming = Incoming(registry.budget, max_body, seconds)
+        """What reads the messages of this worker's calls."""
+        self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
+
+    def handler(self) -> Any:
+        """What a server is told of them."""
+        told: dict[str, Callable[[Any], Content]] = {
+            "ServerLive": lambda _: {"live": True},
+            "ServerReady": lambda _: {"ready": self._ready},
+            "ModelReady": self._model_ready,
+            "ServerMetadata": lambda _: v2_metadata.SERVER,
+            "ModelMetadata": lambda asked: v2_metadata.model(self._find(asked.name, asked.version).served),
+            "ModelConfig": self._config,
+            "ModelStatistics": self._statistics,
+            "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._registry)},
+            "RepositoryModelLoad": self._load,
+            "RepositoryModelUnload": self._unload,
+        }
+        behaviours = {name: self._telling(name, answer) for name, answer in told.items()}
+        behaviours["ModelInfer"] = self._infer
+        # as streams, so that the one message is read when and as long as we want
+        handlers = {name: grpc.stream_unary_rpc_method_handler(refusing(behave)) for name, behave in behaviours.items()}
+        return grpc.method_handlers_generic_handler(SERVICE, handlers)
+
+    async def _infer(self, context: Context) -> bytes | Refusal:
+        """Answer a request for predictions."""
+        started = time.perf_counter()
+        found: list[_Model] = []
+        metadata: tuple[tuple[str, str], ...] = ()
+        try:
+            answer = await self._answer(found, context, started)
+        except RequestError as error:
+            status, words = error.status, str(error)
+            if isinstance(error, QueueFull):
+                metadata = (("retry-after", str(error.retry_after_seconds)),)
+        except Exception:
+            logger.exception("a request over gRPC failed")
+            status, words = 500, "something went wrong on the server; its log says what"
+        else:
+            found[0].served.meter.request(200, time.perf_counter() - started)
+            return answer
+        self._registry.arrivals.settle(time.perf_counter())
+        if found:
+            found[0].served.meter.request(status, time.perf_counter() - started)
+        else:
+            self._strangers.inc()
+        return Refusal(CODES[status], words, metadata)
+
+    async def _read(self, steps: Steps[T], body: bytes) -> T:
+        """What is read of a long message, with others' turns in between."""
+        async with self._registry.budget.decoding(len(body)):
+            return await in_turns(steps)
+
+    async def _message_that_comes(self, context: Context) -> bytes:
+        """The message of a request that others may share a run with."""
+        arrivals = self._registry.arrivals
+        token = arrivals.begin()
+        try:
+            return await self.incoming.read(context)
+        finally:
+            arrivals.end(token)
+
+    async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
+        """The answer to a call; the model that is asked is put into ``found``."""
+        body = await self._message_that_comes(context)
+        is_short = len(body) <= SMALL_BODY
+        asked = self._reader.begin(body) if is_short else await self._read(self._reader.begin_steps(body), body)
+        model = self._find(asked.model, asked.version)
+        found.append(model)
+        served = model.served
+        if not self._registry.ready:
+            raise RequestError(LOADING, status=503)
+        served.admit()  # when there is no room for even a row, the tensors need not be understood
+        if is_short:
+            request, columns = self._reader.read(asked, model.readers)
+            size = len(body)
+        else:
+            request, columns = await self._read(self._reader.read_steps(asked, model.readers), body)
+            size = len(body) + columns.bytes
+        del body, asked  # while the rows wait, nothing else is kept of them
+        limits = request.limits
+        deadline = limits.deadline(since)
+        remaining = context.time_remaining()
+        if remaining is not None:
+            deadline = min(time.perf_counter() + remaining, math.inf if deadline is None else deadline)
+        # when the caller hangs up or the deadline passes, grpc cancels this; rows that wait are not computed then
+        queued: list[QueuedRequest] = []
+        predictions = await served.answer_columns(
+            columns, deadline=deadline, priority=limits.priority, size=size, queued=queued.append
+        )
+        answer = model.writer.write(predictions, request.id, request.outputs, raw=request.raw)
+        if wants_times(context.invocation_metadata() or ()):
+            answer += times(queued[0])
+        return answer
+
+    def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Context], Awaitable[bytes | Refusal]]:
+        """A method whose answer takes no time."""
+
+        async def behave(context: Context) -> bytes | Refusal:
+            try:
+                body = await self.incoming.read(context)
+                if len(body) > SMALL_BODY:
+                    raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
+                content = answer(parsed(REQUEST_CLASSES[name], body))
+            except RequestError as error:
+                return Refusal(CODES[error.status], str(error))
+            told: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
+            return told
+
+        return behave
+
+    @property
+    def _ready(self) -> bool:
+        return self._registry.ready and not self._registry.draining
+
+    def _find(self, name: str, version: str = "") -> _Model:
+        model = self._models.get((name, version))
+        if model is None:
+            which = brief(name) + (f" of version {brief(version)}" if version else "")
+            raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
+        return model
+
+    def _model_ready(self, asked: Any) -> Content:
+        self._find(asked.name, asked.version)
+        return {"ready": self._ready}
+
+    def _config(self, asked: Any) -> Content:
+        return {"config": v2_metadata.config(self._find(asked.name, asked.version).served)}
+
+    def _statistics(self, asked: Any) -> Content:
+        if asked.name:
+            return v2_metadata.statistics(self._find(asked.name, asked.version).served)
+        return v2_metadata.statistics(*self._registry.versions.values())
+
+    def _load(self, asked: Any) -> Content:
+        self._find(asked.model_name)
+        return {}
+
+    def _unload(self, asked: Any) -> Content:
+        self._find(asked.model_name)
+        raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")

@@ -1,0 +1,119 @@
+"""From the bytes of a request over gRPC to its columns: the short way under a known head, or the long one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from models.signature import Signature
+from service.columns.named import ColumnReader, Columns
+from service.columns.raw import RawColumnReader
+from service.limits.byte_rule import MAX_ROWS
+from service.limits.steps import Steps, at_once
+from service.protocols.grpc.heads import Found, Heads
+from service.protocols.grpc.request import InferRequest, RequestReader, parse_steps
+
+
+class Readers:
+    """What reads the requests for one model.
+
+    Args:
+        signature: the model's.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, signature: Signature, max_rows: int) -> None:
+        self.request = RequestReader(signature, max_rows)
+        self.columns = ColumnReader(signature, max_rows)
+        self.raw_columns = RawColumnReader(signature)
+
+
+class _Known(NamedTuple):
+    """What a head says."""
+
+    model: str
+    version: str
+    request: InferRequest
+    """Without its tensors."""
+    order: list[int]
+    """Of the columns among its raw values."""
+    rows: int
+
+
+class Asked(NamedTuple):
+    """A request whose values have yet to be read."""
+
+    model: str
+    version: str
+    """Empty for the newest."""
+    body: bytes
+    found: Found[_Known] | None = None
+    message: Any = None
+
+
+class MessageReader:
+    """Reads the requests of one worker.
+
+    Args:
+        max_columns: the most columns a served model has.
+        max_rows: rows a request may hold.
+    """
+
+    def __init__(self, max_columns: int, max_rows: int = MAX_ROWS) -> None:
+        self._max_columns = max_columns
+        self._max_rows = max_rows
+        self._heads: Heads[_Known] = Heads()
+
+    def begin(self, body: bytes) -> Asked:
+        """Which model is asked.
+
+        Raises:
+            RequestError: the bytes are no such message.
+        """
+        found = self._heads.find(body)
+        if found is not None:
+            return Asked(found.known.model, found.known.version, body, found)
+        return at_once(self.begin_steps(body))
+
+    def begin_steps(self, body: bytes) -> Steps[Asked]:
+        """The same in steps."""
+        found = self._heads.find(body)
+        if found is not None:
+            return Asked(found.known.model, found.known.version, body, found)
+        message = yield from parse_steps(body, self._max_columns, self._max_rows)
+        return Asked(message.model_name, message.model_version, body, message=message)
+
+    def read(self, asked: Asked, readers: Readers) -> tuple[InferRequest, Columns]:
+        """What it asks for, and of which rows; by its head the next of its kind will be known.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+        if asked.found is not None:
+            known, entries = asked.found
+            columns = readers.raw_columns(known.order, entries, known.rows)
+            if columns is not None:
+                return known.request, columns
+            asked = asked._replace(found=None)
+        return at_once(self.read_steps(asked, readers))
+
+    def read_steps(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
+        """The same in steps."""
+        if asked.found is not None:
+            known, entries = asked.found
+            columns = readers.raw_columns(known.order, entries, known.rows)
+            if columns is not None:
+                return known.request, columns
+        # what is wrong with its values, only the long way tells
+        message = asked.message
+        if message is None:
+            message = yield from parse_steps(asked.body, self._max_columns, self._max_rows)
+        request = readers.request.read(message)
+        yield
+        columns = yield from readers.columns.steps(request.tensors)
+        if request.raw and not request.id:
+            order = readers.raw_columns.order([(tensor.name, tensor.datatype) for tensor in message.inputs])
+            if order is not None:
+                bare = request._replace(tensors=[])
+                known = _Known(asked.model, asked.version, bare, order, len(columns))
+                self._heads.keep(asked.body, message.raw_input_contents, known)
+        return request, columns

@@ -1,0 +1,1 @@
+"""JSON as several protocols read it."""

@@ -1,0 +1,101 @@
+"""Every route of the platforms' protocols, by its whole path, in a table that is made when the app is built."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from http import HTTPStatus
+
+import orjson
+
+from models.arrow import MEDIA_TYPE
+from service.engine.model import Model
+from service.engine.registry import Registry
+from service.http.body import JSON, ASGIApp, Receive, Scope, Send, error_body
+from service.http.exchange import Exchange
+from service.http.probes import OWN_PROBES
+from service.platform_variables import routes_of
+from service.protocols.platforms import kserve_v1, mlflow, sagemaker, vertex
+from service.protocols.platforms.predictions import PlatformEndpoint, Understand, json_exchange
+from service.protocols.rows.route import RowsRoute
+from service.protocols.v2 import metadata as v2_metadata
+
+_TEXT = b"text/plain; charset=utf-8"
+_SEVERAL = "this route is for one model, and several are served: name one with ROWCAST_MODELS, or send rows to "
+
+
+class Platforms:
+    """The routes of the platforms.
+
+    Args:
+        registry: the models, and whether they are ready.
+        exchange: answers their requests.
+        rows: every path that takes rows, and what answers there.
+        variables: the environment, in which Vertex AI names its routes.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        exchange: Exchange,
+        rows: Mapping[str, RowsRoute],
+        variables: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._registry = registry
+        self._exchange = exchange
+        self._rows = {route.model: route.rows for route in rows.values()}
+        self.routes: dict[str, ASGIApp] = {}
+        """What answers each path."""
+        self.predict: dict[str, PlatformEndpoint] = {}
+        """Those that take rows."""
+        for path, served in kserve_v1.predict_paths(registry).items():
+            self._add(path, served, json_exchange(kserve_v1.FORM))
+        for path, content in kserve_v1.pages(registry).items():
+            self._add_page(path, orjson.dumps(content))
+        self._add(mlflow.INVOCATIONS, registry.only, sagemaker.handler)
+        for path in (mlflow.PING, mlflow.HEALTH):
+            self._add_page(path, b"\n", _TEXT)
+        version = str(v2_metadata.SERVER["version"]).encode()
+        self.routes[mlflow.VERSION] = partial(exchange.show, lambda: (HTTPStatus.OK, version), content_type=_TEXT)
+        self._add_vertex(rows, variables)
+
+    def _add_vertex(self, rows: Mapping[str, RowsRoute], variables: Mapping[str, str]) -> None:
+        asked = routes_of(variables)
+        if asked.predict is not None and asked.predict not in self.predict:
+            known = rows.get(asked.predict)
+            self._add(asked.predict, self._registry.only if known is None else known.model, vertex.handler)
+            if known is not None:
+                self.routes[asked.predict] = self._but_arrow(self.routes[asked.predict], known)
+        if asked.health is not None and asked.health not in OWN_PROBES:
+            self.predict.pop(asked.health, None)  # it is asked without a key, and so answers nothing else
+            self._add_page(asked.health, b'{"ready":true}')
+
+    def _add(self, path: str, model: Model | None, handler: Understand) -> None:
+        if model is None:
+            self.routes[path] = self._several
+        else:
+            endpoint = self.predict[path] = PlatformEndpoint(self._rows[model], handler)
+            self.routes[path] = partial(self._exchange.predict, endpoint)
+
+    def _add_page(self, path: str, body: bytes, content_type: bytes = JSON) -> None:
+        """A page that is there when the models are ready."""
+        page = partial(self._exchange.when_ready, body)
+        self.routes[path] = partial(self._exchange.show, page, content_type=content_type)
+
+    async def _several(self, scope: Scope, receive: Receive, send: Send) -> None:
+        names = ", ".join(f"/models/{name}/predict" for name in self._registry.models)
+        await self._exchange.refuse(scope, receive, send, HTTPStatus.NOT_FOUND, error_body(_SEVERAL + names))
+
+    def _but_arrow(self, instances: ASGIApp, rows: RowsRoute) -> ASGIApp:
+        """A route of rows that takes instances, too: streams go to whoever answered there."""
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            arrow = MEDIA_TYPE.encode()
+            types = [value.strip().lower() for name, value in scope["headers"] if name == b"content-type"]
+            if any(value.startswith(arrow) for value in types):
+                await self._exchange.predict(rows, scope, receive, send)
+            else:
+                await instances(scope, receive, send)
+
+        return answer

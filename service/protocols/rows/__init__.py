@@ -1,0 +1,1 @@
+"""Rows as JSON objects: Rowcast's own protocol."""

@@ -1,0 +1,168 @@
+"""The typed side of the service: what BentoML documents on ``/docs.json`` and offers its own clients.
+
+Each model gets a method whose request and answer are described from its signature. When such a method is called (which
+takes ``ROWCAST_FRONT=off``) the request goes through the same steps as in front, so that the answers are the same bytes
+and a refusal is in the same words.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, ClassVar
+
+import bentoml
+from pydantic import WithJsonSchema, create_model
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from models.errors import RequestError
+from models.levels import LevelType
+from models.signature import Column, Signature
+from models.texts.columns import text_reader
+from service.engine.model import Model
+from service.engine.registry import Registry
+from service.http.body import BodyReader, ClientGone, negotiate_content_type, refusal_body
+from service.http.options import options_of
+from service.http.reply import Reply
+from service.protocols.rows.endpoint import RowsEndpoint
+
+Schema = dict[str, Any]
+
+_TYPES: dict[str, Schema] = {
+    "number": {"type": "number"},
+    "integer": {"type": "number", "multipleOf": 1},  # 3.0 is as good as 3
+    "boolean": {"type": "boolean"},
+    "category": {"type": "string"},
+    "timestamp": {"type": "string", "format": "date-time"},
+}
+_WORDS = {
+    "number": "number",
+    "integer": "whole number",
+    "boolean": "true or false",
+    "category": "category",
+    "timestamp": "ISO 8601 date or date-time; without a zone it is UTC",
+}
+
+
+class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
+    """A request's body. Each model has a subclass, whose schema tells its columns."""
+
+    endpoint: ClassVar[RowsEndpoint]
+    bodies: ClassVar[BodyReader]
+
+    rows: Any
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> bentoml.IODescriptor:
+        """Take the body as it is, by the house's own rules.
+
+        It travels as the value of ``rows``, after what the headers ask for and when it came; and so does a refusal, to
+        be answered by the method: raised here, BentoML would put it in words of its own, without the paths.
+        """
+        started = time.perf_counter()
+        try:
+            headers = request.scope["headers"]
+            negotiate_content_type(headers, cls.endpoint.model.max_body)
+            options = options_of(headers)
+            body = await cls.bodies.read(request.receive, cls.endpoint.model.max_body, headers)
+            rows: Any = options, started, body
+        except RequestError as error:
+            rows = error
+        except ClientGone:
+            raise ClientDisconnect from None
+        return cls.model_construct(rows=rows)
+
+
+def typed_methods(registry: Registry) -> dict[str, Any]:
+    """BentoML's API methods by attribute name: one a model, and ``predict`` when there is one model only."""
+    methods: dict[str, Any] = {}
+    for name, served in registry.models.items():
+        attribute = f"predict_{name.replace('-', '_')}"
+        if attribute in methods:  # a-b and a_b
+            attribute = f"predict_{name}"
+        methods[attribute] = _method(attribute, f"/models/{name}/predict", served)
+    if registry.only is not None:
+        methods["predict"] = _method("predict", "/predict", registry.only)
+    return methods
+
+
+def _method(attribute: str, route: str, served: Model) -> Any:
+    endpoint = RowsEndpoint(served)
+
+    async def predict(self: Any, rows: Any) -> Response:
+        started = time.perf_counter()
+        if isinstance(rows, RequestError):
+            reply = Reply(rows.status, refusal_body(rows))
+        else:
+            options, came, body = rows
+            reply = await endpoint.answer(body, None, options, came)
+        served.meter.request(reply.status, time.perf_counter() - started)
+        headers = {name.decode(): value.decode() for name, value in reply.headers}
+        return Response(reply.body, reply.status, headers, media_type="application/json")
+
+    predict.__name__ = attribute
+    predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."
+    request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature, served.example))
+    request.endpoint, request.bodies = endpoint, BodyReader(served.budget)
+    answer = _described(f"{attribute}_answer", bentoml.IODescriptor, answer_schema(served.signature))
+    return bentoml.api(route=route, input_spec=request, output_spec=answer)(predict)
+
+
+def _described(name: str, base: Any, fields: dict[str, Schema]) -> Any:
+    """A subclass of ``base`` whose fields are described by ``fields`` and checked elsewhere."""
+    definitions: Any = {field: (Annotated[Any, WithJsonSchema(schema)], ...) for field, schema in fields.items()}
+    return create_model(name, __base__=base, **definitions)
+
+
+def request_schema(signature: Signature, example: Schema) -> dict[str, Schema]:
+    """OpenAPI 3.0 schema of a request's fields."""
+    row = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": [column.name for column in signature.columns if not column.nullable],
+        "properties": {column.name: _column_schema(column) for column in signature.columns},
+    }
+    if not row["required"]:
+        del row["required"]  # OpenAPI 3.0 knows no empty list here
+    return {"rows": {"type": "array", "minItems": 1, "items": row, "example": example["rows"]}}
+
+
+def answer_schema(signature: Signature) -> dict[str, Schema]:
+    """OpenAPI 3.0 schema of an answer's fields."""
+    number = {"type": "number"}
+    if signature.task == "regression":
+        properties: Schema = dict.fromkeys(signature.outputs, number)
+    else:
+        probabilities = {name: {"type": "number", "minimum": 0, "maximum": 1} for name in signature.classes}
+        properties = {
+            "label": {"type": "string", "enum": list(signature.classes)},
+            "probabilities": {"type": "object", "required": list(probabilities), "properties": probabilities},
+        }
+    prediction = {"type": "object", "required": list(properties), "properties": properties}
+    return {
+        "model": {"type": "string"},
+        "version": {"type": "integer"},
+        "predictions": {"type": "array", "items": prediction},
+    }
+
+
+def _column_schema(column: Column) -> Schema:
+    schema = {**_TYPES[column.kind], "nullable": True, "description": _WORDS[column.kind], "example": column.example}
+    reader = text_reader(column)
+    if reader is not None:
+        schema["description"] = reader.expected
+        schema.pop("format", None)
+    others = [_TYPES[column.kind]] if reader is not None and column.kind != "timestamp" else []
+    if reader is not None and reader.takes_digits:
+        others = [*others, {"type": "integer"}]
+    if column.levels_of in _LEVEL_TYPES:
+        others = [{"type": _LEVEL_TYPES[column.levels_of]}]
+    if others:
+        for key in _TYPES[column.kind]:
+            schema.pop(key, None)
+        schema["oneOf"] = [{"type": "string"}, *others]
+    return schema
+
+
+_LEVEL_TYPES: dict[LevelType | None, str] = {"whole": "integer", "number": "number", "boolean": "boolean"}
+"""What a category takes besides strings."""

@@ -1,0 +1,120 @@
+"""What Open Inference clients are told of the server and its models; the dictionaries are those of its JSON and gRPC.
+
+A number, an integer and a boolean are FP64 with NaN for missing, a timestamp is INT64 epoch microseconds, a category is
+BYTES. The first dimension of every tensor is its rows.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from models.signature import Signature
+from service.engine.model import Model
+from service.engine.registry import Registry
+
+Content = dict[str, Any]
+
+PLATFORM = "onnxruntime_onnx"
+EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
+SERVER: Content = {"name": "rowcast", "version": "0.1.0", "extensions": list(EXTENSIONS)}
+
+_INPUT_DATATYPES = {"category": "BYTES", "timestamp": "INT64"}
+_OUTPUT_DATATYPES = {"label": "BYTES", "probabilities": "FP32"}
+_NANOSECONDS = 1e9
+
+
+def input_datatype(kind: str) -> str:
+    """The datatype of a column of this kind."""
+    return _INPUT_DATATYPES.get(kind, "FP64")
+
+
+def output_datatype(output: str) -> str:
+    """The datatype of an output of this name."""
+    return _OUTPUT_DATATYPES.get(output, "FP64")
+
+
+def width(signature: Signature, output: str) -> int:
+    """Values that an output holds for each row."""
+    return len(signature.classes) if output == "probabilities" else 1
+
+
+def model(served: Model) -> Content:
+    """A model's tensors."""
+    signature = served.signature
+    return {
+        "name": served.name,
+        "versions": [str(version) for version in served.versions],
+        "platform": PLATFORM,
+        "inputs": [
+            {"name": column.name, "datatype": input_datatype(column.kind), "shape": [-1, 1]}
+            for column in signature.columns
+        ],
+        "outputs": [
+            {"name": name, "datatype": output_datatype(name), "shape": [-1, width(signature, name)]}
+            for name in signature.outputs
+        ],
+    }
+
+
+def config(served: Model) -> Content:
+    """A model's configuration, as Triton's tools ask for it: there, ``dims`` leaves out the rows."""
+
+    def tensor(described: Content) -> Content:
+        datatype = described["datatype"].replace("BYTES", "STRING")
+        return {"name": described["name"], "data_type": f"TYPE_{datatype}", "dims": described["shape"][1:]}
+
+    described = model(served)
+    return {
+        "name": served.name,
+        "platform": PLATFORM,
+        "backend": "onnxruntime",
+        "version_policy": {"specific": {"versions": served.versions}},
+        "max_batch_size": served.columns.max_rows,
+        "input": list(map(tensor, described["inputs"])),
+        "output": list(map(tensor, described["outputs"])),
+    }
+
+
+def statistics(*models: Model) -> Content:
+    """What models did since their worker started, whichever protocol asked. Another worker has other figures."""
+    return {"model_stats": [_statistics(served) for served in models]}
+
+
+def _statistics(served: Model) -> Content:
+    served.meter.flush()
+    done = served.meter.done
+    nothing = {"count": 0, "ns": 0}
+
+    def times(count: int, seconds: float) -> Content:
+        return {"count": count, "ns": round(seconds * _NANOSECONDS)}
+
+    return {
+        "name": served.name,
+        "version": str(served.version),
+        "last_inference": 0 if done.last_run is None else _epoch_ms(done.last_run),
+        "inference_count": done.rows,
+        "execution_count": done.runs,
+        "inference_stats": {
+            "success": times(done.answered, done.answered_seconds),
+            "fail": times(done.refused, done.refused_seconds),
+            "queue": times(done.requests, done.queue_seconds),
+            "compute_input": nothing,
+            "compute_infer": times(done.requests, done.compute_seconds),
+            "compute_output": nothing,
+            "cache_hit": nothing,
+            "cache_miss": nothing,
+        },
+        "batch_stats": [],
+    }
+
+
+def _epoch_ms(moment: float) -> int:
+    """A moment on the clock of ``time.perf_counter`` in milliseconds since 1970, as the protocol tells the time."""
+    return round((time.time() - (time.perf_counter() - moment)) * 1000)
+
+
+def index(registry: Registry) -> list[Content]:
+    """The served models and versions."""
+    state = {"state": "READY", "reason": ""} if registry.ready else {"state": "LOADING", "reason": ""}
+    return [{"name": name, "version": str(version), **state} for name, version in registry.versions]
