@@ -409,10 +409,10 @@ def predict(
 ) -> None:
     """Predict every row of a table, in order: here, or through a service."""
     if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out must end in .csv or .parquet, however: {out}")
+        raise ConfigError(f"--out must end in .csv or .parquet, got {out}")
     if len(arguments) not in ((1, 2) if url else (2,)):
         usage = "--url U [NAME[:VERSION]] TABLE" if url else "NAME[:VERSION] TABLE"
-        raise ConfigError(f"the arguments are {usage}, however: {' '.join(arguments)}")
+        raise ConfigError(f"the arguments are {usage}, got {' '.join(arguments)}")
     model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
     if url is not None:
         name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding, separator)
@@ -589,7 +589,7 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
     if match is None or float(match[1]) == 0:
-        raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, however: {text!r}")
+        raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, got {text!r}")
     return float(match[1]) * _SECONDS[match[2]]
 
 

@@ -102,7 +102,7 @@ def renames(given: Sequence[str] | None) -> dict[str, str] | None:
     pairs = [text.partition("=") for text in given]
     for old, separator, new in pairs:
         if not (old and separator and new):
-            raise ConfigError(f"--rename takes old=new, however: {old + separator + new!r}")
+            raise ConfigError(f"--rename takes old=new, got {old + separator + new!r}")
     return {old: new for old, _, new in pairs}
 
 

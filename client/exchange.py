@@ -80,7 +80,7 @@ class Speaker:
         """
         rows = len(table)
         if rows == 0:
-            raise Unsendable("a table must hold at least one row, however: none")
+            raise Unsendable("a table must hold at least one row, got none")
         in_arrow = self._protocol == "arrow"
         if self._protocol == "auto":
             in_arrow = rows > JSON_ROWS and table.alike

@@ -91,7 +91,7 @@ class Columns(Given):
         super().__init__(table, first)
         lengths = {name: len(column) for name, column in table.items()}
         if len(set(lengths.values())) > 1:
-            raise Unsendable(f"columns must be of one length, however: {lengths}")
+            raise Unsendable(f"columns must be of one length, got {lengths}")
         self._length = next(iter(lengths.values()), 0)
 
     def __len__(self) -> int:

@@ -38,7 +38,7 @@ def stage(settings: Settings, context: Path) -> list[str]:
     choices = settings.choices or [(name, None) for name in source.names()]
     if not choices:
         raise ModelNotFound(
-            f"a bento needs a model, however: there is none in {source.root}; make one with `rowcast train`, "
+            f"a bento needs a model; there is none in {source.root}; make one with `rowcast train`, "
             "or name another folder with ROWCAST_REPOSITORY"
         )
     for file in _FILES:

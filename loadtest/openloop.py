@@ -92,7 +92,7 @@ def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
     """
     for flag, value in (("--rate", rate), ("--duration", duration_s)):
         if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{flag} must be a number above 0, however: {value}")
+            raise ConfigError(f"{flag} must be a number above 0, got {value}")
     return np.sort(np.random.default_rng(seed).uniform(0.0, duration_s, size=round(rate * duration_s)))
 
 
@@ -128,7 +128,7 @@ async def run(
         RowcastError: the package hdrhistogram is missing.
     """
     if not 1 <= connections <= MAX_CONNECTIONS:
-        raise ConfigError(f"--connections must be from 1 to {MAX_CONNECTIONS}, however: {connections}")
+        raise ConfigError(f"--connections must be from 1 to {MAX_CONNECTIONS}, got {connections}")
     load = _Load(endpoint, fault, connections, timeout_s)
     try:
         # As many as the load uses within about a second, so that neither a burst nor an idle limit opens them midway.

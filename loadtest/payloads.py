@@ -34,7 +34,7 @@ class Payloads:
 
     def __init__(self, signature: Signature, *, rows: int = 1, seed: int = 0) -> None:
         if rows < 1:
-            raise ValueError(f"`rows` must be at least 1, however: rows={rows}")
+            raise ValueError(f"`rows` must be at least 1, got rows={rows}")
         self.signature = signature
         self.rows = rows
         self._random = random.Random(seed)

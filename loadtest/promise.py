@@ -60,9 +60,9 @@ def check(
         RowcastError: the package hdrhistogram is missing.
     """
     if not (p99_ms > 0 and math.isfinite(p99_ms)):
-        raise ConfigError(f"--p99-ms must be a number above 0, however: {p99_ms}")
+        raise ConfigError(f"--p99-ms must be a number above 0, got {p99_ms}")
     if not 1 <= connections <= openloop.MAX_CONNECTIONS:
-        raise ConfigError(f"--connections must be from 1 to {openloop.MAX_CONNECTIONS}, however: {connections}")
+        raise ConfigError(f"--connections must be from 1 to {openloop.MAX_CONNECTIONS}, got {connections}")
     if not len(openloop.schedule(rate, duration_s, seed)):
         raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections)

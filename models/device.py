@@ -54,7 +54,7 @@ def providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     """
     match = re.fullmatch(r"auto|cpu|cuda(?::(\d+))?", device)
     if match is None:
-        raise DeviceError(f"a device is auto, cpu, cuda or cuda:N, however: {device!r}")
+        raise DeviceError(f"a device is auto, cpu, cuda or cuda:N, got {device!r}")
     if device == "cpu":
         return ["CPUExecutionProvider"]
     index = int(match.group(1) or 0)

@@ -33,9 +33,7 @@ def check_model_name(name: str) -> str:
         ModelError: it is not 1 to 64 of ``a-z 0-9 _ -``.
     """
     if not is_model_name(name):
-        raise ModelError(
-            f"a model's name is 1 to 64 of a-z, 0-9, '_' and '-', however: {name!r}; choose one with --name"
-        )
+        raise ModelError(f"a model's name is 1 to 64 of a-z, 0-9, '_' and '-', got {name!r}; choose one with --name")
     return name
 
 

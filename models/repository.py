@@ -148,7 +148,7 @@ class Repository:
         nearest = next(path for path in (home, *home.absolute().parents) if path.exists())
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             raise ModelError(
-                f"models are published in a folder one may write, however: {nearest} is "
+                f"models are published in a folder one may write; {nearest} is "
                 f"{'write-protected' if nearest.is_dir() else 'a file'}; choose another with --repository"
             )
         if name and os.path.lexists(home):

@@ -71,7 +71,7 @@ def unknown_column(columns: Collection[str]) -> str:
 def too_many_rows(rows: int, max_rows: int) -> RequestError:
     """The refusal of a request that holds more rows than it may."""
     return RequestError(
-        f"a request holds at most {max_rows:,} rows, however: {rows:,}; "
+        f"a request holds at most {max_rows:,} rows, got {rows:,}; "
         "send them in several requests, or raise ROWCAST_MAX_ROWS",
         status=413,
     )

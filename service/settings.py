@@ -215,7 +215,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             name = str(first["loc"][0])
-            raise ConfigError(f"{cls.variables()[name]} is {_RULES[name]}, however: {first['input']!r}") from None
+            raise ConfigError(f"{cls.variables()[name]} is {_RULES[name]}, got {first['input']!r}") from None
 
     @classmethod
     def variables(cls) -> dict[str, str]:

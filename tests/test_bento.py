@@ -169,7 +169,7 @@ def test_a_bento_is_not_made_of_a_version_that_was_changed(published, tmp_path):
 
 def test_a_bento_without_a_model_is_refused(tmp_path):
     (tmp_path / "context").mkdir()
-    with pytest.raises(ModelNotFound, match="a bento needs a model, however: there is none in"):
+    with pytest.raises(ModelNotFound, match="a bento needs a model; there is none in"):
         stage(Settings(repository=tmp_path / "empty"), tmp_path / "context")
 
 

@@ -103,7 +103,7 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     key, separator, text = setting.partition("=")
     path = key.strip().split(".")
     if not separator or not all(path):
-        raise ConfigError(f"a setting is key=value, such as network.members=16, however: {setting!r}")
+        raise ConfigError(f"a setting is key=value, such as network.members=16, got {setting!r}")
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -298,7 +298,7 @@ def split_table(
     # With a test table of its own, the table is split 80/20 as it would be without its test rows.
     validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
     if data.split_by_time and data.group:
-        raise ConfigError("a table is split by time or by group, however: both --split-by-time and --group are given")
+        raise ConfigError("a table is split by time or by group, got both --split-by-time and --group are given")
     if own_validation and own_test:
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
@@ -326,7 +326,7 @@ def _moments(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     )
     rule = rules[0]
     if rule.kind == "category" or rule.kind == "boolean":
-        raise TableError(f"--split-by-time needs a timestamp or number column, however: {name!r} is a {rule.kind}")
+        raise TableError(f"--split-by-time needs a timestamp or number column; {name!r} is a {rule.kind}")
     values = read_column(table, rule)
     missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
     if missing.any():

@@ -66,7 +66,7 @@ def explain(error: ValidationError, root: type[BaseModel]) -> ConfigError:
         else:
             rule = valid_range(field) if field is not None else ""
             sentence = f"{name!r} must be {rule}" if rule else f"{name!r}: {fault['msg'].removeprefix('Value error, ')}"
-            sentences[name] = f"{sentence}, however: {fault['input']!r}"
+            sentences[name] = f"{sentence}, got {fault['input']!r}"
     return ConfigError("; ".join(sentences.values()))
 
 

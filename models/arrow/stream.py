@@ -54,7 +54,7 @@ def schema_of(head: bytes | memoryview, max_fields: int = 10_000, max_name: int 
     if kind != SCHEMA:
         raise Malformed("a stream begins with a schema")
     if body_bytes:
-        raise Malformed("a schema has no body, however: one that says it has")
+        raise Malformed("a schema has no body, got one that says it has")
     return read_schema(header, max_fields, max_name, end - start)
 
 

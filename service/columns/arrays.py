@@ -104,7 +104,7 @@ class Numbers(BlockReader):
             if column.reading is not None and np.count_nonzero(beyond):
                 beyond &= ~np.isin(values.astype(np.float64), column.reading.missing_numbers)
             if np.count_nonzero(beyond):
-                collector.of_rows(i, beyond, lambda row: f"must be at most 2**53, however: {values[row]}")
+                collector.of_rows(i, beyond, lambda row: f"must be at most 2**53, got {values[row]}")
                 return np.zeros(rows)
         return values if missing is None else np.where(missing, np.nan, values)
 
@@ -113,7 +113,7 @@ def _wrong_number(column: Column, values: NDArray[np.float64], row: int) -> str:
     expected = "0 or 1" if column.kind == "boolean" else EXPECTED[column.kind]
     value = float(values[row])
     came = f"{'-' if value < 0 else ''}Infinity" if np.isinf(value) else brief(value)
-    return f"must be {expected}, or NaN where it is missing, however: {came}"
+    return f"must be {expected}, or NaN where it is missing, got {came}"
 
 
 class Texts(BlockReader):
@@ -157,7 +157,7 @@ class Texts(BlockReader):
         if np.count_nonzero(bad):
             assert column.levels_of is not None
             expected = f"must be {LEVELS_EXPECTED[column.levels_of]}"
-            collector.of_rows(i, bad, lambda row: f"{expected}, however: {brief(values[row].item())}")
+            collector.of_rows(i, bad, lambda row: f"{expected}, got {brief(values[row].item())}")
             return [MISSING_STRING] * rows
         present = values[~missing].tolist()
         if column.levels_of in ("date", "timestamp"):
@@ -201,7 +201,7 @@ class Timestamps(BlockReader):
             bad &= ~missing
         if np.count_nonzero(bad):
             expected = "must be epoch microseconds of the years 0001 to 9999"
-            collector.of_rows(i, bad, lambda row: f"{expected}, however: {values[row]}")
+            collector.of_rows(i, bad, lambda row: f"{expected}, got {values[row]}")
             return MISSING_TIMESTAMP
         micros = values.astype(np.int64, copy=False)
         return micros if missing is None else np.where(missing, MISSING_TIMESTAMP, micros)
@@ -265,7 +265,7 @@ def _texts(i: int, tensor: Tensor, collector: FaultCollector) -> list[Any]:
         pass  # row by row it shows where
     texts = list(map(_text, values))
     bad = np.array([isinstance(text, _NoText) for text in texts])
-    collector.of_rows(i, bad, lambda row: f"must be text in UTF-8, however: {texts[row]}")
+    collector.of_rows(i, bad, lambda row: f"must be text in UTF-8, got {texts[row]}")
     return [None if isinstance(text, _NoText) else text for text in texts]
 
 

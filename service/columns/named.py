@@ -152,7 +152,7 @@ class ColumnReader:
     def _misfits(self, tensors: Sequence[Tensor], places: ErrorPaths) -> Iterator[Fault]:
         """Everything that keeps a request's tensors from being columns of the model."""
         if not tensors:
-            yield Fault(places.whole, "must hold the model's columns, however: none")
+            yield Fault(places.whole, "must hold the model's columns, got none")
         names: dict[str, int] = {}
         rows = next(filter(None, map(rows_of, tensors)), None)
         for i, tensor in enumerate(tensors):
@@ -165,11 +165,11 @@ class ColumnReader:
             names.setdefault(tensor.name, i)
             if (length := rows_of(tensor)) is None:
                 shape = list(np.shape(tensor.values))
-                yield Fault(where, f"must have the shape [rows] or [rows, 1], however: {shape}")
+                yield Fault(where, f"must have the shape [rows] or [rows, 1], got {shape}")
             elif length == 0:
-                yield Fault(where, "must hold at least one row, however: none")
+                yield Fault(where, "must hold at least one row, got none")
             elif length != rows:
-                yield Fault(where, f"must hold {rows:,} rows as the one before, however: {length:,}")
+                yield Fault(where, f"must hold {rows:,} rows as the one before, got {length:,}")
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
                 yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")

@@ -39,7 +39,7 @@ def from_raw(datatype: str, raw: bytes | memoryview, rows: int) -> NDArray[Any] 
     dtype = DTYPES[datatype]
     size = rows * dtype.itemsize
     if len(raw) != size:
-        raise ValueError(f"must take {size:,} bytes as {rows:,} of {datatype} do, however: {len(raw):,}")
+        raise ValueError(f"must take {size:,} bytes as {rows:,} of {datatype} do, got {len(raw):,}")
     if datatype != "BOOL":
         return np.frombuffer(raw, dtype)
     flags = np.frombuffer(raw, np.uint8)
@@ -56,7 +56,7 @@ def _texts(raw: bytes, rows: int) -> list[bytes]:
     length_at = _LENGTH.unpack_from
     while at < end and len(texts) < rows:
         if at + size > end:
-            raise ValueError(f"must hold 4 bytes of length before each text, however: {end - at} at the end")
+            raise ValueError(f"must hold 4 bytes of length before each text, got {end - at} at the end")
         (length,) = length_at(raw, at)
         at += size
         if length > end - at:
@@ -65,7 +65,7 @@ def _texts(raw: bytes, rows: int) -> list[bytes]:
         at += length
     if len(texts) < rows or at < end:
         came = f"{len(texts):,} take {at:,} of {end:,} bytes"
-        raise ValueError(f"must hold {rows:,} texts and nothing else, however: {came}")
+        raise ValueError(f"must hold {rows:,} texts and nothing else, got {came}")
     return texts
 
 

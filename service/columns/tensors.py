@@ -71,7 +71,7 @@ class FaultCollector:
     def of_type(self, i: int, tensor: Tensor, wanted: str) -> None:
         """The tensor at place ``i`` is of a type that its column does not take."""
         came = _CAME.get(kind_of(tensor.values), "another type")
-        fault = Fault(self._places.tensor(i), f"{tensor.name[:SHOWN]} must be {wanted}, however: {came}")
+        fault = Fault(self._places.tensor(i), f"{tensor.name[:SHOWN]} must be {wanted}, got {came}")
         if fault not in self.faults:  # of a part before this one
             self.faults.append(fault)
 

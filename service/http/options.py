@@ -74,6 +74,6 @@ def _seconds(value: bytes) -> float:
     if match is None:
         raise RequestError(
             "grpc-timeout must be at most eight digits and one of H, M, S, m, u, n, such as 250m for 250 milliseconds, "
-            f"however: {brief(value.decode('latin-1'))}"
+            f"got {brief(value.decode('latin-1'))}"
         )
     return int(match[1]) * _UNITS[match[2]]

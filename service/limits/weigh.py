@@ -90,7 +90,7 @@ def weigh(text: bytes, most: Weight) -> Steps[Weight]:
 
 
 def _endless() -> RequestError:
-    return refused(Fault("", "the body must be JSON in UTF-8, got a text that does not end"))
+    return refused(Fault("", "the body must be JSON in UTF-8: a text that does not end"))
 
 
 def _too_long() -> RequestError:

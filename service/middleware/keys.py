@@ -163,9 +163,7 @@ def new_key(name: str, file: Path) -> str:
         ConfigError: the name is none, or the file cannot be written.
     """
     if not _NAME.fullmatch(name):
-        raise ConfigError(
-            f"a holder's name is 1 to 64 letters, digits, dots, dashes and underscores, however: {name!r}"
-        )
+        raise ConfigError(f"a holder's name is 1 to 64 letters, digits, dots, dashes and underscores, got {name!r}")
     key = _PREFIX + secrets.token_urlsafe(32)
     try:
         with _locked(file) as descriptor:

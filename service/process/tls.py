@@ -31,12 +31,12 @@ def check_pair(setting: str, certificate: Path | None, key: Path | None) -> None
         return
     if certificate is None or key is None:
         given, left = ("CERT", "KEY") if key is None else ("KEY", "CERT")
-        raise RowcastError(f"{setting}_{left} must be set as well, however: only {setting}_{given} is")
+        raise RowcastError(f"{setting}_{left} must be set as well; only {setting}_{given} is")
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (OSError, ssl.SSLError) as error:
         raise RowcastError(
-            f"{setting}_CERT and {setting}_KEY must be a certificate and its key in PEM, however: "
+            f"{setting}_CERT and {setting}_KEY must be a certificate and its key in PEM, got "
             f"{certificate} and {key} ({error.strerror or error})"
         ) from None
 

@@ -157,7 +157,7 @@ def main() -> int:
     parser.add_argument("--here", type=Path, help="fuzz in this process, with this folder for the bodies")
     given = parser.parse_args()
     if unknown := [name for name in given.decoders if name not in DECODERS | CONTROL]:
-        parser.error(f"decoders are {', '.join(DECODERS)}, however: {', '.join(unknown)}")
+        parser.error(f"decoders are {', '.join(DECODERS)}, got {', '.join(unknown)}")
     if not find_spec("atheris"):
         print("Atheris is not installed: pip install 'rowcast[fuzz]'", file=sys.stderr)
         return 2

@@ -101,7 +101,7 @@ def test_a_call_without_a_message_or_of_an_unknown_method_is_refused(abused: Abu
         with pytest.raises(grpc.RpcError) as caught:
             channel.stream_unary(f"/{SERVICE}/{method}")(iter([]), timeout=30)
         assert caught.value.code() == BAD  # type: ignore[attr-defined]
-        assert caught.value.details() == "a request must hold one message, however: none"  # type: ignore[attr-defined]
+        assert caught.value.details() == "a request must hold one message, got none"  # type: ignore[attr-defined]
     for path in (f"/{SERVICE}/ModelStreamInfer", f"/{SERVICE}/SystemSharedMemoryRegister", "/other/Method"):
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary(path)(b"", timeout=30)

@@ -47,7 +47,7 @@ def test_an_interval_holds_its_share_of_rows_and_has_its_width():
 
 
 def test_an_answer_that_is_no_number_is_refused():
-    with pytest.raises(ValueError, match="an answer is a finite number, however: nan in test"):
+    with pytest.raises(ValueError, match="an answer is a finite number, got nan in test"):
         score("regression", [], np.zeros(2), {"test": np.array([0.0, np.nan])}, "test")
 
 
@@ -81,7 +81,7 @@ def test_over_seeds_it_is_the_difference_of_the_mean_metrics_whatever_their_numb
 
 
 def test_other_rows_are_refused():
-    with pytest.raises(ValueError, match="both must answer the same rows, however: 2 and 3"):
+    with pytest.raises(ValueError, match="both must answer the same rows, got 2 and 3"):
         difference("binary", np.zeros((1, 2)), np.zeros((1, 3)))
 
 

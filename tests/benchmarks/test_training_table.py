@@ -103,7 +103,7 @@ def test_numbers_have_the_digits_their_size_needs():
 def test_a_name_that_is_none_is_refused_with_those_that_are():
     assert names("b,a", ("a", "b"), "data sets") == ("b", "a")
     assert names("", ("a", "b"), "data sets") == ("a", "b")
-    with pytest.raises(SystemExit, match=r"^data sets are a, b, however: c$"):
+    with pytest.raises(SystemExit, match=r"^data sets are a, b, got c$"):
         names("a,c", ("a", "b"), "data sets")
 
 

@@ -33,7 +33,7 @@ def names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
     """Names with commas between, all of them when there is none."""
     chosen = tuple(filter(None, text.split(","))) or known
     if unknown := [name for name in chosen if name not in known]:
-        raise SystemExit(f"{what} are {', '.join(known)}, however: {', '.join(unknown)}")
+        raise SystemExit(f"{what} are {', '.join(known)}, got {', '.join(unknown)}")
     return chosen
 
 

@@ -74,8 +74,8 @@ def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Serve
             (1, "lacks.csv lacks 'count'", ("amount", tmp_path / "lacks.csv", "--url", service.url)),
             (1, "--keep names 'x'; columns: size", ("amount", table, "--url", service.url, "--keep", "x")),
             (1, "--keep names 'y'", ("amount", table, "--url", service.url, "--keep", "y")),
-            (2, "the arguments are --url U [NAME[:VERSION]] TABLE, however: a b c", ("a", "b", "c", "--url", "x")),
-            (2, "the arguments are NAME[:VERSION] TABLE, however: amount", ("amount",)),
+            (2, "the arguments are --url U [NAME[:VERSION]] TABLE, got a b c", ("a", "b", "c", "--url", "x")),
+            (2, "the arguments are NAME[:VERSION] TABLE, got amount", ("amount",)),
         ):
             got, _, err = run(capfd, "predict", *arguments, "--out", out)
             assert (got, words in err) == (code, True), err

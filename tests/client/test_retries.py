@@ -136,10 +136,10 @@ def test_the_key_the_model_and_the_form_are_as_they_were_chosen() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ([], "a table must hold at least one row, however: none"),
-        ({"x": []}, "a table must hold at least one row, however: none"),
+        ([], "a table must hold at least one row, got none"),
+        ({"x": []}, "a table must hold at least one row, got none"),
         ("rows.csv", "a table is a polars or pandas data frame, .* got builtins.str"),
-        ({"x": [1], "y": [1, 2]}, "columns must be of one length, however: {'x': 1, 'y': 2}"),
+        ({"x": [1], "y": [1, 2]}, "columns must be of one length, got {'x': 1, 'y': 2}"),
         ({"x": 3}, "column 'x' must be a list of values, got int"),
         ({"x": [2**70]}, "column 'x' holds a number beyond 64 bits"),
         ({"x": [float("inf")]}, r"rows\[0\].x must be a number, or NaN where it is missing, got inf"),

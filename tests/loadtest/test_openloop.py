@@ -192,5 +192,5 @@ def test_a_service_that_keeps_every_connection_busy_is_no_fault_of_the_client():
 
 @pytest.mark.parametrize("connections", [0, -1, 513])
 def test_a_number_of_connections_out_of_range_is_refused(connections):
-    with pytest.raises(ConfigError, match=f"--connections must be from 1 to 512, however: {connections}"):
+    with pytest.raises(ConfigError, match=f"--connections must be from 1 to 512, got {connections}"):
         load(Stub(BINARY, (), lambda n, reply: None, port=9), [0.0], connections=connections)

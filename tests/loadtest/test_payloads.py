@@ -34,7 +34,7 @@ def test_a_body_holds_as_many_rows_as_asked_for_and_every_column_of_the_signatur
 
 
 def test_fewer_rows_than_one_are_refused():
-    with pytest.raises(ValueError, match=r"`rows` must be at least 1, however: rows=0"):
+    with pytest.raises(ValueError, match=r"`rows` must be at least 1, got rows=0"):
         Payloads(BINARY, rows=0)
 
 

@@ -162,10 +162,10 @@ def test_a_service_that_goes_away_under_load_breaks_its_promise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rate": 0}, "--rate must be a number above 0, however: 0"),
-        ({"duration_s": -1}, "--duration must be a number above 0, however: -1"),
-        ({"p99_ms": float("nan")}, "--p99-ms must be a number above 0, however: nan"),
-        ({"connections": 0}, "--connections must be from 1 to 512, however: 0"),
+        ({"rate": 0}, "--rate must be a number above 0, got 0"),
+        ({"duration_s": -1}, "--duration must be a number above 0, got -1"),
+        ({"p99_ms": float("nan")}, "--p99-ms must be a number above 0, got nan"),
+        ({"connections": 0}, "--connections must be from 1 to 512, got 0"),
         ({"rate": 0.1}, "no request is due in 1 s at 0.1 a second: raise --rate or --duration"),
         (
             {"url": "localhost:3000"},

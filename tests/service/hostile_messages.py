@@ -132,13 +132,13 @@ def _twice(sent: Any) -> None:
     sent.raw_input_contents.append(sent.raw_input_contents[0])
 
 
-NO_MESSAGE = "the message must be inference.ModelInferRequest in protocol buffers, however: bytes that are not"
-ROWS_2 = "inputs[0].contents: must hold 2 values in fp64_contents as shape and datatype say, however: "
+NO_MESSAGE = "the message must be inference.ModelInferRequest in protocol buffers, got bytes that are not"
+ROWS_2 = "inputs[0].contents: must hold 2 values in fp64_contents as shape and datatype say, got "
 
 HOSTILE = [
     Hostile("1 truncated", good().SerializeToString()[:-3], NO_MESSAGE),
     Hostile("2 empty", b"", 'no model "" is served; RepositoryIndex lists those that are', NOBODY),
-    Hostile("2 no inputs", b"\x0a\x07flights", "inputs: must hold the model's columns, however: none"),
+    Hostile("2 no inputs", b"\x0a\x07flights", "inputs: must hold the model's columns, got none"),
     Hostile("3 JSON", b'{"inputs":[]}', NO_MESSAGE),
     raw("3 fraction for a whole number", "inputs[1].data[1]: must be a whole number", 1, doubles(1, 2.5)),
     raw("3 two as a boolean", "inputs[2].data[0]: must be 0 or 1", 2, doubles(2, 0)),
@@ -165,8 +165,8 @@ HOSTILE = [
     shape("18 both negative", [-2, -1]),
     shape("18 three dimensions", [2, 1, 1]),
     shape("18 a hundred thousand dimensions", [1] * 100_000),
-    shape("19 too few bytes", [3], "inputs[0]: must take 24 bytes as 3 of FP64 do, however: 16"),
-    shape("19 too many bytes", [1], "inputs[0]: must take 8 bytes as 1 of FP64 do, however: 16"),
+    shape("19 too few bytes", [3], "inputs[0]: must take 24 bytes as 3 of FP64 do, got 16"),
+    shape("19 too many bytes", [1], "inputs[0]: must take 8 bytes as 1 of FP64 do, got 16"),
     shape("19 2**60 rows", [2**60], "inputs[0]: must take 9,223,372,036,854,775,808 bytes"),
     shape("19 a product that wraps", [2**32, 2**32]),
     shape("20 a thousand million rows", [10**9, 1], "inputs[0]: must take 8,000,000,000 bytes"),
@@ -233,15 +233,15 @@ HOSTILE = [
     changed("38 raw and typed", "inputs[1].contents: must be empty where raw_input_contents holds", _both),
     changed(
         "38 an entry too few",
-        "raw_input_contents: must hold one entry for each of the 5 inputs, or none, however: 4",
+        "raw_input_contents: must hold one entry for each of the 5 inputs, or none, got 4",
         lambda sent: sent.raw_input_contents.pop(),
     ),
     changed(
         "38 an entry too many",
-        "raw_input_contents: must hold one entry for each of the 5 inputs, or none, however: 6",
+        "raw_input_contents: must hold one entry for each of the 5 inputs, or none, got 6",
         lambda sent: sent.raw_input_contents.append(b""),
     ),
-    raw("38 too few bytes", "inputs[0]: must take 16 bytes as 2 of FP64 do, however: 8", 0, bytes(8)),
+    raw("38 too few bytes", "inputs[0]: must take 16 bytes as 2 of FP64 do, got 8", 0, bytes(8)),
     raw("38 bytes that are no booleans", "inputs[2]: must be bytes of 0 and 1", 2, b"\2\0", "BOOL"),
     raw("38 a text that runs out", "inputs[3]: has a text said to take 255", 3, raw_texts("UA") + b"\xff\0\0\0A"),
     raw("38 a text of 2**32 - 1", "inputs[3]: has a text said to take 4,294", 3, b"\xff\xff\xff\xffAA"),
@@ -259,7 +259,7 @@ HOSTILE = [
     Hostile(
         "many rows in fields",
         message(*[ROW] * 4097, raw=False).SerializeToString(),
-        "a request holds at most 4,096 rows, however: 4,097",
+        "a request holds at most 4,096 rows, got 4,097",
         MANY,
     ),
 ]

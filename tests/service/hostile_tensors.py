@@ -57,14 +57,14 @@ WHOLE, SPLIT = binary(ROW, ROW)
 TWO = GOOD.replace(b'"distance"', b'"distance", "name": "distance"', 1)
 
 HOSTILE = [
-    Hostile("1 truncated", GOOD[:-3], "the body must be JSON in UTF-8, however: "),
-    Hostile("2 empty", b"", "the body must be JSON in UTF-8, however: "),
+    Hostile("1 truncated", GOOD[:-3], "the body must be JSON in UTF-8: "),
+    Hostile("2 empty", b"", "the body must be JSON in UTF-8: "),
     Hostile("2 null", b"null", "the body must be an object "),
     Hostile("2 a list", b"[]", "the body must be an object "),
-    Hostile("2 no inputs", b"{}", "inputs: must be a list of tensors, however: null"),
-    Hostile("2 inputs that are no list", b'{"inputs":{}}', "inputs: must be a list of tensors, however: an object"),
-    Hostile("2 an empty list of inputs", b'{"inputs":[]}', "inputs: must hold the model's columns, however: none"),
-    Hostile("2 an input that is none", b'{"inputs":[1]}', "inputs[0]: must be an object, however: 1"),
+    Hostile("2 no inputs", b"{}", "inputs: must be a list of tensors, got null"),
+    Hostile("2 inputs that are no list", b'{"inputs":{}}', "inputs: must be a list of tensors, got an object"),
+    Hostile("2 an empty list of inputs", b'{"inputs":[]}', "inputs: must hold the model's columns, got none"),
+    Hostile("2 an input that is none", b'{"inputs":[1]}', "inputs[0]: must be an object, got 1"),
     one("3 text for a number", "inputs[0].data[1]: must be a number as", "distance", data=[1.0, "far"]),
     one("3 a list for a number", "inputs[0].data: must be flat, or nested", "distance", data=[1.0, [2.0]]),
     one("3 nested too deep", "inputs[0].data[0]: must be a number as", "distance", data=[[[1.0]], [[2.0]]]),
@@ -79,7 +79,7 @@ HOSTILE = [
     one("3 beyond the calendar", "inputs[4].data[0]: must be epoch mic", "departs", datatype="INT64", data=[2**62, 0]),
     one("4 bool as a number", "inputs[0].data[0]: must be a number as", "distance", data=[True, 1.0]),
     one("4 numeric string", "inputs[0].data[0]: must be a number as", "distance", data=["1", 1.0]),
-    Hostile("5 NaN literal", GOOD.replace(b"872.0", b"NaN", 1), "the body must be JSON in UTF-8, however: "),
+    Hostile("5 NaN literal", GOOD.replace(b"872.0", b"NaN", 1), "the body must be JSON in UTF-8: "),
     Hostile("5 1e400", GOOD.replace(b"872.0", b"1e400", 1), ""),
     one("6 beyond FP32", "inputs[0].data[0]: must be a number, or", "distance", datatype="FP32", data=[1e39, 0]),
     one("6 beyond FP16", "inputs[0].data[0]: must be a number, or", "distance", datatype="FP16", data=[1e6, 0]),
@@ -107,13 +107,13 @@ HOSTILE = [
     one("10 unknown column", 'inputs[0]: "weather" is not a column of the model', "distance", name="weather"),
     one("10 the target", 'inputs[0]: "late" is not a column of the model', "distance", name="late"),
     Hostile("11 missing column", body({"inputs": good()["inputs"][1:]}), "inputs: distance is missing"),
-    one("11 no data", "inputs[0].data: must be a list of values, however: null", "distance", data=None),
+    one("11 no data", "inputs[0].data: must be a list of values, got null", "distance", data=None),
     one("11 no shape", "inputs[0].shape: must be [rows] or", "distance", shape=None),
     one("11 no datatype", "inputs[0].datatype: must be one of BOOL, ", "distance", datatype=None),
     one("11 no name", "inputs[0].name: must be a string", "distance", name=None),
-    Hostile("12 invalid UTF-8", GOOD.replace(b"UA", b"\xff\xfe"), "the body must be JSON in UTF-8, however: "),
-    Hostile("12 lone surrogate", GOOD.replace(b"UA", b"\\ud800"), "the body must be JSON in UTF-8, however: "),
-    Hostile("12 UTF-16", GOOD.decode().encode("utf-16"), "the body must be JSON in UTF-8, however: "),
+    Hostile("12 invalid UTF-8", GOOD.replace(b"UA", b"\xff\xfe"), "the body must be JSON in UTF-8: "),
+    Hostile("12 lone surrogate", GOOD.replace(b"UA", b"\\ud800"), "the body must be JSON in UTF-8: "),
+    Hostile("12 UTF-16", GOOD.decode().encode("utf-16"), "the body must be JSON in UTF-8: "),
     raw("12 invalid UTF-8 in bytes", "inputs[3].data[1]: must be text in UTF-8", "carrier", raw_texts("UA", b"\xff")),
     Hostile("13 nesting 250,000 deep", b"[" * 250_000, ""),
     Hostile("13 parameters 900 deep", b'{"parameters":' + b'{"a":' * 900 + b"1" + b"}" * 900 + b"}", "parameters.a: "),
@@ -132,8 +132,8 @@ HOSTILE = [
     shape("18 true", [True, True]),
     shape("18 three dimensions", [2, 1, 1]),
     shape("18 no list", 2),
-    shape("19 too few values", [3], "inputs[0].data: must hold 3 values as the shape says, however: 2"),
-    shape("19 too many values", [1, 1], "inputs[0].data: must hold 1 values as the shape says, however: 2"),
+    shape("19 too few values", [3], "inputs[0].data: must hold 3 values as the shape says, got 2"),
+    shape("19 too many values", [1, 1], "inputs[0].data: must hold 1 values as the shape says, got 2"),
     shape("19 2**60 rows", [2**60], "inputs[0].data: must hold 1,152,921,504,606,846,976 values"),
     shape("19 2**64 rows", [2**64]),
     shape("19 a product that wraps", [2**32, 2**32]),
@@ -200,12 +200,12 @@ HOSTILE = [
         Hostile(f"23 a JSON length of {length}", WHOLE, "Inference-Header-Content-Length says that", 400, length)
         for length in (2**31, 2**32, len(WHOLE) + 1)
     ),
-    Hostile("23 no JSON", WHOLE, "the body must be JSON in UTF-8, however: ", 400, 0),
-    Hostile("23 JSON cut short", WHOLE, "the body must be JSON in UTF-8, however: ", 400, SPLIT - 1),
-    Hostile("23 JSON too long", WHOLE, "the body must be JSON in UTF-8, however: ", 400, SPLIT + 8),
-    Hostile("23 JSON and no length", WHOLE, "the body must be JSON in UTF-8, however: "),
+    Hostile("23 no JSON", WHOLE, "the body must be JSON in UTF-8: ", 400, 0),
+    Hostile("23 JSON cut short", WHOLE, "the body must be JSON in UTF-8: ", 400, SPLIT - 1),
+    Hostile("23 JSON too long", WHOLE, "the body must be JSON in UTF-8: ", 400, SPLIT + 8),
+    Hostile("23 JSON and no length", WHOLE, "the body must be JSON in UTF-8: "),
     Hostile("23 bytes cut short", WHOLE[:-1], "inputs[4].parameters.binary_data_size: must be at most", 400, SPLIT),
-    Hostile("23 a byte too many", WHOLE + b"x", "the body must end with its last tensor, however: 1 more", 400, SPLIT),
+    Hostile("23 a byte too many", WHOLE + b"x", "the body must end with its last tensor, got 1 more", 400, SPLIT),
     Hostile("23 no bytes", WHOLE[:SPLIT], "inputs[0].parameters.binary_data_size: must be at most the 0", 400, SPLIT),
     raw(
         "23 a size that is negative",
@@ -231,12 +231,10 @@ HOSTILE = [
     raw("23 a length that runs out", "inputs[3]: must hold 4 bytes of length", "carrier", raw_texts("UA") + b"\0\0"),
     raw("23 a text too few", "inputs[3]: must hold 2 texts and nothing else", "carrier", raw_texts("UA")),
     raw("23 a text too many", "inputs[3]: must hold 2 texts and nothing else", "carrier", raw_texts("UA", "AA", "9E")),
-    empty_texts(
-        "23 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, however: 400,000", 400_000
-    ),
+    empty_texts("23 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, got 400,000", 400_000),
     empty_texts("23 hundreds of thousands in many tensors", "a request must not hold more rows", *[4096] * 100),
     one("23 data and bytes", "inputs[0].data: must be left out where", "distance", parameters={"binary_data_size": 16}),
-    Hostile("many rows", body(request(*[ROW] * 4097)), "a request holds at most 4,096 rows, however: 4,097", 413),
+    Hostile("many rows", body(request(*[ROW] * 4097)), "a request holds at most 4,096 rows, got 4,097", 413),
     Hostile(
         "millions of numbers", b'{"inputs":[{"data":[' + b"1," * 900_000 + b"1]}]}", "a request must not hold", 413
     ),
@@ -244,7 +242,7 @@ HOSTILE = [
         "millions of lists", b'{"inputs":[{"data":[' + b"[]," * 600_000 + b"[]]}]}", "a request must not hold", 413
     ),
     Hostile("millions of inputs", b'{"inputs":[' + b"{}," * 600_000 + b"{}]}", "the body must hold a tensor for each"),
-    Hostile("megabytes of quotes", b'{"inputs":["' + b'\\"' * 900_000, "the body must be JSON in UTF-8, however: "),
+    Hostile("megabytes of quotes", b'{"inputs":["' + b'\\"' * 900_000, "the body must be JSON in UTF-8: "),
 ]
 """Refused. The number is the case of the list of what the service must withstand."""
 

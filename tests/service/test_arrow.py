@@ -133,19 +133,19 @@ GOOD = table(3).with_columns(distance=pl.lit(1.0), departs=pl.lit(0).cast(pl.Dat
 WRONG = {
     "infinity": (
         GOOD.with_columns(distance=pl.Series([1.0, np.inf, 1.0])),
-        "columns.distance[1]: must be a number, or NaN where it is missing, however: Infinity",
+        "columns.distance[1]: must be a number, or NaN where it is missing, got Infinity",
     ),
     "a fraction": (
         GOOD.with_columns(stops=pl.Series([1.0, 1.0, 1.5])),
-        "columns.stops[2]: must be a whole number, or NaN where it is missing, however: 1.5",
+        "columns.stops[2]: must be a whole number, or NaN where it is missing, got 1.5",
     ),
     "a large whole number": (
         GOOD.with_columns(distance=pl.Series([2**53 + 1, 0, 0])),
-        f"columns.distance[0]: must be at most 2**53, however: {2**53 + 1}",
+        f"columns.distance[0]: must be at most 2**53, got {2**53 + 1}",
     ),
     "numbers for booleans": (
         GOOD.with_columns(night=pl.Series([0, 1, 1])),
-        "columns.night: must be booleans, however: integers",
+        "columns.night: must be booleans, got integers",
     ),
     "a year": (
         GOOD.with_columns(departs=pl.Series([0, 0, 10**16]).cast(pl.Datetime("ms"))),
@@ -155,21 +155,21 @@ WRONG = {
         GOOD.with_columns(departs=pl.Series(["2013-02-30", None, "2013-02-03"])),
         'columns.departs[0]: "2013-02-30" is not a date that exists: day is out of range for month',
     ),
-    "text for a number": (GOOD.cast({"stops": pl.String}), "columns.stops: must be whole numbers, however: text"),
+    "text for a number": (GOOD.cast({"stops": pl.String}), "columns.stops: must be whole numbers, got text"),
     "a boolean for a number": (
         GOOD.with_columns(stops=True),
-        "columns.stops: must be whole numbers, however: booleans",
+        "columns.stops: must be whole numbers, got booleans",
     ),
-    "a number for a category": (GOOD.with_columns(carrier=1), "columns.carrier: must be text, however: integers"),
+    "a number for a category": (GOOD.with_columns(carrier=1), "columns.carrier: must be text, got integers"),
     "a number for a timestamp": (
         GOOD.with_columns(departs=1),
-        "columns.departs: must be timestamps, dates or ISO 8601 text, however: integers",
+        "columns.departs: must be timestamps, dates or ISO 8601 text, got integers",
     ),
     "a moment for a number": (
         GOOD.with_columns(stops=pl.col("departs")),
-        "columns.stops: must be whole numbers, however: timestamps",
+        "columns.stops: must be whole numbers, got timestamps",
     ),
-    "a list": (GOOD.with_columns(stops=pl.lit([1])), "columns.stops: must be whole numbers, however: lists"),
+    "a list": (GOOD.with_columns(stops=pl.lit([1])), "columns.stops: must be whole numbers, got lists"),
     "a column left out": (
         GOOD.drop("carrier"),
         "columns: carrier is missing: training saw it in every row, so send a value or null",
@@ -178,7 +178,7 @@ WRONG = {
         GOOD.with_columns(late=True),
         'columns.late: "late" is not a column of the model, whose columns are distance, stops, night, carrier, departs',
     ),
-    "no rows": (GOOD[:0], "columns: must hold at least one row, however: none"),
+    "no rows": (GOOD[:0], "columns: must hold at least one row, got none"),
 }
 
 
@@ -245,7 +245,7 @@ def test_a_schema_that_says_it_has_a_body_is_refused(repository: Path) -> None:
     async def scenario(front: Router, serving: Registry) -> None:
         status, answer = await arrow(front, writer._message(SCHEMA, fields, 8) + bytes(8) + END)
         assert status == 400
-        assert answer["error"].endswith("a schema has no body, however: one that says it has")
+        assert answer["error"].endswith("a schema has no body, got one that says it has")
 
     serve(repository, scenario, device="cpu")
 

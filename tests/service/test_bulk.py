@@ -241,7 +241,7 @@ def test_batches_of_no_rows_are_no_trouble(repository: Path) -> None:
     head, empty = schema([(name, NULL) for name in ROW]), b"".join(batch(0, [nothing(0)] * len(ROW)))
     one = b"".join(batch(1, [nothing(1)] * len(ROW)))
     assert ask(repository, head + empty + one + empty + one + END)[1].height == 2
-    assert ask(repository, head + END)[1]["error"] == "columns: must hold at least one row, however: none"
+    assert ask(repository, head + END)[1]["error"] == "columns: must hold at least one row, got none"
 
 
 def test_a_column_that_comes_twice_is_refused(repository: Path) -> None:
@@ -255,7 +255,7 @@ def test_texts_that_are_not_utf_8_are_found_row_by_row(repository: Path) -> None
     columns = [nothing(3) if name != "carrier" else texts(["UA", "xx", "AA"]) for name in ROW]
     body = b"".join([schema([*kinds.items()]), *batch(3, columns), END]).replace(b"xx", b"\xffx")
     assert ask(repository, body)[1]["errors"] == [
-        {"path": "columns.carrier[1]", "message": "must be text in UTF-8, however: bytes that are not"}
+        {"path": "columns.carrier[1]", "message": "must be text in UTF-8, got bytes that are not"}
     ]
 
 

@@ -125,7 +125,7 @@ def test_whole_numbers_are_the_digits_of_dates_where_dates_are_written_so() -> N
     with pytest.raises(RequestError, match=r"or null, got 20130231"):
         by_json(DAY, [20130231])
     plain = Column(name="x", kind="timestamp", nullable=False)
-    with pytest.raises(RequestError, match="date-time string or null, however: 20130701"):
+    with pytest.raises(RequestError, match="date-time string or null, got 20130701"):
         by_json(plain, [20130701])
     stream = pa.BufferOutputStream()
     table = pa.table({"x": pa.array([20130701, None])})
@@ -159,11 +159,11 @@ WRONG: dict[str, tuple[Column, Any, str]] = {
     "no boolean": (FLAG, "yes", 'must be true or false, or a text of one or null, got "yes"'),
     "a number for a boolean": (FLAG, 1, "must be true or false, or a text of one or null, got 1"),
     "the month first": (DAY, "12/31/2013", f'{DAYS}, got "12/31/2013"'),
-    "text for a plain number": (PLAIN, "1", 'must be a number or null, however: "1"'),
-    "a number for text": (ZIP, 2139, "must be a string or null, however: 2139"),
-    "a fraction for whole levels": (LINE, 7.5, "must be a string or a whole number or null, however: 7.5"),
-    "a boolean for numbers": (GRADE, True, "must be a string or a number or null, however: true"),
-    "a number for booleans": (MEMBER, 1, "must be a string, or true or false or null, however: 1"),
+    "text for a plain number": (PLAIN, "1", 'must be a number or null, got "1"'),
+    "a number for text": (ZIP, 2139, "must be a string or null, got 2139"),
+    "a fraction for whole levels": (LINE, 7.5, "must be a string or a whole number or null, got 7.5"),
+    "a boolean for numbers": (GRADE, True, "must be a string or a number or null, got true"),
+    "a number for booleans": (MEMBER, 1, "must be a string, or true or false or null, got 1"),
 }
 
 
@@ -178,7 +178,7 @@ def test_what_does_not_fit_is_refused_with_the_form(column: Column, value: Any, 
 def test_texts_that_do_not_fit_are_refused_in_tensors(column: Column, value: str, words: str) -> None:
     with pytest.raises(RequestError) as caught:
         by_tensor(column, [value])
-    where = "inputs[0]: x must be floats or integers, however: text"
+    where = "inputs[0]: x must be floats or integers, got text"
     assert str(caught.value) == (where if column is PLAIN else f"inputs[0].data[0]: {words}")
 
 

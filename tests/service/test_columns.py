@@ -96,46 +96,46 @@ def test_nan_is_missing_and_so_is_what_the_mask_says_whatever_stands_there(kind:
 
 
 @pytest.mark.parametrize(("kind", "values", "words"), [
-    ("number", np.array([0.0, math.inf]), "[1]: must be a number, or NaN where it is missing, however: Infinity"),
-    ("number", np.array([-math.inf], "f4"), "[0]: must be a number, or NaN where it is missing, however: -Infinity"),
-    ("integer", np.array([1.0, 2.5]), "[1]: must be a whole number, or NaN where it is missing, however: 2.5"),
-    ("integer", np.array([0.5], "f2"), "[0]: must be a whole number, or NaN where it is missing, however: 0.5"),
-    ("boolean", np.array([0, 1, 2]), "[2]: must be 0 or 1, or NaN where it is missing, however: 2.0"),
-    ("boolean", np.array([math.inf]), "[0]: must be 0 or 1, or NaN where it is missing, however: Infinity"),
-    ("number", np.array([2**53, 2**53 + 1]), "[1]: must be at most 2**53, however: 9007199254740993"),
-    ("integer", np.array([-(2**63)]), "[0]: must be at most 2**53, however: -9223372036854775808"),
-    ("number", np.array([2**64 - 1], "u8"), "[0]: must be at most 2**53, however: 18446744073709551615"),
-    ("line", np.array([7.5]), "[0]: must be a string or a whole number, however: 7.5"),
+    ("number", np.array([0.0, math.inf]), "[1]: must be a number, or NaN where it is missing, got Infinity"),
+    ("number", np.array([-math.inf], "f4"), "[0]: must be a number, or NaN where it is missing, got -Infinity"),
+    ("integer", np.array([1.0, 2.5]), "[1]: must be a whole number, or NaN where it is missing, got 2.5"),
+    ("integer", np.array([0.5], "f2"), "[0]: must be a whole number, or NaN where it is missing, got 0.5"),
+    ("boolean", np.array([0, 1, 2]), "[2]: must be 0 or 1, or NaN where it is missing, got 2.0"),
+    ("boolean", np.array([math.inf]), "[0]: must be 0 or 1, or NaN where it is missing, got Infinity"),
+    ("number", np.array([2**53, 2**53 + 1]), "[1]: must be at most 2**53, got 9007199254740993"),
+    ("integer", np.array([-(2**63)]), "[0]: must be at most 2**53, got -9223372036854775808"),
+    ("number", np.array([2**64 - 1], "u8"), "[0]: must be at most 2**53, got 18446744073709551615"),
+    ("line", np.array([7.5]), "[0]: must be a string or a whole number, got 7.5"),
     ("timestamp", np.array([LAST_MOMENT + 1]),
-     "[0]: must be epoch microseconds of the years 0001 to 9999, however: 253402300800000000"),
+     "[0]: must be epoch microseconds of the years 0001 to 9999, got 253402300800000000"),
     ("timestamp", np.array([FIRST_MOMENT - 1]),
-     "[0]: must be epoch microseconds of the years 0001 to 9999, however: -62135596800000001"),
+     "[0]: must be epoch microseconds of the years 0001 to 9999, got -62135596800000001"),
     ("timestamp", np.array([2**63], "u8"),
-     "[0]: must be epoch microseconds of the years 0001 to 9999, however: 9223372036854775808"),
+     "[0]: must be epoch microseconds of the years 0001 to 9999, got 9223372036854775808"),
     ("timestamp", [b"2013-07-01", b"2013-02-30"],
      '[1]: "2013-02-30" is not a date that exists: day is out of range for month'),
     ("timestamp", [b""], '[0]: "" is not an ISO 8601 date or date-time such as 2013-07-01T08:30:00Z'),
-    ("category", [b"UA", b"\xff"], "[1]: must be text in UTF-8, however: bytes that are not"),
-    ("category", ["UA", "\ud800"], "[1]: must be text in UTF-8, however: bytes that are not"),
-    ("category", ["UA", 3], "[1]: must be text in UTF-8, however: 3"),
-    ("category", ["UA", object()], "[1]: must be text in UTF-8, however: something else"),
-    ("timestamp", [b"\xff"], "[0]: must be text in UTF-8, however: bytes that are not"),
+    ("category", [b"UA", b"\xff"], "[1]: must be text in UTF-8, got bytes that are not"),
+    ("category", ["UA", "\ud800"], "[1]: must be text in UTF-8, got bytes that are not"),
+    ("category", ["UA", 3], "[1]: must be text in UTF-8, got 3"),
+    ("category", ["UA", object()], "[1]: must be text in UTF-8, got something else"),
+    ("timestamp", [b"\xff"], "[0]: must be text in UTF-8, got bytes that are not"),
 ])  # fmt: skip
 def test_a_value_that_breaks_a_rule_is_named(kind: str, values: Any, words: str) -> None:
     assert refusal(kind, values) == f"inputs[0].data{words}"
 
 
 @pytest.mark.parametrize(("kind", "values", "words"), [
-    ("number", np.array([True]), "x must be floats or integers, however: booleans"),
-    ("number", ["1"], "x must be floats or integers, however: text"),
-    ("integer", np.array([True]), "x must be integers, or floats that are whole, however: booleans"),
-    ("boolean", np.array(["true"]), "x must be booleans, or 0 and 1 in floats or integers, however: text"),
-    ("number", np.array([1j]), "x must be floats or integers, however: another type"),
-    ("category", np.array([1]), "x must be text, however: integers"),
-    ("category", np.array([True]), "x must be text, however: booleans"),
-    ("line", np.array([True]), "x must be text or whole numbers, however: booleans"),
-    ("timestamp", np.array([1.0]), "x must be integers of epoch microseconds, or ISO 8601 text, however: floats"),
-    ("timestamp", np.array([True]), "x must be integers of epoch microseconds, or ISO 8601 text, however: booleans"),
+    ("number", np.array([True]), "x must be floats or integers, got booleans"),
+    ("number", ["1"], "x must be floats or integers, got text"),
+    ("integer", np.array([True]), "x must be integers, or floats that are whole, got booleans"),
+    ("boolean", np.array(["true"]), "x must be booleans, or 0 and 1 in floats or integers, got text"),
+    ("number", np.array([1j]), "x must be floats or integers, got another type"),
+    ("category", np.array([1]), "x must be text, got integers"),
+    ("category", np.array([True]), "x must be text, got booleans"),
+    ("line", np.array([True]), "x must be text or whole numbers, got booleans"),
+    ("timestamp", np.array([1.0]), "x must be integers of epoch microseconds, or ISO 8601 text, got floats"),
+    ("timestamp", np.array([True]), "x must be integers of epoch microseconds, or ISO 8601 text, got booleans"),
 ])  # fmt: skip
 def test_a_type_that_is_none_of_the_columns_is_refused(kind: str, values: Any, words: str) -> None:
     assert refusal(kind, values) == f"inputs[0]: {words}"
@@ -200,16 +200,16 @@ def test_tensors_that_are_not_the_models_columns_are_all_named() -> None:
         'inputs[5]: "stops" appears more than once, first as inputs[0]',
         "inputs: distance is missing: training saw it in every row, so send a value or null",
     ]
-    assert faults([])[0] == "inputs: must hold the model's columns, however: none"
+    assert faults([])[0] == "inputs: must hold the model's columns, got none"
 
 
 @pytest.mark.parametrize(("values", "words"), [
-    (np.zeros(3), "must hold 2 rows as the one before, however: 3"),
-    (np.zeros(0), "must hold at least one row, however: none"),
-    (np.zeros((2, 2)), "must have the shape [rows] or [rows, 1], however: [2, 2]"),
-    (np.zeros((1, 2)), "must have the shape [rows] or [rows, 1], however: [1, 2]"),
-    (np.zeros((2, 1, 1)), "must have the shape [rows] or [rows, 1], however: [2, 1, 1]"),
-    (np.array(1.0), "must have the shape [rows] or [rows, 1], however: []"),
+    (np.zeros(3), "must hold 2 rows as the one before, got 3"),
+    (np.zeros(0), "must hold at least one row, got none"),
+    (np.zeros((2, 2)), "must have the shape [rows] or [rows, 1], got [2, 2]"),
+    (np.zeros((1, 2)), "must have the shape [rows] or [rows, 1], got [1, 2]"),
+    (np.zeros((2, 1, 1)), "must have the shape [rows] or [rows, 1], got [2, 1, 1]"),
+    (np.array(1.0), "must have the shape [rows] or [rows, 1], got []"),
 ])  # fmt: skip
 def test_a_tensor_of_another_length_or_shape_is_refused(values: Any, words: str) -> None:
     assert faults(with_tensor("stops", values)) == [f"inputs[1]: {words}"]

@@ -48,15 +48,15 @@ def test_a_good_body_becomes_rows_of_final_values() -> None:
 
 def test_every_kind_of_fault_says_what_it_wants_and_what_came() -> None:
     cases = {
-        with_value("distance", '"far"'): 'rows[1].distance: must be a number or null, however: "far"',
-        with_value("stops", "2.5"): "rows[1].stops: must be a whole number or null, however: 2.5",
-        with_value("night", "0"): "rows[1].night: must be true or false or null, however: 0",
-        with_value("carrier", "[]"): "rows[1].carrier: must be a string or null, however: an empty list",
+        with_value("distance", '"far"'): 'rows[1].distance: must be a number or null, got "far"',
+        with_value("stops", "2.5"): "rows[1].stops: must be a whole number or null, got 2.5",
+        with_value("night", "0"): "rows[1].night: must be true or false or null, got 0",
+        with_value("carrier", "[]"): "rows[1].carrier: must be a string or null, got an empty list",
         with_value("departs", '"1.7.2013"'): (
             'rows[1].departs: "1.7.2013" is not an ISO 8601 date or date-time such as 2013-07-01T08:30:00Z'
         ),
         with_value("stops", "9007199254740993"): (
-            "rows[1].stops: must be at most 2**53, or a decimal such as 1e20, however: 9007199254740993"
+            "rows[1].stops: must be at most 2**53, or a decimal such as 1e20, got 9007199254740993"
         ),
         rows({**ROW, "late": 1}): (
             "rows[0].late: is not a column of the model, whose columns are distance, stops, night, carrier, departs"
@@ -89,7 +89,7 @@ def test_one_row_too_many_is_another_code() -> None:
     error = refusal(rows(ROW, ROW, ROW), decoder)
     assert (error.status, error.faults) == (413, ())
     assert str(error) == (
-        "a request holds at most 2 rows, however: 3; send them in several requests, or raise ROWCAST_MAX_ROWS"
+        "a request holds at most 2 rows, got 3; send them in several requests, or raise ROWCAST_MAX_ROWS"
     )
 
 
@@ -103,7 +103,7 @@ def test_whole_levels_take_whole_numbers_as_well_as_strings() -> None:
     assert ColumnReader(signature, 9).unseen(decoder.columns_of(got)) == {"line": 2}
     for literal in (b"7.5", b"true", b"1e400", b"[7]"):
         error = refusal(b'{"rows":[{"line":%b}]}' % literal, decoder)
-        assert str(error).startswith("rows[0].line: must be a string or a whole number or null, however: ")
+        assert str(error).startswith("rows[0].line: must be a string or a whole number or null, got ")
 
 
 def test_unseen_levels_are_counted_and_missing_ones_are_not() -> None:

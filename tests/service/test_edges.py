@@ -194,12 +194,12 @@ def test_without_settings_there_is_no_edge(server: Server) -> None:
         ),
         ({"cors_origins": "example.com"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
         ({"cors_origins": "https://example.com/page"}, "ROWCAST_CORS_ORIGINS is * or origins with commas between"),
-        ({"tls_cert": "absent.pem"}, "ROWCAST_TLS_KEY must be set as well, however: only ROWCAST_TLS_CERT is"),
+        ({"tls_cert": "absent.pem"}, "ROWCAST_TLS_KEY must be set as well; only ROWCAST_TLS_CERT is"),
         (
             {"tls_cert": "absent.pem", "tls_key": "absent.pem"},
             "ROWCAST_TLS_CERT and ROWCAST_TLS_KEY must be a certificate",
         ),
-        ({"access_log": "perhaps"}, "ROWCAST_ACCESS_LOG is on or off, however: 'perhaps'"),
+        ({"access_log": "perhaps"}, "ROWCAST_ACCESS_LOG is on or off, got 'perhaps'"),
     ],
 )
 def test_a_setting_that_cannot_be_refuses_the_start(

@@ -201,4 +201,4 @@ def test_cuda_that_is_demanded_and_absent_refuses_to_start(one_model: Path, tmp_
 def test_a_model_or_setting_that_does_not_exist_refuses_to_start(one_model: Path, tmp_path: Path) -> None:
     assert "no model 'other'" in refused(tmp_path, one_model, models="other")
     assert "model 'flights' has no version 7; versions: 1" in refused(tmp_path, one_model, models="flights:7")
-    assert "ROWCAST_FRONT is on or off, however: 'maybe'" in refused(tmp_path, one_model, front="maybe")
+    assert "ROWCAST_FRONT is on or off, got 'maybe'" in refused(tmp_path, one_model, front="maybe")

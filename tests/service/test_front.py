@@ -210,10 +210,10 @@ def test_faults_are_listed_with_their_paths(one_model: Path) -> None:
         status, _, answer = await Caller("POST", "/predict", body).answer(app)
         assert status == 400
         assert answer == {
-            "error": 'rows[0].distance: must be a number or null, however: "far"',
+            "error": 'rows[0].distance: must be a number or null, got "far"',
             "errors": [
-                {"path": "rows[0].distance", "message": 'must be a number or null, however: "far"'},
-                {"path": "rows[1].night", "message": "must be true or false or null, however: 1"},
+                {"path": "rows[0].distance", "message": 'must be a number or null, got "far"'},
+                {"path": "rows[1].night", "message": "must be true or false or null, got 1"},
             ],
         }
 

@@ -223,7 +223,7 @@ def test_a_deadline_that_cannot_be_kept_is_refused_whichever_way_it_is_told(both
     assert (code, "deadline" in words) == (grpc.StatusCode.DEADLINE_EXCEEDED, True)
     late.parameters["timeout"].string_param = "1"
     code, words = both.caller.refusal(late)
-    expected = 'parameters.timeout: must be a whole number, 0 or more, however: "1"'
+    expected = 'parameters.timeout: must be a whole number, 0 or more, got "1"'
     assert (code, words) == (grpc.StatusCode.INVALID_ARGUMENT, expected)
     soon = message(ROW)
     soon.parameters["priority"].uint64_param = 1

@@ -98,7 +98,7 @@ def test_a_wrong_value_is_named_with_its_rule(
     monkeypatch.setenv(variable, value)
     with pytest.raises(ConfigError) as caught:
         Settings.load()
-    assert str(caught.value) == f"{variable} is {rule}, however: {value!r}"
+    assert str(caught.value) == f"{variable} is {rule}, got {value!r}"
 
 
 @pytest.mark.parametrize("empty", ["", " ", "\t"])

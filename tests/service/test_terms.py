@@ -21,7 +21,7 @@ def test_any_other_timeout_is_refused(value: bytes) -> None:
     with pytest.raises(RequestError) as refused:
         options_of([(b"grpc-timeout", value)])
     assert refused.value.status == 400
-    assert "such as 250m for 250 milliseconds, however: " in str(refused.value)
+    assert "such as 250m for 250 milliseconds, got " in str(refused.value)
 
 
 def test_without_a_wish_there_are_the_usual_terms() -> None:

@@ -206,7 +206,7 @@ def test_a_request_that_cannot_be_answered_in_its_time_is_refused(server: Server
 @pytest.mark.parametrize(("name", "value"), [("timeout", -1), ("timeout", 1.5), ("timeout", True), ("priority", "1")])
 def test_limits_are_whole_numbers(server: Server, name: str, value: Any) -> None:
     said = refused(server, request(ROW, parameters={name: value}))
-    assert said.startswith(f"parameters.{name}: must be a whole number, 0 or more, however: ")
+    assert said.startswith(f"parameters.{name}: must be a whole number, 0 or more, got ")
 
 
 @pytest.fixture

@@ -187,7 +187,7 @@ def test_a_typed_column_is_what_its_type_says():
 )
 def test_a_column_of_a_type_no_model_takes_is_refused(column):
     table = read_table({"x": column, "y": [1.5, 2.5]})
-    with pytest.raises(TableError, match=r"however: 'x' holds .*--drop x"):
+    with pytest.raises(TableError, match=r"; 'x' holds .*--drop x"):
         infer_columns(table)
     with pytest.raises(TableError, match="--drop x"):
         infer_columns(table, category=["x"])

@@ -107,7 +107,7 @@ def test_a_target_that_is_constant_where_it_is_learned_is_refused_and_nothing_pu
 
 def test_weights_of_classes_that_are_not_there_are_refused_before_the_fit(tmp_path):
     frame = pl.DataFrame({"x": np.cos(np.arange(40)), "y": ["no", "yes"] * 20})
-    with pytest.raises(ConfigError, match=r"names classes of the target, 'no', 'yes', however: 'maybe'"):
+    with pytest.raises(ConfigError, match=r"names classes of the target, 'no', 'yes', got 'maybe'"):
         fitted(frame, tmp_path, objective={"class_weights": {"maybe": 2.0, "yes": 1.0}})
     assert list(tmp_path.iterdir()) == []
 

@@ -173,7 +173,7 @@ def test_balanced_weights_make_every_class_count_the_same():
 def test_weights_of_ones_own_are_scaled_to_a_mean_of_1_over_the_rows():
     objective = Objective(CLASSES, ObjectiveConfig(class_weights={"a": 4.0}))
     assert objective.class_weights.tolist() == pytest.approx([4 * 6 / 9, 6 / 9, 6 / 9])
-    with pytest.raises(ConfigError, match=r"names classes of the target, 'a', 'b', 'c', however: 'd'"):
+    with pytest.raises(ConfigError, match=r"names classes of the target, 'a', 'b', 'c', got 'd'"):
         Objective(CLASSES, ObjectiveConfig(class_weights={"d": 1.0}))
 
 
@@ -215,14 +215,14 @@ def test_early_stopping_watches_the_loss_of_the_mean_probability(config, logits)
         (["objective.quantile=0.9"], ["'objective.quantile' belongs to the pinball loss", "objective.loss=pinball"]),
         (["objective.loss=mse", "objective.huber_delta=2"], ["belongs to the huber loss", "objective.loss is 'mse'"]),
         (["objective.focal_gamma=1"], ["belongs to the focal loss"]),
-        (["objective.loss=pinball", "objective.quantile=1"], ["must be more than 0 and less than 1", "however: 1"]),
-        (["objective.loss=pinball", "objective.quantile=0"], ["must be more than 0 and less than 1", "however: 0"]),
+        (["objective.loss=pinball", "objective.quantile=1"], ["must be more than 0 and less than 1", "got 1"]),
+        (["objective.loss=pinball", "objective.quantile=0"], ["must be more than 0 and less than 1", "got 0"]),
         (["objective.loss=focal", "objective.focal_gamma=-1"], ["must be more than 0 and at most 10", "-1"]),
         (["objective.loss=huber", "objective.huber_delta=0"], ["'objective.huber_delta' must be more than 0"]),
         (["objective.class_weights=heavy"], ['"none", "balanced"', "'heavy'"]),
-        (["objective.class_weights={a=0}"], ['"balanced" or a table of numbers more than 0', "however: 0"]),
+        (["objective.class_weights={a=0}"], ['"balanced" or a table of numbers more than 0', "got 0"]),
         (["objective.target_transform=sqrt"], ['"standardise"', '"log"', "'sqrt'"]),
-        (["augment.missing=1"], ["'augment.missing' must be at least 0 and less than 1", "however: 1"]),
+        (["augment.missing=1"], ["'augment.missing' must be at least 0 and less than 1", "got 1"]),
         (["augment.mixup=-0.1"], ["'augment.mixup' must be at least 0 and at most 10"]),
     ],
 )

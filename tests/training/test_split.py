@@ -94,7 +94,7 @@ def test_counts_of_which_one_is_rare_are_most_likely_amounts():
 
 
 def test_a_table_too_small_to_split_is_refused():
-    with pytest.raises(TableError, match="needs 10 rows at least to be split, however: it holds 9"):
+    with pytest.raises(TableError, match="needs 10 rows at least to be split; it holds 9"):
         split_random(9, seed=0)
     with pytest.raises(TableError, match="needs 10 rows"):
         split_by_time(np.arange(9))
@@ -137,7 +137,7 @@ def test_rows_of_one_moment_stay_together():
 
 
 def test_a_split_by_one_moment_is_refused():
-    with pytest.raises(TableError, match="needs 3 different moments, one for each part, however: the column holds 1"):
+    with pytest.raises(TableError, match="needs 3 different moments, one for each part; the column holds 1"):
         split_by_time(np.full(100, 7))
 
 
@@ -162,7 +162,7 @@ def test_folds_hold_every_class_evenly(labels, seed):
 
 
 def test_folds_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="at least 2, however: k=1"):
+    with pytest.raises(ConfigError, match="at least 2, got k=1"):
         k_folds(10, k=1, seed=0)
     with pytest.raises(TableError, match="11 folds need 11 rows"):
         k_folds(10, k=11, seed=0)

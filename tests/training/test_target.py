@@ -136,7 +136,7 @@ def test_a_target_that_is_no_column_is_refused_with_the_closest():
 
 
 def test_a_task_that_does_not_exist_is_refused():
-    with pytest.raises(ConfigError, match="auto, regression, binary, multiclass, however: --task ranking"):
+    with pytest.raises(ConfigError, match="auto, regression, binary, multiclass, got --task ranking"):
         read_target(texts(["1", "2"]), "y", task="ranking")
 
 

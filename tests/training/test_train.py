@@ -320,7 +320,7 @@ def test_after_a_split_by_time_validation_rows_are_in_its_order(table):
 def test_a_split_needs_a_moment_in_every_row(table):
     with pytest.raises(TableError, match=r"--split-by-time when: row .* holds no value"):
         prepare(table, config_for("amount", split_by_time="when"))
-    with pytest.raises(TableError, match="needs a timestamp or number column, however: 'city' is a category"):
+    with pytest.raises(TableError, match="needs a timestamp or number column; 'city' is a category"):
         prepare(table, config_for("amount", split_by_time="city"))
 
 

@@ -164,7 +164,7 @@ def check_names(table: Table, target: str, drop: Collection[str] = ()) -> None:
         if name in RESERVED_NAMES and name != target and name not in drop:
             raise TableError(
                 f"{table.source}: no input may be named {', '.join(sorted(RESERVED_NAMES))}, which are the model's "
-                f"outputs, however: {name!r}; leave it out with --drop {named(name)}, or call it something else with "
+                f"outputs, got {name!r}; leave it out with --drop {named(name)}, or call it something else with "
                 f"--rename {named(name)}={name}_in"
             )
 

@@ -297,7 +297,7 @@ def unusable(table: Table, column: pl.Series) -> TableError:
     if column.name in table.refused:
         return TableError(table.refused[column.name])
     return TableError(
-        f"{table.source}: a column holds text, numbers, booleans or dates, however: {column.name!r} holds "
+        f"{table.source}: a column holds text, numbers, booleans or dates; {column.name!r} holds "
         f"{column.dtype}; convert it, or leave it out with --drop {named(column.name)}"
     )
 

@@ -62,7 +62,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
         ConfigError: there is no such task.
     """
     if task not in TASKS:
-        raise ConfigError(f"a task is one of {', '.join(TASKS)}, however: --task {named(task)}")
+        raise ConfigError(f"a task is one of {', '.join(TASKS)}, got --task {named(task)}")
     table.require(name, "--target names")
     column = table.frame[name]
     _refuse_null(table, name, column, null)
@@ -176,7 +176,7 @@ def _refuse_null(table: Table, name: str, column: pl.Series, null: Collection[st
         others = int(missing.sum()) - 1
         rest = f" and {others} other row{'s' * (others > 1)}" if others else ""
         raise TableError(
-            f"{table.source}: every row needs a target, however: {name!r} holds {holds} in {table.where(index)}{rest}; "
+            f"{table.source}: every row needs a target; {name!r} holds {holds} in {table.where(index)}{rest}; "
             "fill it in, or take such rows out"
         )
 
@@ -199,7 +199,7 @@ def _classes(table: Table, name: str, kind: Kind, task: str) -> Target:
         )
     if task == "binary" and len(found) > 2:
         raise TableError(
-            f"{table.source}: a binary target holds 2 classes, however: {name!r} holds {len(found)}, {_listed(found)}; "
+            f"{table.source}: a binary target holds 2 classes; {name!r} holds {len(found)}, {_listed(found)}; "
             "use --task multiclass"
         )
     if len(found) > MAX_CLASSES or (kind == "category" and len(found) > len(table) / 2):

@@ -123,7 +123,7 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
         if half_character(name):
             raise TableError(f"data frame: a column name must be text, got {name!r}, which holds half of a character")
         if name in series:
-            raise TableError(f"data frame: column names must differ, however: {name!r} comes twice; rename one of them")
+            raise TableError(f"data frame: column names must differ, got {name!r} comes twice; rename one of them")
         try:
             column = _from_any(name, values)
         except Mixed as found:
@@ -133,7 +133,7 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
             column = pl.Series(name, [None] * len(values), pl.List(pl.Null))
         if series and len(column) != len(first := next(iter(series.values()))):
             raise TableError(
-                f"data frame: columns must be of one length, however: {first.name!r} holds {len(first)} rows "
+                f"data frame: columns must be of one length; {first.name!r} holds {len(first)} rows "
                 f"and {name!r} holds {len(column)}; make them equal"
             )
         series[name] = column.alias(name)

@@ -76,7 +76,7 @@ def split_by_time(
     n_parts = 1 + (test > 0) + (validation > 0)
     if len(distinct) < n_parts:
         raise TableError(
-            f"a split by time needs {n_parts} different moments, one for each part, however: the column holds "
+            f"a split by time needs {n_parts} different moments, one for each part; the column holds "
             f"{len(distinct)}; name another with --split-by-time, or split at random without it"
         )
     passed = np.concatenate([[0], np.cumsum(counts)])  # rows before each distinct moment, and all of them
@@ -111,7 +111,7 @@ def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, valida
     n_parts = 1 + (test > 0) + (validation > 0)
     if distinct < n_parts:
         raise TableError(
-            f"a split by group needs {n_parts} groups, one for each part, however: the column holds {distinct}; "
+            f"a split by group needs {n_parts} groups, one for each part; the column holds {distinct}; "
             "name another with --group, or split at random without it"
         )
     place = np.random.default_rng(seed).permutation(distinct)  # time does the same along places in a queue
@@ -132,9 +132,9 @@ def k_folds(n_rows: int, *, k: int, seed: int, labels: NDArray[Any] | None = Non
         ConfigError: ``k`` is less than 2.
     """
     if k < 2:
-        raise ConfigError(f"folds must be at least 2, however: k={k}")
+        raise ConfigError(f"folds must be at least 2, got k={k}")
     if n_rows < k:
-        raise TableError(f"{k} folds need {k} rows at least, however: the table holds {n_rows}; use fewer folds")
+        raise TableError(f"{k} folds need {k} rows at least; the table holds {n_rows}; use fewer folds")
     generator = np.random.default_rng(seed)
     groups = [np.arange(n_rows)] if labels is None else _rows_by_class(labels, k)
     dealt = np.concatenate([generator.permutation(group) for group in groups])
@@ -148,10 +148,10 @@ def _check(n_rows: int, test: float, validation: float) -> None:
     if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise ConfigError(
             "shares of test and validation rows are at least 0 and together less than 1, "
-            f"however: test={test} and validation={validation}"
+            f"got test={test} and validation={validation}"
         )
     if n_rows < MIN_ROWS:
-        raise TableError(f"a table needs {MIN_ROWS} rows at least to be split, however: it holds {n_rows}; add rows")
+        raise TableError(f"a table needs {MIN_ROWS} rows at least to be split; it holds {n_rows}; add rows")
 
 
 def _rows_by_class(labels: NDArray[Any], n_parts: int) -> list[NDArray[np.int64]]:

@@ -196,7 +196,7 @@ def _table(content: Content, source: str) -> Table:
     if not frame.columns:
         raise TableError(f"{source} is empty: a table needs at least one column")
     if not all(name.strip() for name in frame.columns):
-        raise TableError(f"{source}: every column needs a name, however: one of them has none; name it first")
+        raise TableError(f"{source}: every column needs a name; one of them has none; name it first")
     if frame.height == 0:
         raise TableError(f"{source} has columns but no rows: a table needs at least one row")
     declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))

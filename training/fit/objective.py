@@ -72,7 +72,7 @@ class ObjectiveConfig(ComponentConfig):
         for name, loss in _OF_LOSS.items():
             if self._asks_for(name) and self.loss != loss:
                 raise ConfigError(
-                    f"'objective.{name}' belongs to the {loss} loss, however: objective.loss is {self.loss!r}; "
+                    f"'objective.{name}' belongs to the {loss} loss; objective.loss is {self.loss!r}; "
                     f"add --set objective.loss={loss}"
                 )
         for task in ("regression", "classes"):
@@ -90,11 +90,11 @@ class ObjectiveConfig(ComponentConfig):
         of = "classes" if task == "classes" else f"a {task} target"
         if self.loss in _LOSSES[other]:
             raise ConfigError(
-                f"'objective.loss' must be auto or {' or '.join(_LOSSES[side])} for {of}, however: {self.loss!r}"
+                f"'objective.loss' must be auto or {' or '.join(_LOSSES[side])} for {of}, got {self.loss!r}"
             )
         for name in filter(self._asks_for, _ONLY[other]):
             kept = type(self).model_fields[name].default
-            raise ConfigError(f"'objective.{name}' must be {kept!r} for {of}, however: {getattr(self, name)!r}")
+            raise ConfigError(f"'objective.{name}' must be {kept!r} for {of}, got {getattr(self, name)!r}")
 
     def _asks_for(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
@@ -261,7 +261,7 @@ def _weights(target: Target, asked: Literal["none", "balanced"] | dict[str, floa
         if unknown:
             raise ConfigError(
                 f"'objective.class_weights' names classes of the target, {', '.join(map(repr, target.classes[:10]))}, "
-                f"however: {', '.join(map(repr, unknown))}"
+                f"got {', '.join(map(repr, unknown))}"
             )
         weights = np.array([asked.get(label, 1.0) for label in target.classes])
     return np.asarray(weights * len(target.values) / (weights @ counts))

@@ -60,7 +60,7 @@ class TargetTransform(nn.Module):
         if name == "log":
             if values.min() < 0:
                 raise ConfigError(
-                    "'objective.target_transform' may be \"log\" where no target is below 0, however: a training row "
+                    "'objective.target_transform' may be \"log\" where no target is below 0, got a training row "
                     f'holds {values.min():g}; leave it at "auto"'
                 )
             self.shift = 0.0 if values.min() > 0 else 1.0

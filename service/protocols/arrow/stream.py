@@ -133,7 +133,7 @@ class ArrowReader:
             elif field.name in names:
                 yield Fault(places.tensor(i), "appears more than once")
             elif field.type is None or field.type.family not in _taken(column):
-                yield Fault(places.tensor(i), f"must be {_wanted(column)}, however: {field.came}")
+                yield Fault(places.tensor(i), f"must be {_wanted(column)}, got {field.came}")
             names.add(field.name)
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
@@ -273,7 +273,7 @@ class OpenStream:
                     yield _malformed(error)
             first += batch.rows
         if first == 0:
-            yield refused(Fault("columns", "must hold at least one row, however: none"))
+            yield refused(Fault("columns", "must hold at least one row, got none"))
 
     def _text_sizes(self, batch: LookedAt, rows: slice) -> dict[int, NDArray[np.int64]]:
         """Bytes of the text of each row, of each column of texts."""

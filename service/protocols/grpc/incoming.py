@@ -53,7 +53,7 @@ class Incoming:
         """
         body = await self.next(context)
         if body is None:
-            raise RequestError("a request must hold one message, however: none")
+            raise RequestError("a request must hold one message, got none")
         return body
 
     async def next(self, context: Any) -> bytes | None:

@@ -119,7 +119,7 @@ def parsed(message: type[Any], body: bytes) -> Any:
         return message.FromString(body)
     except DecodeError:
         name = message.DESCRIPTOR.full_name
-        raise RequestError(f"the message must be {name} in protocol buffers, however: bytes that are not") from None
+        raise RequestError(f"the message must be {name} in protocol buffers, got bytes that are not") from None
 
 
 class _Reading:
@@ -141,7 +141,7 @@ class _Reading:
             self._refuse_shared_memory(inputs)  # such an input has no entry, so the counts differ
             came = f"{len(self._raw):,}"
             expected = f"must hold one entry for each of the {len(inputs):,} inputs, or none"
-            raise refused(Fault("raw_input_contents", f"{expected}, however: {came}"))
+            raise refused(Fault("raw_input_contents", f"{expected}, got {came}"))
         tensors = []
         for i, entry in enumerate(inputs):
             tensor = self._tensor(i, entry, raw)
@@ -197,7 +197,7 @@ class _Reading:
     def _from_raw(self, i: int, entry: Any, rows: int) -> Tensor | None:
         if entry.HasField("contents") and entry.contents.ListFields():
             expected = "must be empty where raw_input_contents holds values"
-            self._fault(f"inputs[{i}].contents", f"{expected}, however: {_fields(entry.contents)}")
+            self._fault(f"inputs[{i}].contents", f"{expected}, got {_fields(entry.contents)}")
             return None
         content = self._raw[i]
         if may_hold(entry.datatype, content, rows):
@@ -215,7 +215,7 @@ class _Reading:
         if len(values) != rows or len(contents.ListFields()) > 1:
             came = f"{len(values):,} there" if set(_fields(contents).split(" and ")) <= {wanted} else _fields(contents)
             expected = f"must hold {rows:,} values in {wanted} as shape and datatype say"
-            self._fault(where, f"{expected}, however: {came}")
+            self._fault(where, f"{expected}, got {came}")
             return None
         self._count.add(rows)  # before any of its values is made
         if datatype == "BYTES":

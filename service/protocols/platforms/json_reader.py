@@ -111,7 +111,7 @@ class _Reader:
         """Read a piece that begins at byte ``at`` of the body, where no string is open."""
         begins = not self.begun or _BEGINS_VALUE.match(piece) is not None
         if not begins or not (last or piece.rstrip(_BLANKS)[-1:] not in {b"", b"[", b"{", b":"}):
-            raise refused(Fault("", f"the body must be JSON in UTF-8, got a comma without a value beside byte {at:,}"))
+            raise refused(Fault("", f"the body must be JSON in UTF-8: a comma without a value beside byte {at:,}"))
         closed, opened = self._weighed(piece)
         kinds = [type(container) for container in self.open]
         before = "".join(map(_OPENERS.__getitem__, kinds))
@@ -135,10 +135,10 @@ class _Reader:
             )
         except json.JSONDecodeError as error:
             place = max(0, at + error.pos - len(before))
-            words = f"the body must be JSON in UTF-8, got none: {error.msg} at character {place:,}"
+            words = f"the body must be JSON in UTF-8: none: {error.msg} at character {place:,}"
             raise refused(Fault("", words)) from None
         except UnicodeDecodeError:
-            raise refused(Fault("", "the body must be JSON in UTF-8, got bytes that are not")) from None
+            raise refused(Fault("", "the body must be JSON in UTF-8: bytes that are not")) from None
         if kinds:
             self._join(0, read)
         else:

@@ -295,7 +295,7 @@ class Decoder:
     def _wrong(self, content: Any) -> Steps[RequestError | None]:
         """Why a body that holds this is refused; None if it is good but for what only its text shows."""
         if not isinstance(content, dict):
-            return refused(Fault("", f'the body must be an object {{"rows": [...]}}, however: {brief(content)}'))
+            return refused(Fault("", f'the body must be an object {{"rows": [...]}}, got {brief(content)}'))
         rows = content.get("rows")
         if isinstance(rows, list) and len(rows) > self.max_rows:
             return too_many_rows(len(rows), self.max_rows)
@@ -303,7 +303,7 @@ class Decoder:
         if "rows" not in content:
             faults.append(Fault("rows", "is missing"))
         elif not isinstance(rows, list) or not rows:
-            faults.append(Fault("rows", f"must be a list of at least one row, however: {brief(rows)}"))
+            faults.append(Fault("rows", f"must be a list of at least one row, got {brief(rows)}"))
         else:
             for i, row in enumerate(rows):
                 faults.extend(self._row_faults(i, row))
@@ -315,7 +315,7 @@ class Decoder:
 
     def _row_faults(self, i: int, row: Any) -> list[Fault]:
         if not isinstance(row, dict):
-            return [Fault(f"rows[{i}]", f"must be an object of columns, however: {brief(row)}")]
+            return [Fault(f"rows[{i}]", f"must be an object of columns, got {brief(row)}")]
         try:
             self._row.validate_python(row)
         except ValidationError as error:
@@ -330,11 +330,11 @@ class Decoder:
         if name in self._readers:
             return Fault(_path(i, name), f"must be {self._readers[name].expected} or null, got {brief(value)}")
         expected = EXPECTED[column.kind] if column.levels_of is None else LEVELS_EXPECTED[column.levels_of]
-        return Fault(_path(i, name), f"must be {expected} or null, however: {brief(value)}")
+        return Fault(_path(i, name), f"must be {expected} or null, got {brief(value)}")
 
 
 def _no_json(error: ValueError) -> RequestError:
-    return refused(Fault("", f"the body must be JSON in UTF-8, however: {error}"))
+    return refused(Fault("", f"the body must be JSON in UTF-8: {error}"))
 
 
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:
@@ -354,7 +354,7 @@ def _inexact_rows(rows: list[Any], columns: dict[str, Column], first: int = 0) -
         yield from (Fault(_path(i, name), "appears more than once in its row") for name in repeated(row))
         for name, value in row:
             if isinstance(value, Beyond) and not _may_be_large(columns[name], value):
-                message = f"{BEYOND}, however: {brief(value)}"
+                message = f"{BEYOND}, got {brief(value)}"
                 yield Fault(_path(i, name), message)
 
 

@@ -57,7 +57,7 @@ def from_json(where: str, datatype: str, shape: list[int], data: list[Any]) -> V
         data = [value for (value,) in data]
         types = set(map(type, data))
     if len(data) != shape[0]:
-        raise _one(where, f"must hold {shape[0]:,} values as the shape says, however: {len(data):,}")
+        raise _one(where, f"must hold {shape[0]:,} values as the shape says, got {len(data):,}")
     dtype = DTYPES.get(datatype)
     kind = "B" if dtype is None else dtype.kind
     if not types <= _TYPES[kind] | {_NULL}:
@@ -83,7 +83,7 @@ def _of_another_type(where: str, datatype: str, kind: str, data: list[Any]) -> I
     for row, value in enumerate(data):
         if value is not None and type(value) not in _TYPES[kind]:
             expected = f"must be {_WORDS[kind]} as the datatype {datatype} says, or null"
-            yield Fault(f"{where}[{row}]", f"{expected}, however: {brief(value)}")
+            yield Fault(f"{where}[{row}]", f"{expected}, got {brief(value)}")
 
 
 def inexact(text: bytes) -> Iterator[Fault]:
@@ -129,7 +129,7 @@ def _rounded(where: str, values: Iterable[Any], first: int = 0) -> Iterator[Faul
     for row, value in enumerate(values, first):
         number = value[0] if isinstance(value, list) else value
         if isinstance(number, Beyond):
-            yield Fault(f"{where}[{row}]", f"{BEYOND}, however: {brief(number)}")
+            yield Fault(f"{where}[{row}]", f"{BEYOND}, got {brief(number)}")
 
 
 class _Object(dict[str, Any]):

@@ -109,9 +109,9 @@ class RequestReader:
         try:
             content = orjson.loads(text) if long is None else (yield from long.parse())
         except ValueError as error:
-            raise RequestError(f"the body must be JSON in UTF-8, however: {error}") from None
+            raise RequestError(f"the body must be JSON in UTF-8: {error}") from None
         if type(content) is not dict:
-            raise RequestError(f'the body must be an object {{"inputs": [...]}}, however: {brief(content)}')
+            raise RequestError(f'the body must be an object {{"inputs": [...]}}, got {brief(content)}')
         reading = _Reading(memoryview(body)[len(text) :], ValueCount(self._max_rows, self.max_values))
         request = yield from reading.request(content, self._outputs)
         if reading.faults:
@@ -133,13 +133,11 @@ class RequestReader:
         most = Weight(self._max_objects, self.max_values, self.max_values)
         weight = yield from weigh(text, most)
         if weight.objects > most.objects:
-            raise RequestError("the body must hold a tensor for each column, however: far more objects than those")
+            raise RequestError("the body must hold a tensor for each column, got far more objects than those")
         if weight.commas > most.commas:
             raise too_many_values()
         if weight.lists > most.lists:
-            raise RequestError(
-                "the body must hold flat data, or a list for each row, however: far more lists than those"
-            )
+            raise RequestError("the body must hold flat data, or a list for each row, got far more lists than those")
 
 
 class _Reading:
@@ -163,7 +161,7 @@ class _Reading:
         self._keys("", content, _BODY_KEYS)
         request_id = content.get("id")
         if not isinstance(request_id, str | None):
-            self._fault("id", f"must be a string, however: {brief(request_id)}")
+            self._fault("id", f"must be a string, got {brief(request_id)}")
         parameters = self._parameters("", content)
         binary = self._flag("", parameters, "binary_data_output", False)
         limits, faults = limits_of(parameters.get("timeout"), parameters.get("priority"))
@@ -182,21 +180,21 @@ class _Reading:
                         yield
                         values = 0
         else:
-            self._fault("inputs", f"must be a list of tensors, however: {brief(inputs)}")
+            self._fault("inputs", f"must be a list of tensors, got {brief(inputs)}")
         if self._raw and not self.faults:
-            self._fault("", f"the body must end with its last tensor, however: {len(self._raw):,} more bytes")
+            self._fault("", f"the body must end with its last tensor, got {len(self._raw):,} more bytes")
         return InferRequest(request_id, tensors, self._wanted(content.get("outputs"), outputs, binary), limits)
 
     def _tensor(self, where: str, entry: Any) -> Tensor | None:
         if type(entry) is not dict:
-            self._fault(where, f"must be an object, however: {brief(entry)}")
+            self._fault(where, f"must be an object, got {brief(entry)}")
             return None
         faults_before = len(self.faults)
         self._keys(where, entry, _INPUT_KEYS)
         parameters = self._parameters(where, entry)
         name, datatype, shape = entry.get("name"), entry.get("datatype"), entry.get("shape")
         if not isinstance(name, str):
-            self._fault(f"{where}.name", f"must be a string, however: {brief(name)}")
+            self._fault(f"{where}.name", f"must be a string, got {brief(name)}")
         if not isinstance(datatype, str) or datatype not in DATATYPES:
             self._fault(f"{where}.datatype", no_datatype(datatype))
         if not is_shape(shape):
@@ -212,11 +210,11 @@ class _Reading:
     def _from_raw(self, where: str, entry: Object, size: Any) -> Tensor | None:
         path = f"{where}.parameters.binary_data_size"
         if type(size) is not int or size < 0:
-            self._fault(path, f"must be a whole number of bytes, however: {brief(size)}")
+            self._fault(path, f"must be a whole number of bytes, got {brief(size)}")
         elif "data" in entry:
             self._fault(f"{where}.data", "must be left out where binary_data_size says that it comes in raw bytes")
         elif size > len(self._raw):
-            self._fault(path, f"must be at most the {len(self._raw):,} bytes that are left, however: {brief(size)}")
+            self._fault(path, f"must be at most the {len(self._raw):,} bytes that are left, got {brief(size)}")
         else:
             raw, self._raw = self._raw[:size], self._raw[size:]
             datatype, rows = entry["datatype"], entry["shape"][0]
@@ -231,7 +229,7 @@ class _Reading:
     def _from_json(self, where: str, entry: Object) -> Tensor | None:
         data = entry.get("data")
         if type(data) is not list:
-            self._fault(f"{where}.data", f"must be a list of values, however: {brief(data)}")
+            self._fault(f"{where}.data", f"must be a list of values, got {brief(data)}")
             return None
         if len(data) >= entry["shape"][0]:
             self._count.add(entry["shape"][0])
@@ -251,13 +249,13 @@ class _Reading:
         if entries is None or entries == []:
             return [Output(name, binary) for name in outputs]
         if type(entries) is not list:
-            self._fault("outputs", f"must be a list, however: {brief(entries)}")
+            self._fault("outputs", f"must be a list, got {brief(entries)}")
             return []
         wanted: dict[str, Output] = {}
         for i, entry in enumerate(entries):
             where = f"outputs[{i}]"
             if type(entry) is not dict:
-                self._fault(where, f"must be an object, however: {brief(entry)}")
+                self._fault(where, f"must be an object, got {brief(entry)}")
                 continue
             self._keys(where, entry, _OUTPUT_KEYS)
             parameters = self._parameters(where, entry)
@@ -279,18 +277,18 @@ class _Reading:
         if parameters is None:
             return {}
         if type(parameters) is not dict:
-            self._fault(path, f"must be an object, however: {brief(parameters)}")
+            self._fault(path, f"must be an object, got {brief(parameters)}")
             return {}
         for name, value in parameters.items():
             if isinstance(value, dict | list):
-                message = f"must be a string, a number or a boolean, however: {brief(value)}"
+                message = f"must be a string, a number or a boolean, got {brief(value)}"
                 self._fault(f"{path}.{name[:SHOWN]}", message)
         return parameters
 
     def _flag(self, where: str, parameters: Object, name: str, default: bool) -> bool:
         value = parameters.get(name, default)
         if not isinstance(value, bool):
-            self._fault(f"{where}.parameters.{name}".lstrip("."), f"must be true or false, however: {brief(value)}")
+            self._fault(f"{where}.parameters.{name}".lstrip("."), f"must be true or false, got {brief(value)}")
         return value is True
 
     def _keys(self, where: str, entry: Object, known: frozenset[str]) -> None:

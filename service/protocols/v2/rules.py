@@ -62,7 +62,7 @@ class ValueCount:
 def too_many_values() -> RequestError:
     """The refusal of a request that holds far more values than its model's columns take."""
     return RequestError(
-        "a request must not hold more rows than ROWCAST_MAX_ROWS, however: far more values than those; "
+        "a request must not hold more rows than ROWCAST_MAX_ROWS, got far more values than those; "
         "send them in several requests",
         status=413,
     )
@@ -76,7 +76,7 @@ def limits_of(timeout: Any, priority: Any) -> tuple[Limits, list[Fault]]:
     faults = []
     for name, value in (("timeout", timeout), ("priority", priority)):
         if value is not None and not (type(value) is int and 0 <= value < 2**63):
-            message = f"must be a whole number, 0 or more, however: {brief(value)}"
+            message = f"must be a whole number, 0 or more, got {brief(value)}"
             faults.append(Fault(f"parameters.{name}", message))
     if faults:
         return Limits(), faults
@@ -94,7 +94,7 @@ def no_shape(shape: Any) -> str:
     """Of a shape that is none of a column."""
     text = str(shape) if type(shape) is list and all(type(size) is int for size in shape) else brief(shape)
     came = text if len(text) <= SHOWN else text[:SHOWN] + "..."
-    return f"must be [rows] or [rows, 1] with at least one row, however: {came}"
+    return f"must be [rows] or [rows, 1] with at least one row, got {came}"
 
 
 def no_shape_of(sizes: int) -> str:
@@ -104,17 +104,17 @@ def no_shape_of(sizes: int) -> str:
 
 def no_datatype(datatype: Any) -> str:
     """Of a datatype that there is not."""
-    return f"must be one of {', '.join(DATATYPES)}, however: {brief(datatype)}"
+    return f"must be one of {', '.join(DATATYPES)}, got {brief(datatype)}"
 
 
 def no_output(name: Any, outputs: tuple[str, ...]) -> str:
     """Of an output that the model does not have."""
-    return f"must be one of {', '.join(outputs)}, however: {brief(name)}"
+    return f"must be one of {', '.join(outputs)}, got {brief(name)}"
 
 
 def output_twice(name: str) -> str:
     """Of an output that is asked for again."""
-    return f"must not appear more than once, however: {brief(name)}"
+    return f"must not appear more than once, got {brief(name)}"
 
 
 def out_of_range(where: str, datatype: str, numbers: list[int]) -> Iterator[Fault]:
@@ -123,4 +123,4 @@ def out_of_range(where: str, datatype: str, numbers: list[int]) -> Iterator[Faul
     for row, value in enumerate(numbers):
         if not bounds.min <= value <= bounds.max:
             expected = f"must be from {bounds.min} to {bounds.max} as the datatype {datatype} says"
-            yield Fault(f"{where}[{row}]", f"{expected}, however: {value}")
+            yield Fault(f"{where}[{row}]", f"{expected}, got {value}")

@@ -41,7 +41,7 @@ def score(task: str, classes: list[str], actual: NDArray[Any], answers: Mapping[
     """
     predicted = answers[part]
     if not np.isfinite(predicted).all():
-        raise ValueError(f"an answer is a finite number, however: {predicted[~np.isfinite(predicted)][0]} in {part}")
+        raise ValueError(f"an answer is a finite number, got {predicted[~np.isfinite(predicted)][0]} in {part}")
     if task != "regression":
         return class_metrics(actual, predicted, classes)
     found = regression_metrics(actual, predicted)
@@ -85,7 +85,7 @@ def difference(
         ``difference``, ``low`` and ``high``; below 0 we are better.
     """
     if ours.shape[1] != theirs.shape[1]:
-        raise ValueError(f"both must answer the same rows, however: {ours.shape[1]} and {theirs.shape[1]}")
+        raise ValueError(f"both must answer the same rows, got {ours.shape[1]} and {theirs.shape[1]}")
     n_rows = ours.shape[1]
     generator = np.random.default_rng(seed)
     drawn = np.empty(resamples)

@@ -27,7 +27,7 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
         codec = codecs.lookup(encoding).name
     except LookupError:
         raise TableError(
-            f"--encoding takes a text encoding such as utf-8, latin-1 or utf-16, however: {encoding!r}"
+            f"--encoding takes a text encoding such as utf-8, latin-1 or utf-16, got {encoding!r}"
         ) from None
     if not codec.startswith(("utf-16", "utf-32")):
         _check_narrow(data, separator, source)

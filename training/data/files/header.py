@@ -36,10 +36,10 @@ def check_header(header: Sequence[str], source: str, line: int, *, said: bool) -
         TableError: it is blank, repeats a name, or holds only numbers.
     """
     if not any(name.strip() for name in header):
-        raise TableError(f"{source}: the first line must hold the column names, however: it is blank")
+        raise TableError(f"{source}: the first line must hold the column names; it is blank")
     if all(value_kind(name) == "number" for name in header) and not counts_up(header) and not said:
         raise TableError(
-            f"{source}: the first line must hold the column names, however: it holds only numbers, such as "
+            f"{source}: the first line must hold the column names; it holds only numbers, such as "
             f"{header[0]!r}; add a line of names above it, or {_WAYS}"
         )
     named = [name for name in header if name.strip()]
@@ -47,7 +47,7 @@ def check_header(header: Sequence[str], source: str, line: int, *, said: bool) -
         name = next(name for i, name in enumerate(named) if name in named[:i])
         places = " and ".join(str(i) for i, other in enumerate(header, 1) if other == name)
         raise TableError(
-            f"{source}: column names must differ, however: the header (line {line}) holds {name!r} as columns "
+            f"{source}: column names must differ; the header (line {line}) holds {name!r} as columns "
             f"{places}; rename one of them in the file"
         )
 
@@ -88,7 +88,7 @@ def settle_unnamed(
     for place in blank:
         if place not in empty and not (place in first and (one or several)):
             raise TableError(
-                f"{source}: every column needs a name, however: the header (line {line}) leaves column {place + 1} of "
+                f"{source}: every column needs a name; the header (line {line}) leaves column {place + 1} of "
                 f"{len(header)} without one; name it there, or take the column out of the file"
             )
     return frame.drop(frame.columns[place] for place in empty), tuple(index.columns)
