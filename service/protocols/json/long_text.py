@@ -37,7 +37,7 @@ _LIST_BYTES = 256
 _BEYOND = 16
 """Bytes that a parser is shown behind a part, so that it does not take the part's end for that of the text."""
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_STRING = rb'"(?:[^"\\]++|(?:\\.)++)*+"'
 _OUTSIDE = re.compile(rb'(?:[^"\[]++|%b)*+' % _STRING, re.DOTALL)
 """What is before a list."""
 _IN_STRING = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
@@ -236,6 +236,8 @@ class LongJson:
                 return parts
             if stop == size:
                 return parts
+            if self._kind.value_bytes > PART_BYTES:
+                yield
             # to the end of the value that is cut in two there, or begins there
             end = _end(self._kind.value, text, stop, max(PART_BYTES, self._kind.value_bytes))
             if text[end : end + 1] in (b'"', b"["):
