@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from service.limits.byte_rule import MAX_TEXT_BYTES
+
 LONG_BODY = 2**16
 """Bytes from which a body is cut: to read this many takes about as long as a short run."""
 PIECE_BYTES = 2**15
@@ -18,6 +20,7 @@ _OPENS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"rows"[ \t\r\n]*:[ \t\r\n]*\[')
 _CLOSES = re.compile(rb"\][ \t\r\n]*\}[ \t\r\n]*\Z")
 _CUT = re.compile(rb"\}[ \t\r\n]{0,64}(,)[ \t\r\n]{0,64}\{")
 _LONGEST_END = 64
+_LONGEST_SEARCH = PIECE_BYTES + MAX_TEXT_BYTES + 256
 
 
 def pieces(body: bytes) -> Iterator[bytes]:
@@ -28,7 +31,8 @@ def pieces(body: bytes) -> Iterator[bytes]:
         return
     start, end = opens.end(), closes.start()
     while start < end:
-        cut = _CUT.search(body, start + PIECE_BYTES, end) if end - start > PIECE_BYTES else None
+        search_end = min(end, start + _LONGEST_SEARCH)  # what is longer holds a row that is too long
+        cut = _CUT.search(body, start + PIECE_BYTES, search_end) if end - start > PIECE_BYTES else None
         stop = end if cut is None else cut.start(1)
         yield b'{"rows":[%b]}' % body[start:stop]
         start = stop + 1
