@@ -141,8 +141,8 @@ class Model:
 
         Args:
             rows: of the request. Levels that training never saw are counted.
-            done: told what the run gives for them, in their order, or why there is nothing: :class:`QueueFull` and
-                :class:`DeadlineExceeded`, during this call or later, or :class:`NoAnswer`, later from the event loop.
+            done: told what the run gives for them, in their order, or the exception that they ended in, which
+                :meth:`refusal_of` makes one that may be shown; during this call or later from the event loop.
             deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
             priority: 1 is the highest; 0 is none in particular, the same as 2.
             size: bytes that the request came in.
@@ -151,14 +151,10 @@ class Model:
             The queued request, to be cancelled when its caller is gone, which knows in the end how long it was queued
             and run; None when the outcome has been told.
         """
-
-        def tell(outcome: Any) -> None:
-            done(self._outcome(outcome) if isinstance(outcome, Exception) else outcome)
-
         try:
-            waiting = self.batcher.enqueue(rows, tell, deadline=deadline, priority=priority, size=size)
+            waiting = self.batcher.enqueue(rows, done, deadline=deadline, priority=priority, size=size)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self._outcome(error))
+            done(error)
             return None
         if isinstance(rows, Columns):  # of others it is known when they are read
             self._count_unseen(rows)
@@ -193,7 +189,7 @@ class Model:
 
         def tell(outcome: Any) -> None:
             if not answer.done():
-                answer.set_result(outcome)
+                answer.set_result(self.refusal_of(outcome) if isinstance(outcome, Exception) else outcome)
 
         waiting = self.submit(columns, tell, deadline=deadline, priority=priority, size=size)
         if waiting is not None:
@@ -212,8 +208,8 @@ class Model:
         elif isinstance(error, DeadlineExceeded):
             self.meter.late()
 
-    def _outcome(self, error: Exception) -> RequestError:
-        """What is told of rows that were not answered, which may be shown to whoever asked."""
+    def refusal_of(self, error: Exception) -> RequestError:
+        """What is told of rows that were not answered, for whatever reason; counts it, or logs what nobody is told."""
         if isinstance(error, RequestError):
             self.count_refusal(error)
             return error

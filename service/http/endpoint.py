@@ -59,7 +59,8 @@ class Endpoint:
 
         def tell(outcome: Any) -> None:
             try:
-                reply = self.refused(outcome) if isinstance(outcome, RequestError) else write(outcome)
+                failed = isinstance(outcome, Exception)
+                reply = self.refused(self.model.refusal_of(outcome)) if failed else write(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 reply = self.refusal(error)
             done(timed(reply, waiting) if with_times and waiting is not None else reply)
@@ -70,7 +71,7 @@ class Endpoint:
     async def wait(
         self, handle: Callable[[Callable[[Reply], None]], QueuedRequest | None], receive: Receive | None
     ) -> Reply:
-        """The reply to a request that ``ask`` starts.
+        """The reply to a request that ``handle`` starts.
 
         Cancelled while it waits, the rows are not computed.
 
