@@ -40,7 +40,7 @@ async def _inner(scope: Scope, receive: Receive, send: Send) -> None:
 class Service:
     """The models of a repository, ready, and the app and the short way in front of them."""
 
-    def __init__(self, serving: Registry, app: ASGIApp, lane: FastPath) -> None:
+    def __init__(self, serving: Registry, app: ASGIApp, fast_path: FastPath) -> None:
         self.serving = serving
         self.state = ServerState()
         self._config = Config(app, lifespan="off", log_config=None, forwarded_allow_ips="*")
@@ -49,7 +49,7 @@ class Service:
         class Bound(FastPathProtocol):
             """The protocol of this service alone."""
 
-        Bound.lane = lane
+        Bound.fast_path = fast_path
         self._bound = Bound
 
     def protocol(self, *, short: bool) -> Protocol:
