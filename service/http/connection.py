@@ -87,6 +87,8 @@ class Protocol(HttpToolsProtocol):
         """Whether the parser is between the head of the newest request and its end."""
         self._body_bytes = 0
         """Bytes of the body that is coming."""
+        self._body_parts: list[bytes] = []
+        """Those that the app has yet to be told of."""
         self._framing_bytes = 0
         """Bytes that came with it and are none of it: sizes of chunks, and what may stand behind them."""
         self._upgrading = False
@@ -118,6 +120,8 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         cycle, before = self.cycle if self._in_body else None, self._body_bytes
         self._parse(data)
+        if self._in_body:
+            self._pass_body_on()
         if cycle is not None and self._in_body and cycle is self.cycle:  # all of it was sent with this body
             self._framing_bytes += len(data) - (self._body_bytes - before)
             if self._moved and self._framing_bytes > MAX_HEAD_BYTES + _MOST_FRAMING * self._body_bytes:
@@ -207,6 +211,7 @@ class Protocol(HttpToolsProtocol):
         self._in_head = False
         self._in_body = True
         self._body_bytes = self._framing_bytes = 0
+        self._body_parts.clear()
         self._waiting_since = None
         if version == "1.0":  # knows of no interim answers
             self.expect_100_continue = False
@@ -220,13 +225,21 @@ class Protocol(HttpToolsProtocol):
         """Take in a part of a body."""
         self._moved = True
         self._body_bytes += len(body)
-        super().on_body(body)
+        self._body_parts.append(body)
+
+    def _pass_body_on(self) -> None:
+        """Tell the app what came of a body: once for all that came, for chunks may be of a single byte."""
+        if self._body_parts:
+            body = b"".join(self._body_parts)
+            self._body_parts.clear()
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """Owe nothing any more."""
         if self._upgrading:  # what ended is the parser's patience
             return
         self._moved = True
+        self._pass_body_on()
         self._in_body = False
         self._waiting_since = None
         if not self.parser.should_keep_alive():  # said by its head, or by a trailer: the parser reads no more

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import uvloop
 from prometheus_client import REGISTRY
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 import service.engine.model
 import service.http.connection
@@ -378,6 +379,29 @@ def test_a_byte_order_mark_before_json_is_ignored(one_model: Path, short: bool) 
         for wrong in (mark * 2 + GOOD, GOOD.decode().encode("utf-16"), GOOD + mark):
             (answer,) = await service.say(post("/predict", wrong, "application/json"), short=short)
             assert answer.status == 400
+
+    run(one_model, scenario)
+
+
+def test_a_body_in_chunks_of_a_byte_is_passed_on_once_for_all_that_came(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: list[bytes] = []
+    pass_on = HttpToolsProtocol.on_body
+
+    def counted(self: HttpToolsProtocol, body: bytes) -> None:
+        passed.append(body)
+        pass_on(self, body)
+
+    monkeypatch.setattr(HttpToolsProtocol, "on_body", counted)
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in GOOD)
+    sent = head("POST", "/predict", b"content-type: application/json", b"transfer-encoding: chunked")
+
+    async def scenario(service: Service) -> None:
+        async with service.connect(short=False) as wire:
+            await wire.feed((sent, chunks, b"0\r\n\r\n"))
+            assert [answer.status for answer in await wire.answers()] == [200]
+        assert passed == [GOOD]
 
     run(one_model, scenario)
 
