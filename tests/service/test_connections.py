@@ -281,7 +281,7 @@ def test_a_caller_who_hangs_up_in_a_pipeline_is_not_computed_for_and_leaves_no_t
 
     async def scenario(service: Service) -> None:
         gate = threading.Event()
-        service.engine.registry.thread.submit(gate.wait, 30)
+        service.serving.thread.submit(gate.wait, 30)
         async with service.connect() as wire:
             await wire.feed((good + good,))
             wire.protocol.transport.abort()
@@ -454,7 +454,7 @@ def test_an_answer_that_takes_a_while_reaches_a_caller_who_closed_his_half(
         for request_ in (sent, many):
             (expected,) = await service.say(request_, short=short)
             gate = threading.Event()
-            service.engine.registry.thread.submit(gate.wait, 30)
+            service.serving.thread.submit(gate.wait, 30)
             async with service.connect(short=short) as wire:
                 await wire.feed((request_,))
                 wire.half_close()
@@ -470,7 +470,7 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
     monkeypatch.setattr(service.http.connection, "_HALF_CLOSED_SECONDS", 0.1)
 
     async def scenario(service: Service) -> None:
-        served = service.engine.registry.models["flights"]
+        served = service.serving.models["flights"]
 
         def computed() -> float:
             served.meter.flush()
@@ -479,7 +479,7 @@ def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypa
         for short in (True, False):
             before = computed()
             gate = threading.Event()
-            service.engine.registry.thread.submit(gate.wait, 30)
+            service.serving.thread.submit(gate.wait, 30)
             first = asyncio.create_task(RowsEndpoint(served).answer(rows(*[ROW] * 4096)))
             while not served.batcher.busy:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
@@ -507,7 +507,7 @@ def test_what_a_caller_says_of_where_it_asks_from_is_not_believed(one_model: Pat
             seen.append(scope)
             await respond(send, 200, b"{}")
 
-        listening = Service(service.engine.registry, app, FastPath(service.engine.registry, {}, lambda _: True))
+        listening = Service(service.serving, app, FastPath(service.serving, {}, lambda _: True))
         sent = head("GET", "/", b"x-forwarded-for: 203.0.113.7", b"x-forwarded-proto: https")
         assert [answer.status for answer in await listening.say(sent, short=False)] == [200]
         assert seen[0]["scheme"] == "http"

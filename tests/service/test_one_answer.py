@@ -104,7 +104,7 @@ def rows_json(service: Service, model: str, chunk: list[Row]) -> Answers:
 
 def typed_api(service: Service, model: str, chunk: list[Row]) -> Answers:
     path = "/models/flights/versions/1/predict" if model == "flights" else f"/models/{model}/predict"
-    return _of_json(service.protocols.rows.typed.predict(path, *chunk))
+    return _of_json(service.typed.predict(path, *chunk))
 
 
 def v2_json(service: Service, model: str, chunk: list[Row]) -> Answers:
