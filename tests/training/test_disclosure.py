@@ -89,30 +89,32 @@ def test_what_is_pooled_and_what_is_listed_is_told_without_a_level():
 
 
 KNOWN = (
-    "levels of fewer than 10 training rows are known, as their columns are declared categories: 40 of 'store'; if they "
-    "could point at persons: --set features.declared_level_rows=10"
+    "levels of fewer than 10 training rows are known, as features.declared_level_rows says of declared categories: "
+    "40 of 'store'; if they could point at persons: --set features.declared_level_rows=10"
 )
 POOLED = (
     "'store' holds such a level in 100% of the training rows, so it tells nothing: if its levels may be known, "
-    "--category store has those of 5 rows known"
+    "--category store and --set features.declared_level_rows=5 have those of 5 rows known"
 )
 
 
-def test_a_declared_category_keeps_levels_of_five_rows_and_it_is_told():
+def test_a_declared_category_keeps_rare_levels_where_a_setting_says_so_and_it_is_told():
+    config = FeaturesConfig(declared_level_rows=5)
     levels = np.array([f"s{i}" for i in range(40) for _ in range(9)] + ["rare"] * 4, dtype=object)
     columns, vocabularies = {"store": levels}, {}
     for declared in (True, False):
         rule = ColumnRule("store", "category", False, frozenset(), declared=declared)
-        front = fit_front(columns, [rule], FeaturesConfig(), np.zeros(0))
+        front = fit_front(columns, [rule], config, np.zeros(0))
         vocabularies[declared] = front.vocabularies
         assert len(front.vocabularies["store"]) == (40 if declared else 0)
+        assert fit_front(columns, [rule], FeaturesConfig(), np.zeros(0)).vocabularies["store"] == {}
     rule = ColumnRule("store", "category", False, frozenset(), declared=True)
-    assert told_of_levels(columns, [rule], vocabularies[True], LevelRows()) == [
+    assert told_of_levels(columns, [rule], vocabularies[True], config.level_rows) == [
         "levels of fewer than 5 training rows answer like unseen ones: 1 of 41 of 'store'",
         KNOWN,
     ]
     rule = ColumnRule("store", "category", False, frozenset())
-    assert told_of_levels(columns, [rule], vocabularies[False], LevelRows()) == [
+    assert told_of_levels(columns, [rule], vocabularies[False], config.level_rows) == [
         "levels of fewer than 10 training rows answer like unseen ones: 41 of 41 of 'store'",
         POOLED,
     ]

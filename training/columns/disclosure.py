@@ -18,7 +18,7 @@ from models.arguments import named
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 from training.columns.infer import ColumnRule
 from training.columns.kinds import percent
-from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows, count_levels
+from training.columns.levels import LevelRows, count_levels
 from training.columns.target import Target
 
 PERCENT = 0.01
@@ -29,6 +29,8 @@ _LARGEST_SHARE = 0.1
 """Share of the rows that may lie beyond either end of the graph's bins: fewer than 100 rows cannot spare ten."""
 MUCH = 0.2
 """From this share of the rows on, it is told how much is lost with rare levels, and the way to keep them."""
+_LEAST_ROWS = 5
+"""Training rows from which it is proposed that a level may be known: there is little to learn of fewer."""
 _LISTED = 10
 
 
@@ -117,8 +119,8 @@ def told_of_levels(
     if of_declared:
         told.insert(
             0,
-            f"levels of fewer than {PUBLIC_LEVEL_ROWS} training rows are known, as their columns are declared "
-            f"categories: {', '.join(of_declared)}; if they could point at persons: "
+            f"levels of fewer than {PUBLIC_LEVEL_ROWS} training rows are known, as features.declared_level_rows "
+            f"says of declared categories: {', '.join(of_declared)}; if they could point at persons: "
             f"--set features.declared_level_rows={PUBLIC_LEVEL_ROWS}",
         )
     first = [f"levels of fewer than {n} training rows answer like unseen ones: {', '.join(pooled[n])}" for n in pooled]
@@ -129,9 +131,10 @@ def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
     """How a person says that rare levels may be known; nothing where that would change nothing."""
     if rule.declared:
         return "" if rows.max() < 2 else ": --set features.declared_level_rows=2 has those of two rows known"
-    if not np.any((rows >= DECLARED_LEVEL_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
+    if not np.any((rows >= _LEAST_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
         return ""
-    return f": if its levels may be known, --category {named(rule.name)} has those of {DECLARED_LEVEL_ROWS} rows known"
+    setting = f"--set features.declared_level_rows={_LEAST_ROWS}"
+    return f": if its levels may be known, --category {named(rule.name)} and {setting} have those of {_LEAST_ROWS} rows known"
 
 
 def told_of_classes(target: Target) -> list[str]:

@@ -18,7 +18,7 @@ from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
 from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
 from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, percent
-from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows
+from training.columns.levels import LevelRows
 from training.columns.mixed import first_of_other_kind, kinds_taken
 from training.columns.reading import (
     NULL_SPELLINGS,
@@ -378,8 +378,11 @@ def _why_dropped(inferred: _Inferred, needed: int, *, wanted: bool) -> str:
         return f"{_LIKE_ID} {inferred.n_distinct:,} distinct texts in {inferred.n_present:,} training rows"
     if inferred.without_levels(needed) and not rule.nullable:
         ways = "group its values in the table, such as the first letters of a code"
-        if not rule.declared and inferred.most_rows >= DECLARED_LEVEL_ROWS:
-            ways += f", or say with --category {named(rule.name)} that its levels may be known"
+        if inferred.most_rows > 1:
+            ways += (
+                f", or where its levels may be known, --category {named(rule.name)} and "
+                f"--set features.declared_level_rows={inferred.most_rows}"
+            )
         return f"{_no_level(needed)}: {ways}"
     if rule.kind == "integer":
         values = inferred.values

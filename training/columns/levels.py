@@ -15,10 +15,6 @@ from numpy.typing import NDArray
 
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 
-DECLARED_LEVEL_ROWS = 5
-"""Training rows of a level of a declared category, at least: whoever declares one says that its levels may be known,
-and a level of fewer rows teaches next to nothing."""
-
 
 def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts in order, and the rows of each, ``[distinct]``.
@@ -35,7 +31,7 @@ class LevelRows:
     """Training rows of a level that a model is to know, at least."""
 
     usual: int = PUBLIC_LEVEL_ROWS
-    declared: int = DECLARED_LEVEL_ROWS
+    declared: int = PUBLIC_LEVEL_ROWS
     """Of a category that a person or the source of the table declares one."""
 
     def of(self, *, declared: bool) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from models.signature import PUBLIC_LEVEL_ROWS
-from training.columns.levels import DECLARED_LEVEL_ROWS, LevelRows
+from training.columns.levels import LevelRows
 from training.features.calendar import CalendarPart
 from training.settings import ComponentConfig
 
@@ -24,9 +24,9 @@ class FeaturesConfig(ComponentConfig):
     min_level_rows: int = Field(PUBLIC_LEVEL_ROWS, ge=PUBLIC_LEVEL_ROWS)
     """A level in fewer training rows than this is treated like one never seen: there is little to learn from it, it
     teaches the network what to say to the unseen, and it could point at a person."""
-    declared_level_rows: int = Field(DECLARED_LEVEL_ROWS, ge=1)
-    """The same for categories that are declared, by --category or by the type of a data frame's column: whoever
-    declares one says that its levels may be known."""
+    declared_level_rows: int = Field(PUBLIC_LEVEL_ROWS, ge=1)
+    """The same for categories that are declared, by --category or by the type of a data frame's column; it may be as
+    low as 1 where their levels are no secret: who asks the service can tell a known level from one never seen."""
     max_levels: int = Field(100_000, ge=1)
     """Levels of one column that the graph knows; the rarest beyond that are pooled, which bounds memory."""
     calendar: tuple[CalendarPart, ...] = ("time_of_day", "weekday", "season", "trend")
