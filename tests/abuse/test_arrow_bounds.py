@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.arrow import Malformed, Stream, schema_of
-from models.arrow.batch import RecordBatch
+from models.arrow.batch import RecordTaken
 from models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, build
 from models.arrow.types import Type
 from models.errors import RequestError
@@ -25,7 +25,7 @@ from service.protocols.arrow.endpoint import ArrowEndpoint
 from service.protocols.arrow.stream import ArrowReader
 from service.settings import Settings
 from tests import handmade
-from tests.abuse.bounds import LOOP_SECONDS, SHARED_MACHINE, Batch, settled, taken, taken_in_steps
+from tests.abuse.bounds import LOOP_SECONDS, SHARED_MACHINE, Taken, settled, taken, taken_in_steps
 from tests.abuse.hostile_streams import (
     COLUMNS,
     DECIMAL256,
@@ -55,7 +55,7 @@ from tests.service.hostile_payloads import ROW
 from tests.service.test_arrow import stream as polars_stream
 from tests.service.test_arrow import table
 
-Answer = Callable[[bytes], tuple[int, bytes, Batch]]
+Answer = Callable[[bytes], tuple[int, bytes, Taken]]
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     async def receive() -> Any:
         await asyncio.Event().wait()
 
-    def ask(body: bytes) -> tuple[int, bytes, Batch]:
+    def ask(body: bytes) -> tuple[int, bytes, Taken]:
         reply, took = loop.run_until_complete(taken(lambda: bulk.answer(body, receive)))
         return reply.status, reply.body, took
 
@@ -81,7 +81,7 @@ def answer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Answer]:
     loop.close()
 
 
-def check(body: bytes, took: Batch, answer_bytes: int = 0) -> None:
+def check(body: bytes, took: Taken, answer_bytes: int = 0) -> None:
     """What is decoded is bounded by the stream; the answer is there twice while it is put together."""
     assert took.peak_bytes <= DECODED_MULTIPLE * len(body) + DECODED_SPARE + 2 * answer_bytes
     assert took.longest_seconds <= SHARED_MACHINE * LOOP_SECONDS
@@ -114,7 +114,7 @@ def record(rows: int, types: list[Type], buffers: list[tuple[int, int]], body_by
         2: Pairs(buffers),
         4: Longs(counts),
     }
-    return RecordBatch(Table.root(build(header)), memoryview(bytes(body_bytes))).arrays(types)
+    return RecordTaken(Table.root(build(header)), memoryview(bytes(body_bytes))).arrays(types)
 
 
 NUMBERS, TEXT, VIEWED = Type("integer", "fixed", "<i8"), Type("text", "offsets", "<i4"), Type("text", "views")

@@ -52,7 +52,7 @@ def test_the_gaps_of_a_schedule_are_those_of_a_poisson_process():
 
 @pytest.mark.parametrize(("rate", "duration_s"), [(0, 1), (-1, 1), (float("nan"), 1), (1, 0), (1, float("inf"))])
 def test_a_schedule_refuses_a_rate_or_duration_that_is_none(rate, duration_s):
-    with pytest.raises(ConfigError, match="must be a number above 0, however"):
+    with pytest.raises(ConfigError, match="must be a number above 0, got"):
         schedule(rate, duration_s, seed=0)
 
 

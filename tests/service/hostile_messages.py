@@ -248,7 +248,7 @@ HOSTILE = [
     raw("38 a length that runs out", "inputs[3]: must hold 4 bytes of length", 3, raw_texts("UA") + b"\0\0"),
     raw("38 a text too few", "inputs[3]: must hold 2 texts and nothing else", 3, raw_texts("UA")),
     raw("38 a text too many", "inputs[3]: must hold 2 texts and nothing else", 3, raw_texts("UA", "AA", "9E")),
-    empty_texts("38 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, how", 400_000),
+    empty_texts("38 hundreds of thousands of empty texts", "a request holds at most 4,096 rows, got", 400_000),
     empty_texts("38 hundreds of thousands in many tensors", "a request must not hold more rows", *[4096] * 100),
     Hostile("38 millions of inputs", b"\x2a\x00" * 900_000, "the message must hold a tensor for each column, "),
     Hostile("38 millions of outputs", b"\x32\x00" * 900_000, "the message must hold a tensor for each column, "),

@@ -372,7 +372,7 @@ def test_one_hundred_and_twenty_eight_callers_who_wait_for_their_answers_are_nev
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, seconds_per_row=0.0002, drain_seconds_per_row=0.00005) as batcher:
-            batcher._pace.press(time.perf_counter())
+            batcher._latency.press(time.perf_counter())
 
             async def caller(n: int) -> None:
                 for _ in range(20):

@@ -243,5 +243,5 @@ def test_an_impossible_config_is_refused_with_its_field_its_value_and_what_is_va
     ],
 )
 def test_what_has_no_meaning_for_the_task_that_was_found_is_refused(target, config):
-    with pytest.raises(ConfigError, match=rf"for a {target.task} target, however"):
+    with pytest.raises(ConfigError, match=rf"for a {target.task} target, got"):
         Objective(target, config)

@@ -134,7 +134,8 @@ def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
     if not np.any((rows >= _LEAST_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
         return ""
     setting = f"--set features.declared_level_rows={_LEAST_ROWS}"
-    return f": if its levels may be known, --category {named(rule.name)} and {setting} have those of {_LEAST_ROWS} rows known"
+    way = f"--category {named(rule.name)} and {setting}"
+    return f": if its levels may be known, {way} have those of {_LEAST_ROWS} rows known"
 
 
 def told_of_classes(target: Target) -> list[str]:
