@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.arrow import Malformed, Stream, schema_of
-from models.arrow.batch import RecordTaken
+from models.arrow.batch import RecordBatch
 from models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, build
 from models.arrow.types import Type
 from models.errors import RequestError
@@ -114,7 +114,7 @@ def record(rows: int, types: list[Type], buffers: list[tuple[int, int]], body_by
         2: Pairs(buffers),
         4: Longs(counts),
     }
-    return RecordTaken(Table.root(build(header)), memoryview(bytes(body_bytes))).arrays(types)
+    return RecordBatch(Table.root(build(header)), memoryview(bytes(body_bytes))).arrays(types)
 
 
 NUMBERS, TEXT, VIEWED = Type("integer", "fixed", "<i8"), Type("text", "offsets", "<i4"), Type("text", "views")

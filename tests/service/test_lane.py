@@ -118,7 +118,7 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
     class Bound(FastPathProtocol):
-        lane = FastPath(models, front.routes, lambda _: True)
+        fast_path = FastPath(models, front.routes, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)

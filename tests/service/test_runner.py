@@ -301,7 +301,8 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         await asyncio.sleep(0)
         served.admit()
         told: list[Any] = []
-        assert served.submit(columns_of(served, ROW, ROW), told.append) is None
+        tell = lambda error: told.append(served.refusal_of(error))  # noqa: E731 - as an endpoint does
+        assert served.submit(columns_of(served, ROW, ROW), tell) is None
         assert [(type(full), full.status, full.retry_after_seconds) for full in told] == [(QueueFull, 429, 1)]
         third = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
         await asyncio.sleep(0)
