@@ -33,11 +33,13 @@ import rowcast
 from models.errors import ExportRefused, RequestError, RowcastError
 from models.session import Session
 from models.signature import Signature
+from models.texts import is_marker
 from service.columns.named import Columns
 from service.columns.rows import GraphInputs, Layout
 from service.protocols.arrow.stream import ArrowReader, Part
 from service.protocols.rows.decode import Decoder
 from tests.odd_tables import OddTable, odd_table
+from training.columns.reading import NULL_SPELLINGS
 from training.predict import columns_for, open_table, predict_columns
 
 TINY = {"network": {"members": 1, "layers": [8]}, "fit": {"epochs": 2}, "device": "cpu"}
@@ -219,7 +221,7 @@ _PLAIN_TEXTS = ("number", "integer", "boolean")
 def _typed(value: Any, kind: str | None) -> Any:
     if kind is None or not isinstance(value, str):
         return value
-    if value.strip() in ("", "NA", "NaN", "null"):
+    if is_marker(value) or value.strip() in ("", *NULL_SPELLINGS):
         return None
     if kind == "boolean":
         return {"true": True, "false": False}.get(value.lower(), value)
