@@ -11,10 +11,10 @@ import onnx
 import polars as pl
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
-from models import Session
+from models import Session, TableError
 from training.config import make_config
 from training.export.adversarial import nasty_rows
 from training.export.gate import pass_gate
@@ -122,7 +122,10 @@ def test_any_config_on_any_table_passes_the_gate_and_keeps_the_contract(activati
     def check(task):
         table, fields = task
         config = make_config(overrides=fields | {"network": fields["network"] | {"activation": activation}})
-        prepared = prepare(table, config)
+        try:
+            prepared = prepare(table, config)
+        except TableError:  # no column of a tiny table may be left: nothing comes to the gate
+            reject()
         core, _, _ = fit_network(prepared, config, torch.device("cpu"))
         signature = signature_of(prepared, core)
         graph = export(core, signature)
