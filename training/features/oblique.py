@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor, nn
 
 from training.columns.disclosure import ends
@@ -187,7 +186,8 @@ def _ranks(column: NDArray[np.float64]) -> NDArray[np.float64]:
     """Ranks, ties shared, a missing value in the middle."""
     present = ~np.isnan(column)
     filled = np.where(present, column, np.median(column[present]))
-    ranks: NDArray[np.float64] = rankdata(filled)
+    _, places, counts = np.unique(filled, return_inverse=True, return_counts=True)
+    ranks: NDArray[np.float64] = (np.cumsum(counts) - (counts - 1) / 2.0)[places]
     return ranks
 
 
