@@ -18,7 +18,7 @@ from models.arguments import named
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 from training.columns.infer import ColumnRule
 from training.columns.kinds import percent
-from training.columns.levels import LevelRows, count_levels
+from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows, count_levels
 from training.columns.target import Target
 
 PERCENT = 0.01
@@ -29,8 +29,6 @@ _LARGEST_SHARE = 0.1
 """Share of the rows that may lie beyond either end of the graph's bins: fewer than 100 rows cannot spare ten."""
 MUCH = 0.2
 """From this share of the rows on, it is told how much is lost with rare levels, and the way to keep them."""
-_LEAST_ROWS = 5
-"""Training rows from which it is proposed that a level may be known: there is little to learn of fewer."""
 _LISTED = 10
 
 
@@ -131,11 +129,11 @@ def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
     """How a person says that rare levels may be known; nothing where that would change nothing."""
     if rule.declared:
         return "" if rows.max() < 2 else ": --set features.declared_level_rows=2 has those of two rows known"
-    if not np.any((rows >= _LEAST_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
+    if not np.any((rows >= WORTH_KNOWING_ROWS) & (rows < PUBLIC_LEVEL_ROWS)):
         return ""
-    setting = f"--set features.declared_level_rows={_LEAST_ROWS}"
+    setting = f"--set features.declared_level_rows={WORTH_KNOWING_ROWS}"
     way = f"--category {named(rule.name)} and {setting}"
-    return f": if its levels may be known, {way} have those of {_LEAST_ROWS} rows known"
+    return f": if its levels may be known, {way} have those of {WORTH_KNOWING_ROWS} rows known"
 
 
 def told_of_classes(target: Target) -> list[str]:

@@ -18,7 +18,7 @@ from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
 from models.values import EXACT_WHOLE
 from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
 from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, percent
-from training.columns.levels import LevelRows
+from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows
 from training.columns.mixed import first_of_other_kind, kinds_taken
 from training.columns.reading import (
     NULL_SPELLINGS,
@@ -378,10 +378,10 @@ def _why_dropped(inferred: _Inferred, needed: int, *, wanted: bool) -> str:
         return f"{_LIKE_ID} {inferred.n_distinct:,} distinct texts in {inferred.n_present:,} training rows"
     if inferred.without_levels(needed) and not rule.nullable:
         ways = "group its values in the table, such as the first letters of a code"
-        if inferred.most_rows > 1:
+        if inferred.most_rows >= WORTH_KNOWING_ROWS:
             ways += (
                 f", or where its levels may be known, --category {named(rule.name)} and "
-                f"--set features.declared_level_rows={inferred.most_rows}"
+                f"--set features.declared_level_rows={WORTH_KNOWING_ROWS}"
             )
         return f"{_no_level(needed)}: {ways}"
     if rule.kind == "integer":

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 
+WORTH_KNOWING_ROWS = 5
+"""Training rows from which it is proposed that a rare level be known: of fewer there is little to learn."""
+
 
 def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct texts in order, and the rows of each, ``[distinct]``.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from models.arguments import named
 from models.errors import TableError
 from models.levels import LevelType, canonical_levels, number_level
-from models.reading import NumberForm, Reading
+from models.reading import Reading
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.texts import MARKERS
 from models.texts import columns as column_texts
@@ -378,10 +378,6 @@ def _numbers(
         values, fits = numbers_in_form(column, reading.number)
     elif is_text:
         values, fits = _parse_stripped(column)
-        left = ~fits & column.is_not_null().to_numpy()
-        if left.any():  # which may be an accountant's (5), or have another minus
-            values, fits = values.copy(), fits.copy()
-            values[left], fits[left] = numbers_in_form(column.filter(pl.Series(left)), NumberForm())
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).to_numpy()  # null is NaN
         fits = ~np.isinf(values)
