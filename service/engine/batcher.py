@@ -324,6 +324,7 @@ class Batcher:
             if item.parts is not None:
                 self._take_part(item, outcome)
                 continue
+            item.done = None  # it may know of its request: in a circle both would wait for the garbage collector
             try:
                 done(outcome)
             except Exception:
@@ -364,9 +365,10 @@ class Batcher:
 
 
 def _tell(item: QueuedRequest, outcome: Any) -> None:
-    assert item.done is not None
+    done, item.done = item.done, None
+    assert done is not None
     try:
-        item.done(outcome)
+        done(outcome)
     except Exception:
         logger.exception("an answer could not be handed out")
 
