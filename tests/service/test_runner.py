@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from service.columns.json_rows import MANY_ROWS
 from service.columns.named import ColumnReader, Columns
 from service.columns.rows import Layout
 from service.engine.model import Model, NoAnswer
+from service.engine.queue import QueuedRequest
 from service.engine.registry import Registry
 from service.engine.runner import NotFinite, Runner, Unread
 from service.errors import QueueFull
@@ -314,6 +316,24 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         assert list(map(len, await asyncio.gather(held, waiting, third))) == [64, 2, 1]
 
     during(scenario, max_queue=3)
+
+
+def test_a_request_that_was_answered_is_let_go_without_the_garbage_collector(during: Callable[..., None]) -> None:
+    async def scenario(served: Model) -> None:
+        endpoint = RowsEndpoint(served)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(10):
+                replies: asyncio.Queue[Reply] = asyncio.Queue()
+                endpoint.handle(body_of(ROW), replies.put_nowait)
+                assert (await replies.get()).status == 200
+            await asyncio.sleep(0)
+            assert [one for one in gc.get_objects() if type(one) is QueuedRequest] == []
+        finally:
+            gc.enable()
+
+    during(scenario)
 
 
 def test_unseen_levels_of_columns_are_counted_once_they_are_queued(during: Callable[..., None]) -> None:
