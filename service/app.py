@@ -60,17 +60,17 @@ def build(given: Settled) -> bentoml.Service[Any]:
     middleware = Middleware(settings)
 
     class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]
-        """A BentoML service with our front before its app."""
+        """A BentoML service with our router before its app."""
 
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
-            front = Router(inner, registry, paths_of(inner))
+            router = Router(inner, registry, paths_of(inner))
             protocol.Protocol.rows_wait = registry.rows_wait
             FastPathProtocol.fast_path = FastPath(
-                registry, with_prefix(front.routes, settings.root_path), middleware.admit
+                registry, with_prefix(router.routes, settings.root_path), middleware.admit
             )
             protocol.install(protocol.Protocol if middleware.see_every_request else FastPathProtocol)
-            app = middleware.around(front)
+            app = middleware.around(router)
             return WithoutRootPath(app, settings.root_path) if settings.root_path else app
 
         @property

@@ -356,7 +356,7 @@ class Protocol(HttpToolsProtocol):
 
     @property
     def _idle(self) -> bool:
-        """Whether all that was asked is answered; also by the short way, which a subclass may have."""
+        """Whether all that was asked is answered; also by the fast path, which a subclass may have."""
         return self._resting
 
     @property

@@ -1,4 +1,4 @@
-"""The short way of a request for predictions: from the bytes on its connection to the model and back.
+"""The fast path of a request for predictions: from the bytes on its connection to the model and back.
 
 ASGI and a parser written for every request take more of a worker's time than the network does: at 32 connections
 some 80 us a request, where its share of a run takes 35. Yet a caller who keeps a connection sends the same head again
@@ -172,7 +172,7 @@ _SPECIAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"content-enc
 
 
 class FastPathProtocol(Protocol):
-    """The service's protocol, with the short way ahead of uvicorn's."""
+    """The service's protocol, with the fast path ahead of uvicorn's."""
 
     fast_path: ClassVar[FastPath]
 
@@ -267,7 +267,7 @@ class FastPathProtocol(Protocol):
 
     @property
     def idle_since(self) -> float | None:
-        """As uvicorn's part has it, and for connections that rest after a request that came the short way."""
+        """As uvicorn's part has it, and for connections that rest after a request that came the fast path."""
         if self._model is not None or self._whole_bytes:
             return None
         since = super().idle_since

@@ -1,4 +1,4 @@
-"""What stands around the front when it is asked for: API keys, other origins, a line for each request, traces.
+"""What stands around the router when it is asked for: API keys, other origins, a line for each request, traces.
 
 Each is left out where its setting is: then it costs nothing.
 """
@@ -62,19 +62,18 @@ class Middleware:
 
     @property
     def see_every_request(self) -> bool:
-        """Whether no request may take the short way."""
+        """Whether no request may take the fast path."""
         return self.logs or self._traces
 
     def admit(self, headers: Iterable[Header]) -> bool:
-        """Whether a request with these headers may take the short way: it has its key, and no page sent it."""
+        """Whether a request with these headers may take the fast path: it has its key, and no page sent it."""
         headers = list(headers)
         if self._origins and any(name == b"origin" for name, _ in headers):
             return False
         return self.keys is None or self.keys.holder(headers) is not None
 
-    def around(self, front: ASGIApp) -> ASGIApp:
-        """The front with its edges; the outermost sees a request first."""
-        app = front
+    def around(self, app: ASGIApp) -> ASGIApp:
+        """An app with the middleware around it; the outermost sees a request first."""
         if self.keys is not None:
             app = Guard(app, self.keys)
         if self._origins:  # outside: a browser asks for leave without a key

@@ -1,4 +1,4 @@
-"""The short way of a request over gRPC: what its tensors are is known from an earlier one.
+"""The fast path of a request over gRPC: what its tensors are is known from an earlier one.
 
 A message lists its tensors' names, datatypes and shapes first, and all of their raw values after that. A caller sends
 the same list again and again, and to parse and check it takes longer than all the rest. So the bytes before the first

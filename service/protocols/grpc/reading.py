@@ -1,4 +1,4 @@
-"""From the bytes of a request over gRPC to its columns: the short way under a known head, or the long one."""
+"""From the bytes of a request over gRPC to its columns: the fast path under a known head, or the long one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short way of an Open Inference request in raw bytes over HTTP: what its JSON says is known from an earlier one.
+"""The fast path of an Open Inference request in raw bytes over HTTP: what its JSON says is known from an earlier one.
 
 A caller sends the same JSON again and again, and to parse and check it takes longer than all the rest. From one request
 to the next nothing in it changes but how many bytes its texts take. So what stands around those sizes is kept once a

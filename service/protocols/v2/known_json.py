@@ -1,4 +1,4 @@
-"""The short way of an Open Inference request in JSON: what stands around its data is known from an earlier one.
+"""The fast path of an Open Inference request in JSON: what stands around its data is known from an earlier one.
 
 A caller sends the same text around other data again and again, and to parse and check it takes longer than all the
 rest. So the text is cut at its lists of data into *pieces*, which are kept once a whole request with them was found to

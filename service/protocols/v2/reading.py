@@ -1,4 +1,4 @@
-"""From the body of an Open Inference request over HTTP to its columns: the short way of a known one, or the long."""
+"""From the body of an Open Inference request over HTTP to its columns: the fast path of a known one, or the long."""
 
 from __future__ import annotations
 
