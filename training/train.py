@@ -146,8 +146,7 @@ def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDA
         network = network_of(prepared.front, objective, config)
         core = Core(prepared.front, network, objective.head)
         train, target = prepared.train.columns, prepared.train.target
-        rows = len(prepared.validation) + len(prepared.test)
-        seconds = precheck(core, signature_of(prepared, core), held_out, train, target, rows)
+        seconds = precheck(core, signature_of(prepared, core), held_out, train, target)
         return (
             seconds if config.fit.budget_s == "none" else seconds + _seconds_of_calibration(core, objective, prepared)
         )

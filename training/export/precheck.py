@@ -24,8 +24,6 @@ PRECHECK_ROWS = 64
 """Held-out rows that an untrained network is asked."""
 PRECHECK_VISITS = 30_000
 """Rows times epochs from which a fit takes longer than export and gate: below, the fit is the cheaper check."""
-_RUNS = 5
-"""Times that the gate asks each of its rows, at least; metrics ask theirs once."""
 
 
 def check_front(front: Front) -> None:
@@ -98,7 +96,6 @@ def precheck(
     held_out: Mapping[str, NDArray[Any]],
     seen: Mapping[str, NDArray[Any]],
     target: NDArray[Any],
-    measured: int = 0,
 ) -> float:
     """Put an untrained network through export and gate.
 
@@ -108,10 +105,9 @@ def precheck(
         held_out: columns ``[rows]`` of rows that no weight will be fitted on.
         seen: columns ``[rows]`` of the training rows.
         target: of the training rows.
-        measured: rows whose predictions are measured after the gate.
 
     Returns:
-        seconds that export, gate and metrics of the trained network will take.
+        seconds that export and gate of the trained network will take.
 
     Raises:
         ExportRefused: the graph would be refused whatever is learned.
@@ -121,5 +117,5 @@ def precheck(
     exported = time.monotonic()
     parity = pass_gate(core, graph, held_out, seen, target, PRECHECK_ROWS)
     asked = parity.rows + parity.nasty_rows
-    later = min(len(next(iter(held_out.values()))), GATE_ROWS) + parity.nasty_rows + measured // _RUNS
+    later = min(len(next(iter(held_out.values()))), GATE_ROWS) + parity.nasty_rows
     return (exported - started) + (time.monotonic() - exported) * later / max(1, asked)
