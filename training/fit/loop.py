@@ -148,13 +148,14 @@ def fit(
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
+    done, ended = (clock() - started) / budget, False
+
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(train), generator=generator).to(device)
-        total_loss, steps = torch.zeros((), device=device), 0
+        total_loss = torch.zeros((), device=device)
 
         for step, rows in enumerate(order[: steps_per_epoch * batch_size].split(batch_size)):
             network.train()
-            done = max((epoch - 1 + step / steps_per_epoch) / epochs, (clock() - started) / budget)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(done, optimizer_config)
 
@@ -169,22 +170,26 @@ def fit(
             optimizer.step()
             average.update()
 
-            total_loss, steps = total_loss + loss.detach(), steps + 1
-            if steps % CHECK_EVERY == 0:
+            total_loss = total_loss + loss.detach()
+            if (step + 1) % CHECK_EVERY == 0:
                 _check_finite(total_loss, epoch, optimizer_config.lr)
 
             done = max((epoch - 1 + (step + 1) / steps_per_epoch) / epochs, (clock() - started) / budget)
             if step in looks or done >= 1.0:
                 _check_finite(total_loss, epoch, optimizer_config.lr)
                 best.look(average.network, evaluate(average.network, front, objective, validation), epoch)
-                report(Progress(epoch, epochs, min(done, 1.0), float(total_loss) / steps, best.last_score, best.epoch))
-                if best.looks_since >= config.patience or done >= 1.0:
-                    stopped: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
-                    network.load_state_dict(best.weights)
-                    network.eval()
-                    return Fit(epoch, best.epoch, best.score, clock() - started, stopped)
+                train_loss = float(total_loss) / (step + 1)
+                report(Progress(epoch, epochs, min(done, 1.0), train_loss, best.last_score, best.epoch))
+                ended = done >= 1.0 or best.looks_since >= config.patience
+                if ended:
+                    break
+        if ended:
+            break
 
-    raise AssertionError("the last step of the last epoch ends the fit")  # pragma: no cover
+    network.load_state_dict(best.weights)
+    network.eval()
+    stopped: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
+    return Fit(epoch, best.epoch, best.score, clock() - started, stopped)
 
 
 def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
