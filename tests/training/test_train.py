@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from tests import bare, tables
 from training.columns.target import Target
 from training.config import make_config
 from training.export.adversarial import NASTY_ROWS, nasty_rows
+from training.export.gate import GATE_ROWS
 from training.fit.evaluate import regression_metrics
 from training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
 from training.fit.objective import Objective, ObjectiveConfig
@@ -464,6 +466,34 @@ def test_what_understanding_the_table_took_is_taken_off_the_budget(table, tmp_pa
     fields = {"fit": {"epochs": 1000, "patience": 1000, "budget_s": 999.0}, "data": {"target": "class"}}
     trained = train(table, make_config(overrides={**tables.QUICK, **fields}), name="m", repository=Repository(tmp_path))
     assert (trained.fit.stopped, trained.fit.epochs) == ("budget", 1)
+
+
+class _Clock:
+    """Seconds that pass by being asked for: each reading is one after the last."""
+
+    def __init__(self):
+        self.monotonic = map(float, itertools.count()).__next__
+
+
+def test_a_budget_leaves_the_same_to_the_epochs_however_many_rows_are_measured_after_them(table, tmp_path, monkeypatch):
+    """Metrics run in large batches. They were guessed to take as long a row as the gate, which asks many one by one."""
+    given = []
+
+    def end(prepared, config, *rest):
+        given.append(config.fit.budget_s)
+        raise TrainingError("the budget is known")
+
+    monkeypatch.setattr("training.train.fit_network", end)
+    rows = table.drop_nulls("class").select("size", "class")
+    config = make_config(overrides={**tables.QUICK, "fit": {"budget_s": 120.0}, "data": {"target": "class"}})
+    for n_test in (GATE_ROWS, 20 * GATE_ROWS):
+        for module in ("prepare", "train", "export.precheck"):
+            monkeypatch.setattr(f"training.{module}.time", _Clock())
+        test = rows[np.arange(n_test) % len(rows)]
+        with pytest.raises(TrainingError):
+            train(rows, config, name="m", repository=Repository(tmp_path), test=test)
+    assert given == [given[0], given[0]]
+    assert 0.7 * 120.0 < given[0] < 120.0
 
 
 def test_understanding_a_table_is_timed(table):
