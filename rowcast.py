@@ -701,7 +701,7 @@ def _print_training(summary: dict[str, Any], stopped: str) -> None:
     parity = summary["parity"]
     progress_console.print(
         f"PyTorch and ONNX Runtime agree to {parity['max_difference']:.1e} on {parity['rows']:,} held-out "
-        f"and {parity['nasty_rows']:,} nasty rows"
+        f"and {parity['nasty_rows']:,} adversarial rows"
     )
     progress_console.print(f"published {summary['name']}:{summary['version']} in {summary['path']}", soft_wrap=True)
 

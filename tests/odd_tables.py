@@ -50,7 +50,22 @@ DATES: Values = [None, "0001-01-01", "9999-12-31", "1970-01-01T00:00:00Z"]
 
 NAMES = (
     *("a", "b", "depth", "größe", "a b", "a.b", "[x]", "{y}", 'say "x"', "it's", "rows", "input", "x\ty", "new\nline"),
-    *("😀", "0", "-1", "true", "null", "front.numbers", "A", "__index__", "e\u0301", "/x", "a,b", "--drop", "%s", "$1"),
+    *(
+        "😀",
+        "0",
+        "-1",
+        "true",
+        "null",
+        "inputs.numbers",
+        "A",
+        "__index__",
+        "e\u0301",
+        "/x",
+        "a,b",
+        "--drop",
+        "%s",
+        "$1",
+    ),
 )
 
 

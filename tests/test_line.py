@@ -36,7 +36,7 @@ def line(tmp_path_factory):
         yield model, url, greeting
 
 
-def nasty_rows(typical):
+def adversarial_rows(typical):
     rows = [typical | {name: value} for name, values in NASTY.items() for value in values]
     return [*rows, dict.fromkeys(NASTY), {name: values[1] for name, values in NASTY.items()}]
 
@@ -52,7 +52,7 @@ def test_the_greeting_holds_a_curl_that_works_as_pasted(line):
 def test_raw_rows_get_the_same_answer_from_the_table_command_the_bare_runtime_and_the_service(line, tmp_path):
     model, url, _ = line
     frame = tables.every_kind(1000, seed=7).drop("amount", "class")
-    rows = frame.to_dicts() + nasty_rows(frame.drop_nulls().row(0, named=True))
+    rows = frame.to_dicts() + adversarial_rows(frame.drop_nulls().row(0, named=True))
     file = tmp_path / "rows.csv"
     pl.DataFrame(rows, schema_overrides={"count": pl.Float64, "size": pl.Float64}, strict=False).write_csv(file)
 

@@ -224,16 +224,16 @@ def _described(
         present = values[values != MISSING_STRING]
         levels, rows = count_levels(present)
         shown = [levels[i] for i in np.argsort(-rows, kind="stable")[:SHOWN_LEVELS]]
-        told = ", ".join(map(repr, shown)) + (", ..." if len(levels) > len(shown) else "")
+        shown_values = ", ".join(map(repr, shown)) + (", ..." if len(levels) > len(shown) else "")
         distinct = len(levels)
     else:
         present = values[values != MISSING_TIMESTAMP if kind == "timestamp" else ~np.isnan(values)]
         distinct = len(np.unique(present))
-        told = _range(kind, present)
+        shown_values = _range(kind, present)
         if kind in ("number", "integer") and (far := _far_out(name, present)):
             warnings.append(far)
     missing = (len(values) - len(present)) / len(values)
-    return ColumnLook(name, kind, why, missing, distinct, dropped, told)
+    return ColumnLook(name, kind, why, missing, distinct, dropped, shown_values)
 
 
 def _range(kind: Kind, present: NDArray[Any]) -> str:

@@ -17,12 +17,12 @@ from models.arguments import named
 from models.errors import ConfigError, TableError
 from models.signature import MAX_COLUMNS
 from training.columns.declared import Declared
-from training.columns.disclosure import told_of_classes, told_of_levels
+from training.columns.disclosure import notes_on_classes, notes_on_levels
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from training.columns.leakage import suspected_leaks
 from training.columns.levels import vocabulary
 from training.columns.reading import level_texts
-from training.columns.sentinels import told_of_target, with_sentinels
+from training.columns.sentinels import notes_on_target, with_sentinels
 from training.columns.target import Target, read_target, read_target_like
 from training.columns.target_rows import reading_of_target, with_target, with_target_like
 from training.data.config import DataConfig, TableConfig
@@ -33,7 +33,7 @@ from training.features.vary import keep_what_varies
 
 if TYPE_CHECKING:
     from training.config import Config
-    from training.features.front import Front
+    from training.features.encoder import FeatureEncoder
 
 _NAMING = ("keep", "category", "text", "number", "date", "boolean")
 """Lists of columns of ``config.data`` that a person wants as inputs."""
@@ -71,13 +71,13 @@ class Prepared:
     target: Target
     rules: tuple[ColumnRule, ...]
     decisions: tuple[str, ...]
-    front: Front
+    encoder: FeatureEncoder
     train: Part
     validation: Part
     test: Part
     data: dict[str, Any]
     seconds: float = 0.0
-    """Wall clock that splitting, understanding and fitting the front took: of what is not reading the table."""
+    """Wall clock that splitting, understanding and fitting the encoder took: of what is not reading the table."""
 
 
 def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = None) -> Prepared:
@@ -118,9 +118,9 @@ def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:
     Raises:
         TableError: the column cannot be a target; names row, column and the way out.
     """
-    reading, told = reading_of_target(table, data.target, task=data.task, null=data.null)
+    reading, notes = reading_of_target(table, data.target, task=data.task, null=data.null)
     table = with_target(table, data.target, task=data.task, null=data.null, reading=reading)
-    table = replace(table, notes=(*table.notes, *told))
+    table = replace(table, notes=(*table.notes, *notes))
     return table, replace(read_target(table, data.target, task=data.task, null=data.null), reading=reading)
 
 
@@ -132,13 +132,13 @@ def prepare_split(
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
     """
-    from training.features.front import fit_front  # torch: a table can be understood without it
+    from training.features.encoder import fit_encoder  # torch: a table can be understood without it
 
     data = config.data
     understood = understand(table, target, split, config)
     rules, train_columns, fitted = understood.rules, understood.columns, understood.target
-    front = fit_front(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
-    decisions = [*understood.decisions, *front.decisions, *suspicions(understood, config)]
+    encoder = fit_encoder(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
+    decisions = [*understood.decisions, *encoder.decisions, *suspicions(understood, config)]
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:  # a split by time has put the rows in its order already
@@ -154,7 +154,7 @@ def prepare_split(
         target=fitted,
         rules=rules,
         decisions=(*table.notes, *decisions),
-        front=front,
+        encoder=encoder,
         train=Part(train_columns, fitted.values),
         validation=held_out[0],
         test=held_out[1],
@@ -195,9 +195,9 @@ def suspicions(understood: Understood, config: TableConfig) -> list[str]:
         for rule in rules
         if rule.kind == "category"
     }
-    told = told_of_target(understood.target) if config.data.sentinels else []
-    told += told_of_levels(columns, rules, known, features.level_rows)
-    return [*told, *told_of_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
+    notes = notes_on_target(understood.target) if config.data.sentinels else []
+    notes += notes_on_levels(columns, rules, known, features.level_rows)
+    return [*notes, *notes_on_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
 
 
 def decide_columns(
@@ -303,9 +303,9 @@ def split_table(
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
     if data.split_by_time:
-        moments = _moments(table, data.split_by_time, data)
-        split = split_by_time(moments, test=test_share, validation=validation_share)
-        return replace(split, validation=split.validation[np.argsort(moments[split.validation], kind="stable")])
+        timestamps = _timestamps(table, data.split_by_time, data)
+        split = split_by_time(timestamps, test=test_share, validation=validation_share)
+        return replace(split, validation=split.validation[np.argsort(timestamps[split.validation], kind="stable")])
     if data.group:
         table.require(data.group, "--group names")
         texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
@@ -314,7 +314,7 @@ def split_table(
     return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
 
 
-def _moments(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
+def _timestamps(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     """The column that the table is split along."""
     if name not in table.names:
         raise TableError(
@@ -339,7 +339,7 @@ def _order_in_time(table: Table, data: DataConfig) -> NDArray[np.int64]:
     """Positions of the rows of a table of its own in the order that the training table was split along."""
     if data.split_by_time not in table.names:
         return np.arange(len(table))
-    return np.argsort(_moments(table, data.split_by_time, data), kind="stable")
+    return np.argsort(_timestamps(table, data.split_by_time, data), kind="stable")
 
 
 def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:

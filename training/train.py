@@ -23,12 +23,12 @@ from training.device import training_device
 from training.export.aside import keep_aside
 from training.export.gate import pass_gate
 from training.export.graph import Core, export
-from training.export.precheck import PRECHECK_VISITS, check_front, check_target, precheck
+from training.export.precheck import PRECHECK_VISITS, check_encoder, check_target, precheck
 from training.features.describe import describe_columns
-from training.features.front import Front
+from training.features.encoder import FeatureEncoder
 from training.fit.augment import Augment
 from training.fit.calibrate import calibrate_classes, calibrate_intervals
-from training.fit.loop import Batch, Fit, Progress, epochs_of, fit, outputs_of
+from training.fit.loop import Batch, FitResult, Progress, epochs_of, fit, outputs_of
 from training.fit.objective import Objective
 from training.network.head import COVERAGE, ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
@@ -43,7 +43,7 @@ class Trained:
     """A published model and how its training went."""
 
     model: StoredModel
-    fit: Fit
+    fit: FitResult
     rows: dict[str, int]
 
     def summary(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def train(
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out)
     within = _less_budget(config, time.monotonic() - started + reserved)
-    core, how, calibration = fit_network(prepared, within, device, report)
+    core, fit_result, notes = fit_network(prepared, within, device, report)
     signature = signature_of(prepared, core)
     files = {
         "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
@@ -121,15 +121,15 @@ def train(
             "signature": signature,
             "metrics": _metrics(graph, prepared),
             "parity": parity.as_dict(),
-            "decisions": [*prepared.decisions, *calibration],
+            "decisions": [*prepared.decisions, *notes],
             "config": config.model_dump(mode="json"),
-            "data": prepared.data | {"front": core.front.fingerprint()},
+            "data": prepared.data | {"front": core.encoder.fingerprint()},
             "versions": _versions(),
         },
         files,
     )
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
-    return Trained(model, how, counts)
+    return Trained(model, fit_result, counts)
 
 
 def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]]) -> float:
@@ -143,8 +143,8 @@ def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDA
         return 0.0
     with torch.random.fork_rng(devices=[]):
         objective = Objective(prepared.target, config.objective)
-        network = network_of(prepared.front, objective, config)
-        core = Core(prepared.front, network, objective.head)
+        network = network_of(prepared.encoder, objective, config)
+        core = Core(prepared.encoder, network, objective.head)
         train, target = prepared.train.columns, prepared.train.target
         seconds = precheck(core, signature_of(prepared, core), held_out, train, target)
         return (
@@ -155,8 +155,8 @@ def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDA
 def _seconds_of_calibration(core: Core, objective: Objective, prepared: Prepared) -> float:
     """What calibration of an untrained network takes, which is used up by it."""
     started = time.monotonic()
-    rows = to_batch(prepared.validation, core.front, objective, torch.device("cpu"))
-    calibrate(objective, core.network, core.front, rows, prepared.validation.target, by_time=False)
+    rows = to_batch(prepared.validation, core.encoder, objective, torch.device("cpu"))
+    calibrate(objective, core.network, core.encoder, rows, prepared.validation.target, by_time=False)
     return time.monotonic() - started
 
 
@@ -170,7 +170,7 @@ def _less_budget(config: Config, seconds: float) -> Config:
 
 def fit_network(
     prepared: Prepared, config: Config, device: torch.device, report: Callable[[Progress], None] = lambda _: None
-) -> tuple[Core, Fit, list[str]]:
+) -> tuple[Core, FitResult, list[str]]:
     """Train and calibrate a network.
 
     Args:
@@ -185,45 +185,45 @@ def fit_network(
     Raises:
         TrainingError: the fit cannot go on.
         TableError: the target cannot be computed with.
-        ExportRefused: the front would make too much of a value that training did not see.
+        ExportRefused: the encoder would make too much of a value that training did not see.
     """
     started = time.monotonic()
     objective = Objective(prepared.target, config.objective)
-    check_front(prepared.front)
+    check_encoder(prepared.encoder)
     check_target(objective, prepared.target.name, prepared.target.values)
-    front = prepared.front.to(device)
+    encoder = prepared.encoder.to(device)
     objective.head.to(device)
-    train_rows = to_batch(prepared.train, front, objective, device)
-    validation_rows = to_batch(prepared.validation, front, objective, device)
+    train_rows = to_batch(prepared.train, encoder, objective, device)
+    validation_rows = to_batch(prepared.validation, encoder, objective, device)
     networks, fits = [], []
     for number in range(config.fit.seeds):
         within = _less_budget(config, time.monotonic() - started)
-        network, how = _fit_one(number, prepared, within, front, objective, train_rows, validation_rows, report)
+        network, result = _fit_one(number, prepared, within, encoder, objective, train_rows, validation_rows, report)
         networks.append(network)
-        fits.append(how)
+        fits.append(result)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
-    combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(front.level_counts)])
+    combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(encoder.level_counts)])
     decisions = objective.decisions + calibrate(
         objective,
         combined,
-        front,
+        encoder,
         validation_rows,
         prepared.validation.target,
         by_time=bool(config.data.split_by_time),
     )
-    return Core(front, combined, objective.head).cpu().eval(), joined(fits), decisions
+    return Core(encoder, combined, objective.head).cpu().eval(), joined(fits), decisions
 
 
 def _fit_one(
     number: int,
     prepared: Prepared,
     config: Config,
-    front: Front,
+    encoder: FeatureEncoder,
     objective: Objective,
     train_rows: Batch,
     validation_rows: Batch,
     report: Callable[[Progress], None],
-) -> tuple[Network, Fit]:
+) -> tuple[Network, FitResult]:
     """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget."""
     n_fits = config.fit.seeds
     seed = config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
@@ -231,10 +231,10 @@ def _fit_one(
     device = train_rows.target.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = network_of(front, objective, config).to(device)
-        how = fit(
+        network = network_of(encoder, objective, config).to(device)
+        result = fit(
             network,
-            front,
+            encoder,
             objective,
             train_rows,
             validation_rows,
@@ -244,13 +244,13 @@ def _fit_one(
             augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
             report=lambda progress: report(replace(progress, done=(number + progress.done) / n_fits)),
         )
-    return network, how
+    return network, result
 
 
-def joined(fits: Sequence[Fit]) -> Fit:
+def joined(fits: Sequence[FitResult]) -> FitResult:
     """How several fits went: the seconds of all, the mean of their scores, and whether each could stop by itself."""
     stopped = [fit.stopped for fit in fits]
-    return Fit(
+    return FitResult(
         epochs=max(fit.epochs for fit in fits),
         best_epoch=max(fit.best_epoch for fit in fits),
         validation_loss=float(np.mean([fit.validation_loss for fit in fits])),
@@ -259,15 +259,15 @@ def joined(fits: Sequence[Fit]) -> Fit:
     )
 
 
-def network_of(front: Front, objective: Objective, config: Config) -> Network:
-    """A network for a front and an objective, with fresh weights."""
+def network_of(encoder: FeatureEncoder, objective: Objective, config: Config) -> Network:
+    """A network for a encoder and an objective, with fresh weights."""
     return Network(
         config.network,
-        front.n_features,
-        front.d_encoded,
-        front.level_counts,
+        encoder.n_features,
+        encoder.d_encoded,
+        encoder.level_counts,
         objective.n_outputs,
-        n_switches=front.n_switches,
+        n_binary=encoder.n_binary,
     )
 
 
@@ -280,28 +280,28 @@ def signature_of(prepared: Prepared, core: Core) -> Signature:
         classes=target.classes,
         intervals=isinstance(core.head, RegressionHead) and core.head.intervals != "none",
         ends="percentiles",
-        columns=describe_columns(prepared.front, prepared.train.columns, prepared.rules),
+        columns=describe_columns(prepared.encoder, prepared.train.columns, prepared.rules),
     )
 
 
-def to_batch(part: Part, front: Front, objective: Objective, device: torch.device) -> Batch:
+def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: torch.device) -> Batch:
     """Rows resident on the device, with the calendar already read off their timestamps."""
-    numbers, moments, codes = (tensor.to(device) for tensor in front.raw(part.columns))
-    return Batch(front.derive(numbers, moments), codes, objective.encode(part.target).to(device))
+    numbers, timestamps, codes = (tensor.to(device) for tensor in encoder.raw(part.columns))
+    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device))
 
 
 @torch.no_grad()
 def calibrate(
     objective: Objective,
     network: Network | Ensemble,
-    front: Front,
+    encoder: FeatureEncoder,
     validation: Batch,
     actual: NDArray[Any],
     *,
     by_time: bool,
 ) -> list[str]:
     """Put the head right on validation rows; say what was decided. ``actual`` is their target in its own units."""
-    outputs, head, config = outputs_of(network, front, validation), objective.head, objective.config
+    outputs, head, config = outputs_of(network, encoder, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
         weights = objective.class_weights
         return [
@@ -309,7 +309,7 @@ def calibrate(
                 head,
                 head.log_mean(outputs).cpu().numpy(),
                 validation.target.cpu().numpy(),
-                asked=config.calibration,
+                method=config.calibration,
                 by_time=by_time,
                 weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
             )

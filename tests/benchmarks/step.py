@@ -73,9 +73,9 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
     prepared = prepare(parts.folder / "train.csv", config, **files)
     torch.manual_seed(0)
     objective = Objective(prepared.target, config.objective)
-    front = prepared.front
-    network = network_of(front, objective, config).train()
-    rows = to_batch(prepared.train, front, objective, torch.device("cpu"))
+    encoder = prepared.encoder
+    network = network_of(encoder, objective, config).train()
+    rows = to_batch(prepared.train, encoder, objective, torch.device("cpu"))
     optimizer = make_optimizer(network, config.optimizer)
     average = WeightAverage(network, config.optimizer.average)
     watch, size = Stopwatch(), auto_batch_size(len(rows))
@@ -83,7 +83,7 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
 
     def inputs(at: torch.Tensor) -> tuple[Any, Any]:
         batch = rows[at]
-        return front.encode(batch.features), batch
+        return encoder.encode(batch.features), batch
 
     def loss(encoded: Any, batch: Any) -> torch.Tensor:
         return objective.loss(network(encoded, batch.codes), batch.target)

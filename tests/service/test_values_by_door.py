@@ -121,7 +121,7 @@ class Asked:
             name="x",
             kind=rule.kind,
             nullable=True,
-            reading=rule.told,
+            reading=rule.signature_reading,
             levels=levels,
             whole_levels=rule.whole_levels,
             level_type=rule.level_type,

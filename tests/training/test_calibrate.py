@@ -86,22 +86,22 @@ def test_after_a_split_by_time_a_calibration_has_to_help_at_all_times():
         _, labels = drawn(truth, rng)
         for by_time in (True, False):
             decisions[name, by_time] = calibrate_classes(
-                ClassHead(2), log_p, labels, asked="temperature", by_time=by_time
+                ClassHead(2), log_p, labels, method="temperature", by_time=by_time
             )
     assert all("calibrated at temperature" in decisions[case] for case in decisions if case != ("drifting", True))
     assert decisions["drifting", True].endswith("clearly better log-loss, in each of 4 stretches of time")
 
 
-@pytest.mark.parametrize("asked", ["auto", "temperature", "affine"])
+@pytest.mark.parametrize("method", ["auto", "temperature", "affine"])
 @pytest.mark.parametrize("rows", [MIN_ROWS, 60, 1000])
-def test_probabilities_that_are_right_are_seldom_touched_and_never_made_much_worse(asked, rows):
+def test_probabilities_that_are_right_are_seldom_touched_and_never_made_much_worse(method, rows):
     rng = np.random.default_rng(1)
     before, after, touched = 0.0, 0.0, 0
     for _ in range(40):
         log_p, labels = drawn(rng.normal(size=(rows, 3)), rng)
         new_log_p, new_labels = drawn(rng.normal(size=(4000, 3)), rng)
         head = ClassHead(3)
-        touched += "as they are" not in calibrate_classes(head, log_p, labels, asked=asked)
+        touched += "as they are" not in calibrate_classes(head, log_p, labels, method=method)
         before += log_loss(ClassHead(3), new_log_p, new_labels).mean() / 40
         after += log_loss(head, new_log_p, new_labels).mean() / 40
     assert touched <= 10
@@ -123,7 +123,7 @@ def test_what_class_weights_did_to_the_probabilities_is_taken_out_again(classes)
             log_loss(ClassHead(classes), log_p, labels).mean(), abs=2e-3
         )
     head = ClassHead(classes)
-    assert "as objective.calibration says" in calibrate_classes(head, weighted, labels, asked="none", weights=weights)
+    assert "as objective.calibration says" in calibrate_classes(head, weighted, labels, method="none", weights=weights)
     assert torch.equal(head.bias, torch.zeros(classes, dtype=torch.float64))
 
 

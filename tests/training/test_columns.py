@@ -16,8 +16,8 @@ from models.signature import MISSING_TIMESTAMP
 from models.values import format_timestamp, parse_timestamp
 from tests.training.hostile_tables import VALUES, Hostile
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
-from training.columns.moments import parse_moments
 from training.columns.reading import parse_numbers
+from training.columns.timestamps import parse_timestamps
 from training.data.table import Table, read_table
 
 
@@ -387,7 +387,7 @@ def test_the_row_in_a_refusal_is_the_row_of_the_source():
         read_column(table, RULE["number"])
 
 
-# --- numbers and moments, one by one ----------------------------------------------------------------------------------
+# --- numbers and timestamps, one by one ------------------------------------------------------------------------------
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["", " ", "\t"]), st.sampled_from("eE"))
@@ -404,7 +404,7 @@ def test_many_digits_round_to_the_nearest_double(value):
     assert values[0] == float(written)
 
 
-def moment_or_none(text: str) -> int | None:
+def timestamp_or_none(text: str) -> int | None:
     try:
         return parse_timestamp(text)
     except ValueError:
@@ -433,10 +433,10 @@ ISO = st.builds(
     ["2013-07-01\n", "٢٠١٣-07-01", "2013-07-01T24:00", "2013-07-01T08:30:60", "2013-07-01T08", "2013-07-01T08:30z "]
 )
 def test_a_column_of_dates_reads_as_one_served_date_does(values):
-    moments, ok = parse_moments(pl.Series(values))
-    expected = [moment_or_none(value) for value in values]
-    assert ok.tolist() == [moment is not None for moment in expected]
-    assert moments.tolist() == [MISSING_TIMESTAMP if moment is None else moment for moment in expected]
+    timestamps, ok = parse_timestamps(pl.Series(values))
+    expected = [timestamp_or_none(value) for value in values]
+    assert ok.tolist() == [timestamp is not None for timestamp in expected]
+    assert timestamps.tolist() == [MISSING_TIMESTAMP if timestamp is None else timestamp for timestamp in expected]
 
 
 def test_typed_dates_outside_the_years_that_iso_8601_writes_are_refused():
@@ -450,6 +450,6 @@ def test_typed_dates_outside_the_years_that_iso_8601_writes_are_refused():
 def test_a_full_column_of_dates_is_read_with_arrays():
     values = pl.Series(np.arange(10_000) * 3_600_000_000).cast(pl.Datetime("us"))
     written = values.dt.to_string("%Y-%m-%dT%H:%M:%SZ")
-    moments, ok = parse_moments(written)
+    timestamps, ok = parse_timestamps(written)
     assert ok.all()
-    assert np.array_equal(moments, np.arange(10_000) * 3_600_000_000)
+    assert np.array_equal(timestamps, np.arange(10_000) * 3_600_000_000)

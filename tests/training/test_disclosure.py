@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from tests.standing_out import PLANTED, RARE, table
-from training.columns.disclosure import ends, percentiles, told_of_classes, told_of_levels
+from training.columns.disclosure import ends, notes_on_classes, notes_on_levels, percentiles
 from training.columns.infer import ColumnRule
 from training.columns.levels import LevelRows
 from training.columns.target import Target
 from training.features.describe import describe_columns
-from training.features.front import FeaturesConfig, fit_front
+from training.features.encoder import FeaturesConfig, fit_encoder
 
 
 def test_ten_rows_lie_beyond_either_end():
@@ -36,14 +36,14 @@ def test_a_column_that_nine_rows_fill_in_tells_nothing_of_what_they_hold(kind):
     first = 1_000_000_000_000_000 if kind == "timestamp" else 4711
     values = np.array([missing] * 491 + [first + i * 86_400_000_000 for i in range(9)])
     rule = ColumnRule("x", kind, True, frozenset())
-    front = fit_front({"x": values}, [rule], FeaturesConfig(), np.zeros(0))
-    (column,) = describe_columns(front, {"x": values}, [rule])
+    encoder = fit_encoder({"x": values}, [rule], FeaturesConfig(), np.zeros(0))
+    (column,) = describe_columns(encoder, {"x": values}, [rule])
     assert (column.minimum, column.median, column.maximum, column.example) == (None, None, None, None)
-    held = np.concatenate([buffer.numpy().ravel() for name, buffer in front.named_buffers() if "bins" in name])
+    held = np.concatenate([buffer.numpy().ravel() for name, buffer in encoder.named_buffers() if "bins" in name])
     assert (held < 1000).all()
     more = np.concatenate([values, values[-1:]])
-    front = fit_front({"x": more}, [rule], FeaturesConfig(), np.zeros(0))
-    assert describe_columns(front, {"x": more}, [rule])[0].median is not None, "ten rows have a middle"
+    encoder = fit_encoder({"x": more}, [rule], FeaturesConfig(), np.zeros(0))
+    assert describe_columns(encoder, {"x": more}, [rule])[0].median is not None, "ten rows have a middle"
 
 
 def test_percentiles_have_ten_rows_and_a_hundredth_of_the_rows_beyond_them():
@@ -63,8 +63,8 @@ def test_the_signature_shows_percentiles_and_nothing_where_rows_are_too_few():
     }
     kinds = {"x": "number", "few": "integer", "yes": "boolean", "when": "timestamp"}
     rules = [ColumnRule(name, kind, False, frozenset()) for name, kind in kinds.items()]
-    front = fit_front(columns, rules, FeaturesConfig(), np.zeros(0))
-    shown = {column.name: (column.minimum, column.maximum) for column in describe_columns(front, columns, rules)}
+    encoder = fit_encoder(columns, rules, FeaturesConfig(), np.zeros(0))
+    shown = {column.name: (column.minimum, column.maximum) for column in describe_columns(encoder, columns, rules)}
     assert shown == {
         "x": (10.0, 489.0),
         "few": (None, None),
@@ -76,16 +76,16 @@ def test_the_signature_shows_percentiles_and_nothing_where_rows_are_too_few():
 def test_what_is_pooled_and_what_is_listed_is_told_without_a_level():
     levels = np.array([f"person {i}" for i in range(120) for _ in range(10)] + ["rare"] * 9 + [""] * 5, dtype=object)
     rule = ColumnRule("agent", "category", True, frozenset())
-    front = fit_front({"agent": levels}, [rule], FeaturesConfig(), np.zeros(0))
-    pooled, listed = told_of_levels({"agent": levels}, [rule], front.vocabularies, LevelRows())
+    encoder = fit_encoder({"agent": levels}, [rule], FeaturesConfig(), np.zeros(0))
+    pooled, listed = notes_on_levels({"agent": levels}, [rule], encoder.vocabularies, LevelRows())
     assert pooled == "levels of fewer than 10 training rows answer like unseen ones: 1 of 121 of 'agent'"
     assert listed == (
         "'agent' has 120 levels, and whoever may ask the service can list them: "
         "if they could point at persons, leave it out with --drop agent"
     )
     few = np.array(["a"] * 10 + ["b"] * 10, dtype=object)
-    front = fit_front({"agent": few}, [rule], FeaturesConfig(), np.zeros(0))
-    assert told_of_levels({"agent": few}, [rule], front.vocabularies, LevelRows()) == []
+    encoder = fit_encoder({"agent": few}, [rule], FeaturesConfig(), np.zeros(0))
+    assert notes_on_levels({"agent": few}, [rule], encoder.vocabularies, LevelRows()) == []
 
 
 KNOWN = (
@@ -104,17 +104,17 @@ def test_a_declared_category_keeps_rare_levels_where_a_setting_says_so_and_it_is
     columns, vocabularies = {"store": levels}, {}
     for declared in (True, False):
         rule = ColumnRule("store", "category", False, frozenset(), declared=declared)
-        front = fit_front(columns, [rule], config, np.zeros(0))
-        vocabularies[declared] = front.vocabularies
-        assert len(front.vocabularies["store"]) == (40 if declared else 0)
-        assert fit_front(columns, [rule], FeaturesConfig(), np.zeros(0)).vocabularies["store"] == {}
+        encoder = fit_encoder(columns, [rule], config, np.zeros(0))
+        vocabularies[declared] = encoder.vocabularies
+        assert len(encoder.vocabularies["store"]) == (40 if declared else 0)
+        assert fit_encoder(columns, [rule], FeaturesConfig(), np.zeros(0)).vocabularies["store"] == {}
     rule = ColumnRule("store", "category", False, frozenset(), declared=True)
-    assert told_of_levels(columns, [rule], vocabularies[True], config.level_rows) == [
+    assert notes_on_levels(columns, [rule], vocabularies[True], config.level_rows) == [
         "levels of fewer than 5 training rows answer like unseen ones: 1 of 41 of 'store'",
         KNOWN,
     ]
     rule = ColumnRule("store", "category", False, frozenset())
-    assert told_of_levels(columns, [rule], vocabularies[False], config.level_rows) == [
+    assert notes_on_levels(columns, [rule], vocabularies[False], config.level_rows) == [
         "levels of fewer than 10 training rows answer like unseen ones: 41 of 41 of 'store'",
         POOLED,
     ]
@@ -122,13 +122,13 @@ def test_a_declared_category_keeps_rare_levels_where_a_setting_says_so_and_it_is
 
 def test_rare_classes_are_told_of_for_they_cannot_be_hidden():
     labels = np.array(["a"] * 10 + ["b"] * 9 + ["c"] * 3, dtype=object)
-    (told,) = told_of_classes(Target("y", "multiclass", labels, ("a", "b", "c")))
+    (told,) = notes_on_classes(Target("y", "multiclass", labels, ("a", "b", "c")))
     assert told == (
         "every answer names all classes of 'y', those of fewer than 10 training rows too ('b', 'c'): "
         "if they could point at persons, group them or take such rows out"
     )
-    assert told_of_classes(Target("y", "binary", labels[:10], ("a",))) == []
-    assert told_of_classes(Target("y", "regression", np.arange(5.0))) == []
+    assert notes_on_classes(Target("y", "binary", labels[:10], ("a",))) == []
+    assert notes_on_classes(Target("y", "regression", np.arange(5.0))) == []
 
 
 # ─── a published model ───────────────────────────────────────────────────────────────────────────────────────────────

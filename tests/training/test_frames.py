@@ -109,7 +109,7 @@ def test_a_column_that_no_model_can_take_is_refused_when_it_is_asked_for_and_onl
             ask()
         for fragment in fragments:
             assert fragment in str(refusal.value)
-    assert table.drop(["c"]).refused == {}
+    assert table.drop(["c"]).unusable == {}
     with pytest.raises(TableError):
         table.rename({"c": "other"}).require("other", "the model takes")
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from models import Session, TableError
 from training.config import make_config
-from training.export.adversarial import nasty_rows
+from training.export.adversarial import adversarial_rows
 from training.export.gate import pass_gate
 from training.export.graph import export
 from training.network.network import ACTIVATIONS
@@ -130,13 +130,13 @@ def test_any_config_on_any_table_passes_the_gate_and_keeps_the_contract(activati
         signature = signature_of(prepared, core)
         graph = export(core, signature)
         pass_gate(core, graph, prepared.test.columns, prepared.train.columns, prepared.train.target)
-        check_contract(graph, nasty_rows(signature))
+        check_contract(graph, adversarial_rows(signature))
 
     check()
 
 
 def check_contract(graph, rows):
-    """Names, types and shapes, and in every shape the same sane answers to nasty rows."""
+    """Names, types and shapes, and in every shape the same sane answers to adversarial rows."""
     session = Session(graph, "cpu")
     signature = session.signature
     types = {"prediction": onnx.TensorProto.DOUBLE, "label": onnx.TensorProto.STRING}

@@ -45,7 +45,7 @@ prepared = prepare(frame, config)
 core, _, _ = fit_network(prepared, config, torch.device("cpu"))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 weights = core.network.categories.weight.numel()
-print(json.dumps({"levels": len(core.front.vocabularies["name"]), "peak": peak, "weights": weights}))
+print(json.dumps({"levels": len(core.encoder.vocabularies["name"]), "peak": peak, "weights": weights}))
 """
 
 

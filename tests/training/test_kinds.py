@@ -20,7 +20,7 @@ from training.columns.infer import infer_columns
 from training.columns.reading import ColumnRule, read_column
 from training.columns.target import Target
 from training.columns.written.clocks import durations_of
-from training.columns.written.dates import moments_in_order
+from training.columns.written.dates import timestamps_in_order
 from training.columns.written.forms import numbers_in_form
 from training.data.config import DataConfig
 from training.data.table import Table, read_table
@@ -166,8 +166,8 @@ def test_common_markers_are_null_whatever_their_share(marker, value, kind, share
     rule, decisions, got = inferred(values)
     assert (rule.kind, rule.nullable) == (kind, True)
     assert got.count(None) == int(100 * share)
-    assert rule.told is not None
-    assert rule.told.nulls == (marker,)
+    assert rule.signature_reading is not None
+    assert rule.signature_reading.nulls == (marker,)
     assert f"'x': {marker!r} is read as null, in {100 * share:.0f}% of the training rows" in decisions
 
 
@@ -456,10 +456,10 @@ DATES = st.from_regex(
 @settings(deadline=None, max_examples=150)
 @given(st.lists(DATES, min_size=1), st.sampled_from(["ymd", "dmy", "mdy", None]))
 def test_a_column_of_written_dates_reads_as_one_date_does(values, order):
-    moments, ok = moments_in_order(pl.Series(values), order)
+    timestamps, ok = timestamps_in_order(pl.Series(values), order)
     expected = [parse_date(value, order) for value in values]
     assert ok.tolist() == [value is not None for value in expected]
-    assert moments.tolist() == [MISSING_TIMESTAMP if value is None else value for value in expected]
+    assert timestamps.tolist() == [MISSING_TIMESTAMP if value is None else value for value in expected]
 
 
 @settings(deadline=None, max_examples=100)
@@ -489,7 +489,7 @@ def test_a_column_of_clocks_reads_as_one_clock_does(values):
 )
 def test_columns_of_ordinary_tables_are_read_the_plain_way(file, target):
     rules, decisions = infer_columns(read_table(SHARED / file), exclude=[target])
-    assert {rule.name: rule.reading for rule in rules if rule.told is not None} == {}
+    assert {rule.name: rule.reading for rule in rules if rule.signature_reading is not None} == {}
     assert [told for told in decisions if "it is constant in the training rows" not in told] == []
     texts_of = {rule.name for rule in rules if rule.kind == "category"}
     assert texts_of == CATEGORIES[file.partition("/")[0]]
@@ -528,7 +528,7 @@ def test_declared_dates_may_be_counted_since_1970(unit, times, typed):
     table = read_table({"x": [number if typed or number is None else str(number) for number in numbers]})
     rules, decisions = infer_columns(table, declared=Declared(kinds={"x": "date"}))
     assert read_column(table, rules[0]).tolist()[:2] == [1_700_000_000 * 10**6, 999_999_999 * 10**6]
-    assert decisions == [f"'x' is read as moments, {unit} since 1970 in UTC"]
+    assert decisions == [f"'x' is read as timestamps, {unit} since 1970 in UTC"]
 
 
 def test_counts_of_several_units_are_no_dates():

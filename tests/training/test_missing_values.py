@@ -14,11 +14,11 @@ from training.columns.infer import ColumnRule, infer_columns, read_column
 from training.columns.target import Target
 from training.data.table import read_table
 from training.export import graph as export_graph
-from training.export.adversarial import nasty_rows
+from training.export.adversarial import adversarial_rows
 from training.export.gate import check_parity
 from training.export.graph import Core, export
 from training.features.describe import describe_columns
-from training.features.front import MISSING_CODE, FeaturesConfig, fit_front
+from training.features.encoder import MISSING_CODE, FeaturesConfig, fit_encoder
 from training.fit.objective import Objective, ObjectiveConfig
 from training.network.network import Network, NetworkConfig
 
@@ -52,13 +52,13 @@ def core_and_signature():
     columns["depth"][:9] = np.nan
     columns["seen"][5:9] = MISSING_TIMESTAMP
     target = Target("y", "regression", rng.normal(size=ROWS))
-    front = fit_front(columns, rules, FeaturesConfig(), target.values)
+    encoder = fit_encoder(columns, rules, FeaturesConfig(), target.values)
     torch.manual_seed(0)
     objective = Objective(target, ObjectiveConfig(intervals="none"))
     config = NetworkConfig(members=2, layers=(8,))
-    network = Network(config, front.n_features, front.d_encoded, front.level_counts, 1, n_switches=front.n_switches)
-    core = Core(front, network, objective.head).cpu().eval()
-    signature = Signature(task="regression", target="y", columns=describe_columns(front, columns, rules))
+    network = Network(config, encoder.n_features, encoder.d_encoded, encoder.level_counts, 1, n_binary=encoder.n_binary)
+    core = Core(encoder, network, objective.head).cpu().eval()
+    signature = Signature(task="regression", target="y", columns=describe_columns(encoder, columns, rules))
     return core, signature
 
 
@@ -93,8 +93,8 @@ def test_the_graph_answers_what_means_null_as_it_answers_null(session_and_graph,
 
 
 def test_what_means_null_in_one_column_is_a_level_of_another(core_and_signature):
-    front = core_and_signature[0].front
-    _, _, codes = front.raw(
+    encoder = core_and_signature[0].encoder
+    _, _, codes = encoder.raw(
         {c: np.array(["unknown"], object) for c in ("colour", "unknown")}
         | {"depth": np.zeros(1), "rooms": np.zeros(1), "seen": np.zeros(1, np.int64)}
     )
@@ -103,10 +103,10 @@ def test_what_means_null_in_one_column_is_a_level_of_another(core_and_signature)
 
 def test_the_gate_asks_what_means_null(core_and_signature, session_and_graph):
     core, signature = core_and_signature
-    nasty = nasty_rows(signature)
-    assert {-999.0, LOWEST, 0.1} <= set(nasty["depth"])
-    assert {"unknown", "-"} <= set(nasty["colour"])
-    check_parity(core, session_and_graph[1], {name: values[:9] for name, values in nasty.items()})
+    adversarial = adversarial_rows(signature)
+    assert {-999.0, LOWEST, 0.1} <= set(adversarial["depth"])
+    assert {"unknown", "-"} <= set(adversarial["colour"])
+    check_parity(core, session_and_graph[1], {name: values[:9] for name, values in adversarial.items()})
 
 
 def test_the_signature_tells_what_means_null_and_nothing_where_nothing_does(core_and_signature):
@@ -127,7 +127,7 @@ def test_a_number_that_is_declared_null_is_one_however_it_is_written(marker):
     read = [read_column(table, rule).tolist() for rule in rules]
     assert np.isnan(read[0]).tolist() == [True, True, True, False, True]
     assert np.isnan(read[1]).tolist() == [True, True, True, False, False]
-    assert [rule.told.missing_numbers for rule in rules] == [(-999.0,), (-999.0,)]
+    assert [rule.signature_reading.missing_numbers for rule in rules] == [(-999.0,), (-999.0,)]
 
 
 def test_a_date_that_is_declared_null_is_one_typed_or_written():

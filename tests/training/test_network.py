@@ -9,7 +9,7 @@ import torch
 from training.columns.infer import ColumnRule
 from training.columns.target import Target
 from training.config import Config
-from training.features.front import Encoded, FeaturesConfig, fit_front
+from training.features.encoder import Encoded, FeaturesConfig, fit_encoder
 from training.fit.augment import Augment, AugmentConfig
 from training.fit.loop import Batch, FitConfig
 from training.fit.objective import Objective, ObjectiveConfig
@@ -20,8 +20,8 @@ from training.train import network_of
 ROWS = 400
 
 
-def encoded(rows, features, width, switches=0):
-    return Encoded(torch.rand(rows, features, width), torch.rand(rows, switches, 2))
+def encoded(rows, features, width, binary=0):
+    return Encoded(torch.rand(rows, features, width), torch.rand(rows, binary, 2))
 
 
 def codes(rows, levels=()):
@@ -29,12 +29,12 @@ def codes(rows, levels=()):
 
 
 @pytest.mark.parametrize(
-    ("features", "switches", "levels"), [(3, 2, (4, 5)), (3, 0, ()), (0, 0, (4, 5)), (0, 2, ()), (0, 1, (4,))]
+    ("features", "binary", "levels"), [(3, 2, (4, 5)), (3, 0, ()), (0, 0, (4, 5)), (0, 2, ()), (0, 1, (4,))]
 )
 @pytest.mark.parametrize("members", [1, 4])
-def test_a_network_takes_any_mix_of_columns(features, switches, levels, members):
-    network = Network(NetworkConfig(members=members, layers=(16, 8)), features, 6, levels, 3, n_switches=switches)
-    outputs = network(encoded(7, features, 6, switches), codes(7, levels))
+def test_a_network_takes_any_mix_of_columns(features, binary, levels, members):
+    network = Network(NetworkConfig(members=members, layers=(16, 8)), features, 6, levels, 3, n_binary=binary)
+    outputs = network(encoded(7, features, 6, binary), codes(7, levels))
     assert outputs.shape == (members, 7, 3)
 
 
@@ -143,28 +143,28 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, augme
     task, fields = STEPS[loss]
     apart = np.abs(columns["x"] - columns["near"])
     values = apart if task == "regression" else np.where(apart > np.median(apart), "yes", "no").astype(object)
-    front = fit_front(columns, rules, FeaturesConfig(), values)
+    encoder = fit_encoder(columns, rules, FeaturesConfig(), values)
     classes = () if task == "regression" else ("no", "yes")
     objective = Objective(Target("y", task, values, classes), ObjectiveConfig(**fields))
     config = OptimizerConfig(name=optimizer)
-    network = network_of(front, objective, Config())
-    assert front.oblique is not None
-    assert front.n_switches == 1
+    network = network_of(encoder, objective, Config())
+    assert encoder.oblique is not None
+    assert encoder.n_binary == 1
 
-    numbers, moments, levels = (tensor.to("meta") for tensor in front.raw(columns))
-    front, network = front.to("meta"), network.to("meta")
+    numbers, timestamps, levels = (tensor.to("meta") for tensor in encoder.raw(columns))
+    encoder, network = encoder.to("meta"), network.to("meta")
     objective.head.to("meta")
-    batch = Batch(front.derive(numbers, moments), levels, objective.encode(values).to("meta"))
+    batch = Batch(encoder.derive(numbers, timestamps), levels, objective.encode(values).to("meta"))
     share = 0.1 if augmented else 0.0
     augment = Augment(AugmentConfig(noise=share, swap=share, missing=share, mixup=share), batch, len(classes))
     stepper, average = make_optimizer(network, config), WeightAverage(network, config.average)
     rows = augment(batch)
-    step = objective.loss(network(front.encode(rows.features), rows.codes), rows.target)
+    step = objective.loss(network(encoder.encode(rows.features), rows.codes), rows.target)
     step.backward()
     torch.nn.utils.clip_grad_norm_(network.parameters(), FitConfig().clip)
     stepper.step()
     average.update()
-    outputs = average.network(front.encode(batch.features), batch.codes)
+    outputs = average.network(encoder.encode(batch.features), batch.codes)
     assert step.device.type == "meta"
     assert objective.head(outputs).device.type == "meta"
     assert objective.score(outputs, batch.target).device.type == "meta"

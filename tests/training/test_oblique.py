@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from training.columns.infer import ColumnRule
-from training.features.front import FeaturesConfig, fit_front
+from training.features.encoder import FeaturesConfig, fit_encoder
 from training.features.oblique import fit_oblique
 
 
@@ -94,8 +94,8 @@ def test_numbers_of_any_size_have_finite_directions():
 def test_the_decision_names_the_columns():
     columns = dict(zip("abcd", place().T, strict=True))
     rules = [ColumnRule(name, "number", False, frozenset()) for name in columns]
-    front = fit_front(columns, rules, FeaturesConfig(), told_by(place()))
-    assert front.decisions == [
+    encoder = fit_encoder(columns, rules, FeaturesConfig(), told_by(place()))
+    assert encoder.decisions == [
         "'a' and 'b' belong together (rank correlation 0.96): they are also read along directions between them"
     ]
-    assert front.n_features == 4 + 6
+    assert encoder.n_features == 4 + 6

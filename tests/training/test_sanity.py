@@ -18,11 +18,11 @@ from tests import tables
 from training.columns.infer import ColumnRule
 from training.columns.target import Target
 from training.config import make_config
-from training.export.adversarial import BASES, CELLS, nasty_rows, odd_rows
+from training.export.adversarial import BASES, CELLS, adversarial_rows, odd_rows
 from training.export.gate import check_parity, check_sane, pass_gate
 from training.export.graph import Core, export
-from training.export.precheck import check_front, check_target, precheck
-from training.features.front import FeaturesConfig, fit_front
+from training.export.precheck import check_encoder, check_target, precheck
+from training.features.encoder import FeaturesConfig, fit_encoder
 from training.fit.objective import Objective, ObjectiveConfig
 from training.network.head import answer_limits
 from training.prepare import prepare
@@ -44,19 +44,19 @@ def test_a_fitted_model_passes_and_says_how_near_its_logits_are(fitted):
     parity = pass_gate(core, graph, prepared.test.columns, prepared.train.columns, prepared.train.target)
     assert parity.labels_equal
     assert max(parity.max_difference, parity.max_difference_said) <= 1e-5
-    assert (parity.rows, parity.nasty_rows) == (60, len(nasty_rows(signature)["size"]))
+    assert (parity.rows, parity.adversarial_rows) == (60, len(adversarial_rows(signature)["size"]))
 
 
 def other_core(core, at, factor):
-    """The same network, whose front reads one feature otherwise: what a graph might get wrong."""
+    """The same network, whose encoder reads one feature otherwise: what a graph might get wrong."""
     other = deepcopy(core)
-    other.front.bins.position_scale[at] *= factor
+    other.encoder.bins.position_scale[at] *= factor
     return other
 
 
 def test_a_graph_that_reads_a_column_otherwise_is_refused_and_the_column_named(fitted):
     core, graph, prepared, _ = fitted
-    at = core.front.binned_at.tolist().index(core.front.numbers.index("size"))
+    at = core.encoder.binned_at.tolist().index(core.encoder.numbers.index("size"))
     with pytest.raises(ExportRefused, match=r"most where 'size' is .*: leave the column out with --drop size, or read"):
         check_parity(other_core(core, at, 1.5), graph, prepared.test.columns)
 
@@ -67,11 +67,11 @@ def test_saturated_classes_hide_no_difference(fitted):
     sure.network.heads.weight.data *= 1e6
     sure.network.heads.bias.data *= 1e6
     graph = export(sure, signature)
-    at = core.front.binned_at.tolist().index(core.front.numbers.index("count"))
+    at = core.encoder.binned_at.tolist().index(core.encoder.numbers.index("count"))
     other = other_core(sure, at, 1.001)
     rows = prepared.test.columns
     with torch.no_grad():
-        same = [one(*one.front.raw(rows)).numpy() for one in (sure, other)]
+        same = [one(*one.encoder.raw(rows)).numpy() for one in (sure, other)]
     assert np.abs(same[0] - same[1]).max() <= 1e-5, "the answers alone do not tell them apart"
     with pytest.raises(
         ExportRefused, match=r"differs from the trained network by \S+ \(at most 1e-05 is allowed\), before"
@@ -84,19 +84,19 @@ def test_one_value_that_decides_alone_is_refused_and_named(fitted):
     odd = odd_rows(signature, prepared.train.columns)
     check_sane(core, odd, prepared.train.columns, prepared.train.target)
     wild = deepcopy(core)
-    at = core.front.binned_at.tolist().index(core.front.numbers.index("count"))
-    wild.front.bins.shows_missing[at] = True  # no training row lacks a count, so nothing was learned of one
+    at = core.encoder.binned_at.tolist().index(core.encoder.numbers.index("count"))
+    wild.encoder.bins.shows_missing[at] = True  # no training row lacks a count, so nothing was learned of one
     wild.network.numbers.weight.data[at, -1] = 1e4
     with pytest.raises(ExportRefused, match=r"'count' is null instead moves a logit .* --drop count"):
         check_sane(wild, odd, prepared.train.columns, prepared.train.target)
 
 
-def test_a_front_that_would_scale_a_value_by_a_million_is_refused_before_a_fit(fitted):
-    front = deepcopy(fitted[0].front)
-    check_front(front)
-    front.bins.position_scale[front.binned_at.tolist().index(1)] = 1e6
+def test_an_encoder_that_would_scale_a_value_by_a_million_is_refused_before_a_fit(fitted):
+    encoder = deepcopy(fitted[0].encoder)
+    check_encoder(encoder)
+    encoder.bins.position_scale[encoder.binned_at.tolist().index(1)] = 1e6
     with pytest.raises(ExportRefused, match=r"a value of 'count' that training did not see .* --drop count"):
-        check_front(front)
+        check_encoder(encoder)
 
 
 # ─── before and after the fit ────────────────────────────────────────────────────────────────────────────────────────
@@ -139,7 +139,7 @@ def test_a_target_of_any_size_goes_through_export_and_gate(unit):
     prepared = prepare(small_table().with_columns(pl.col("y") * unit), small_config())
     objective = Objective(prepared.target, ObjectiveConfig())
     check_target(objective, "y", prepared.target.values)
-    core = Core(prepared.front, network_of(prepared.front, objective, small_config()), objective.head)
+    core = Core(prepared.encoder, network_of(prepared.encoder, objective, small_config()), objective.head)
     seconds = precheck(
         core, signature_of(prepared, core), prepared.test.columns, prepared.train.columns, prepared.train.target
     )
@@ -193,10 +193,10 @@ def test_rows_that_try_a_wide_table_are_bounded_by_its_columns_and_every_column_
     names = [f"c{i}" for i in range(5000)]
     columns = tuple(Column(name=name, kind="number", nullable=True, median=1.0) for name in names)
     signature = Signature(task="regression", target="y", columns=columns)
-    nasty = np.column_stack(list(nasty_rows(signature).values()))
-    assert nasty.size <= 1.1 * CELLS
+    adversarial = np.column_stack(list(adversarial_rows(signature).values()))
+    assert adversarial.size <= 1.1 * CELLS
     for hostile in (np.inf, -np.inf, 1e308, 5e-324):
-        assert ((nasty[1:-9] == hostile).sum(axis=0) == 1).all()
+        assert ((adversarial[1:-9] == hostile).sum(axis=0) == 1).all()
     odd = odd_rows(signature, dict.fromkeys(names, np.arange(30.0)))
     assert BASES * 10 <= len(odd.changed) <= CELLS // 5000
     assert len({name for name, _ in odd.changed}) >= 3
@@ -205,10 +205,10 @@ def test_rows_that_try_a_wide_table_are_bounded_by_its_columns_and_every_column_
 def test_odd_rows_hold_one_value_that_is_not_their_own():
     rules = [ColumnRule("x", "number", True, frozenset()), ColumnRule("c", "category", True, frozenset())]
     seen = {"x": np.array([1.0, 2.0, 8.0] * 20), "c": np.array(["a", "b", "a"] * 20, object)}
-    front = fit_front(seen, rules, FeaturesConfig(), np.zeros(60))
+    encoder = fit_encoder(seen, rules, FeaturesConfig(), np.zeros(60))
     columns = (
         Column(name="x", kind="number", nullable=True),
-        Column(name="c", kind="category", nullable=True, levels=front.vocabularies["c"]),
+        Column(name="c", kind="category", nullable=True, levels=encoder.vocabularies["c"]),
     )
     odd = odd_rows(Signature(task="regression", target="y", columns=columns), seen)
     values = [value for name, value in odd.changed[::BASES] if name == "x"]

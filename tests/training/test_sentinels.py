@@ -117,19 +117,19 @@ def test_a_float32_and_the_number_people_write_are_one_sentinel():
     column = np.array([*DEPTHS, *[-999.9] * 5], np.float32)
     table = read_table(pl.DataFrame({"x": column}))
     (rule,), _ = with_sentinels(table, infer_columns(table, keep=True)[0])
-    assert rule.told.missing_numbers == (float(np.float32(-999.9)), -999.9)
+    assert rule.signature_reading.missing_numbers == (float(np.float32(-999.9)), -999.9)
 
 
 @pytest.mark.parametrize("day", ["1900-01-01", "9999-12-31", "9999-12-31T23:59:59", "0001-01-01", "1970-01-01"])
 @pytest.mark.parametrize("typed", [True, False])
 def test_a_date_that_stands_for_none_is_missing(day, typed):
     days = [dt.datetime(2015, 1, 1, tzinfo=dt.UTC) + dt.timedelta(days=float(i)) for i in RNG.integers(0, 3000, 100)]
-    moments = [moment.isoformat()[:19] for moment in days] + [day] * 3
-    column = pl.Series(moments).str.to_datetime() if typed else pl.Series(moments)
+    timestamps = [timestamp.isoformat()[:19] for timestamp in days] + [day] * 3
+    column = pl.Series(timestamps).str.to_datetime() if typed else pl.Series(timestamps)
     table = read_table(pl.DataFrame({"x": column}))
     (rule,), told = with_sentinels(table, infer_columns(table, keep=True)[0])
     assert (read_column(table, rule) == MISSING_TIMESTAMP).sum() == 3
-    assert rule.told.missing_numbers == (float(parse_timestamp(day)),)
+    assert rule.signature_reading.missing_numbers == (float(parse_timestamp(day)),)
     assert f"'x' holds {day} in 2.9% of" in told[0].replace("Z", "")
 
 

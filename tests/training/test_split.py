@@ -108,36 +108,36 @@ def test_shares_that_leave_nothing_to_train_on_are_refused(test, validation):
         split_by_time(np.arange(100), test=test, validation=validation)
 
 
-@given(moments=st.lists(st.integers(-50, 50), min_size=10, max_size=200), shares=SHARES)
-def test_a_split_by_time_trains_on_the_past(moments, shares):
+@given(times=st.lists(st.integers(-50, 50), min_size=10, max_size=200), shares=SHARES)
+def test_a_split_by_time_trains_on_the_past(times, shares):
     test, validation = shares
-    moments = np.array(moments)
+    times = np.array(times)
     n_parts = 1 + (test > 0) + (validation > 0)
-    if len(np.unique(moments)) < n_parts:
-        with pytest.raises(TableError, match=f"needs {n_parts} different moments"):
-            split_by_time(moments, test=test, validation=validation)
+    if len(np.unique(times)) < n_parts:
+        with pytest.raises(TableError, match=f"needs {n_parts} different times"):
+            split_by_time(times, test=test, validation=validation)
         return
-    split = split_by_time(moments, test=test, validation=validation)
-    assert_each_row_once(split, len(moments))
+    split = split_by_time(times, test=test, validation=validation)
+    assert_each_row_once(split, len(times))
     assert (len(split.test) > 0, len(split.validation) > 0, len(split.train) > 0) == (test > 0, validation > 0, True)
-    parts = [moments[part] for part in (split.train, split.validation, split.test) if len(part)]
+    parts = [times[part] for part in (split.train, split.validation, split.test) if len(part)]
     assert all(earlier.max() < later.min() for earlier, later in pairwise(parts))
 
 
-def test_a_split_by_time_of_distinct_moments_has_the_exact_shares():
-    moments = np.random.default_rng(0).permutation(1000) / 8
-    split = split_by_time(moments)
+def test_a_split_by_time_of_distinct_times_has_the_exact_shares():
+    times = np.random.default_rng(0).permutation(1000) / 8
+    split = split_by_time(times)
     assert (len(split.train), len(split.validation), len(split.test)) == (640, 160, 200)
-    assert moments[split.test].min() == 800 / 8
+    assert times[split.test].min() == 800 / 8
 
 
-def test_rows_of_one_moment_stay_together():
+def test_rows_of_one_time_stay_together():
     split = split_by_time(np.repeat([3, 1, 2], [4, 12, 4]))
     assert (split.test.tolist(), split.validation.tolist()) == ([0, 1, 2, 3], [16, 17, 18, 19])
 
 
-def test_a_split_by_one_moment_is_refused():
-    with pytest.raises(TableError, match="needs 3 different moments, one for each part; the column holds 1"):
+def test_a_split_by_one_time_is_refused():
+    with pytest.raises(TableError, match="needs 3 different times, one for each part; the column holds 1"):
         split_by_time(np.full(100, 7))
 
 

@@ -163,19 +163,19 @@ def test_a_file_of_another_kind_or_none_is_refused(tmp_path):
 
 
 def test_parquet_keeps_its_types_and_has_rows_but_no_lines(tmp_path):
-    moment = dt.datetime(2013, 7, 1, 8, 30, tzinfo=dt.UTC)
+    timestamp = dt.datetime(2013, 7, 1, 8, 30, tzinfo=dt.UTC)
     frame = pl.DataFrame(
         {
             "f": [1.5, float("nan")],
             "s": ["x", ""],
             "c": pl.Series(["u", None], dtype=pl.Categorical()),
-            "t": pl.Series([moment, None]).dt.convert_time_zone("America/New_York"),
+            "t": pl.Series([timestamp, None]).dt.convert_time_zone("America/New_York"),
             "d": [dt.date(2013, 7, 1), None],
         }
     )
     frame.write_parquet(tmp_path / "a.parquet")
     table = read_table(tmp_path / "a.parquet")
-    assert table.frame.rows() == [(1.5, "x", "u", moment.replace(tzinfo=None), dt.date(2013, 7, 1)), (None,) * 5]
+    assert table.frame.rows() == [(1.5, "x", "u", timestamp.replace(tzinfo=None), dt.date(2013, 7, 1)), (None,) * 5]
     assert table.frame.dtypes == [pl.Float64, pl.String, pl.String, pl.Datetime("us"), pl.Date]
     assert table.where(1) == "row 2"
 

@@ -119,7 +119,7 @@ def untrained(normalisation="none", activation="relu", target="class", *, interv
     config = make_config(overrides={"data": {"target": target}, "objective": objective, "network": network})
     prepared = prepare(tables.every_kind(200), config)
     objective = Objective(prepared.target, config.objective)
-    core = Core(prepared.front, network_of(prepared.front, objective, config), objective.head).eval()
+    core = Core(prepared.encoder, network_of(prepared.encoder, objective, config), objective.head).eval()
     return core, signature_of(prepared, core), prepared.test.columns
 
 
@@ -141,9 +141,9 @@ def test_any_other_module_goes_through_pytorchs_exporter():
 
 def examples(core):
     """Inputs of a core."""
-    front = core.front
+    encoder = core.encoder
     return {
-        "numbers": torch.zeros(ROWS, len(front.numbers), dtype=torch.float64),
-        "moments": torch.zeros(ROWS, len(front.moments), dtype=torch.int64),
-        "codes": torch.zeros(ROWS, len(front.categories), dtype=torch.int64),
+        "numbers": torch.zeros(ROWS, len(encoder.numbers), dtype=torch.float64),
+        "timestamps": torch.zeros(ROWS, len(encoder.timestamps), dtype=torch.int64),
+        "codes": torch.zeros(ROWS, len(encoder.categories), dtype=torch.int64),
     }

@@ -21,7 +21,7 @@ from models.signature import Column
 from tests import bare, tables
 from training.columns.target import Target
 from training.config import make_config
-from training.export.adversarial import NASTY_ROWS, nasty_rows
+from training.export.adversarial import ADVERSARIAL_ROWS, adversarial_rows
 from training.export.gate import GATE_ROWS
 from training.fit.evaluate import regression_metrics
 from training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
@@ -158,7 +158,17 @@ def test_whatever_its_unit_a_target_around_0_gets_the_same_answer_in_any_batch(t
 
 
 def test_columns_may_be_named_like_anything_inside_the_graph(tmp_path):
-    names = ["front.numbers", "front.levels", "core.cat", "head.best", "_core.x", "numbers", "codes", "answers", "rows"]
+    names = [
+        "inputs.numbers",
+        "inputs.levels",
+        "core.cat",
+        "head.best",
+        "_core.x",
+        "numbers",
+        "codes",
+        "answers",
+        "rows",
+    ]
     rng = np.random.default_rng(0)
     columns = {n: rng.normal(size=80) if i % 2 else rng.choice(["a", "b"], 80) for i, n in enumerate(names)}
     frame = pl.DataFrame(columns | {"y": rng.choice(["u", "v"], 80)})
@@ -228,7 +238,7 @@ OBJECTIVES = {
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(ANYTHING, min_size=30, max_size=30), target=st.sampled_from(["class", "amount"]))
-def test_whatever_the_held_out_rows_hold_the_fitted_front_is_the_same_to_the_byte(rows, target):
+def test_whatever_the_held_out_rows_hold_the_fitted_encoder_is_the_same_to_the_byte(rows, target):
     table = tables.every_kind(60).drop_nulls("when").sort("when")
     config = config_for(target, split_by_time="when")
     honest = prepare(table, config)
@@ -236,8 +246,8 @@ def test_whatever_the_held_out_rows_hold_the_fitted_front_is_the_same_to_the_byt
     keep = len(table) - held_out
     changed = [table.row(keep + i, named=True) | rows[i % len(rows)] for i in range(held_out)]
     poisoned = prepare(pl.concat([table[:keep], pl.DataFrame(changed, schema=table.schema)]), config)
-    assert poisoned.front.fingerprint() == honest.front.fingerprint()
-    assert save(poisoned.front.state_dict()) == save(honest.front.state_dict())
+    assert poisoned.encoder.fingerprint() == honest.encoder.fingerprint()
+    assert save(poisoned.encoder.state_dict()) == save(honest.encoder.state_dict())
     assert poisoned.rules == honest.rules
     assert poisoned.decisions == honest.decisions
     assert poisoned.target.classes == honest.target.classes
@@ -283,11 +293,11 @@ def test_calibration_is_fitted_on_validation_rows(table):
     assert widths[1] > 10 * widths[0]
 
 
-def test_changed_training_rows_do_change_the_front():
+def test_changed_training_rows_do_change_the_encoder():
     table = tables.every_kind(60)
     config = config_for("amount")
     changed = table.with_columns(pl.col("size") * 2)
-    assert prepare(changed, config).front.fingerprint() != prepare(table, config).front.fingerprint()
+    assert prepare(changed, config).encoder.fingerprint() != prepare(table, config).encoder.fingerprint()
 
 
 # ─── parts and errors ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -305,7 +315,7 @@ def test_a_split_by_time_holds_out_the_latest_rows(table):
     prepared = prepare(dated, config_for("amount", split_by_time="when"))
     assert prepared.train.columns["when"].max() <= prepared.validation.columns["when"].min()
     assert prepared.validation.columns["when"].max() <= prepared.test.columns["when"].min()
-    assert "trend" not in prepared.front.calendar["when"]
+    assert "trend" not in prepared.encoder.calendar["when"]
 
 
 def test_after_a_split_by_time_validation_rows_are_in_its_order(table):
@@ -314,12 +324,12 @@ def test_after_a_split_by_time_validation_rows_are_in_its_order(table):
     for prepared in (prepare(dated, config), prepare(dated, config, validation=dated[:60], test=dated[60:90])):
         validation = prepared.validation
         assert (np.diff(validation.columns["when"]) >= 0).all()
-        moments = dated["when"].str.to_datetime(time_zone="UTC").dt.timestamp("us")
-        amount = dict(zip(moments, dated["amount"], strict=True))
+        timestamps = dated["when"].str.to_datetime(time_zone="UTC").dt.timestamp("us")
+        amount = dict(zip(timestamps, dated["amount"], strict=True))
         assert [amount[when] for when in validation.columns["when"]] == validation.target.tolist()
 
 
-def test_a_split_needs_a_moment_in_every_row(table):
+def test_a_split_needs_a_time_in_every_row(table):
     with pytest.raises(TableError, match=r"--split-by-time when: row .* holds no value"):
         prepare(table, config_for("amount", split_by_time="when"))
     with pytest.raises(TableError, match="needs a timestamp or number column; 'city' is a category"):
@@ -407,9 +417,11 @@ def test_several_fits_are_one_graph_of_which_the_first_is_the_fit_alone(table):
     device = torch.device("cpu")
     alone, _, _ = fit_network(prepared, config, device)
     shares = []
-    core, how, _ = fit_network(prepare(rows, several), several, device, lambda progress: shares.append(progress.done))
+    core, result, _ = fit_network(
+        prepare(rows, several), several, device, lambda progress: shares.append(progress.done)
+    )
     assert shares == sorted(shares)
-    assert shares[-1] == pytest.approx(1.0) or how.stopped == "patience"
+    assert shares[-1] == pytest.approx(1.0) or result.stopped == "patience"
     first, second, third = core.network.networks
     for name, tensor in alone.network.state_dict().items():
         assert torch.equal(first.state_dict()[name], tensor)
@@ -420,9 +432,9 @@ def test_several_fits_are_one_graph_of_which_the_first_is_the_fit_alone(table):
 def test_a_budget_is_for_all_fits_together(table):
     fields = {"seeds": 2, "budget_s": 1.0, "epochs": 10_000, "patience": 10_000}
     config = make_config(overrides={**tables.QUICK, "data": {"target": "class"}, "fit": fields})
-    _, how, _ = fit_network(prepare(table.drop_nulls("class"), config), config, torch.device("cpu"))
-    assert how.stopped == "budget"
-    assert how.seconds < 5.0
+    _, result, _ = fit_network(prepare(table.drop_nulls("class"), config), config, torch.device("cpu"))
+    assert result.stopped == "budget"
+    assert result.seconds < 5.0
 
 
 def test_a_repository_that_cannot_be_written_is_refused_before_the_table_is_read(tmp_path):
@@ -510,9 +522,9 @@ def test_a_budget_that_the_first_look_has_eaten_up_ends_the_fit_at_the_first_ste
 
 def test_the_gate_of_a_very_wide_table_puts_several_hostile_values_in_a_row():
     columns = tuple(Column(name=f"c{i}", kind="number", nullable=True, median=1.0) for i in range(300))
-    nasty = nasty_rows(Signature(task="regression", target="y", columns=columns))
-    values = np.column_stack(list(nasty.values()))
-    assert values.shape == (1 + NASTY_ROWS + 9, 300)
+    adversarial = adversarial_rows(Signature(task="regression", target="y", columns=columns))
+    values = np.column_stack(list(adversarial.values()))
+    assert values.shape == (1 + ADVERSARIAL_ROWS + 9, 300)
     for hostile in (np.inf, -np.inf, 1e308, 5e-324):
         assert ((values[1:-9] == hostile).sum(axis=0) == 1).all()
     assert (np.isnan(values[1:-9]).sum(axis=0) == 1).all()

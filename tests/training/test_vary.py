@@ -12,7 +12,7 @@ from models.signature import MISSING_TIMESTAMP
 from training.columns.infer import ColumnRule
 from training.config import make_config
 from training.features.bins import FARTHEST, fit_bins
-from training.features.front import FeaturesConfig, fit_front
+from training.features.encoder import FeaturesConfig, fit_encoder
 from training.features.vary import keep_what_varies
 from training.prepare import prepare
 
@@ -22,15 +22,15 @@ NOISE = 0.19 * (1 + np.arange(-4, 5) * 2.0**-52)
 ODD = [-1e308, -5.0, 0.0, 0.07, 0.2, 4.9, 5.1, 1e14, 1e308, float("inf"), float("-inf")]
 
 
-def front_of(kind, values, **kwargs):
+def encoder_of(kind, values, **kwargs):
     columns = {"x": values}
     rule = ColumnRule("x", kind, True, frozenset())
-    return fit_front(columns, [rule], FeaturesConfig(), np.zeros(0), **kwargs)
+    return fit_encoder(columns, [rule], FeaturesConfig(), np.zeros(0), **kwargs)
 
 
-def encoded(front, values):
-    numbers, switches = front.encode(torch.as_tensor(values, dtype=torch.float64).reshape(-1, 1))
-    return torch.cat([numbers.flatten(1), switches.flatten(1)], dim=1)
+def encoded(encoder, values):
+    numbers, binary = encoder.encode(torch.as_tensor(values, dtype=torch.float64).reshape(-1, 1))
+    return torch.cat([numbers.flatten(1), binary.flatten(1)], dim=1)
 
 
 FEW = (
@@ -53,24 +53,24 @@ NAN = float("nan")
     ],
 )
 def test_of_a_number_that_does_not_vary_only_whether_it_is_missing_is_told(training):
-    front = front_of("number", np.asarray(training, np.float64))
-    assert (front.n_features, front.n_switches) == (0, 1)
-    assert torch.equal(encoded(front, ODD), torch.tensor([[0.0, 0.0]]).expand(len(ODD), 2))
-    assert encoded(front, [NAN]).tolist() == [[0.0, 1.0]]
+    encoder = encoder_of("number", np.asarray(training, np.float64))
+    assert (encoder.n_features, encoder.n_binary) == (0, 1)
+    assert torch.equal(encoded(encoder, ODD), torch.tensor([[0.0, 0.0]]).expand(len(ODD), 2))
+    assert encoded(encoder, [NAN]).tolist() == [[0.0, 1.0]]
 
 
-def test_a_moment_that_does_not_vary_is_a_flag_and_without_a_null_nothing():
-    moments = np.array([20 * DAY] * 30 + [MISSING_TIMESTAMP] * 10)
-    front = front_of("timestamp", moments)
-    numbers, moment, _ = front.raw({"x": np.array([20 * DAY, 9 * DAY, -DAY, MISSING_TIMESTAMP])})
-    assert front.encode(front.derive(numbers, moment)).switches[:, 0].tolist() == [[0, 0], [0, 0], [0, 0], [0, 1]]
-    assert front_of("timestamp", moments[:30]).calendar["x"] == ()
+def test_a_timestamp_that_does_not_vary_is_a_flag_and_without_a_null_nothing():
+    timestamps = np.array([20 * DAY] * 30 + [MISSING_TIMESTAMP] * 10)
+    encoder = encoder_of("timestamp", timestamps)
+    numbers, served, _ = encoder.raw({"x": np.array([20 * DAY, 9 * DAY, -DAY, MISSING_TIMESTAMP])})
+    assert encoder.encode(encoder.derive(numbers, served)).binary[:, 0].tolist() == [[0, 0], [0, 0], [0, 0], [0, 1]]
+    assert encoder_of("timestamp", timestamps[:30]).calendar["x"] == ()
 
 
-def parts(moments, **kwargs):
-    columns, rules = {"x": np.asarray(moments, np.int64)}, [ColumnRule("x", "timestamp", True, frozenset())]
+def parts(timestamps, **kwargs):
+    columns, rules = {"x": np.asarray(timestamps, np.int64)}, [ColumnRule("x", "timestamp", True, frozenset())]
     every = FeaturesConfig(calendar=("time_of_day", "weekday", "day_of_month", "season", "trend"))
-    return fit_front(columns, rules, every, np.zeros(0), **kwargs).calendar["x"]
+    return fit_encoder(columns, rules, every, np.zeros(0), **kwargs).calendar["x"]
 
 
 @pytest.mark.parametrize("weekday", range(7))
@@ -98,7 +98,11 @@ def test_dates_that_are_all_the_15th_have_no_day_of_the_month():
         ("number", [NAN] * 300 + [2.0, 3.0], "'x' is read only as missing or not: too few training rows hold a value"),
         ("number", np.resize(NOISE, 90), "'x' is dropped: its values differ by rounding alone"),
         ("number", [5.0] * 500 + [7.0] * 9, FEW),
-        ("timestamp", [DAY] * 20 + [MISSING_TIMESTAMP] * 9, "'x' is read only as missing or not: it holds one moment"),
+        (
+            "timestamp",
+            [DAY] * 20 + [MISSING_TIMESTAMP] * 9,
+            "'x' is read only as missing or not: it holds one timestamp",
+        ),
     ],
 )
 def test_what_does_not_vary_is_told(kind, values, said):
@@ -115,7 +119,7 @@ def test_what_varies_stays_and_nothing_is_told():
     assert keep_what_varies(columns, rules, FeaturesConfig()) == (tuple(rules), [])
 
 
-def test_moments_of_one_day_are_no_input_after_a_split_by_time_and_alone_leave_nothing_to_learn_from():
+def test_timestamps_of_one_day_are_no_input_after_a_split_by_time_and_alone_leave_nothing_to_learn_from():
     minutes = [f"2024-03-01T{m // 60:02}:{m % 60:02}" for m in range(5, 605, 5)]
     frame = pl.DataFrame({"at": minutes, "y": np.arange(120) / 7})
     config = make_config(overrides={"data": {"target": "y", "split_by_time": "at"}})
@@ -129,8 +133,8 @@ def test_moments_of_one_day_are_no_input_after_a_split_by_time_and_alone_leave_n
 def test_one_date_or_none_is_read_as_a_flag_and_is_the_only_input():
     frame = pl.DataFrame({"cancelled": (["2024-03-01"] * 2 + [None]) * 40, "y": ([0.0, 0.1, 5.0]) * 40})
     prepared = prepare(frame, make_config(overrides={"data": {"target": "y"}}))
-    assert prepared.front.n_switches == 1
-    assert "'cancelled' is read only as missing or not: it holds one moment" in prepared.decisions
+    assert prepared.encoder.n_binary == 1
+    assert "'cancelled' is read only as missing or not: it holds one timestamp" in prepared.decisions
 
 
 # ─── bins as fine as doubles ─────────────────────────────────────────────────────────────────────────────────────────
@@ -144,16 +148,16 @@ ORDINARY = np.linspace(0.0, 100.0, 585)
 )
 @pytest.mark.parametrize("rows", [1, 15, 400])
 def test_a_value_far_away_takes_nothing_from_ordinary_ones(odd, rows):
-    front = front_of("number", np.append(ORDINARY, [odd] * rows))
-    assert len(torch.unique(encoded(front, np.linspace(5.0, 95.0, 40)), dim=0)) == 40
-    assert torch.isfinite(encoded(front, ODD)).all()
+    encoder = encoder_of("number", np.append(ORDINARY, [odd] * rows))
+    assert len(torch.unique(encoded(encoder, np.linspace(5.0, 95.0, 40)), dim=0)) == 40
+    assert torch.isfinite(encoded(encoder, ODD)).all()
 
 
 def test_both_ends_of_the_doubles_leave_what_lies_between_as_it_is():
     most = np.finfo(np.float64).max
-    front = front_of("number", np.concatenate([[-most] * 12, ORDINARY, [most] * 12]))
-    assert len(torch.unique(encoded(front, np.linspace(5.0, 95.0, 40)), dim=0)) == 40
-    two = encoded(front_of("number", np.array([-most, most] * 20)), [-most, 0.0, most])
+    encoder = encoder_of("number", np.concatenate([[-most] * 12, ORDINARY, [most] * 12]))
+    assert len(torch.unique(encoded(encoder, np.linspace(5.0, 95.0, 40)), dim=0)) == 40
+    two = encoded(encoder_of("number", np.array([-most, most] * 20)), [-most, 0.0, most])
     assert torch.isfinite(two).all()
     assert two[0, 0] == -two[2, 0] < 0 == two[1, 0]
 
@@ -161,9 +165,9 @@ def test_both_ends_of_the_doubles_leave_what_lies_between_as_it_is():
 @pytest.mark.parametrize("start", [1e14, -1e14, 2.0**52])
 def test_numbers_with_a_large_offset_keep_their_differences(start):
     values = start + np.resize(np.arange(1001.0), 4004)
-    front = front_of("number", values)
-    assert len(torch.unique(encoded(front, np.unique(values)[25:-25:20]), dim=0)) == 48
-    counted = front_of("number", np.repeat(start + np.arange(3.0), 30))
+    encoder = encoder_of("number", values)
+    assert len(torch.unique(encoded(encoder, np.unique(values)[25:-25:20]), dim=0)) == 48
+    counted = encoder_of("number", np.repeat(start + np.arange(3.0), 30))
     assert len(torch.unique(encoded(counted, start + np.arange(3.0)), dim=0)) == 3
 
 

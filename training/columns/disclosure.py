@@ -1,8 +1,8 @@
 """How little a model tells of single rows: how far out its numbers go, and what a person is told about the rest.
 
 A level of fewer than :data:`~models.signature.PUBLIC_LEVEL_ROWS` training rows does not enter a vocabulary (see
-:mod:`training.features.front`), and neither a bin nor a bound of the graph reaches farther out than so many rows: where
-an answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
+:mod:`training.features.encoder`), and neither a bin nor a bound of the graph reaches farther out than so many rows:
+where an answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def percentiles(values: NDArray[Any]) -> tuple[Any, Any] | None:
     return ordered[beyond], ordered[-1 - beyond]
 
 
-def told_of_levels(
+def notes_on_levels(
     columns: Mapping[str, NDArray[Any]],
     rules: Sequence[ColumnRule],
     vocabularies: Mapping[str, Mapping[str, int]],
@@ -86,7 +86,7 @@ def told_of_levels(
         vocabularies: the levels that the model knows, by column.
         needed: training rows of each of them, at least.
     """
-    told: list[str] = []
+    notes: list[str] = []
     pooled: dict[int, list[str]] = {}
     of_declared: list[str] = []
     for rule in rules:
@@ -102,7 +102,7 @@ def told_of_levels(
             if is_rare.all() or share >= MUCH:
                 what = "only whether there is a value" if rule.nullable else "nothing"
                 rest = f", so it tells {what}" if is_rare.all() else ""
-                told.append(
+                notes.append(
                     f"{rule.name!r} holds such a level in {percent(share)} of the training rows{rest}"
                     f"{_way_to_know(rule, rows)}"
                 )
@@ -110,19 +110,19 @@ def told_of_levels(
         if shy:
             of_declared.append(f"{shy:,} of {rule.name!r}")
         if known > MANY_LEVELS:
-            told.append(
+            notes.append(
                 f"{rule.name!r} has {known:,} levels, and whoever may ask the service can list them: "
                 f"if they could point at persons, leave it out with --drop {named(rule.name)}"
             )
     if of_declared:
-        told.insert(
+        notes.insert(
             0,
             f"levels of fewer than {PUBLIC_LEVEL_ROWS} training rows are known, as features.declared_level_rows "
             f"says of declared categories: {', '.join(of_declared)}; if they could point at persons: "
             f"--set features.declared_level_rows={PUBLIC_LEVEL_ROWS}",
         )
     first = [f"levels of fewer than {n} training rows answer like unseen ones: {', '.join(pooled[n])}" for n in pooled]
-    return [*first, *told]
+    return [*first, *notes]
 
 
 def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
@@ -136,7 +136,7 @@ def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
     return f": if its levels may be known, {way} have those of {WORTH_KNOWING_ROWS} rows known"
 
 
-def told_of_classes(target: Target) -> list[str]:
+def notes_on_classes(target: Target) -> list[str]:
     """A sentence about classes so rare that they could point at a person: unlike levels, they cannot be hidden.
 
     Args:
@@ -149,7 +149,7 @@ def told_of_classes(target: Target) -> list[str]:
     if not rare:
         return []
     named = ", ".join(map(repr, rare[:_LISTED])) + (f" and {len(rare) - _LISTED} more" if len(rare) > _LISTED else "")
-    told = (
+    note = (
         f"every answer names all classes of {target.name!r}, those of fewer than {PUBLIC_LEVEL_ROWS} training rows too"
     )
-    return [f"{told} ({named}): if they could point at persons, group them or take such rows out"]
+    return [f"{note} ({named}): if they could point at persons, group them or take such rows out"]

@@ -38,7 +38,7 @@ from training.data.table import Table
 if TYPE_CHECKING:
     from training.columns.target import Target
 
-USUAL_LEVEL_ROWS = LevelRows()
+DEFAULT_LEVEL_ROWS = LevelRows()
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
 
 DISTINCT = 0.99
@@ -51,7 +51,7 @@ _LEVELS: dict[LevelType, str] = {
     "number": "numbers",
     "boolean": "booleans",
     "date": "dates",
-    "timestamp": "moments",
+    "timestamp": "timestamps",
 }
 _ALIKE: dict[LevelType, str] = {
     "whole": "3 and 3.0",
@@ -71,7 +71,7 @@ def infer_columns(
     keep: bool = False,
     declared: Declared = NOTHING_DECLARED,
     target: Target | None = None,
-    level_rows: LevelRows = USUAL_LEVEL_ROWS,
+    level_rows: LevelRows = DEFAULT_LEVEL_ROWS,
     read: dict[str, NDArray[Any]] | None = None,
 ) -> tuple[tuple[ColumnRule, ...], list[str]]:
     """Decide how each column is read, and which are of no use.
@@ -97,22 +97,22 @@ def infer_columns(
     """
     for name in category:
         train.require(name, "--category names")
-    asked: dict[str, DeclaredKind] = {**dict.fromkeys(category, "category"), **declared.kinds}
+    declared_as: dict[str, DeclaredKind] = {**dict.fromkeys(category, "category"), **declared.kinds}
     rules: list[ColumnRule] = []
     decisions: list[str] = []
     for name in train.names:
         if name in exclude:
             continue
-        inferred = _infer(train, name, asked.get(name), null=frozenset(null) - {""}, declared=declared)
+        inferred = _infer(train, name, declared_as.get(name), null=frozenset(null) - {""}, declared=declared)
         wanted = name in category or declared.is_kept(name)
-        told = list(inferred.told)
+        notes = list(inferred.notes)
         needed = level_rows.of(declared=inferred.rule.declared)
         why_dropped = _why_dropped(inferred, needed, wanted=wanted)
         if why_dropped == _COUNTS_UP and target is not None:
             share = _share_of_order(inferred, target)
             if share:
                 why_dropped = ""
-                told.append(
+                notes.append(
                     f" only counts up from row to row, and is kept as a number: its order tells {percent(share)} of "
                     f"{target.name!r}; rows beyond its end are answered as the last ones are, so leave it out with "
                     f"--drop {named(name)} if all new rows are"
@@ -121,7 +121,7 @@ def infer_columns(
             is_id = why_dropped == _COUNTS_UP or why_dropped.startswith(_LIKE_ID)
             ways = f"; keep it with --keep {named(name)}" if is_id else ""
             also = f" ({inferred.rule.reason})" if inferred.rule.reason else ""
-            also += "".join(f"; it{tail}" for tail in inferred.told if tail.startswith(NOT_ALL))
+            also += "".join(f"; it{tail}" for tail in inferred.notes if tail.startswith(NOT_ALL))
             decisions.append(f"{name!r} is dropped: {why_dropped}{also}{ways}")
             continue
         rules.append(inferred.rule)
@@ -131,8 +131,8 @@ def infer_columns(
             decisions.append(f"{name!r} is kept as text: {inferred.rule.reason}")
         if inferred.without_levels(needed):
             what = "only whether there is a value" if inferred.rule.nullable else "nothing"
-            told.append(f": {_no_level(needed)}, so it tells {what}")
-        decisions += [f"{name!r}{tail}" for tail in told]
+            notes.append(f": {_no_level(needed)}, so it tells {what}")
+        decisions += [f"{name!r}{tail}" for tail in notes]
     return tuple(rules), decisions
 
 
@@ -178,7 +178,7 @@ class _Inferred:
     rule: ColumnRule
     n_present: int
     n_distinct: int
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """Ends of sentences that begin with the column's name."""
     most_rows: int = 0
     """Category: rows of its commonest level."""
@@ -188,73 +188,80 @@ class _Inferred:
     def without_levels(self, needed: int) -> bool:
         """Whether it is a category of which the model would know no level, though rows enough hold one.
 
-        Of a table too small for two such levels, :func:`training.columns.disclosure.told_of_levels` says it.
+        Of a table too small for two such levels, :func:`training.columns.disclosure.notes_on_levels` says it.
         """
         return self.rule.kind == "category" and self.n_present >= 2 * needed and self.most_rows < needed
 
 
 def _infer(
-    train: Table, name: str, asked: DeclaredKind | None, *, null: frozenset[str], declared: Declared = NOTHING_DECLARED
+    train: Table,
+    name: str,
+    declared_as: DeclaredKind | None,
+    *,
+    null: frozenset[str],
+    declared: Declared = NOTHING_DECLARED,
 ) -> _Inferred:
     column = train.frame[name]
-    if asked in ("category", "text") or (asked is None and name in train.declared):
-        told = (" is a category, as its source declares it",) if asked is None else ()
-        return _category(train, column, null, told=told, asked=asked)
+    if declared_as in ("category", "text") or (declared_as is None and name in train.declared):
+        notes = (" is a category, as its source declares it",) if declared_as is None else ()
+        return _category(train, column, null, notes=notes, declared_as=declared_as)
     if column.dtype != pl.String:
-        column = _as_asked(train, column, asked)
+        column = _as_declared(train, column, declared_as)
     if column.dtype != pl.String:
         kind = _kind_of_type(train, column)
         reading = Reading(duration=True) if _is_clock(column) else PLAIN
         rule = ColumnRule(name, kind, nullable=False, nulls=null | NULL_SPELLINGS, reading=reading)
-        if kind == "integer" and _beyond_exact(column) and asked is None:
+        if kind == "integer" and _beyond_exact(column) and declared_as is None:
             return _category(train, column, null, "whole numbers beyond 2**53 do not fit a double")
         return _measured(train, rule, (" is read as seconds, of times of day or durations",) * reading.duration)
     look = Look(train, name, Levels.of(without_nulls(column, null)), decimal=declared.decimal)
-    found = kind_of_texts(look, "") if asked is None else declared_kind(look, asked, declared.orders.get(name))
+    found = (
+        kind_of_texts(look, "") if declared_as is None else declared_kind(look, declared_as, declared.orders.get(name))
+    )
     if found.kind == "category":
-        return _category(train, column, null, found.reason, found.told)
-    usual = frozenset() if found.kind == "boolean" else NULL_SPELLINGS
-    nulls = null | usual | found.markers
+        return _category(train, column, null, found.reason, found.notes)
+    spellings = frozenset() if found.kind == "boolean" else NULL_SPELLINGS
+    nulls = null | spellings | found.markers
     rule = ColumnRule(name, found.kind, nullable=False, nulls=nulls, reading=found.reading)
     if name in train.mixed and found.kind != "timestamp":
         rule, found = _of_several_types(rule, found)
-    return _measured(train, rule, found.told)
+    return _measured(train, rule, found.notes)
 
 
 def _of_several_types(rule: ColumnRule, found: Finding) -> tuple[ColumnRule, Finding]:
     """The rule of numbers or booleans some of which came as text: such texts are read when the model is asked, too."""
-    told = rule.told
-    if told is not None and told.of_texts:
+    public = rule.signature_reading
+    if public is not None and public.of_texts:
         return rule, found
     update = {"words": True} if rule.kind == "boolean" else {"number": NumberForm()}
     reading = rule.reading.model_copy(update=update)
     what = "texts of true and false" if rule.kind == "boolean" else "texts of numbers"
     sentence = f" holds {what} beside typed ones, and they are read alike"
-    return replace(rule, reading=reading), replace(found, told=(*found.told, sentence))
+    return replace(rule, reading=reading), replace(found, notes=(*found.notes, sentence))
 
 
-def _as_asked(train: Table, column: pl.Series, asked: DeclaredKind | None) -> pl.Series:
+def _as_declared(train: Table, column: pl.Series, declared_as: DeclaredKind | None) -> pl.Series:
     """A typed column that was declared to be of a kind: it is of that kind, or of whole numbers that write a date.
 
     Raises:
         TableError: it is of another kind.
     """
-    if asked is None or column.dtype == pl.Null:
+    if declared_as is None or column.dtype == pl.Null:
         return column
-    if asked == "date" and column.dtype.is_numeric():
+    if declared_as == "date" and column.dtype.is_numeric():
         return digits_in(column)
     if (
-        asked == "boolean"
+        declared_as == "boolean"
         and column.dtype.is_numeric()
         and column.drop_nulls().cast(pl.Float64).is_in([0.0, 1.0]).all()
     ):
         return column.cast(pl.Int64).cast(pl.String)
     kind = {"integer": "number", "timestamp": "date"}.get(found := _kind_of_type(train, column), found)
-    if kind != asked:
+    if kind != declared_as:
         first = int(column.is_not_null().to_numpy().argmax())
-        flag = {"number": "--number", "date": "--date", "boolean": "--boolean"}[asked]
+        flag = {"number": "--number", "date": "--date", "boolean": "--boolean"}[declared_as]
         way_out = f"convert the column, or leave out {flag} {named(column.name)}"
-        expected = {"number": "a number", "date": "a date", "boolean": "true or false"}[asked]
+        expected = {"number": "a number", "date": "a date", "boolean": "true or false"}[declared_as]
         raise misfit(train, column.name, first, expected, way_out)
     return column
 
@@ -281,12 +288,12 @@ def _beyond_exact(column: pl.Series) -> bool:
     return isinstance(low, int) and isinstance(high, int) and (low < -EXACT_WHOLE or high > EXACT_WHOLE)
 
 
-def _measured(train: Table, rule: ColumnRule, told: tuple[str, ...] = ()) -> _Inferred:
+def _measured(train: Table, rule: ColumnRule, notes: tuple[str, ...] = ()) -> _Inferred:
     values = read_column(train, rule)
     missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
     present = values[~missing]
-    n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is asked
-    return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, told, values=values)
+    n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is needed
+    return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, notes, values=values)
 
 
 def _category(
@@ -294,22 +301,22 @@ def _category(
     column: pl.Series,
     null: frozenset[str],
     reason: str = "",
-    told: tuple[str, ...] = (),
-    asked: DeclaredKind | None = None,
+    notes: tuple[str, ...] = (),
+    declared_as: DeclaredKind | None = None,
 ) -> _Inferred:
     texts = without_nulls(level_texts(train, column), null)
     distinct = texts.drop_nulls().unique()
     of = type_of_levels(distinct)
     if column.name in train.mixed:
-        _check_one_type(train, column, asked, None if asked == "text" else of)
-    if column.dtype == pl.String and (asked == "text" or (asked is None and _tells_apart(distinct, of))):
+        _check_one_type(train, column, declared_as, None if declared_as == "text" else of)
+    if column.dtype == pl.String and (declared_as == "text" or (declared_as is None and _tells_apart(distinct, of))):
         of = None  # 1.10 is another version than 1.1
     if of is not None:  # 1.50 and 1.5 are one level, and so are a null's forms
         null |= {canonical_level(text, of) for text in null}
         texts = without_nulls(levels_of_column(train, texts, of), null)
         n_texts, distinct = len(distinct), texts.drop_nulls().unique()
         if len(distinct) < n_texts:
-            told += (f": its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level",)
+            notes += (f": its levels are {_LEVELS[of]}: texts that say the same, such as {_ALIKE[of]}, are one level",)
     level_type = None if of == "whole" else of
     rule = ColumnRule(
         column.name,
@@ -319,14 +326,14 @@ def _category(
         of == "whole",
         reason,
         level_type=level_type,
-        declared=asked == "category" or (asked is None and column.name in train.declared),
+        declared=declared_as == "category" or (declared_as is None and column.name in train.declared),
     )
     counted = Levels.of(texts).counts
     most = int(counted.max()) if len(counted) else 0
-    return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), told, most)
+    return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), notes, most)
 
 
-def _check_one_type(train: Table, column: pl.Series, asked: DeclaredKind | None, of: LevelType | None) -> None:
+def _check_one_type(train: Table, column: pl.Series, declared_as: DeclaredKind | None, of: LevelType | None) -> None:
     """Make sure that what is no text in a category stands for a level for certain.
 
     Raises:
@@ -342,7 +349,9 @@ def _check_one_type(train: Table, column: pl.Series, asked: DeclaredKind | None,
     articles = {"text": "text", "time": "a time of day"}
     flags = {"boolean": "--boolean", "number": "--number", "date": "--date"}
     flag = next((flags[kind] for kind in (came, also) if kind in flags), "")
-    declare = f"say {flag} {named(column.name)} where its texts mean such values, " if flag and asked is None else ""
+    declare = (
+        f"say {flag} {named(column.name)} where its texts mean such values, " if flag and declared_as is None else ""
+    )
     raise TableError(
         f"{train.source}: column {column.name!r} mixes types that are not of one kind, got "
         f"{articles.get(came, f'a {came}')} in {train.where(first)} and {articles.get(also, f'a {also}')} in "

@@ -19,16 +19,16 @@ from models.texts.dates import DateOrder
 from models.texts.numbers import BLANKS
 from models.values import EXACT_WHOLE
 from training.columns.declared import DeclaredKind
-from training.columns.moments import parse_moments
 from training.columns.reading import NOT_FINITE, NULL_SPELLINGS, PLAIN, digits_in, is_whole_text, misfit, parse_numbers
+from training.columns.timestamps import parse_timestamps
 from training.columns.written.clocks import durations_of, in_one_form, looks_like_clocks
 from training.columns.written.dates import (
     FoundOrder,
     find_epoch,
     find_order,
     looks_like_dates,
-    moments_in_order,
-    moments_since,
+    timestamps_in_order,
+    timestamps_since,
 )
 from training.columns.written.forms import (
     IN_THOUSANDS,
@@ -83,7 +83,7 @@ class Finding:
     """Texts that mean null in it, as it writes them."""
     reason: str = ""
     """Why it is a category, where its values would have said otherwise."""
-    told: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     """What else is worth saying, each the end of a sentence that begins with the column's name."""
 
 
@@ -135,19 +135,19 @@ class Look:
         shown = which & self.content & (self.levels.counts >= COMMON)
         return self.levels.texts.filter(pl.Series(shown)).head(_NAMED).to_list()
 
-    def found(self, kind: Kind, reading: Reading = PLAIN, told: Sequence[str] = ()) -> Finding:
+    def found(self, kind: Kind, reading: Reading = PLAIN, notes: Sequence[str] = ()) -> Finding:
         """The column is of this kind; the markers among its texts are null."""
         n_rows = int(self.levels.counts.sum()) + self.table.frame[self.name].null_count()
         seen = self.levels.texts.filter(pl.Series(self.marker)).str.strip_chars(BLANKS)
         spelled = {text for text in seen if text}
-        usual = NULL_SPELLINGS if kind != "boolean" else frozenset()
+        spellings = NULL_SPELLINGS if kind != "boolean" else frozenset()
         shown = pl.DataFrame({"text": seen, "rows": self.levels.counts[self.marker]}).filter(
-            ~pl.col("text").is_in(list(usual))
+            ~pl.col("text").is_in(list(spellings))
         )
-        sentences = list(told)
+        sentences = list(notes)
         for text, rows in shown.head(_NAMED).iter_rows():
             sentences.append(f": {text!r} is read as null, in {percent(rows / n_rows)} of the training rows")
-        return Finding(kind, reading, frozenset(spelled), told=tuple(sentences))
+        return Finding(kind, reading, frozenset(spelled), notes=tuple(sentences))
 
 
 def _markers(texts: pl.Series) -> NDArray[np.bool_]:
@@ -187,7 +187,7 @@ def kind_of_texts(look: Look, way_out: str | None) -> Finding:
     booleans = texts.str.to_lowercase().is_in(["true", "false"]).to_numpy()
     if look.all(booleans) and (not look.plain_only or bool(np.all(booleans | (texts == "").to_numpy()))):
         return look.found("boolean")
-    _, iso = parse_moments(texts)
+    _, iso = parse_timestamps(texts)
     if look.all(iso):
         return _iso_dates(look)
     if look.plain_only:
@@ -195,7 +195,7 @@ def kind_of_texts(look: Look, way_out: str | None) -> Finding:
     return _other_forms(look, way_out, numbers, booleans, iso)
 
 
-def declared_kind(look: Look, asked: DeclaredKind, order: DateOrder | None = None) -> Finding:
+def declared_kind(look: Look, kind: DeclaredKind, order: DateOrder | None = None) -> Finding:
     """How a column of texts is read that a person declared to be numbers, dates or booleans.
 
     Raises:
@@ -203,9 +203,9 @@ def declared_kind(look: Look, asked: DeclaredKind, order: DateOrder | None = Non
     """
     texts, way_out = (
         look.bare,
-        f"leave it empty, or list it with --null, or leave out {_FLAGS[asked]} {named(look.name)}",
+        f"leave it empty, or list it with --null, or leave out {_FLAGS[kind]} {named(look.name)}",
     )
-    if asked == "boolean":
+    if kind == "boolean":
         booleans = texts.str.to_lowercase().is_in(["true", "false"]).to_numpy()
         if look.all(booleans):
             return look.found("boolean")
@@ -214,7 +214,7 @@ def declared_kind(look: Look, asked: DeclaredKind, order: DateOrder | None = Non
         if not look.all(words):
             raise look.misfit(~words, "true or false, nor a word of one such as yes, no, on, off, 1 or 0", way_out)
         return look.found("boolean", reading, [" is read as true or false, of words such as yes and no or 1 and 0"])
-    if asked == "date":
+    if kind == "date":
         return _declared_dates(look, order, way_out)
     _, numbers = parse_numbers(texts)
     if look.all(numbers):
@@ -262,10 +262,10 @@ def _in_thousands(look: Look) -> Finding | None:
     if look.plain_only or look.decimal == "." or not said.str.contains(".", literal=True).any():
         return None
     if look.decimal == "," and numbers_in_form(said, form)[1].all():
-        return look.found("number", Reading(number=form), [_told_of_form(form, "")])
+        return look.found("number", Reading(number=form), [_note_on_form(form, "")])
     if not points_between_thousands(said):
         return None
-    return look.found("number", Reading(number=form), [_told_of_form(form, IN_THOUSANDS)])
+    return look.found("number", Reading(number=form), [_note_on_form(form, IN_THOUSANDS)])
 
 
 def _in_form(look: Look, amounts: Amounts, numbers: NDArray[np.bool_], *, declared: bool = False) -> Finding | None:
@@ -280,10 +280,10 @@ def _in_form(look: Look, amounts: Amounts, numbers: NDArray[np.bool_], *, declar
         )
     if found.form is None or not look.all(numbers_in_form(look.bare, found.form)[1]):
         return None
-    return look.found("number", Reading(number=found.form), [_told_of_form(found.form, found.remark)])
+    return look.found("number", Reading(number=found.form), [_note_on_form(found.form, found.remark)])
 
 
-def _told_of_form(form: NumberForm, remark: str) -> str:
+def _note_on_form(form: NumberForm, remark: str) -> str:
     example = written_like(form)
     scale = next((f", so that 26{sign} is 26" for sign in ("%", "‰") if sign in form.affixes), "")
     return f" is read as numbers written like {example}{scale}{'; ' if remark else ''}{remark}"
@@ -296,7 +296,7 @@ def _iso_dates(look: Look) -> Finding:
     zoned = look.bare.str.contains(r"(?i)(?:z|:.*[+-][0-9:]{2,})$").to_numpy()
     timed = look.bare.str.contains(":", literal=True).to_numpy()
     mixed = bool((zoned & look.content).any() and (timed & ~zoned & look.content).any())
-    return look.found("timestamp", told=[": some of its values name no zone and are read as UTC"] if mixed else [])
+    return look.found("timestamp", notes=[": some of its values name no zone and are read as UTC"] if mixed else [])
 
 
 def _in_order(look: Look, order: DateOrder, by: FoundOrder | None = None) -> Finding:
@@ -306,8 +306,8 @@ def _in_order(look: Look, order: DateOrder, by: FoundOrder | None = None) -> Fin
         "mdy": "is read as dates with the month before the day",
     }[order]
     why = {"": "", "day": ": a number beyond 12 tells which is the day", "point": ", as points stand between them"}
-    told = f" {how}{why[by.decided_by] if by is not None else ''}"
-    return look.found("timestamp", Reading(date_order=order), [told])
+    note = f" {how}{why[by.decided_by] if by is not None else ''}"
+    return look.found("timestamp", Reading(date_order=order), [note])
 
 
 def _ask_for_order(look: Look, found: FoundOrder, which: NDArray[np.bool_]) -> TableError:
@@ -323,17 +323,17 @@ def _ask_for_order(look: Look, found: FoundOrder, which: NDArray[np.bool_]) -> T
 
 
 def _declared_dates(look: Look, order: DateOrder | None, way_out: str) -> Finding:
-    _, iso = parse_moments(look.bare)
+    _, iso = parse_timestamps(look.bare)
     if look.all(iso) and order is None:
         return _iso_dates(look)
     unit = None if order else find_epoch(look.bare.filter(pl.Series(look.content & ~iso)))
-    if unit is not None and look.all(moments_since(look.bare, unit)[1]):
-        told = f" is read as moments, {EPOCH_WORDS[unit]} since 1970 in UTC"
-        return look.found("timestamp", Reading(epoch=unit), [told])
+    if unit is not None and look.all(timestamps_since(look.bare, unit)[1]):
+        note = f" is read as timestamps, {EPOCH_WORDS[unit]} since 1970 in UTC"
+        return look.found("timestamp", Reading(epoch=unit), [note])
     found = FoundOrder(order) if order else find_order(look.bare.filter(pl.Series(look.content & ~iso)))
     if found.order is None and found.undecided:
         raise _ask_for_order(look, found, ~iso)
-    dates = moments_in_order(look.bare, found.order or "dmy")[1]
+    dates = timestamps_in_order(look.bare, found.order or "dmy")[1]
     if not look.all(dates):
         raise look.misfit(~dates, "a date", way_out)
     if found.order is None:
@@ -362,7 +362,7 @@ def _other_forms(
     if look.share(date_like) >= WORTH_TELLING and look.share(date_like & ~iso):
         found_order = find_order(texts.filter(pl.Series(look.content & date_like & ~iso)))
         order = found_order.order or ("dmy" if found_order.undecided else None)
-        dates = moments_in_order(texts, order)[1] if order else iso
+        dates = timestamps_in_order(texts, order)[1] if order else iso
         if look.all(dates) and found_order.undecided:
             raise _ask_for_order(look, found_order, ~iso)
         if look.all(dates) and order:
@@ -395,7 +395,9 @@ def _other_forms(
         return Finding("category", reason=found_order.reason)
     if look.all(clocks):
         return Finding("category", reason="some of its clocks have seconds and some have none, so they differ in unit")
-    return _told_share(look, {"numbers": like, "dates": date_like, "true or false": booleans, "clocks": clocks})
+    return _mostly_another_kind(
+        look, {"numbers": like, "dates": date_like, "true or false": booleans, "clocks": clocks}
+    )
 
 
 def _numbers_of_most(
@@ -414,7 +416,7 @@ def _numbers_of_most(
     return like, np.asarray(numbers | numbers_in_form(look.bare, found.form)[1]), ""
 
 
-def _told_share(look: Look, kinds: dict[str, NDArray[np.bool_]]) -> Finding:
+def _mostly_another_kind(look: Look, kinds: dict[str, NDArray[np.bool_]]) -> Finding:
     """A category of which many values are of another kind says so."""
     what, which = max(kinds.items(), key=lambda item: look.share(item[1]))
     share = look.share(which)
@@ -427,11 +429,11 @@ def _told_share(look: Look, kinds: dict[str, NDArray[np.bool_]]) -> Finding:
     ways = f"say --null {named(nulls)}" if nulls else f"correct them and say {flag} {named(look.name)}"
     if share == 1.0:
         return Finding("category", reason=f"its {what} do not agree on one form")
-    told = (
+    note = (
         f"{NOT_ALL}{percent(share)} of its values are {what}, {percent(1 - share)} are not{such}; "
         f"to read them as {what}, {ways}"
     )
-    return Finding("category", told=(told,))
+    return Finding("category", notes=(note,))
 
 
 def _mostly_plain(

@@ -33,13 +33,13 @@ def count_levels(texts: NDArray[Any]) -> tuple[list[str], NDArray[np.int64]]:
 class LevelRows:
     """Training rows of a level that a model is to know, at least."""
 
-    usual: int = PUBLIC_LEVEL_ROWS
+    default: int = PUBLIC_LEVEL_ROWS
     declared: int = PUBLIC_LEVEL_ROWS
     """Of a category that a person or the source of the table declares one."""
 
     def of(self, *, declared: bool) -> int:
         """The rows, of a category that is declared one or not."""
-        return self.declared if declared else self.usual
+        return self.declared if declared else self.default
 
 
 def vocabulary(levels: NDArray[Any], min_rows: int, most: int) -> dict[str, int]:

@@ -24,9 +24,9 @@ from models.texts import columns as column_texts
 from models.texts.numbers import BLANKS as SPACES
 from models.values import EXACT_WHOLE, format_timestamp
 from training.columns.mixed import LEVELS_COME_IN, first_of_other_kind, kinds_taken
-from training.columns.moments import parse_moments, typed_moments
+from training.columns.timestamps import parse_timestamps, typed_timestamps
 from training.columns.written.clocks import durations_of
-from training.columns.written.dates import moments_in_order, moments_since
+from training.columns.written.dates import timestamps_in_order, timestamps_since
 from training.columns.written.forms import each, numbers_in_form
 from training.data.table import Table
 
@@ -85,13 +85,13 @@ class ColumnRule:
         return "whole" if self.whole_levels else self.level_type
 
     @property
-    def told(self) -> Reading | None:
+    def signature_reading(self) -> Reading | None:
         """What the signature tells of the reading; None where there is nothing to tell."""
         nulls = self.nulls - NULL_SPELLINGS if self.kind in ("number", "integer", "timestamp") else self.nulls
-        told = self.reading.model_copy(
+        shared = self.reading.model_copy(
             update={"nulls": tuple(sorted(nulls)), "missing_numbers": tuple(sorted(self.missing_numbers))}
         )
-        return None if told == PLAIN else told
+        return None if shared == PLAIN else shared
 
     @property
     def missing_numbers(self) -> frozenset[float]:
@@ -124,8 +124,8 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     present = column.is_not_null().to_numpy() if column.null_count() else np.ones(len(column), dtype=bool)
     values: NDArray[Any]
     if rule.kind == "timestamp":
-        values, fits = _moments(column, rule.reading)
-        values = np.where(np.isin(values, [int(moment) for moment in rule.missing_numbers]), MISSING_TIMESTAMP, values)
+        values, fits = _timestamps(column, rule.reading)
+        values = np.where(np.isin(values, [int(value) for value in rule.missing_numbers]), MISSING_TIMESTAMP, values)
     elif rule.kind == "boolean":
         values, fits = _booleans(column, rule.reading)
     else:
@@ -156,7 +156,7 @@ def _check_kinds(table: Table, rule: ColumnRule) -> None:
     Raises:
         TableError: one is of another kind; names it, its row and the way out.
     """
-    taken = kinds_taken(rule.kind, rule.told)
+    taken = kinds_taken(rule.kind, rule.signature_reading)
     column, kinds = table.frame[rule.name], table.mixed[rule.name]
     index = first_of_other_kind(column, kinds, taken if rule.as_served else taken | {"text"})
     if index is not None:
@@ -221,12 +221,12 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
     if dtype == pl.Date:
         return column.dt.to_string("%Y-%m-%d")
     if isinstance(dtype, pl.Datetime):
-        moments, ok = typed_moments(column)
+        timestamps, ok = typed_timestamps(column)
         if not np.all(ok | column.is_null().to_numpy()):
             raise misfit(
                 table, column.name, int(np.argmax(~ok & column.is_not_null().to_numpy())), _EXPECTED["timestamp"]
             )
-        return _replace_each(pl.Series(column.name, moments).set(pl.Series(~ok), None), format_timestamp)
+        return _replace_each(pl.Series(column.name, timestamps).set(pl.Series(~ok), None), format_timestamp)
     raise unusable(table, column)
 
 
@@ -294,8 +294,8 @@ def _no_level(table: Table, column: pl.Series, index: int, of: LevelType | None,
 
 def unusable(table: Table, column: pl.Series) -> TableError:
     """The refusal of a column whose type no model takes."""
-    if column.name in table.refused:
-        return TableError(table.refused[column.name])
+    if column.name in table.unusable:
+        return TableError(table.unusable[column.name])
     return TableError(
         f"{table.source}: a column holds text, numbers, booleans or dates; {column.name!r} holds "
         f"{column.dtype}; convert it, or leave it out with --drop {named(column.name)}"
@@ -321,9 +321,9 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
 
 def _value(column: pl.Series, index: int) -> Any:
     if isinstance(column.dtype, pl.Datetime):  # which may lie beyond the years of a Python date
-        moments, ok = typed_moments(column.slice(index, 1))
+        timestamps, ok = typed_timestamps(column.slice(index, 1))
         beyond = f"{column.to_physical()[index]} {column.dtype.time_unit} since 1970"
-        return format_timestamp(int(moments[0])) if ok[0] else beyond
+        return format_timestamp(int(timestamps[0])) if ok[0] else beyond
     return column[index]
 
 
@@ -401,13 +401,13 @@ def _booleans(column: pl.Series, reading: Reading) -> tuple[NDArray[np.float64],
     return column.cast(pl.Float64).fill_null(np.nan).to_numpy(), column.is_not_null().to_numpy()
 
 
-def _moments(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _timestamps(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     if reading.takes_digits("timestamp") and column.dtype.is_numeric():
         column = digits_in(column)
     if column.dtype == pl.String and reading.epoch is not None:
-        return moments_since(column, reading.epoch)
+        return timestamps_since(column, reading.epoch)
     if column.dtype == pl.String:
-        return moments_in_order(column, reading.date_order)
+        return timestamps_in_order(column, reading.date_order)
     if column.dtype == pl.Date or isinstance(column.dtype, pl.Datetime):
-        return typed_moments(column)
-    return parse_moments(pl.Series([None] * len(column), dtype=pl.String))
+        return typed_timestamps(column)
+    return parse_timestamps(pl.Series([None] * len(column), dtype=pl.String))

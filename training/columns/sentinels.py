@@ -66,7 +66,7 @@ _EXACT_SINGLE = 2.0**24
 """Whole numbers up to this size are exact as float32. 999,999,999 is another number there, and a round one."""
 _NOT_SMALL = 10.0
 """Of -1 and -9 the sign alone says nothing: all others have to be as large as this."""
-_MOMENTS = {
+_TIMESTAMPS = {
     float(parse_timestamp(text))
     for day in (
         *("0001-01-01", "0001-01-03", "1000-01-01", "1111-11-11", "1582-10-15", "1601-01-01", "1753-01-01"),
@@ -122,18 +122,18 @@ def with_sentinels(
     for name in except_in:
         train.require(name, "data.no_sentinels names")
     known = columns or {}
-    changed, told = [], []
+    changed, notes = [], []
     for rule in rules:
         found: list[_Found] = []
         if rule.kind in ("number", "integer", "timestamp") and rule.name not in except_in:
             values = known[rule.name] if rule.name in known else read_column(train, rule)
             found = _found(values, is_time=rule.kind == "timestamp")
         changed.append(_without(rule, [sentinel for sentinel in found if sentinel.missing]))
-        told += [_told(rule, sentinel, len(train)) for sentinel in found]
-    return tuple(changed), told
+        notes += [_note(rule, sentinel, len(train)) for sentinel in found]
+    return tuple(changed), notes
 
 
-def told_of_target(target: Target) -> list[str]:
+def notes_on_target(target: Target) -> list[str]:
     """Sentences about numbers in a target that may stand for no value; none is left out unasked.
 
     Args:
@@ -165,20 +165,20 @@ def _found(values: NDArray[Any], *, is_time: bool) -> list[_Found]:
     """What looks like a sentinel among the training rows' values ``[rows]`` of a column."""
     present = (values[values != MISSING_TIMESTAMP] if is_time else values[~np.isnan(values)]).astype(np.float64)
     distinct, counts = np.unique(present, return_counts=True)
-    known = np.where(np.isin(distinct, list(_MOMENTS)), distinct, np.nan) if is_time else _known_numbers(distinct)
+    known = np.where(np.isin(distinct, list(_TIMESTAMPS)), distinct, np.nan) if is_time else _known_numbers(distinct)
     is_rest = np.isnan(known)
     rest, rows = distinct[is_rest], counts[is_rest]
     if rows.sum() < LEAST_OTHERS or len(rest) < LEAST_DISTINCT:
         return []
     low, high = float(rest[0]), float(rest[-1])
-    usual = float(np.quantile(rows, 0.95))
+    typical = float(np.quantile(rows, 0.95))
     found = []
     for value, sentinel, n in zip(distinct[~is_rest], known[~is_rest], counts[~is_rest], strict=True):
         away = _away(float(value), low, high)
         if away <= 0.0:
             continue
-        missing = n > 1 and (away > FAR or (away > RATHER_FAR and n > SPIKE * usual))
-        if not is_time and len(rest) <= FEW and n <= 2 * usual and low > 0 and 0 < value <= DEARER * high:
+        missing = n > 1 and (away > FAR or (away > RATHER_FAR and n > SPIKE * typical))
+        if not is_time and len(rest) <= FEW and n <= 2 * typical and low > 0 and 0 < value <= DEARER * high:
             missing = False
         if is_time:
             missing = missing or (value >= _LAST_YEARS and away > FAR)
@@ -224,7 +224,7 @@ def _by_its_sign(value: float, low: float) -> bool:
     return bool(value < 0 <= low and (value <= -99 or low >= _NOT_SMALL))
 
 
-def _told(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
+def _note(rule: ColumnRule, sentinel: _Found, rows: int) -> str:
     value = _shown(sentinel.value, is_time=rule.kind == "timestamp")
     share = f"{sentinel.rows / rows:.1%} of the training rows"
     if sentinel.missing:

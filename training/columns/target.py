@@ -65,7 +65,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
         raise ConfigError(f"a task is one of {', '.join(TASKS)}, got --task {named(task)}")
     table.require(name, "--target names")
     column = table.frame[name]
-    _refuse_null(table, name, column, null)
+    _require_values(table, name, column, null)
     kind = kind_of_target(table, name, task, null)
     if kind == "timestamp":
         raise TableError(
@@ -73,7 +73,7 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
             "derive a number from them, for example days until then, and name that column with --target"
         )
     if kind in ("number", "integer"):
-        _refuse_null(table, name, column, {*null, *NULL_SPELLINGS})
+        _require_values(table, name, column, {*null, *NULL_SPELLINGS})
     if task == "regression" or (task == "auto" and kind in ("number", "integer") and not _few_whole(table, name)):
         return _regression(table, name)
     return _classes(table, name, kind, task)
@@ -91,9 +91,9 @@ def read_target_like(table: Table, target: Target, *, null: Collection[str] = ()
     name = target.name
     table.require(name, "the model predicts")
     column = table.frame[name]
-    _refuse_null(table, name, column, null)
+    _require_values(table, name, column, null)
     if target.task == "regression":
-        _refuse_null(table, name, column, {*null, *NULL_SPELLINGS})
+        _require_values(table, name, column, {*null, *NULL_SPELLINGS})
         return _finite(table, name)
     texts = level_texts(table, column)
     distinct = texts.unique()
@@ -165,7 +165,7 @@ def _finite(table: Table, name: str) -> NDArray[np.float64]:
     return values
 
 
-def _refuse_null(table: Table, name: str, column: pl.Series, null: Collection[str]) -> None:
+def _require_values(table: Table, name: str, column: pl.Series, null: Collection[str]) -> None:
     if column.dtype == pl.String:
         column = column.set(column.str.strip_chars(BLANKS).is_in(["", *null]).fill_null(True), None)
     missing = column.is_null().to_numpy()

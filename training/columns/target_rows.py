@@ -95,9 +95,9 @@ def reading_of_target(
     reading = found.reading.model_copy(update={"nulls": tuple(sorted(found.markers - NULL_SPELLINGS))})
     if found.kind not in ("number", "integer") or reading == PLAIN:
         return PLAIN, []
-    told = [f"the target {name!r}{tail}" for tail in found.told if not tail.startswith(":")]
-    told += [f"{null!r} means null in the target {name!r}" for null in reading.nulls]
-    return reading, told
+    notes = [f"the target {name!r}{tail}" for tail in found.notes if not tail.startswith(":")]
+    notes += [f"{null!r} means null in the target {name!r}" for null in reading.nulls]
+    return reading, notes
 
 
 def _in_numbers(table: Table, name: str, null: Collection[str], reading: Reading) -> Table:

@@ -1,7 +1,7 @@
 """Data frames, Arrow tables, dicts and rows to one plain form: text, numbers, booleans, dates, times and durations.
 
 An empty string and NaN are null there, as they are in text files. A column that is none of these (lists, bytes, ...) is
-no error as long as nobody asks for it: what is wrong with it stands in ``InMemory.refused``. One of several of them is
+no error as long as nobody asks for it: what is wrong with it stands in ``InMemory.unusable``. One of several of them is
 text, and ``InMemory.mixed`` says what each value was.
 """
 
@@ -31,12 +31,12 @@ _WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dic
 class InMemory:
     """A table that came as a Python object.
 
-    Declared categories are ``pl.Categorical`` or ``pl.Enum``. ``refused`` says what is wrong with columns that no model
-    can take, by name; in ``frame`` they are null.
+    Declared categories are ``pl.Categorical`` or ``pl.Enum``. ``unusable`` says what is wrong with columns that no
+    model can take, by name; in ``frame`` they are null.
     """
 
     frame: pl.DataFrame
-    refused: Mapping[str, str]
+    unusable: Mapping[str, str]
     written: PandasMetadata = NOTHING_WRITTEN
     typed: Mapping[str, str] = field(default_factory=dict)
     """What the levels of a declared category are where they are no texts: ``number``, ``boolean`` or ``date``."""
@@ -117,7 +117,7 @@ def _from_arrow(source: Any) -> InMemory:
 
 def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
     series: dict[str, pl.Series] = {}
-    refused: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     mixed: dict[str, NDArray[np.str_]] = {}
     for name, values in columns:
         if half_character(name):
@@ -129,7 +129,7 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
         except Mixed as found:
             column, mixed[name] = found.texts, found.kinds
         except Unusable as error:
-            refused[name] = f"data frame: {error}, or leave it out with --drop {named(name)}"
+            unusable[name] = f"data frame: {error}, or leave it out with --drop {named(name)}"
             column = pl.Series(name, [None] * len(values), pl.List(pl.Null))
         if series and len(column) != len(first := next(iter(series.values()))):
             raise TableError(
@@ -137,7 +137,7 @@ def _joined(columns: Iterable[tuple[str, Any]]) -> InMemory:
                 f"and {name!r} holds {len(column)}; make them equal"
             )
         series[name] = column.alias(name)
-    return InMemory(pl.DataFrame(series), refused, mixed=mixed)
+    return InMemory(pl.DataFrame(series), unusable, mixed=mixed)
 
 
 def _columns_of(rows: Sequence[Mapping[Any, Any]]) -> Iterator[tuple[str, list[Any]]]:
@@ -223,13 +223,13 @@ def _from_numpy(name: str, values: Any) -> pl.Series:
     if kind in "biuf":
         return pl.Series(name, np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
     if kind == "M":
-        return _from_moments(name, values, "datetime64[us]", pl.Datetime("us"))
+        return _from_timestamps(name, values, "datetime64[us]", pl.Datetime("us"))
     if kind == "m":
-        return _from_moments(name, values, "timedelta64[us]", pl.Duration("us"))
+        return _from_timestamps(name, values, "timedelta64[us]", pl.Duration("us"))
     return series_of(name, values.tolist())
 
 
-def _from_moments(name: str, values: Any, unit: str, dtype: pl.DataType) -> pl.Series:
+def _from_timestamps(name: str, values: Any, unit: str, dtype: pl.DataType) -> pl.Series:
     series = pl.Series(name, values.astype(unit).view(np.int64))  # NaT stays INT64_MIN
     return series.set(series == _INT64_MIN, None).cast(dtype)
 

@@ -57,34 +57,34 @@ def split_random(
 
 
 def split_by_time(
-    moments: NDArray[np.int64] | NDArray[np.float64], *, test: float = 0.2, validation: float = 0.16
+    times: NDArray[np.int64] | NDArray[np.float64], *, test: float = 0.2, validation: float = 0.16
 ) -> Split:
-    """Train on the earliest rows, validate on later ones, test on the latest. Rows of one moment stay together.
+    """Train on the earliest rows, validate on later ones, test on the latest. Rows of one time stay together.
 
     Args:
-        moments: when each row was, ``[rows]``, in any unit, none of them missing.
-        test: share of the whole table, as near as the moments allow; 0 for no test rows.
+        times: when each row was, ``[rows]``, in any unit, none of them missing.
+        test: share of the whole table, as near as the times allow; 0 for no test rows.
         validation: likewise.
 
     Raises:
-        TableError: there are too few rows, or too few distinct moments for every part to hold one.
+        TableError: there are too few rows, or too few distinct times for every part to hold one.
         ConfigError: the shares leave nothing to train on.
     """
-    n_rows = len(moments)
+    n_rows = len(times)
     _check(n_rows, test, validation)
-    distinct, counts = np.unique(moments, return_counts=True)
+    distinct, counts = np.unique(times, return_counts=True)
     n_parts = 1 + (test > 0) + (validation > 0)
     if len(distinct) < n_parts:
         raise TableError(
-            f"a split by time needs {n_parts} different moments, one for each part; the column holds "
+            f"a split by time needs {n_parts} different times, one for each part; the column holds "
             f"{len(distinct)}; name another with --split-by-time, or split at random without it"
         )
-    passed = np.concatenate([[0], np.cumsum(counts)])  # rows before each distinct moment, and all of them
+    passed = np.concatenate([[0], np.cumsum(counts)])  # rows before each distinct time, and all of them
     last = len(distinct)
     from_test = _nearest(passed, n_rows * (1 - test), 1 + (validation > 0), last - 1) if test > 0 else last
     until = n_rows * (1 - test - validation)
     from_validation = _nearest(passed, until, 1, from_test - 1) if validation > 0 else from_test
-    when = np.searchsorted(distinct, moments)
+    when = np.searchsorted(distinct, times)
     return Split(
         np.flatnonzero(when < from_validation),
         np.flatnonzero((when >= from_validation) & (when < from_test)),
@@ -195,5 +195,5 @@ def _apportion(sizes: NDArray[np.int64], share: float, room: NDArray[np.int64]) 
 
 
 def _nearest(passed: NDArray[np.int64], rows: float, lowest: int, highest: int) -> int:
-    """The distinct moment, between two, before which the number of rows is nearest to ``rows``."""
+    """The distinct time, between two, before which the number of rows is nearest to ``rows``."""
     return lowest + int(np.abs(passed[lowest : highest + 1] - rows).argmin())

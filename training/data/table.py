@@ -48,7 +48,7 @@ class Table:
     """What was decided in reading, in sentences that hold no value of any row."""
     index: tuple[str, ...] = ()
     """Columns that number or name the rows of the frame the table was written from."""
-    refused: Mapping[str, str] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with columns that no model can take, by name; null in ``frame``, and no error until asked for."""
     files: tuple[str, ...] = ()
     """Names of the files, where the rows come from several."""
@@ -131,8 +131,8 @@ class Table:
             TableError: there is none, or it is one that no model can take; names the closest, and what there is.
         """
         self._find(name, who)
-        if name in self.refused:
-            raise TableError(self.refused[name])
+        if name in self.unusable:
+            raise TableError(self.unusable[name])
 
     def _with(self, frame: pl.DataFrame, names: Mapping[str, str]) -> Table:
         """With another frame; ``names`` maps the old names of its columns to those they have there."""
@@ -143,7 +143,7 @@ class Table:
             typed={names[name]: of for name, of in self.typed.items() if name in names},
             index=tuple(names[name] for name in self.index if name in names),
             mixed={names[name]: kinds for name, kinds in self.mixed.items() if name in names},
-            refused={names[name]: why for name, why in self.refused.items() if name in names},
+            unusable={names[name]: why for name, why in self.unusable.items() if name in names},
         )
 
     def _find(self, name: str, who: str) -> None:
@@ -177,7 +177,7 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
         content = Content(read.frame, written=read.written, mixed=read.mixed)
-        return replace(_table(content, "data frame"), refused=read.refused, typed=read.typed)
+        return replace(_table(content, "data frame"), unusable=read.unusable, typed=read.typed)
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
         return replace(_table(content, "standard input"), sha256=digest)
@@ -203,12 +203,12 @@ def _table(content: Content, source: str) -> Table:
     frame = frame if content.is_text else plain(frame)
     index = index_columns(frame, content.written)
     rows = np.arange(1, frame.height + 1)
-    notes = content.notes if content.is_text else (*content.notes, *_told_of_names(frame))
+    notes = content.notes if content.is_text else (*content.notes, *_notes_on_names(frame))
     mixed = content.mixed
     return Table(frame, source, rows, content.lines, declared=declared, notes=notes, index=index, mixed=mixed)
 
 
-def _told_of_names(frame: pl.DataFrame) -> list[str]:
+def _notes_on_names(frame: pl.DataFrame) -> list[str]:
     """A sentence on names of a data frame that may be a row of the file it was read from; none is said aloud."""
     if not any(value_kind(name) for name in frame.columns):
         return []
@@ -220,8 +220,8 @@ def _told_of_names(frame: pl.DataFrame) -> list[str]:
     columns = [[""] * width if texts is None else texts.fill_null("").to_list() for texts in plainly]
     if not may_be_row(frame.columns, [list(row) for row in zip(*columns, strict=True)]):
         return []
-    told = "the names of the columns look like a row of values: if the data frame was read from a file without names, "
-    return [f"{told}read that with header=None"]
+    note = "the names of the columns look like a row of values: if the data frame was read from a file without names, "
+    return [f"{note}read that with header=None"]
 
 
 def _joined(tables: Sequence[Table], source: str) -> Table:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
 
-NASTY_ROWS = 2000
-"""Nasty rows with one hostile value each, at most; beyond that, a row holds several."""
+ADVERSARIAL_ROWS = 2000
+"""Adversarial rows with one hostile value each, at most; beyond that, a row holds several."""
 ODD_ROWS = 2000
 """Training rows with one odd value each, at most; a table of more columns than that allows has some of them tried."""
 CELLS = 600_000
@@ -30,7 +30,7 @@ def rows_of(columns: int, most: int) -> int:
     return max(1, min(most, CELLS // max(1, columns)))
 
 
-def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
+def adversarial_rows(signature: Signature) -> dict[str, NDArray[Any]]:
     """A typical row with one hostile value at a time, and rows that are hostile throughout; columns ``[rows]``."""
     hostile: dict[str, list[Any]] = {
         "number": [float("nan"), float("inf"), float("-inf"), 1e38, -1e38, 1e308, 5e-324, 0.0, -0.0],
@@ -55,18 +55,18 @@ def nasty_rows(signature: Signature) -> dict[str, NDArray[Any]]:
     }
     longest = max(len(values) for values in options.values())
     # A table of thousands of columns has several hostile values in a row, or the rows alone would fill the memory.
-    wanted = min(sum(len(values) for values in options.values()), rows_of(len(signature.columns), NASTY_ROWS))
+    wanted = min(sum(len(values) for values in options.values()), rows_of(len(signature.columns), ADVERSARIAL_ROWS))
     one_at_a_time = max(longest, wanted)
-    nasty: dict[str, NDArray[Any]] = {}
+    adversarial: dict[str, NDArray[Any]] = {}
     placed = 0
     for column in signature.columns:
         values = options[column.name]
         rows = np.full(1 + one_at_a_time + longest, typical(column), column.dtype)
         rows[1 + (placed + np.arange(len(values))) % one_at_a_time] = values
         rows[-longest:] = [values[i % len(values)] for i in range(longest)]
-        nasty[column.name] = rows
+        adversarial[column.name] = rows
         placed += len(values)
-    return nasty
+    return adversarial
 
 
 def typical(column: Column) -> Any:
@@ -127,8 +127,8 @@ def odd_values(column: Column, seen: NDArray[Any]) -> list[Any]:
     if column.kind == "category":
         return [MISSING_STRING, UNSEEN_LEVEL, *_levels_and_bounds(column.levels)[-1:]]
     if column.kind == "timestamp":
-        moments = seen[seen != MISSING_TIMESTAMP]
-        first, last = (int(moments.min()), int(moments.max())) if len(moments) else (0, 0)
+        timestamps = seen[seen != MISSING_TIMESTAMP]
+        first, last = (int(timestamps.min()), int(timestamps.max())) if len(timestamps) else (0, 0)
         return [MISSING_TIMESTAMP, first // 2 + last // 2, first - 10 * _YEAR, last + 10 * _YEAR, last + _YEAR // 5]
     present = np.unique(seen[~np.isnan(seen)])
     if len(present) == 0:

@@ -24,8 +24,8 @@ def keep_aside(repository: Path, name: str, files: Mapping[str, bytes], why: str
     Returns:
         the folder they are in: ``.refused/<name>-<time>``.
     """
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
-    folder = repository / REFUSED_FOLDER / f"{name}-{moment}"
+    timestamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
+    folder = repository / REFUSED_FOLDER / f"{name}-{timestamp}"
     folder.mkdir(parents=True)
     for file, content in {**files, "why.txt": f"{why}\n".encode()}.items():
         write_new(folder / file, content)

@@ -1,6 +1,6 @@
 """The gate that a graph has to pass before it is published: it answers as the network does, and no odd value runs wild.
 
-Both are asked on held-out rows, on nasty rows, and on training rows with one odd value
+Both are asked on held-out rows, on adversarial rows, and on training rows with one odd value
 (:mod:`training.export.adversarial`), of the answers and of what the network says before the head makes answers of it:
 two probabilities of 1 hide whatever lies between their logits.
 """
@@ -21,7 +21,7 @@ from models.arguments import named
 from models.errors import ExportRefused
 from models.session import Predictions, Session
 from models.signature import MISSING_TIMESTAMP, Signature
-from training.export.adversarial import OddRows, nasty_rows, odd_rows, rows_of, typical
+from training.export.adversarial import OddRows, adversarial_rows, odd_rows, rows_of, typical
 from training.export.graph import Core, said_name
 from training.network.head import ClassHead, RegressionHead
 
@@ -50,7 +50,7 @@ class Parity:
     """The largest differences the gate saw between PyTorch and ONNX Runtime."""
 
     rows: int
-    nasty_rows: int
+    adversarial_rows: int
     max_difference: float
     """On probabilities, or on predictions over the standard deviation of the training target."""
     max_difference_between_shapes: float
@@ -63,7 +63,7 @@ class Parity:
         """For ``model.json``."""
         return {
             "rows": self.rows,
-            "nasty_rows": self.nasty_rows,
+            "nasty_rows": self.adversarial_rows,
             "batches": [*GATE_BATCHES, "all"],
             "tolerance": TOLERANCE,
             "max_difference": self.max_difference,
@@ -101,7 +101,7 @@ def pass_gate(
 def check_parity(
     core: Core, graph: bytes, held_out: Columns, odd: OddRows | None = None, rows: int = GATE_ROWS
 ) -> Parity:
-    """PyTorch and ONNX Runtime must agree on held-out rows, nasty ones and odd ones, in every batch size.
+    """PyTorch and ONNX Runtime must agree on held-out rows, adversarial ones and odd ones, in every batch size.
 
     Args:
         core: what was exported, on the CPU.
@@ -115,16 +115,16 @@ def check_parity(
     """
     session = Session(graph, "cpu")
     signature = session.signature
-    nasty = nasty_rows(signature)
+    adversarial = adversarial_rows(signature)
     n_held_out = min(_length(held_out), rows_of(len(signature.columns), rows))
-    parts = [{name: held_out[name][:n_held_out] for name in signature.names}, nasty]
+    parts = [{name: held_out[name][:n_held_out] for name in signature.names}, adversarial]
     if odd is not None:
         parts.append(odd.columns)
     columns = {name: np.concatenate([part[name] for part in parts]) for name in signature.names}
     n_rows = _length(columns)
 
     with torch.no_grad():
-        said = core.said(*core.front.raw(columns))
+        said = core.said(*core.encoder.raw(columns))
         expected = core.head.answer(said).numpy()
     unit = _unit(core.head, expected)
     difference = between = said_difference = 0.0
@@ -177,7 +177,7 @@ def _culprit(core: Core, graph: bytes, signature: Signature, row: Mapping[str, A
     for i, column in enumerate(columns):
         tried[column.name][i], tried[column.name][n + i] = row[column.name], typical(column)
     with torch.no_grad():
-        wanted = core.said(*core.front.raw(tried)).numpy()
+        wanted = core.said(*core.encoder.raw(tried)).numpy()
     apart = np.nan_to_num(_apart(_said(graph, signature, tried), wanted), nan=1e300, posinf=1e300)
     effect = (apart[:n] - apart[-1]) + (apart[-2] - apart[n : 2 * n])
     name = columns[int(effect.argmax())].name
@@ -278,7 +278,7 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
         ExportRefused: an answer is farther away; names column and value.
     """
     with torch.no_grad():
-        said = core.said(*core.front.raw(odd.columns))
+        said = core.said(*core.encoder.raw(odd.columns))
         if isinstance(core.head, RegressionHead):
             answers = core.head.answer(said)[:, :1].numpy()
             low, high = np.array([target.min() / 2]), np.array([target.max() / 2])
@@ -288,7 +288,7 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
             what = "the prediction"
         else:
             some = _spread(_length(seen), min(SEEN_ROWS, rows_of(len(seen), SEEN_ROWS)))
-            ordinary = core.said(*core.front.raw({name: column[some] for name, column in seen.items()})).numpy()
+            ordinary = core.said(*core.encoder.raw({name: column[some] for name, column in seen.items()})).numpy()
             ordinary = ordinary - ordinary.mean(axis=1, keepdims=True)
             answers = said.numpy() - said.numpy().mean(axis=1, keepdims=True)
             low, high = ordinary.min(axis=0), ordinary.max(axis=0)

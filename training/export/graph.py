@@ -1,11 +1,11 @@
 """From the trained network to one ONNX graph that takes raw columns.
 
-The core is written down while it runs (:mod:`training.export.trace`): numbers, moments and codes in, answers out. In
+The core is written down while it runs (:mod:`training.export.trace`): numbers, timestamps and codes in, answers out. In
 front of it go the nodes that make these of the named columns:
 
-    number columns ──── Concat ─────────────────────────────── numbers ─┐
-    timestamp columns ─ Concat ─────────────────────────────── moments ─┤ core ─ probabilities ─ ArgMax ─ label
-    category columns ── Concat ─ LabelEncoder ─ Add ─ Gather ─ codes ───┘
+    number columns ──── Concat ──────────────────────────────── numbers ─┐
+    timestamp columns ─ Concat ───────────────────────────── timestamps ─┤ core ─ probabilities ─ ArgMax ─ label
+    category columns ── Concat ─ LabelEncoder ─ Add ─ Gather ─── codes ──┘
 
 One LabelEncoder over the union of all vocabularies and a table of codes per column cost 8 us where an encoder a column
 costs 93 us (50 columns). A column of very many levels gets an encoder of its own, since its row in the table would be
@@ -28,7 +28,7 @@ from models.signature import METADATA_KEY, Signature
 from training.export.operators import OPERATORS
 from training.export.pytorch import export_by_pytorch
 from training.export.trace import ROWS, Untranslated, trace
-from training.features.front import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, Front
+from training.features.encoder import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureEncoder
 from training.network.head import ClassHead, RegressionHead
 from training.network.network import Ensemble, Network
 
@@ -40,26 +40,27 @@ UNION_LIMIT = 1000
 class Core(nn.Module):
     """Everything between codes and answers: calendar, encoding, network, head.
 
-    Shape: ``numbers [rows, n_numbers] float64, moments [rows, n_moments] int64, codes [rows, n_categories] int64`` to
-    ``[rows, classes] float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without intervals.
+    Shape: ``numbers [rows, n_numbers] float64, timestamps [rows, n_timestamps] int64, codes [rows, n_categories]
+    int64`` to ``[rows, classes] float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without
+    intervals.
     """
 
-    def __init__(self, front: Front, network: Network | Ensemble, head: ClassHead | RegressionHead) -> None:
+    def __init__(self, encoder: FeatureEncoder, network: Network | Ensemble, head: ClassHead | RegressionHead) -> None:
         super().__init__()
-        self.front, self.network, self.head = front, network, head
+        self.encoder, self.network, self.head = encoder, network, head
 
-    def said(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> Tensor:
+    def said(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
         """What the network says before the head makes an answer of it: logits, or targets in the network's units.
 
         Shape: ``[rows, classes]`` or ``[rows, n_outputs]``, float64. Two probabilities of 1 hide whatever lies between
         their logits.
         """
-        encoded = self.front.encode(self.front.derive(numbers, moments))
+        encoded = self.encoder.encode(self.encoder.derive(numbers, timestamps))
         out: Tensor = self.head.said(self.network(encoded, codes))
         return out
 
-    def forward(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> Tensor:
-        out: Tensor = self.head.answer(self.said(numbers, moments, codes))
+    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
+        out: Tensor = self.head.answer(self.said(numbers, timestamps, codes))
         return out
 
 
@@ -70,8 +71,8 @@ class _Both(nn.Module):
         super().__init__()
         self.core = core
 
-    def forward(self, numbers: Tensor, moments: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        said = self.core.said(numbers, moments, codes)
+    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        said = self.core.said(numbers, timestamps, codes)
         return self.core.head.answer(said), said
 
 
@@ -83,11 +84,11 @@ def export(core: Core, signature: Signature) -> bytes:
         signature: its columns become the inputs, and it travels in the metadata.
     """
     core = core.cpu().eval()
-    front = core.front
+    encoder = core.encoder
     examples = {
-        "numbers": torch.zeros(ROWS, len(front.numbers), dtype=torch.float64),
-        "moments": torch.zeros(ROWS, len(front.moments), dtype=torch.int64),
-        "codes": torch.zeros(ROWS, len(front.categories), dtype=torch.int64),
+        "numbers": torch.zeros(ROWS, len(encoder.numbers), dtype=torch.float64),
+        "timestamps": torch.zeros(ROWS, len(encoder.timestamps), dtype=torch.int64),
+        "codes": torch.zeros(ROWS, len(encoder.categories), dtype=torch.int64),
     }
     try:
         graph = trace(_Both(core), OPERATORS, examples, OPSET)
@@ -102,7 +103,7 @@ def export(core: Core, signature: Signature) -> bytes:
     for value in list(graph.initializers.values()):
         value.name = f"{inside}core.{value.name}"
     graph.outputs.pop().name = said_name(signature)
-    _put_front(graph, front, signature, f"{inside}front.")
+    _put_inputs(graph, encoder, signature, f"{inside}inputs.")
     _put_outputs(graph, signature, f"{inside}head.")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="rowcast", producer_version="1")
     model.metadata_props[METADATA_KEY] = signature.model_dump_json()
@@ -121,7 +122,7 @@ def export(core: Core, signature: Signature) -> bytes:
 def _inside(signature: Signature) -> str:
     """What the names of the graph's own values begin with: nothing, or as many ``_`` as no column begins with."""
     inside = ""
-    while any(name.startswith(f"{inside}{part}.") for name in signature.names for part in ("front", "core", "head")):
+    while any(name.startswith(f"{inside}{part}.") for name in signature.names for part in ("inputs", "core", "head")):
         inside += "_"
     return inside
 
@@ -131,7 +132,7 @@ def said_name(signature: Signature) -> str:
     return f"{_inside(signature)}head.said"
 
 
-def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str) -> None:
+def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, prefix: str) -> None:
     """Replace the core's three inputs by named columns; ``prefix`` begins the names of what is put between."""
     kinds = {"category": ir.DataType.STRING, "timestamp": ir.DataType.INT64}
     inputs = {
@@ -157,7 +158,9 @@ def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str)
     def side_by_side(values: Sequence[ir.Value], name: str) -> ir.Value:
         return values[0] if len(values) == 1 else node("Concat", values, name, {"axis": 1})
 
-    def encoder(value: ir.Value, levels: Sequence[str], ids: NDArray[np.int64], default: int, name: str) -> ir.Value:
+    def label_encoder(
+        value: ir.Value, levels: Sequence[str], ids: NDArray[np.int64], default: int, name: str
+    ) -> ir.Value:
         attributes = {
             "keys_tensor": ir.StringTensor([level.encode() for level in levels], shape=ir.Shape([len(levels)])),
             "values_tensor": ir.tensor(ids),
@@ -165,39 +168,40 @@ def _put_front(graph: ir.Graph, front: Front, signature: Signature, prefix: str)
         }
         return node("LabelEncoder", [value], name, attributes, domain="ai.onnx.ml")
 
-    if front.numbers:
-        numbers = side_by_side([inputs[name] for name in front.numbers], "numbers")
+    if encoder.numbers:
+        numbers = side_by_side([inputs[name] for name in encoder.numbers], "numbers")
         ir.convenience.replace_all_uses_with(old["numbers"], numbers)
-    if front.moments:
-        moments = side_by_side([inputs[name] for name in front.moments], "moments")
-        ir.convenience.replace_all_uses_with(old["moments"], moments)
-    if front.categories:
-        shared = [name for name in front.categories if len(front.vocabularies[name]) <= UNION_LIMIT]
-        union = sorted({level for name in shared for level in (*front.nulls[name], *front.vocabularies[name])})
+    if encoder.timestamps:
+        timestamps = side_by_side([inputs[name] for name in encoder.timestamps], "timestamps")
+        ir.convenience.replace_all_uses_with(old["timestamps"], timestamps)
+    if encoder.categories:
+        shared = [name for name in encoder.categories if len(encoder.vocabularies[name]) <= UNION_LIMIT]
+        union = sorted({level for name in shared for level in (*encoder.nulls[name], *encoder.vocabularies[name])})
         codes: dict[str, ir.Value] = {}
         if shared:
             text = side_by_side([inputs[name] for name in shared], "levels")
-            ids = encoder(text, union, np.arange(1, len(union) + 1), 0, "level_ids")
+            ids = label_encoder(text, union, np.arange(1, len(union) + 1), 0, "level_ids")
             table = constant(
-                "codes_of_ids", _codes_of_ids(union, [(front.vocabularies[name], front.nulls[name]) for name in shared])
+                "codes_of_ids",
+                _codes_of_ids(union, [(encoder.vocabularies[name], encoder.nulls[name]) for name in shared]),
             )
             starts = constant("row_of_column", np.arange(len(shared), dtype=np.int64) * (len(union) + 1))
             together = node("Gather", [table, node("Add", [ids, starts], "places")], "shared_codes")
-        for name in front.categories:
+        for name in encoder.categories:
             if name not in shared:
-                known, nulls = front.vocabularies[name], front.nulls[name]
+                known, nulls = encoder.vocabularies[name], encoder.nulls[name]
                 levels = [*nulls, *known]
                 last = FIRST_LEVEL_CODE + len(known)
                 own = np.array([*[MISSING_CODE] * len(nulls), *range(FIRST_LEVEL_CODE, last)], np.int64)
-                codes[name] = encoder(inputs[name], levels, own, UNKNOWN_CODE, f"codes.{name}")
+                codes[name] = label_encoder(inputs[name], levels, own, UNKNOWN_CODE, f"codes.{name}")
         if not codes:
             merged = together
-        else:  # put the columns back into the front's order
+        else:  # put the columns back into the encoder's order
             blocks = ([together] if shared else []) + list(codes.values())
             order = [*shared, *codes]
             merged = side_by_side(blocks, "codes_by_block")
-            if order != list(front.categories):
-                places = np.array([order.index(name) for name in front.categories], np.int64)
+            if order != list(encoder.categories):
+                places = np.array([order.index(name) for name in encoder.categories], np.int64)
                 merged = node("Gather", [merged, constant("order", places)], "codes", {"axis": 1})
         ir.convenience.replace_all_uses_with(old["codes"], merged)
 

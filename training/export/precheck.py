@@ -1,4 +1,4 @@
-"""What can be known before the fit: whether the front, the target and the export will do. A refusal costs no epoch."""
+"""What can be known before the fit: whether encoder, target and export will do. A refusal costs no epoch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from models.signature import Signature
 from training.export.gate import GATE_ROWS, pass_gate
 from training.export.graph import Core, export
 from training.features.bins import FARTHEST, Bins
-from training.features.front import Front
+from training.features.encoder import FeatureEncoder
 from training.fit.objective import Objective
 from training.network.head import RegressionHead
 
@@ -26,20 +26,20 @@ PRECHECK_VISITS = 30_000
 """Rows times epochs from which a fit takes longer than export and gate: below, the fit is the cheaper check."""
 
 
-def check_front(front: Front) -> None:
+def check_encoder(encoder: FeatureEncoder) -> None:
     """Whatever a column holds, it is encoded in finite numbers that lie no farther out than those of training rows may.
 
     Raises:
         ExportRefused: a feature does not; names the column.
     """
-    for at, bins in ((front.binned_at, front.bins), (front.switched_at, front.switches)):
+    for at, bins in ((encoder.binned_at, encoder.bins), (encoder.binary_at, encoder.binary)):
         if len(at) == 0:
             continue
         encoded = bins(_odd_features(bins))
         wild = ~(torch.isfinite(encoded) & (encoded.abs() <= FARTHEST * 1.001)).all(dim=2).all(dim=0)
         if bool(wild.any()):
             feature = int(at[int(wild.to(torch.int64).argmax())])
-            name = _columns_of(front)[feature]
+            name = _columns_of(encoder)[feature]
             raise ExportRefused(
                 f"a value of {name!r} that training did not see would be read as more than {FARTHEST:g} deviations "
                 f"from the mean: leave the column out with --drop {named(name)}, or read it as levels with "
@@ -57,14 +57,14 @@ def _odd_features(bins: Bins) -> torch.Tensor:
     return torch.cat([torch.stack(rows), edges, edges[:-1] / 2 + edges[1:] / 2])
 
 
-def _columns_of(front: Front) -> list[str]:
+def _columns_of(encoder: FeatureEncoder) -> list[str]:
     """The column that each derived feature is made of; of a direction the first."""
-    names = list(front.numbers)
-    for name in front.moments:
-        names += [name] * len(front.calendar[name])
-    if front.oblique is not None:
-        angles = front.oblique.cosines.shape[-1]
-        names += [front.numbers[i] for i, _, _ in front.oblique.pairs for _ in range(angles)]
+    names = list(encoder.numbers)
+    for name in encoder.timestamps:
+        names += [name] * len(encoder.calendar[name])
+    if encoder.oblique is not None:
+        angles = encoder.oblique.cosines.shape[-1]
+        names += [encoder.numbers[i] for i, _, _ in encoder.oblique.pairs for _ in range(angles)]
     return names
 
 
@@ -100,7 +100,7 @@ def precheck(
     """Put an untrained network through export and gate.
 
     Args:
-        core: the fitted front, a network with fresh weights and an uncalibrated head.
+        core: the fitted feature encoder, a network with fresh weights and an uncalibrated head.
         signature: of the model to come.
         held_out: columns ``[rows]`` of rows that no weight will be fitted on.
         seen: columns ``[rows]`` of the training rows.
@@ -116,6 +116,6 @@ def precheck(
     graph = export(core, signature)
     exported = time.monotonic()
     parity = pass_gate(core, graph, held_out, seen, target, PRECHECK_ROWS)
-    asked = parity.rows + parity.nasty_rows
-    later = min(len(next(iter(held_out.values()))), GATE_ROWS) + parity.nasty_rows
-    return (exported - started) + (time.monotonic() - exported) * later / max(1, asked)
+    n_rows = parity.rows + parity.adversarial_rows
+    later = min(len(next(iter(held_out.values()))), GATE_ROWS) + parity.adversarial_rows
+    return (exported - started) + (time.monotonic() - exported) * later / max(1, n_rows)

@@ -1,1 +1,1 @@
-"""The fitted front of the graph: columns as numbers a network can take."""
+"""The fitted feature encoder: columns as numbers a network can take."""

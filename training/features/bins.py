@@ -20,8 +20,8 @@ from training.features.spacing import edges_of, is_flat, median, pulled_in
 MAX_ENCODED = 4096
 """Bins of all numbers together: a table of thousands of columns gets fewer bins for each, and bounded memory."""
 FARTHEST = 20.0
-"""Deviations of a position from the mean at most: a switch that one row in ten thousand holds would be at 100, and that
-row alone would have to teach the network what to make of it."""
+"""Deviations of a position from the mean at most: a binary feature that one row in ten thousand holds would be at 100,
+and that row alone would have to teach the network what to make of it."""
 
 
 class Bins(nn.Module):

@@ -21,17 +21,17 @@ DAY = 86_400_000_000
 
 CalendarPart = Literal["time_of_day", "weekday", "day_of_month", "season", "trend"]
 Part = CalendarPart | Literal["presence"]
-"""``presence`` is 0 for every moment: of a column without a part that varies it leaves whether there is a moment."""
+"""``presence`` is 0 for every timestamp: of a column without a part that varies it leaves whether there is one."""
 
 
-def calendar_part(moment: _Whole, part: Part) -> _Whole:
+def calendar_part(timestamp: _Whole, part: Part) -> _Whole:
     """Read one part off epoch microseconds (int64), exactly, before and after 1970, of an array or a tensor.
 
     ``//`` and ``%`` on int64 export to exact integer arithmetic; ``torch.div(..., rounding_mode=)`` would not.
     """
     if part == "time_of_day":
-        return moment % DAY  # microseconds
-    day = moment // DAY
+        return timestamp % DAY  # microseconds
+    day = timestamp // DAY
     if part == "weekday":
         return (day + 3) % 7  # 1970-01-01 was a Thursday; Monday is 0
     if part == "season":
@@ -39,9 +39,9 @@ def calendar_part(moment: _Whole, part: Part) -> _Whole:
     if part == "day_of_month":
         return _day_of_month(day)
     if part == "presence":
-        nothing: _Whole = moment * 0
+        nothing: _Whole = timestamp * 0
         return nothing
-    return moment
+    return timestamp
 
 
 def _day_of_month(day: _Whole) -> _Whole:
@@ -54,20 +54,20 @@ def _day_of_month(day: _Whole) -> _Whole:
     return day_of_month
 
 
-def parts_of(moments: NDArray[np.int64], asked: Sequence[CalendarPart], *, trend: bool) -> list[Part]:
+def parts_of(timestamps: NDArray[np.int64], allowed: Sequence[CalendarPart], *, trend: bool) -> list[Part]:
     """The parts whose cycle the training rows went through at least twice, and which vary there: of the rest nothing
     can be learned.
 
     Args:
-        moments: training rows ``[rows]``, epoch microseconds.
-        asked: the parts that may be read.
+        timestamps: training rows ``[rows]``, epoch microseconds.
+        allowed: the parts that may be read.
         trend: whether time itself may be one of them.
 
     Returns:
         the parts; ``presence`` alone where none varies and some rows are missing; nothing where neither is so.
     """
-    absent = moments == MISSING_TIMESTAMP
-    present = moments[~absent]
+    absent = timestamps == MISSING_TIMESTAMP
+    present = timestamps[~absent]
     span_days = (int(present.max()) - int(present.min())) / DAY if len(present) else 0.0
     enough = {
         "time_of_day": span_days >= 2,
@@ -76,11 +76,13 @@ def parts_of(moments: NDArray[np.int64], asked: Sequence[CalendarPart], *, trend
         "season": span_days >= 731,
         "trend": trend and span_days > 0,
     }
-    parts: list[Part] = [part for part in asked if enough[part] and not is_flat(pulled_in(values_of(moments, part)))]
+    parts: list[Part] = [
+        part for part in allowed if enough[part] and not is_flat(pulled_in(values_of(timestamps, part)))
+    ]
     return parts or (["presence"] if absent.any() else [])
 
 
-def values_of(moments: NDArray[np.int64], part: Part) -> NDArray[np.float64]:
-    """A part of moments ``[rows]``, NaN where missing."""
-    values = calendar_part(moments, part).astype(np.float64)
-    return np.where(moments == MISSING_TIMESTAMP, np.nan, values)
+def values_of(timestamps: NDArray[np.int64], part: Part) -> NDArray[np.float64]:
+    """A part of timestamps ``[rows]``, NaN where missing."""
+    values = calendar_part(timestamps, part).astype(np.float64)
+    return np.where(timestamps == MISSING_TIMESTAMP, np.nan, values)

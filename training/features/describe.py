@@ -12,15 +12,15 @@ from models.signature import MISSING_TIMESTAMP, Column, JsonValue
 from models.values import format_timestamp
 from training.columns.disclosure import percentiles, too_few
 from training.columns.infer import ColumnRule
-from training.features.front import Front
+from training.features.encoder import FeatureEncoder
 from training.features.spacing import median as median_of
 
 
 def describe_columns(
-    front: Front, columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule]
+    encoder: FeatureEncoder, columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule]
 ) -> tuple[Column, ...]:
     """What training saw of each column, for the signature. ``columns`` are training rows."""
-    return tuple(_describe(rule, columns[rule.name], front) for rule in rules)
+    return tuple(_describe(rule, columns[rule.name], encoder) for rule in rules)
 
 
 def _as_sent(level: str | None, rule: ColumnRule) -> JsonValue:
@@ -32,16 +32,16 @@ def _as_sent(level: str | None, rule: ColumnRule) -> JsonValue:
     return int(level) if level.lstrip("-").isdigit() else float(level)
 
 
-def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
+def _describe(rule: ColumnRule, values: NDArray[Any], encoder: FeatureEncoder) -> Column:
     if rule.kind == "category":
-        levels = front.vocabularies[rule.name]
+        levels = encoder.vocabularies[rule.name]
         commonest = next(iter(levels), None)
         example: JsonValue = _as_sent(commonest, rule)
         return Column(
             name=rule.name,
             kind=rule.kind,
             nullable=rule.nullable,
-            reading=rule.told,
+            reading=rule.signature_reading,
             levels=levels,
             whole_levels=rule.whole_levels,
             level_type=rule.level_type,
@@ -52,12 +52,12 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         hidden = too_few(len(present), len(values))
         middle = None if hidden else format_timestamp(int(np.sort(present)[len(present) // 2]))
         shown = percentiles(present)
-        low, high = (None, None) if shown is None else (format_timestamp(int(moment)) for moment in shown)
+        low, high = (None, None) if shown is None else (format_timestamp(int(timestamp)) for timestamp in shown)
         return Column(
             name=rule.name,
             kind=rule.kind,
             nullable=rule.nullable,
-            reading=rule.told,
+            reading=rule.signature_reading,
             minimum=low,
             maximum=high,
             median=middle,
@@ -65,7 +65,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         )
     present = values[~np.isnan(values)]
     if too_few(len(present), len(values)):
-        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.told)
+        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.signature_reading)
     median = median_of(present)
     example = median if rule.kind == "number" else bool(round(median)) if rule.kind == "boolean" else round(median)
     shown = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)
@@ -73,7 +73,7 @@ def _describe(rule: ColumnRule, values: NDArray[Any], front: Front) -> Column:
         name=rule.name,
         kind=rule.kind,
         nullable=rule.nullable,
-        reading=rule.told,
+        reading=rule.signature_reading,
         minimum=None if shown is None else float(shown[0]),
         maximum=None if shown is None else float(shown[1]),
         median=median,

@@ -154,11 +154,11 @@ def _gain(x: NDArray[np.float64], y: NDArray[np.float64], outcome: NDArray[np.fl
     counted = np.arange(len(x)) % 2 == 0
     along = [_cells(column, counted) for column in (x, y)]
     grid = along[0] * _GRID + along[1]
-    told = [np.zeros_like(outcome), np.zeros_like(outcome)]
+    means = [np.zeros_like(outcome), np.zeros_like(outcome)]
     for _ in range(_BACKFITTING_ROUNDS):
         for side in (0, 1):
-            told[side] = _means(along[side], outcome - told[1 - side], counted, _GRID)
-    rest = outcome - told[0] - told[1]
+            means[side] = _means(along[side], outcome - means[1 - side], counted, _GRID)
+    rest = outcome - means[0] - means[1]
     left = rest - _means(grid, rest, counted, _GRID * _GRID)
     held_out = ~counted
     total = float(np.sum(outcome[held_out] ** 2))

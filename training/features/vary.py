@@ -68,14 +68,14 @@ def _why_flat(values: NDArray[np.float64]) -> str:
     )
 
 
-def _why_no_part(moments: NDArray[np.int64], config: FeaturesConfig, *, trend: bool) -> str:
+def _why_no_part(timestamps: NDArray[np.int64], config: FeaturesConfig, *, trend: bool) -> str:
     """Why nothing can be read off a timestamp; nothing if something can."""
-    if parts_of(moments, config.calendar, trend=trend) not in ([], ["presence"]):
+    if parts_of(timestamps, config.calendar, trend=trend) not in ([], ["presence"]):
         return ""
-    present = moments[moments != MISSING_TIMESTAMP]
-    if too_few(len(present), len(moments)):
-        return "too few training rows hold a moment"
+    present = timestamps[timestamps != MISSING_TIMESTAMP]
+    if too_few(len(present), len(timestamps)):
+        return "too few training rows hold a timestamp"
     if present.min() == present.max():
-        return "it holds one moment"
-    told = "no part of the calendar varies over the training rows and goes through two of its cycles there"
-    return told + ("" if trend else ", and time itself is no input after a split by time")
+        return "it holds one timestamp"
+    note = "no part of the calendar varies over the training rows and goes through two of its cycles there"
+    return note + ("" if trend else ", and time itself is no input after a split by time")

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.features.front import MISSING_CODE
+from training.features.encoder import MISSING_CODE
 from training.fit.loop import Batch
 from training.settings import ComponentConfig
 

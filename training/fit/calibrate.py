@@ -97,7 +97,7 @@ def calibrate_classes(
     log_probabilities: NDArray[np.float64],
     actual: NDArray[np.int64],
     *,
-    asked: str = "auto",
+    method: str = "auto",
     by_time: bool = False,
     weights: NDArray[np.float64] | None = None,
 ) -> str:
@@ -107,12 +107,12 @@ def calibrate_classes(
         head: what is calibrated.
         log_probabilities: of the validation rows, uncalibrated, ``[rows, classes]``.
         actual: their class indices, ``[rows]``.
-        asked: ``objective.calibration``.
+        method: ``objective.calibration``.
         by_time: the table is split by time, and the rows are in its order. Shares of the classes differ by season, so
             that ``auto`` takes no bias; so does overconfidence, so that a calibration has to help at all times.
         weights: of the classes in the loss, if there are any.
     """
-    if asked == "none":
+    if method == "none":
         return "probabilities are left as they are, as objective.calibration says"
     if len(actual) < MIN_ROWS:
         return f"probabilities are left as they are: {len(actual)} validation rows are too few to calibrate on"
@@ -123,9 +123,9 @@ def calibrate_classes(
     # A network that learned with weights says p_c * w_c over their sum. That is known, and needs no estimate.
     undone = np.zeros(log_p.shape[1]) if weights is None else -np.log(weights)
     ways: dict[str, Fit] = {"unweighted": _as_they_are} if weights is not None else {}
-    if asked in ("auto", "temperature"):
+    if method in ("auto", "temperature"):
         ways["temperature"] = fit_temperature
-    if asked == "affine" or (asked == "auto" and not by_time):
+    if method == "affine" or (method == "auto" and not by_time):
         ways["affine"] = fit_affine
     best, losses = "", _as_they_are(log_p, actual).losses(log_p, actual)
     for name, way in ways.items():
@@ -139,14 +139,14 @@ def calibrate_classes(
     chosen = ways[best](log_p + undone, actual)
     head.temperature.fill_(1.0 / chosen.inverse)
     head.bias.copy_(torch.from_numpy(chosen.inverse * undone + chosen.bias))
-    told = f"probabilities are calibrated at temperature {1.0 / chosen.inverse:.3f}"
-    told = {
+    note = f"probabilities are calibrated at temperature {1.0 / chosen.inverse:.3f}"
+    note = {
         "unweighted": "probabilities are those of unweighted rows",
-        "temperature": told,
-        "affine": f"{told} and with a bias for each class",
+        "temperature": note,
+        "affine": f"{note} and with a bias for each class",
     }[best]
     out_again = "" if weights is None else "; what class_weights did to them is taken out again"
-    return f"{told}, chosen on validation rows{out_again}"
+    return f"{note}, chosen on validation rows{out_again}"
 
 
 def cross_fitted_losses(
@@ -188,13 +188,13 @@ def calibrate_intervals(
     """
     if head.intervals == "none":
         return "there are no intervals, as objective.intervals says"
-    told = ""
+    note = ""
     if contest and len(target) >= MIN_CONTEST_ROWS:
         constant, quantiles = (
             _held_out_width(head, kind, answers, target, two_sided=two_sided) for kind in ("constant", "quantiles")
         )
         head.intervals = "quantiles" if quantiles < constant else "constant"
-        told = f"; constant ones would be {constant / quantiles:.3g} times as wide" if quantiles < constant else ""
+        note = f"; constant ones would be {constant / quantiles:.3g} times as wide" if quantiles < constant else ""
     elif contest:
         head.intervals = "constant"
     _fit_bounds(head, answers, target, two_sided=two_sided)
@@ -202,7 +202,7 @@ def calibrate_intervals(
     if head.intervals == "constant" and head.transform.name == "log":
         kind = "are in proportion to the prediction"
     width = float(_widths(head, answers).mean())
-    return f"intervals {kind}, {width:.4g} wide on average, and held {COVERAGE:.0%} of the validation rows{told}"
+    return f"intervals {kind}, {width:.4g} wide on average, and held {COVERAGE:.0%} of the validation rows{note}"
 
 
 def conformal_quantile(scores: Tensor, level: float) -> float:

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from models.errors import TrainingError
-from training.features.front import Front
+from training.features.encoder import FeatureEncoder
 from training.fit.objective import Objective
 from training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
 from training.network.network import Ensemble, Network
@@ -91,7 +91,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """How a fit went."""
 
     epochs: int
@@ -103,7 +103,7 @@ class Fit:
 
 def fit(
     network: Network,
-    front: Front,
+    encoder: FeatureEncoder,
     objective: Objective,
     train: Batch,
     validation: Batch,
@@ -114,12 +114,12 @@ def fit(
     augment: Callable[[Batch], Batch] = lambda batch: batch,
     report: Callable[[Progress], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
-) -> Fit:
+) -> FitResult:
     """Train ``network`` in place; at the end it holds the weights that did best on validation rows.
 
     Args:
         network: on the device the batches are on.
-        front: the fitted front, on that device too.
+        encoder: the fitted feature encoder, on that device too.
         objective: loss and score.
         train: training rows.
         validation: rows that choose when to stop, and nothing else; of many, a random few.
@@ -143,7 +143,7 @@ def fit(
 
     optimizer = make_optimizer(network, optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
-    best = Best(network, evaluate(network, front, objective, validation))
+    best = Best(network, evaluate(network, encoder, objective, validation))
     # The look that follows the last step is paid from the budget too.
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
@@ -160,7 +160,7 @@ def fit(
                 group["lr"] = learning_rate(done, optimizer_config)
 
             batch = augment(train[rows])
-            encoded = front.encode(batch.features)
+            encoded = encoder.encode(batch.features)
             with _precision(config, device):
                 outputs = network(encoded, batch.codes).float()
             loss = objective.loss(outputs, batch.target)
@@ -177,7 +177,7 @@ def fit(
             done = max((epoch - 1 + (step + 1) / steps_per_epoch) / epochs, (clock() - started) / budget)
             if step in looks or done >= 1.0:
                 _check_finite(total_loss, epoch, optimizer_config.lr)
-                best.look(average.network, evaluate(average.network, front, objective, validation), epoch)
+                best.look(average.network, evaluate(average.network, encoder, objective, validation), epoch)
                 train_loss = float(total_loss) / (step + 1)
                 report(Progress(epoch, epochs, min(done, 1.0), train_loss, best.last_score, best.epoch))
                 ended = done >= 1.0 or best.looks_since >= config.patience
@@ -189,7 +189,7 @@ def fit(
     network.load_state_dict(best.weights)
     network.eval()
     stopped: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
-    return Fit(epoch, best.epoch, best.score, clock() - started, stopped)
+    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped)
 
 
 def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
@@ -245,19 +245,19 @@ def looked_at(validation: Batch, generator: torch.Generator) -> Batch:
 
 
 @torch.no_grad()
-def outputs_of(network: Network | Ensemble, front: Front, rows: Batch) -> Tensor:
+def outputs_of(network: Network | Ensemble, encoder: FeatureEncoder, rows: Batch) -> Tensor:
     """Member outputs ``[members, rows, n_outputs]`` of a network in evaluation mode, in bounded memory."""
     network.eval()
     parts = []
     for start in range(0, len(rows), EVALUATION_ROWS):
         part = rows[slice(start, start + EVALUATION_ROWS)]
-        parts.append(network(front.encode(part.features), part.codes))
+        parts.append(network(encoder.encode(part.features), part.codes))
     return torch.cat(parts, dim=1)
 
 
-def evaluate(network: Network | Ensemble, front: Front, objective: Objective, rows: Batch) -> float:
+def evaluate(network: Network | Ensemble, encoder: FeatureEncoder, objective: Objective, rows: Batch) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
-    return float(objective.score(outputs_of(network, front, rows), rows.target))
+    return float(objective.score(outputs_of(network, encoder, rows), rows.target))
 
 
 def _check_finite(total_loss: Tensor, epoch: int, lr: float) -> None:

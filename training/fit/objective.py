@@ -129,7 +129,7 @@ class Objective:
             name = "standardise" if config.target_transform == "auto" else config.target_transform
             self.transform = TargetTransform(target.values, name, math.inf if plain else _DOMINATED[self.loss_name])
             self._check_size(target)
-            self.decisions = self._told_of_wild_rows(target)
+            self.decisions = self._notes_on_wild_rows(target)
             intervals: Intervals = "quantiles" if config.intervals == "auto" else config.intervals
             self.n_outputs = 3 if intervals == "quantiles" else 1
             self.head = RegressionHead(self.transform, intervals, answer_limits(target.values))
@@ -157,7 +157,7 @@ class Objective:
                 f"got {unit:.3g}: multiply it by 1e{power} in the table, and divide answers by that"
             )
 
-    def _told_of_wild_rows(self, target: Target) -> list[str]:
+    def _notes_on_wild_rows(self, target: Target) -> list[str]:
         """A sentence about targets so far from all others that they would have set the unit."""
         below, above = self.transform.beyond(target.values)
         if (
@@ -180,12 +180,12 @@ class Objective:
             if self.loss_name != "mse"
             else (", for an answer that such rows hardly move: --set objective.loss=mae or huber")
         )
-        told = (
+        note = (
             f"{rows} a {target.name!r} beyond {low:.4g} to {high:.4g}, many times as far out as the others: it is "
             "learned as if it lay there, or it alone would set the unit in which the others are learned; to learn it "
             f"as it is: --set objective.target_transform=standardise{otherwise}"
         )
-        return [told]
+        return [note]
 
     def encode(self, values: NDArray[Any], *, cut_off: bool = True) -> Tensor:
         """Targets as the loss takes them: class indices int64 ``[rows]``, or transformed float32 ``[rows]``.
@@ -251,17 +251,17 @@ class Objective:
         return None if self.class_weights is None else self.class_weights.to(like.dtype)
 
 
-def _weights(target: Target, asked: Literal["none", "balanced"] | dict[str, float]) -> NDArray[np.float64]:
+def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, float]) -> NDArray[np.float64]:
     """Weights of the classes, whose mean over the training rows is 1, so that the learning rate means what it did."""
     counts = np.array([np.count_nonzero(target.values == label) for label in target.classes])
-    if isinstance(asked, str):
+    if isinstance(chosen, str):
         weights = 1.0 / counts
     else:
-        unknown = sorted(set(asked) - set(target.classes))
+        unknown = sorted(set(chosen) - set(target.classes))
         if unknown:
             raise ConfigError(
                 f"'objective.class_weights' names classes of the target, {', '.join(map(repr, target.classes[:10]))}, "
                 f"got {', '.join(map(repr, unknown))}"
             )
-        weights = np.array([asked.get(label, 1.0) for label in target.classes])
+        weights = np.array([chosen.get(label, 1.0) for label in target.classes])
     return np.asarray(weights * len(target.values) / (weights @ counts))

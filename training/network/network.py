@@ -4,7 +4,7 @@ One pass gives the answers of all members (TabM: Gorishniy et al. 2024, "TabM: a
 parameter-efficient ensembling", section 3). ``members=1`` is a plain deep neural network.
 
     encoded numbers ── NumberEmbedding ─┐
-    switches ───────────────────────────┼─ MemberScales ─ Linear ─ activation ─ dropout ─ ... ─ Heads
+    binary features ────────────────────┼─ MemberScales ─ Linear ─ activation ─ dropout ─ ... ─ Heads
     codes ─────────── CategoryEmbedding ┘
 
 Layers may be normalised and may add to what they get; neither is the default.
@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from training.features.bins import MAX_ENCODED
-from training.features.front import FIRST_LEVEL_CODE, Encoded
+from training.features.encoder import FIRST_LEVEL_CODE, Encoded
 from training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -232,15 +232,15 @@ class Network(nn.Module):
         level_counts: Sequence[int],
         n_outputs: int,
         *,
-        n_switches: int = 0,
+        n_binary: int = 0,
     ) -> None:
         super().__init__()
         d_limit = max(2, MAX_ENCODED // max(1, n_features + len(level_counts)))
         d_number, d_category = min(config.d_number, d_limit), min(config.d_category, d_limit)
         self.numbers = NumberEmbedding(n_features, d_encoded, d_number) if n_features else None
-        self.has_switches = n_switches > 0
+        self.has_binary = n_binary > 0
         self.categories = CategoryEmbedding(level_counts, d_category) if level_counts else None
-        columns = [d_number] * n_features + [2] * n_switches + [d_category] * len(level_counts)
+        columns = [d_number] * n_features + [2] * n_binary + [d_category] * len(level_counts)
         self.scales = MemberScales(config.members, columns) if config.members > 1 else None
         d_in = sum(columns)
         widths = [d_in, *config.layers]
@@ -258,8 +258,8 @@ class Network(nn.Module):
         parts = []
         if self.numbers is not None:
             parts.append(self.numbers(encoded.numbers))
-        if self.has_switches:
-            parts.append(encoded.switches.flatten(1))
+        if self.has_binary:
+            parts.append(encoded.binary.flatten(1))
         if self.categories is not None:
             parts.append(self.categories(codes))
         x = (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]).unsqueeze(0)

@@ -153,9 +153,9 @@ class TargetTransform(nn.Module):
             answers: in the network's units, ``[rows]``.
             actual: in the target's own units, ``[rows]``.
         """
-        told, held = self.forward(answers) + self.shift, actual + self.shift
-        most = torch.maximum(told.abs().max(), held.abs().max())
-        factor = float((held / most).mean() / (told / most).mean())
+        predicted, held = self.forward(answers) + self.shift, actual + self.shift
+        most = torch.maximum(predicted.abs().max(), held.abs().max())
+        factor = float((held / most).mean() / (predicted / most).mean())
         self.smearing.fill_(min(factor, _SMEARING_MAX) if math.isfinite(factor) and factor > 0 else 1.0)
         return float(self.smearing)
 

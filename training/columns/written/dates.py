@@ -1,4 +1,4 @@
-"""Whole columns of dates in other forms than ISO 8601: whether the day or the month comes first, and the moments.
+"""Whole columns of dates in other forms than ISO 8601: whether the day or the month comes first, and the timestamps.
 
 The reading of one text is :func:`models.texts.parse_date`; what arrays can read faster is read with arrays, and a test
 holds the two together.
@@ -18,7 +18,7 @@ from models.signature import MISSING_TIMESTAMP
 from models.texts import parse_date
 from models.texts.columns import parse_epoch
 from models.texts.dates import DateOrder
-from training.columns.moments import parse_moments
+from training.columns.timestamps import parse_timestamps
 from training.columns.written.forms import each
 
 _DAY_OF_WEEK = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}\.?"
@@ -95,42 +95,42 @@ def find_order(texts: pl.Series) -> FoundOrder:
     return FoundOrder(None, "no number beyond 12 tells which is the day", undecided=True)
 
 
-def moments_in_order(texts: pl.Series, order: DateOrder | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def timestamps_in_order(texts: pl.Series, order: DateOrder | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Epoch microseconds of a column of texts, as :func:`models.texts.parse_date` gives them one by one.
 
     Returns:
-        the moments ``[rows]``, INT64_MIN where the text is null or no date; and where it is one, ``[rows]``.
+        the timestamps ``[rows]``, INT64_MIN where the text is null or no date; and where it is one, ``[rows]``.
     """
-    moments, ok = parse_moments(texts)
+    timestamps, ok = parse_timestamps(texts)
     left = texts.is_not_null().to_numpy() & ~ok
     if order is None or not left.any():
-        return moments, ok
-    moments, ok = moments.copy(), ok.copy()
+        return timestamps, ok
+    timestamps, ok = timestamps.copy(), ok.copy()
     for form in ("ymd", "dmy") if order != "ymd" else ("ymd",):
-        moments[left], ok[left] = parse_moments(_as_iso(texts.filter(pl.Series(left)), form, order))
+        timestamps[left], ok[left] = parse_timestamps(_as_iso(texts.filter(pl.Series(left)), form, order))
         left = texts.is_not_null().to_numpy() & ~ok
         if not left.any():
-            return moments, ok
-    moments[left] = each(
+            return timestamps, ok
+    timestamps[left] = each(
         texts.filter(pl.Series(left)), lambda text: parse_date(text, order), MISSING_TIMESTAMP, pl.Int64
     )
-    return moments, moments != MISSING_TIMESTAMP
+    return timestamps, timestamps != MISSING_TIMESTAMP
 
 
-def moments_since(texts: pl.Series, unit: EpochUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def timestamps_since(texts: pl.Series, unit: EpochUnit) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Epoch microseconds of numbers of a unit since 1970, and of dates in ISO 8601.
 
     Returns:
-        as :func:`moments_in_order`.
+        as :func:`timestamps_in_order`.
     """
-    moments, ok = parse_moments(texts)
+    timestamps, ok = parse_timestamps(texts)
     left = texts.is_not_null().to_numpy() & ~ok
     if left.any():
-        moments, ok = moments.copy(), ok.copy()
+        timestamps, ok = timestamps.copy(), ok.copy()
         numbers = texts.filter(pl.Series(left))
-        moments[left] = each(numbers, lambda text: parse_epoch(text, unit), MISSING_TIMESTAMP, pl.Int64)
-        ok[left] = moments[left] != MISSING_TIMESTAMP
-    return moments, ok
+        timestamps[left] = each(numbers, lambda text: parse_epoch(text, unit), MISSING_TIMESTAMP, pl.Int64)
+        ok[left] = timestamps[left] != MISSING_TIMESTAMP
+    return timestamps, ok
 
 
 def find_epoch(texts: pl.Series) -> EpochUnit | None:

@@ -145,8 +145,8 @@ def find_form(
         reason = f"its numbers with {affixes[0]!r} and those with no unit differ in size, as those of two units do"
         return FoundForm(None, reason)
     share = counts[bare].sum() / counts.sum()
-    told = f"{100 * share:.3g}% of them have no {affixes[0]!r} and are read as of the same unit"
-    return FoundForm(form, remark="; ".join(filter(None, (remark, told))))
+    note = f"{100 * share:.3g}% of them have no {affixes[0]!r} and are read as of the same unit"
+    return FoundForm(form, remark="; ".join(filter(None, (remark, note))))
 
 
 def _differ_in_size(values: NDArray[np.float64], counts: NDArray[np.int64], bare: NDArray[np.bool_]) -> bool:

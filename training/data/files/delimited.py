@@ -28,13 +28,13 @@ from training.data.index import PandasMetadata
 _SAMPLE_ROWS = 100
 
 
-def read_delimited(data: bytes, form: FileForm, usual: str, source: str) -> Content:
+def read_delimited(data: bytes, form: FileForm, default: str, source: str) -> Content:
     """Read delimited text. A field that is empty, quoted or not, is null.
 
     Args:
         data: the whole file.
         form: what is known about it.
-        usual: the separator of most files of its extension.
+        default: the separator of most files of its extension.
         source: what errors call the file.
 
     Returns:
@@ -46,10 +46,10 @@ def read_delimited(data: bytes, form: FileForm, usual: str, source: str) -> Cont
     """
     wide = form.encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32"))
     said = check_separator(form.separator) if form.separator else ""
-    guessed = said or (usual if wide else said_by_excel(data)[0] or sniff(data, usual))
+    guessed = said or (default if wide else said_by_excel(data)[0] or sniff(data, default))
     data = to_utf8(data, guessed, form.encoding, source)
     by_excel, begin = said_by_excel(data)
-    separator = said or by_excel or (sniff(data, usual) if wide else guessed)
+    separator = said or by_excel or (sniff(data, default) if wide else guessed)
     if said:
         check_said(data, said, source)
     data = data[begin:] if begin else data
@@ -61,8 +61,8 @@ def read_delimited(data: bytes, form: FileForm, usual: str, source: str) -> Cont
         data = separator.join(numbered_names(n_fields)).encode() + b"\n" + data
         first_line -= 1
     content = _read(data, separator, source, first_line, said_header=form.header is not None)
-    told = (f"fields are separated by {spoken(separator)}",) if separator != usual else ()
-    return replace(content, notes=(*told, *content.notes))
+    notes = (f"fields are separated by {spoken(separator)}",) if separator != default else ()
+    return replace(content, notes=(*notes, *content.notes))
 
 
 def _read(data: bytes, separator: str, source: str, first_line: int, *, said_header: bool) -> Content:
@@ -97,8 +97,8 @@ def _names(
     if not said_header:
         refuse_row(header, _first_rows(data, separator, source), source, line)
     check_header(header, source, line, said=said_header)
-    told = not said_header and len(header) > 1 and all(name.isdecimal() for name in header)
-    notes = ("the first line holds numbers that count up, which are taken for the column names",) if told else ()
+    is_counted = not said_header and len(header) > 1 and all(name.isdecimal() for name in header)
+    notes = ("the first line holds numbers that count up, which are taken for the column names",) if is_counted else ()
     return filled_in(header)[0], notes
 
 

@@ -113,29 +113,29 @@ def _object(text: str, line: int, source: str, rule: str) -> dict[str, Any]:
 def _decode(text: str, at: int, line: int, source: str, rule: str) -> tuple[dict[str, Any], int]:
     """The object at a place of the text, and where it ends."""
 
-    def refuse(what: str) -> NoReturn:
+    def fail(what: str) -> NoReturn:
         raise TableError(f"{source}, line {line}: {rule}: {what}; correct it")
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         row = dict(found)
         if len(row) < len(found):
             names = [name for name, _ in found]
-            refuse(f"the key {max(names, key=names.count)!r} comes twice")
+            fail(f"the key {max(names, key=names.count)!r} comes twice")
         return row
 
-    decoder = json.JSONDecoder(object_pairs_hook=pairs, parse_constant=lambda text: refuse(f"{text} is no JSON number"))
+    decoder = json.JSONDecoder(object_pairs_hook=pairs, parse_constant=lambda text: fail(f"{text} is no JSON number"))
     try:
         row, end = decoder.raw_decode(text, at)
     except (ValueError, RecursionError) as error:
-        refuse(str(error))
+        fail(str(error))
     if not isinstance(row, dict):
-        refuse(f"it is a {type(row).__name__}")
+        fail(f"it is a {type(row).__name__}")
     for name, value in row.items():
         for said in (name, value):
             if isinstance(said, str) and not said.isascii() and half_character(said):
-                refuse(f"{name!r} holds {describe_half(said)}")
+                fail(f"{name!r} holds {describe_half(said)}")
         if isinstance(value, dict | list):
-            refuse(f"{name!r} holds {'an object' if isinstance(value, dict) else 'a list'}")
+            fail(f"{name!r} holds {'an object' if isinstance(value, dict) else 'a list'}")
     return row, end
 
 

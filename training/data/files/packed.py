@@ -117,10 +117,10 @@ def _only_member(stream: BinaryIO, most: int, source: str, tables_among: Callabl
                 "it, and name the one to read"
             )
         left_out = [name for name in names if name != tables[0]]
-        told = (f"of the files in {source} {tables[0]} is read, and not {_shown(left_out)}",) if left_out else ()
+        notes = (f"of the files in {source} {tables[0]} is read, and not {_shown(left_out)}",) if left_out else ()
         try:
             with archive.open(tables[0]) as member:
-                return Unpacked(_bounded(member, most, source), PurePath(tables[0]).name, told)
+                return Unpacked(_bounded(member, most, source), PurePath(tables[0]).name, notes)
         except (RuntimeError, NotImplementedError) as error:  # a password, or a method of packing unknown here
             raise TableError(f"{source} cannot be unpacked ({error}): unpack it first") from None
 

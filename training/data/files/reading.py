@@ -84,9 +84,9 @@ def read_stdin(form: FileForm) -> tuple[Content, str]:
 
 def with_partitions(content: Content, file: Path, source: str | os.PathLike[str]) -> Content:
     """The content with the columns that folders on the way to the file name, unless it holds them itself."""
-    told = {k: v for k, v in partitions_of(file, source).items() if k not in content.frame.columns}
-    columns = [pl.lit(value, pl.String).alias(name) for name, value in told.items()]
-    return replace(content, frame=content.frame.with_columns(columns)) if told else content
+    named = {k: v for k, v in partitions_of(file, source).items() if k not in content.frame.columns}
+    columns = [pl.lit(value, pl.String).alias(name) for name, value in named.items()]
+    return replace(content, frame=content.frame.with_columns(columns)) if named else content
 
 
 def kind_of_bytes(data: bytes) -> str:

@@ -46,21 +46,21 @@ def said_by_excel(data: bytes) -> tuple[str, int]:
     return (found[1].decode("latin-1"), found.end()) if found else ("", 0)
 
 
-def sniff(data: bytes, usual: str) -> str:
+def sniff(data: bytes, default: str) -> str:
     """The separator that splits the first rows into as many fields as the header.
 
     Args:
         data: the file, or its beginning.
-        usual: what stands between fields in most files of this extension; it is kept unless another fits better.
+        default: what stands between fields in most files of this extension; it is kept unless another fits better.
     """
     rows = _rows(data)
     fits = {separator: _fit(rows, separator) for separator in SEPARATORS}
     best = max(fits.values())[0]
     alike = [separator for separator in SEPARATORS if fits[separator][0] == best]
     if best == 0.0:
-        return usual
+        return default
     # Of 5,1;3,5 both separators part every row alike: the one that leaves values between them is meant.
-    return max(alike, key=lambda one: (_share_of_values(rows, one), fits[one][1], one == usual))
+    return max(alike, key=lambda one: (_share_of_values(rows, one), fits[one][1], one == default))
 
 
 def check_said(data: bytes, separator: str, source: str) -> None:

@@ -94,8 +94,8 @@ def _cells(book: Any, named: str, source: str) -> tuple[list[list[Any]], int, tu
         raise TableError(f"{source} is empty: a table begins with a row of column names")
     sheet = filled[0]
     cells = [[None if value == "" else value for value in row] for row in sheet.to_python()]
-    told = (f"of {len(filled)} sheets the first is read, {sheet.name!r}: name another with --set data.sheet=NAME",)
-    return cells, sheet.start[0] + 1, told if len(filled) > 1 else ()
+    notes = (f"of {len(filled)} sheets the first is read, {sheet.name!r}: name another with --set data.sheet=NAME",)
+    return cells, sheet.start[0] + 1, notes if len(filled) > 1 else ()
 
 
 def _column(name: str, values: Sequence[Any]) -> pl.Series:

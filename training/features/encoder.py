@@ -1,21 +1,21 @@
-"""The front of the graph: raw columns to numbers a network can take, fitted on training rows and nothing else.
+"""The feature encoder: raw columns to numbers a network can take, fitted on training rows and nothing else.
 
 Three kinds of raw input come in, side by side:
 
 - numbers ``[rows, n_numbers]`` float64, NaN where missing (number, integer and boolean columns),
-- moments ``[rows, n_moments]`` int64 epoch microseconds, INT64_MIN where missing (timestamp columns),
+- timestamps ``[rows, n_timestamps]`` int64 epoch microseconds, INT64_MIN where missing (timestamp columns),
 - codes ``[rows, n_categories]`` int64: 0 missing, 1 a level the graph does not know, 2 and up its levels.
 
-A moment becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
+A timestamp becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
 (:mod:`training.features.oblique`). Every number is then written as how far it has come through each of its quantile
 bins: a piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2). That
 takes any scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten
 training rows lie beyond that, no row can be told by it (:mod:`training.columns.disclosure`). It is computed in float64,
 since float32 would erase a difference of a minute between two epochs.
 
-A number of two values has one bin and no need of an embedding: it is a switch, and enters the network as it is. So does
-one that does not vary, of which only whether it is missing says anything; one that says nothing at all is no input
-(:mod:`training.features.vary`).
+A number of two values has one bin and no need of an embedding: it is a binary feature, and enters the network as it
+is. So does one that does not vary, of which only whether it is missing says anything; one that says nothing at all is
+no input (:mod:`training.features.vary`).
 """
 
 from __future__ import annotations
@@ -49,20 +49,21 @@ class Encoded(NamedTuple):
 
     numbers: Tensor
     """``[rows, n_features, d_encoded]``: bins, position among all bins, and whether it is missing."""
-    switches: Tensor
-    """``[rows, n_switches, 2]``: position, and whether it is missing."""
+    binary: Tensor
+    """``[rows, n_binary, 2]``: position, and whether it is missing."""
 
 
-class Front(nn.Module):
-    """The fitted front. Its arrays are buffers: they are saved, moved and exported with the network, never trained.
+class FeatureEncoder(nn.Module):
+    """Columns as numbers a network can take. Its arrays are buffers: saved, moved and exported with the network, never
+    trained.
 
-    Build it with :func:`fit_front`.
+    Build it with :func:`fit_encoder`.
     """
 
     binned_at: Tensor
-    switched_at: Tensor
+    binary_at: Tensor
     missing_numbers: Tensor
-    missing_moments: Tensor
+    missing_timestamps: Tensor
 
     def __init__(
         self,
@@ -71,14 +72,14 @@ class Front(nn.Module):
         vocabularies: Mapping[str, Mapping[str, int]],
         oblique: Oblique | None,
         bins: tuple[NDArray[np.int64], Bins],
-        switches: tuple[NDArray[np.int64], Bins],
+        binary: tuple[NDArray[np.int64], Bins],
     ) -> None:
-        """``bins`` and ``switches``: which of the derived features they read, and how."""
+        """``bins`` and ``binary``: which of the derived features they read, and how."""
         super().__init__()
         self.rules = tuple(rules)
         self.calendar = {name: tuple(parts) for name, parts in calendar.items()}
         self.vocabularies = {name: dict(levels) for name, levels in vocabularies.items()}
-        readings = {rule.name: rule.told or Reading() for rule in rules}
+        readings = {rule.name: rule.signature_reading or Reading() for rule in rules}
         self.nulls = {name: (MISSING_STRING, *readings[name].nulls) for name in self.vocabularies}
         """Levels of each category that mean missing."""
         self._codes = {
@@ -87,12 +88,14 @@ class Front(nn.Module):
             for name, levels in self.vocabularies.items()
         }
         self.register_buffer("missing_numbers", _side_by_side([readings[name] for name in self.numbers], np.float64))
-        self.register_buffer("missing_moments", _side_by_side([readings[name] for name in self.moments], np.int64))
+        self.register_buffer(
+            "missing_timestamps", _side_by_side([readings[name] for name in self.timestamps], np.int64)
+        )
         self.oblique = oblique
         self.register_buffer("binned_at", torch.from_numpy(bins[0]))
         self.bins = bins[1]
-        self.register_buffer("switched_at", torch.from_numpy(switches[0]))
-        self.switches = switches[1]
+        self.register_buffer("binary_at", torch.from_numpy(binary[0]))
+        self.binary = binary[1]
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -100,8 +103,8 @@ class Front(nn.Module):
         return tuple(rule.name for rule in self.rules if rule.kind in ("number", "integer", "boolean"))
 
     @property
-    def moments(self) -> tuple[str, ...]:
-        """Columns that come in as moments."""
+    def timestamps(self) -> tuple[str, ...]:
+        """Columns that come in as timestamps."""
         return tuple(rule.name for rule in self.rules if rule.kind == "timestamp")
 
     @property
@@ -125,9 +128,9 @@ class Front(nn.Module):
         return len(self.binned_at)
 
     @property
-    def n_switches(self) -> int:
+    def n_binary(self) -> int:
         """Numbers of two values."""
-        return len(self.switched_at)
+        return len(self.binary_at)
 
     @property
     def d_encoded(self) -> int:
@@ -143,39 +146,39 @@ class Front(nn.Module):
         """Put columns ``[rows]``, as :func:`training.columns.infer.read_column` gives them, side by side.
 
         Returns:
-            numbers ``[rows, n_numbers]`` float64, moments ``[rows, n_moments]`` int64, codes ``[rows, n_categories]``
-            int64, on the CPU.
+            numbers ``[rows, n_numbers]`` float64, timestamps ``[rows, n_timestamps]`` int64, codes
+            ``[rows, n_categories]`` int64, on the CPU.
         """
         rows = len(next(iter(columns.values())))
         numbers = np.empty((rows, len(self.numbers)), np.float64)
         for i, name in enumerate(self.numbers):
             numbers[:, i] = columns[name]
-        moments = np.empty((rows, len(self.moments)), np.int64)
-        for i, name in enumerate(self.moments):
-            moments[:, i] = columns[name]
+        timestamps = np.empty((rows, len(self.timestamps)), np.int64)
+        for i, name in enumerate(self.timestamps):
+            timestamps[:, i] = columns[name]
         codes = np.empty((rows, len(self.categories)), np.int64)
         for i, name in enumerate(self.categories):
             known = self._codes[name]
             codes[:, i] = [known.get(level, UNKNOWN_CODE) for level in columns[name]]
-        return torch.from_numpy(numbers), torch.from_numpy(moments), torch.from_numpy(codes)
+        return torch.from_numpy(numbers), torch.from_numpy(timestamps), torch.from_numpy(codes)
 
-    def derive(self, numbers: Tensor, moments: Tensor) -> Tensor:
-        """Read the calendar off the moments, and numbers that belong together along their directions.
+    def derive(self, numbers: Tensor, timestamps: Tensor) -> Tensor:
+        """Read the calendar off the timestamps, and numbers that belong together along their directions.
 
-        Numbers and moments that mean null are missing before anything is made of them.
+        Numbers and timestamps that mean null are missing before anything is made of them.
 
-        Shape: ``[rows, n_numbers], [rows, n_moments] -> [rows, derived features]``, float64, NaN where missing.
+        Shape: ``[rows, n_numbers], [rows, n_timestamps] -> [rows, derived features]``, float64, NaN where missing.
         """
         for i in range(len(self.missing_numbers)):
             numbers = torch.where(numbers == self.missing_numbers[i], float("nan"), numbers)
-        for i in range(len(self.missing_moments)):
-            moments = torch.where(moments == self.missing_moments[i], MISSING_TIMESTAMP, moments)
+        for i in range(len(self.missing_timestamps)):
+            timestamps = torch.where(timestamps == self.missing_timestamps[i], MISSING_TIMESTAMP, timestamps)
         parts = [numbers]
-        for i, name in enumerate(self.moments):
-            moment = moments[:, i : i + 1]
-            absent = moment == MISSING_TIMESTAMP
+        for i, name in enumerate(self.timestamps):
+            timestamp = timestamps[:, i : i + 1]
+            absent = timestamp == MISSING_TIMESTAMP
             for part in self.calendar[name]:
-                value = calendar_part(moment, part).to(torch.float64)
+                value = calendar_part(timestamp, part).to(torch.float64)
                 parts.append(torch.where(absent, float("nan"), value))
         if self.oblique is not None:
             parts.append(self.oblique(numbers))
@@ -183,10 +186,10 @@ class Front(nn.Module):
 
     def encode(self, features: Tensor) -> Encoded:
         """Encode what :meth:`derive` gives, ``[rows, derived features]`` float64."""
-        return Encoded(self.bins(features[:, self.binned_at]), self.switches(features[:, self.switched_at])[..., -2:])
+        return Encoded(self.bins(features[:, self.binned_at]), self.binary(features[:, self.binary_at])[..., -2:])
 
     def fingerprint(self) -> str:
-        """SHA-256 over everything that was fitted: equal fronts, and only they, have equal fingerprints."""
+        """SHA-256 over everything that was fitted: equal encoders, and only they, have equal fingerprints."""
         digest = hashlib.sha256(repr((self.rules, self.calendar, self.vocabularies)).encode())
         for name, buffer in self.named_buffers():
             digest.update(name.encode() + buffer.cpu().numpy().tobytes())
@@ -206,15 +209,15 @@ def _side_by_side(readings: Sequence[Reading], dtype: type[np.float64 | np.int64
     return torch.from_numpy(columns)
 
 
-def fit_front(
+def fit_encoder(
     columns: Mapping[str, NDArray[Any]],
     rules: Sequence[ColumnRule],
     config: FeaturesConfig,
     target: NDArray[Any],
     *,
     trend: bool = True,
-) -> Front:
-    """Fit the front to training rows.
+) -> FeatureEncoder:
+    """Fit the feature encoder to training rows.
 
     Args:
         columns: name to array ``[training rows]``, as :func:`training.columns.infer.read_column` gives them.
@@ -248,15 +251,15 @@ def fit_front(
         features += [values_of(columns[name], part) for part in parts]
     rounding = [0.0] * len(features) + [_DIRECTION_ROUNDING] * len(directions)
     features += list(directions)
-    switched = np.array([_is_switch(feature) for feature in features], dtype=bool)
+    is_binary = np.array([_is_binary(feature) for feature in features], dtype=bool)
     parted = []
-    for chosen in (~switched, switched):
+    for chosen in (~is_binary, is_binary):
         at = np.flatnonzero(chosen).astype(np.int64)
         parted.append((at, fit_bins([features[i] for i in at], config.bins, [rounding[i] for i in at])))
-    return Front(rules, calendar, vocabularies, oblique, *parted)
+    return FeatureEncoder(rules, calendar, vocabularies, oblique, *parted)
 
 
-def _is_switch(feature: NDArray[np.float64]) -> bool:
+def _is_binary(feature: NDArray[np.float64]) -> bool:
     """Whether a feature has no more than two values, or varies by rounding alone."""
     present = feature[~np.isnan(feature)]
     return len(np.unique(present)) <= 2 or is_flat(pulled_in(feature))

@@ -14,11 +14,11 @@ _DAY = 86_400_000_000
 _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
-def parse_moments(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def parse_timestamps(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Epoch microseconds of a column of texts, as :func:`models.values.parse_timestamp` gives them one by one.
 
     Returns:
-        the moments ``[rows]``, INT64_MIN where the text is null or no such date; and where it is one, ``[rows]``.
+        the timestamps ``[rows]``, INT64_MIN where the text is null or no such date; and where it is one, ``[rows]``.
     """
     if not texts.str.contains(_PATTERN).any():
         return np.full(len(texts), MISSING_TIMESTAMP), np.zeros(len(texts), dtype=bool)
@@ -38,16 +38,16 @@ def parse_moments(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_
     ok &= (zone_hours <= 23) & (zone_minutes <= 59)
     time = ((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction
     offset = (zone_hours * 60 + zone_minutes) * 60_000_000
-    moments = _days_from_civil(year, month, day) * _DAY + time - np.where(behind, -offset, offset)
-    ok &= (moments >= FIRST_MOMENT) & (moments <= LAST_MOMENT)
-    return np.where(ok, moments, MISSING_TIMESTAMP), ok
+    timestamps = _days_from_civil(year, month, day) * _DAY + time - np.where(behind, -offset, offset)
+    ok &= (timestamps >= FIRST_MOMENT) & (timestamps <= LAST_MOMENT)
+    return np.where(ok, timestamps, MISSING_TIMESTAMP), ok
 
 
-def typed_moments(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def typed_timestamps(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Epoch microseconds of a Date or Datetime column, what lies below a microsecond cut off.
 
     Returns:
-        the moments ``[rows]``, INT64_MIN where null or outside the years 0001 to 9999; and where neither, ``[rows]``.
+        ``[rows]``, INT64_MIN where null or outside the years 0001 to 9999; and where it is neither, ``[rows]``.
     """
     present = column.is_not_null().to_numpy()
     physical = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
