@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# The networks of tests are small: several threads wait for each other, and take five times the processor for it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is imported
+
 from tests import reach, standing_out
 
 settings.register_profile("same", derandomize=True)
