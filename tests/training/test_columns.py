@@ -16,7 +16,9 @@ from models.signature import MISSING_TIMESTAMP
 from models.values import format_timestamp, parse_timestamp
 from tests.training.hostile_tables import VALUES, Hostile
 from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
-from training.columns.reading import parse_numbers
+from training.columns.kinds import Levels, Look, kind_of_texts
+from training.columns.plain import read_plain_numbers
+from training.columns.reading import NULL_SPELLINGS, PLAIN, parse_numbers
 from training.columns.timestamps import parse_timestamps
 from training.data.table import Table, read_table
 
@@ -453,3 +455,55 @@ def test_a_full_column_of_dates_is_read_with_arrays():
     timestamps, ok = parse_timestamps(written)
     assert ok.all()
     assert np.array_equal(timestamps, np.arange(10_000) * 3_600_000_000)
+
+
+NUMBERS_AS_TEXT = [
+    "1",
+    "-20",
+    "+3",
+    "007",
+    "0",
+    "1.5",
+    "2.0",
+    "1.250",
+    "1e3",
+    ".5",
+    "9007199254740993",
+    "1e999",
+    " 4 ",
+    "12\t",
+]
+OTHER_TEXTS = ["", " ", "NA", "null", "nan", "N/A", "-", "?", "x", "true", "2013-07-01", "1,250", "$5", "inf", None]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    numbers=st.lists(st.sampled_from(NUMBERS_AS_TEXT), max_size=8),
+    others=st.lists(st.sampled_from(OTHER_TEXTS), max_size=3),
+    decimal=st.sampled_from(["", ".", ","]),
+    seed=st.randoms(use_true_random=False),
+)
+def test_plain_numbers_are_read_once_as_they_are_where_the_kind_is_found_first(numbers, others, decimal, seed):
+    values = [*numbers, *others]
+    seed.shuffle(values)
+    if not values:
+        return
+    table = texts(x=values)
+    at_once = read_plain_numbers(table, "x", decimal)
+    try:
+        finding = kind_of_texts(Look(table, "x", Levels.of(table.frame["x"]), decimal=decimal), None)
+    except TableError:
+        assert at_once is None
+        return
+    if at_once is None:
+        assert (
+            finding.kind not in ("number", "integer")
+            or finding.reading != PLAIN
+            or decimal == ","
+            or "007" in numbers
+            or not numbers
+        )
+        return
+    assert at_once.finding == finding
+    rule = ColumnRule("x", finding.kind, True, NULL_SPELLINGS | finding.markers)
+    assert np.array_equal(at_once.values, read_column(table, rule), equal_nan=True)

@@ -20,6 +20,7 @@ from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
 from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, percent
 from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows
 from training.columns.mixed import first_of_other_kind, kinds_taken
+from training.columns.plain import read_plain_numbers
 from training.columns.reading import (
     NULL_SPELLINGS,
     PLAIN,
@@ -214,6 +215,12 @@ def _infer(
         if kind == "integer" and _beyond_exact(column) and declared_as is None:
             return _category(train, column, null, "whole numbers beyond 2**53 do not fit a double")
         return _measured(train, rule, (" is read as seconds, of times of day or durations",) * reading.duration)
+    if declared_as is None and not null and name not in train.mixed:
+        numbers = read_plain_numbers(train, name, declared.decimal)
+        if numbers is not None:
+            nulls = NULL_SPELLINGS | numbers.finding.markers
+            rule = ColumnRule(name, numbers.finding.kind, nullable=False, nulls=nulls)
+            return _measured(train, rule, numbers.finding.notes, numbers.values)
     look = Look(train, name, Levels.of(without_nulls(column, null)), decimal=declared.decimal)
     found = (
         kind_of_texts(look, "") if declared_as is None else declared_kind(look, declared_as, declared.orders.get(name))
@@ -288,8 +295,10 @@ def _beyond_exact(column: pl.Series) -> bool:
     return isinstance(low, int) and isinstance(high, int) and (low < -EXACT_WHOLE or high > EXACT_WHOLE)
 
 
-def _measured(train: Table, rule: ColumnRule, notes: tuple[str, ...] = ()) -> _Inferred:
-    values = read_column(train, rule)
+def _measured(
+    train: Table, rule: ColumnRule, notes: tuple[str, ...] = (), values: NDArray[Any] | None = None
+) -> _Inferred:
+    values = read_column(train, rule) if values is None else values
     missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
     present = values[~missing]
     n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is needed

@@ -52,7 +52,7 @@ NOT_ALL = " is a category: "
 """How the sentence about a column begins of which some values alone are numbers, say."""
 _FLAGS = {"number": "--number", "date": "--date", "boolean": "--boolean"}
 
-_LEADING_ZERO = r"^[+-]?0[0-9]+$"
+LEADING_ZERO = r"^[+-]?0[0-9]+$"
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ class Look:
     """Of a target: numbers and dates in the plain form alone, and the null spellings alone."""
     decimal: str = ""
     """What stands before the decimals of numbers, where a person said it."""
+    n_rows: int = 0
+    """Of the column, where the levels are of some of them alone; 0: the levels and the nulls of the table are all."""
     bare: pl.Series = field(init=False)
     content: NDArray[np.bool_] = field(init=False)
     n_content: int = field(init=False)
@@ -137,7 +139,7 @@ class Look:
 
     def found(self, kind: Kind, reading: Reading = PLAIN, notes: Sequence[str] = ()) -> Finding:
         """The column is of this kind; the markers among its texts are null."""
-        n_rows = int(self.levels.counts.sum()) + self.table.frame[self.name].null_count()
+        n_rows = self.n_rows or int(self.levels.counts.sum()) + self.table.frame[self.name].null_count()
         seen = self.levels.texts.filter(pl.Series(self.marker)).str.strip_chars(BLANKS)
         spelled = {text for text in seen if text}
         spellings = NULL_SPELLINGS if kind != "boolean" else frozenset()
@@ -179,7 +181,7 @@ def kind_of_texts(look: Look, way_out: str | None) -> Finding:
 
     _, numbers = parse_numbers(texts)
     whole = is_whole_text(texts)
-    leading_zero = texts.str.contains(_LEADING_ZERO).to_numpy()
+    leading_zero = texts.str.contains(LEADING_ZERO).to_numpy()
     if leading_zero.any() and np.all(whole | ~numbers) and look.share(_number_like(texts, numbers)) >= MOSTLY:
         return Finding("category", reason="a number would lose its leading zeros")
     if look.all(numbers):

@@ -39,7 +39,8 @@ NOT_FINITE = r"(?i)^[+-]?(?:inf|infinity|nan)$"
 """Texts that some tools write for what is no finite number."""
 
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
-_WHOLE = r"^[+-]?[0-9]+$"
+WHOLE = r"^[+-]?[0-9]+$"
+"""A whole number without decimal point or exponent."""
 _EXPECTED = {
     "number": "a number",
     "integer": "a whole number",
@@ -179,10 +180,11 @@ def parse_numbers(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.boo
     Returns:
         the numbers ``[rows]``, NaN where the text is null or none; and where it is one that a double can hold.
     """
-    return _parse_stripped(texts.str.strip_chars(BLANKS))
+    return parse_stripped(texts.str.strip_chars(BLANKS))
 
 
-def _parse_stripped(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def parse_stripped(texts: pl.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """As :func:`parse_numbers`, of texts without blanks around."""
     written = texts.str.contains(_NUMBER).fill_null(False)
     texts = texts if written.all() else texts.set(~written, None)
     values = texts.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
@@ -200,7 +202,7 @@ def digits_in(numbers: pl.Series) -> pl.Series:
 
 def is_whole_text(texts: pl.Series) -> NDArray[np.bool_]:
     """Where a text is a whole number without decimal point or exponent, ``[rows]``."""
-    return texts.str.strip_chars(BLANKS).str.contains(_WHOLE).fill_null(False).to_numpy()
+    return texts.str.strip_chars(BLANKS).str.contains(WHOLE).fill_null(False).to_numpy()
 
 
 def level_texts(table: Table, column: pl.Series) -> pl.Series:
@@ -377,7 +379,7 @@ def _numbers(
     elif is_text and reading.number is not None:
         values, fits = numbers_in_form(column, reading.number)
     elif is_text:
-        values, fits = _parse_stripped(column)
+        values, fits = parse_stripped(column)
     elif column.dtype.is_numeric() or column.dtype == pl.Null:
         values = column.cast(pl.Float64).to_numpy()  # null is NaN
         fits = ~np.isinf(values)

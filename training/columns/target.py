@@ -74,8 +74,10 @@ def read_target(table: Table, name: str, *, task: str = "auto", null: Collection
         )
     if kind in ("number", "integer"):
         _require_values(table, name, column, {*null, *NULL_SPELLINGS})
-    if task == "regression" or (task == "auto" and kind in ("number", "integer") and not _few_whole(table, name)):
-        return _regression(table, name)
+    if task == "regression" or (task == "auto" and kind in ("number", "integer")):
+        values = _finite(table, name)
+        if task == "regression" or not _few_whole(values):
+            return _regression(table, name, values)
     return _classes(table, name, kind, task)
 
 
@@ -135,14 +137,13 @@ def kind_of_target(table: Table, name: str, task: str, null: Collection[str]) ->
     return kind_of(table, name, null=null, way_out=AS_CLASSES if task == "auto" else None)
 
 
-def _few_whole(table: Table, name: str) -> bool:
+def _few_whole(values: NDArray[np.float64]) -> bool:
     """Whether numbers are whole and few enough to be classes; typed and written decimals may be whole too."""
-    distinct = np.unique(_finite(table, name))
+    distinct = np.unique(values)
     return len(distinct) <= MAX_WHOLE_CLASSES and bool(np.all(distinct == np.trunc(distinct)))
 
 
-def _regression(table: Table, name: str) -> Target:
-    values = _finite(table, name)
+def _regression(table: Table, name: str, values: NDArray[np.float64]) -> Target:
     if values.min() == values.max():
         raise TableError(
             f"{table.source}: the target {name!r} is {values[0]:g} in every row, so there is nothing to learn: "

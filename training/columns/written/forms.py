@@ -179,9 +179,11 @@ def points_between_thousands(texts: pl.Series) -> bool:
     Nobody pads some decimals with zeros to three places and writes others without a point.
     """
     whole = texts.str.contains(r"^[+-]?[0-9]{1,3}$")
+    if not whole.any():
+        return False
     pointed = texts.filter(~whole)
     grouped = pointed.str.contains(r"^[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+$").all()
-    return bool(whole.any() and len(pointed) > 0 and grouped and pointed.str.ends_with("0").any())
+    return bool(len(pointed) > 0 and grouped and pointed.str.ends_with("0").any())
 
 
 def _affixes(parts: pl.DataFrame, counts: NDArray[np.int64], *, declared: bool) -> tuple[tuple[str, ...], str]:
