@@ -19,6 +19,7 @@ from models import Repository
 from models.errors import ModelNotFound, ModelRefused
 from service.settings import Settings
 from tests import bento, handmade
+from tests.service.servers import NO_TLS
 from tests.serving import ask, free_port, wait_until_ready
 
 
@@ -211,9 +212,9 @@ def test_its_container_serves_as_sagemaker_starts_it(built):
     url = f"http://127.0.0.1:{port}"
     try:
         wait_until_ready(url, process)
-        assert httpx.get(f"{url}/ping").status_code == 200
+        assert httpx.get(f"{url}/ping", verify=NO_TLS).status_code == 200
         sent = {"content-type": "text/csv", "accept": "text/csv"}
-        answer = httpx.post(f"{url}/invocations", content=line, headers=sent)
+        answer = httpx.post(f"{url}/invocations", content=line, headers=sent, verify=NO_TLS)
         assert float(answer.text.split(",")[2]) == pytest.approx(handmade.late(row), abs=1e-6)
     finally:
         process.terminate()

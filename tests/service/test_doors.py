@@ -20,7 +20,7 @@ import pytest
 import rowcast
 from client import ClientError
 from models.errors import RowcastError
-from tests.service.servers import serving
+from tests.service.servers import NO_TLS, serving
 from training.predict import bulk_session, columns_for, open_table, predict_columns
 
 ROWS = 240
@@ -191,7 +191,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         server = stack.enter_context(serving(folder / "repository", folder / "home"))
         client = stack.enter_context(rowcast.Client(server.url, protocol="json"))
         arrow = stack.enter_context(rowcast.Client(server.url, protocol="arrow"))
-        http = stack.enter_context(httpx.Client(base_url=server.url, timeout=30))
+        http = stack.enter_context(httpx.Client(base_url=server.url, timeout=30, verify=NO_TLS))
         yield House(model, bulk_session(model.stored), client, arrow, http, folder)
 
 

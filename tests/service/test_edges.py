@@ -23,7 +23,7 @@ from loadtest.bench_edges import collecting
 from service.middleware.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
-from tests.service.servers import ROOT, Server, environment, free_port, serving
+from tests.service.servers import NO_TLS, ROOT, Server, environment, free_port, serving
 
 V2_ROWS = {"inputs": [{"name": "distance", "shape": [1], "datatype": "FP64", "data": [1.0]}]}
 PATHS = ["/predict", "/models/flights/predict", "/models/flights/versions/1/predict", "/v2/models/flights/infer"]
@@ -73,7 +73,7 @@ def test_rows_are_refused_without_a_key(locked: Locked, path: str) -> None:
 @pytest.mark.parametrize("path", PAGES)
 def test_pages_are_refused_without_a_key(locked: Locked, path: str) -> None:
     assert locked.server.get(path).status_code == 401
-    assert httpx.get(locked.server.url + path, headers=locked.bearer).status_code == (
+    assert httpx.get(locked.server.url + path, headers=locked.bearer, verify=NO_TLS).status_code == (
         404 if path == "/nowhere" else 200
     )
 
@@ -84,7 +84,9 @@ def test_health_is_told_to_anyone(locked: Locked, path: str) -> None:
 
 
 def test_rows_are_answered_with_a_key_on_one_connection_and_no_longer_without(locked: Locked) -> None:
-    with httpx.Client(base_url=locked.server.url, headers={"content-type": "application/json"}) as client:
+    with httpx.Client(
+        base_url=locked.server.url, headers={"content-type": "application/json"}, verify=NO_TLS
+    ) as client:
         for headers in (locked.bearer, {"x-api-key": locked.key}, locked.bearer):
             assert client.post("/predict", content=GOOD, headers=headers).status_code == 200
         assert client.post("/predict", content=GOOD).status_code == 401
@@ -97,7 +99,7 @@ def test_a_key_that_is_taken_out_is_dead_within_a_second_on_connections_that_are
     file = locked.server.log.parent / "keys.txt"
     before = file.read_text()
     bob = {"authorization": f"Bearer {new_key('bob', file)}"}
-    with httpx.Client(base_url=locked.server.url) as client, calling(locked.port) as caller:
+    with httpx.Client(base_url=locked.server.url, verify=NO_TLS) as client, calling(locked.port) as caller:
 
         def statuses(key: dict[str, str]) -> list[int | str]:
             typed = {**key, "content-type": "application/json"}
@@ -240,7 +242,7 @@ def test_with_a_certificate_both_ports_speak_tls_and_nothing_else(
                 answer = client.post("/predict", content=GOOD, headers={"content-type": "application/json"})
                 assert answer.status_code == 200
         with pytest.raises(httpx.TransportError):
-            httpx.post(f"http://127.0.0.1:{port}/predict", content=GOOD)
+            httpx.post(f"http://127.0.0.1:{port}/predict", content=GOOD, verify=NO_TLS)
         pasted = next(line for line in log.read_text().splitlines() if line.startswith("curl "))
         done = subprocess.run(["bash", "-c", pasted], capture_output=True, text=True, check=False)
         assert json.loads(done.stdout)["predictions"], done
@@ -355,7 +357,7 @@ def test_an_id_that_could_be_anything_is_replaced(watched: Watched) -> None:
 
 
 def test_a_path_cannot_forge_a_line(watched: Watched) -> None:
-    answer = httpx.get(f"{watched.server.url}/a%0A%7B%22id%22%3A%22forged%22%7D" + "x" * 300)
+    answer = httpx.get(f"{watched.server.url}/a%0A%7B%22id%22%3A%22forged%22%7D" + "x" * 300, verify=NO_TLS)
     line = watched.line(answer.headers["x-request-id"])
     assert line["path"].startswith('/a\n{"id":"forged"}')
     assert len(line["path"]) == 200

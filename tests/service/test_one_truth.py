@@ -13,7 +13,7 @@ import httpx
 import psutil
 
 from service.middleware.keys import new_key
-from tests.service.servers import Server, publish_delay, publish_flights, serving
+from tests.service.servers import NO_TLS, Server, publish_delay, publish_flights, serving
 
 
 def workers(server: Server) -> set[psutil.Process]:
@@ -46,7 +46,7 @@ def test_what_was_settled_is_served_by_all_until_all_are_told_to_reload(tmp_path
             """What some connections, to whichever worker, are told is served."""
             told = set()
             for _ in range(16):
-                answer = httpx.get(f"{server.url}/models", headers={"x-api-key": key}, timeout=30)
+                answer = httpx.get(f"{server.url}/models", headers={"x-api-key": key}, timeout=30, verify=NO_TLS)
                 versions = re.findall(r'"name":"(\w+)","version":(\d+)', answer.text)
                 told.add((answer.status_code, " ".join(":".join(found) for found in versions)))
             return told

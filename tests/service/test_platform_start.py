@@ -15,7 +15,7 @@ from service.middleware.keys import new_key
 from service.platform_variables import EnvironmentRefused, Routes, port_of, routes_of, told
 from service.protocols.platforms.container import variables_for
 from tests.service.hostile_payloads import ROW
-from tests.service.servers import ROOT, environment, free_port
+from tests.service.servers import NO_TLS, ROOT, environment, free_port
 from tests.serving import wait_until_ready
 
 CONTAINER = ROOT / "service" / "protocols" / "platforms" / "container.py"
@@ -136,7 +136,7 @@ def test_rowcast_serve_listens_where_vertex_ai_says_and_asks_for_keys_but_for_pr
         wait_until_ready(url, process)
         body = json.dumps({"instances": [ROW]}).encode()
         sent = {"content-type": "application/json"}
-        with httpx.Client(base_url=url) as client:
+        with httpx.Client(base_url=url, verify=NO_TLS) as client:
             for probe in (variables["AIP_HEALTH_ROUTE"], "/ping", "/health"):
                 assert client.get(probe).status_code == 200
             for path in (variables["AIP_PREDICT_ROUTE"], "/invocations", "/v1/models/flights:predict"):

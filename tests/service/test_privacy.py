@@ -17,7 +17,7 @@ from service.protocols.grpc.messages import REQUEST_CLASSES
 from tests import handmade
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import Caller, calling, outputs
-from tests.service.servers import Server, free_port, serving
+from tests.service.servers import NO_TLS, Server, free_port, serving
 from tests.standing_out import PLANTED, RARE
 
 METRICS_SECONDS = 0.3
@@ -162,7 +162,7 @@ def test_of_a_model_published_before_extremes_and_rare_levels_are_not_shown() ->
 def test_of_a_model_published_before_a_rare_level_is_counted_as_unseen(server: Server) -> None:
     def count() -> float:
         time.sleep(METRICS_SECONDS)
-        text = httpx.get(server.url + "/metrics", timeout=30).text
+        text = httpx.get(server.url + "/metrics", timeout=30, verify=NO_TLS).text
         found = re.findall(r'^rowcast_unseen_levels_total{column="carrier",model="flights"} (\S+)$', text, re.MULTILINE)
         return float(found[0]) if found else 0.0
 

@@ -24,7 +24,7 @@ import pytest
 from models.errors import RowcastError
 from service.http.unix_socket import unix_path
 from tests.service.hostile_payloads import GOOD
-from tests.service.servers import ROOT, environment
+from tests.service.servers import NO_TLS, ROOT, environment
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def launched(
 
 
 def asking(path: Path, **options: object) -> httpx.Client:
-    return httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=30, **options)  # type: ignore[arg-type]
+    return httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=NO_TLS), timeout=30, **options)  # type: ignore[arg-type]
 
 
 def test_a_service_listens_in_a_file_and_nowhere_else(one_model: Path, tmp_path: Path) -> None:
