@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -110,6 +110,9 @@ bench-stalls: $(MADE)  ## Measure the slowest requests of a minute at half load,
 
 bench-request: $(MADE)  ## Measure where the microseconds of a request go
 	$(BIN)/python -m tests.benchmarks.request
+
+bench-fast-paths: $(MADE)  ## Measure what each fast path of the service saves, with it and without it
+	$(BIN)/python -m tests.benchmarks.fast_paths
 
 bench-start: $(MADE)  ## Measure cold start and memory of a worker (after make demo)
 	$(BIN)/python -m tests.benchmarks.start

@@ -55,7 +55,7 @@ def test_only_training_names_what_training_needs(room):
 
 
 LAYERS = [
-    ["service.errors", "service.variables", "service.platform_variables"],
+    ["service.cache", "service.errors", "service.variables", "service.platform_variables"],
     ["service.limits"],
     ["service.settings"],
     ["service.columns"],

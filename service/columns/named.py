@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.errors import Fault, RequestError
 from models.signature import MISSING_STRING, Column, Signature
 from models.texts.columns import text_reader
+from service.cache import BoundedCache
 from service.columns.arrays import Numbers, Order, Texts, Timestamps
 from service.columns.rows import Layout
 from service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
@@ -23,7 +24,7 @@ _TEXTS_AT_ONCE = 1024
 """Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
 _LEAST_ROWS = 16
 _MAX_ORDERS = 256
-"""Sets of names that are kept; then all are forgotten, and those in use soon known again."""
+"""Sets of names that are kept."""
 
 
 class Columns:
@@ -80,7 +81,7 @@ class ColumnReader:
             for block, reader in enumerate(self._blocks)
             if isinstance(reader, Texts)
         ]
-        self._orders: dict[tuple[str, ...], list[Order]] = {}
+        self._orders: BoundedCache[tuple[str, ...], list[Order]] = BoundedCache(_MAX_ORDERS)
         read_as_text = sum(
             column.levels_of is not None or text_reader(column) is not None for column in signature.columns
         )
@@ -143,8 +144,6 @@ class ColumnReader:
                 return None
             if not all(column.nullable or name in found for name, column in self._columns.items()):
                 return None
-            if len(self._orders) >= _MAX_ORDERS:
-                self._orders.clear()
             orders = [[found.get(column.name, -1) for column in reader.columns] for reader in self._blocks]
             self._orders[names] = orders
         return orders

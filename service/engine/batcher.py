@@ -61,25 +61,6 @@ Join: TypeAlias = Callable[[list[Any]], Any]
 """Makes one outcome of those of a request that was cut, in the order of its rows."""
 
 
-class _Answer(asyncio.Future[Any]):
-    """What a request's rows are answered, for a caller who awaits it, and may cancel."""
-
-    waiting: QueuedRequest
-
-    def take(self, outcome: Any) -> None:
-        """Settle it."""
-        if self.done():
-            return
-        if isinstance(outcome, Exception):
-            self.set_exception(outcome)
-        else:
-            self.set_result(outcome)
-
-    def cancel(self, msg: Any | None = None) -> bool:
-        self.waiting.cancel()
-        return super().cancel(msg)
-
-
 def _one_list(parts: list[Any]) -> list[Any]:
     return list(chain.from_iterable(parts))
 
@@ -157,10 +138,6 @@ class Batcher:
         """Rows that wait; of a request that has begun, none."""
         return self._queue.rows - self._queue.begun_rows
 
-    def expected_wait(self, rows: int = 1, priority: int = 0) -> float:
-        """Seconds that a request of so many rows, which comes now, would be queued, as far as can be told."""
-        return self._wait(rows, level_of(priority), time.perf_counter())
-
     def admit(self, rows: int = 1, priority: int = 0, size: int = 0) -> None:
         """Make sure that a request of so many rows and bytes may be queued.
 
@@ -219,20 +196,6 @@ class Batcher:
         if self._arrivals is not None:
             self._arrivals.settle(now)
         return waiting
-
-    def submit(self, rows: Rows, **options: Any) -> asyncio.Future[Any]:
-        """Queue the rows of one request, as :meth:`enqueue` does, for a caller who awaits.
-
-        Returns:
-            A future of their answers. Cancel it, and rows that still wait are not computed.
-
-        Raises:
-            QueueFull: too much waits already.
-            DeadlineExceeded: they could not be answered by their deadline.
-        """
-        answer = _Answer(loop=self._loop)
-        answer.waiting = self.enqueue(rows, answer.take, **options)
-        return answer
 
     def _hold_to(self, deadline: float, item: QueuedRequest, now: float) -> None:
         """Refuse a request that cannot keep its deadline, and look after one that may.

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from http import HTTPStatus
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -33,22 +33,6 @@ _BODY_SECONDS = 8
 """How long a body may take to come if it does not keep up, and how long the rest of a refused one is taken in."""
 _LOOK_SECONDS = 0.5
 """How often bodies that take their time are looked at."""
-
-
-class Respond(Protocol):
-    """Sends an answer whose request was read to its end."""
-
-    async def __call__(
-        self, send: Send, status: int, body: bytes, *headers: Header, content_type: bytes = ...
-    ) -> None: ...
-
-
-class Refuse(Protocol):
-    """Sends an answer to a request that was perhaps not."""
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send, status: int, body: bytes, *headers: Header
-    ) -> None: ...
 
 
 class ClientGone(Exception):

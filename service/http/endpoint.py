@@ -1,18 +1,28 @@
-"""What requests of every protocol over HTTP have in common, between their decoding and the sending of a reply."""
+"""A request for predictions over HTTP, whatever its protocol: admit, decode, queue, run, encode, reply.
+
+A protocol brings what decodes a body and what encodes an answer. The rest is written once, here.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from models.errors import RequestError
+from service.columns.named import Columns
 from service.engine.model import Model
 from service.engine.queue import QueuedRequest
 from service.engine.runner import Request
 from service.http.body import ClientGone, Receive, error_body
+from service.http.handlers import TakesLong
+from service.http.options import NO_OPTIONS, RequestOptions
 from service.http.reply import Reply, refused_with, timed
+from service.limits.byte_rule import SMALL_BODY
+from service.limits.steps import Steps, in_turns
 
 logger = logging.getLogger("rowcast.service")
 
@@ -20,8 +30,20 @@ _WATCH_SECONDS = 0.005
 """How long rows are queued before anyone looks whether their caller is still there: looking costs as much as a row."""
 
 
-class Endpoint:
-    """Where requests of one protocol for one model are answered.
+class Decoded(NamedTuple):
+    """A request that has been read."""
+
+    rows: Request
+    write: Callable[[Any], Reply]
+    """Makes the reply of what the run gives for the rows."""
+    timeout: float | None = None
+    """Seconds that its body gives the answer, from its coming; its headers may name a time, too."""
+    priority: int = 0
+    """1 is the highest; 0 is none in particular, the same as 2."""
+
+
+class Refuser:
+    """Says what a caller is told of a request for one model that is refused.
 
     Args:
         model: the model.
@@ -30,31 +52,89 @@ class Endpoint:
     def __init__(self, model: Model) -> None:
         self.model = model
 
-    def submit(
+    def refusal(self, error: Exception) -> Reply:
+        """What is told of a request that was not queued; counts it, and logs what no caller is told."""
+        if not isinstance(error, RequestError):
+            logger.error("a request to %s failed", self.model.name, exc_info=error)
+            return Reply(500, error_body("something went wrong on the server; its log says what"))
+        self.model.count_refusal(error)
+        return self.refused(error)
+
+    def refused(self, error: RequestError) -> Reply:
+        """A refusal as the protocol has it."""
+        return refused_with(error)
+
+
+class Endpoint(Refuser, ABC):
+    """Where requests of one protocol for one model are answered. ``form`` is what headers said of the body's."""
+
+    @abstractmethod
+    def decode(self, body: bytes, form: Any) -> Decoded:
+        """Read a body that can be read in one go.
+
+        Raises:
+            RequestError: it breaks a rule.
+            TakesLong: it is more than is answered in one go.
+        """
+
+    def handle(
         self,
-        rows: Request,
-        write: Callable[[Any], Reply],
+        body: bytes,
         done: Callable[[Reply], None],
+        since: float = 0.0,
         *,
-        deadline: float | None = None,
-        priority: int = 0,
-        size: int = 0,
-        with_times: bool = False,
+        options: RequestOptions = NO_OPTIONS,
+        form: Any = None,
     ) -> QueuedRequest | None:
-        """Have the rows of a request run, and reply.
+        """Answer a request: read it, have it run with whatever other requests wait, write the reply.
 
         Args:
-            rows: of the request.
-            write: makes the reply of what the run gives for them.
+            body: the request's.
             done: told the reply, once; during this call when the request is refused, and later from the event loop.
-            deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
-            priority: 1 is the highest; 0 is none in particular, the same as 2.
-            size: bytes that the request came in.
-            with_times: whether the reply tells how long the rows were queued and run.
+            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+            options: what its headers ask for.
+            form: what its headers say of its body.
 
         Returns:
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
+
+        Raises:
+            TakesLong: it is more than is answered in one go; ``done`` was told nothing.
         """
+        try:
+            self.model.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
+            decoded = self.decode(body, form)
+        except TakesLong:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            done(self.refusal(error))
+            return None
+        return self.submit(decoded, len(body), done, since, options=options)
+
+    def submit(
+        self,
+        decoded: Decoded,
+        size: int,
+        done: Callable[[Reply], None],
+        since: float = 0.0,
+        *,
+        options: RequestOptions = NO_OPTIONS,
+    ) -> QueuedRequest | None:
+        """Have a request run that has been read, and reply, as :meth:`handle` does.
+
+        Args:
+            decoded: the request.
+            size: bytes that it takes while it waits.
+            done: told the reply.
+            since: when it came.
+            options: what its headers ask for.
+        """
+        rows, write, timeout, priority = decoded
+        deadline = None
+        if options.timeout is not None:
+            timeout = options.timeout if timeout is None else min(timeout, options.timeout)
+        if timeout is not None:
+            deadline = since + timeout
         waiting: QueuedRequest | None = None
 
         def tell(outcome: Any) -> None:
@@ -63,7 +143,7 @@ class Endpoint:
                 reply = self.refused(self.model.refusal_of(outcome)) if failed else write(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 reply = self.refusal(error)
-            done(timed(reply, waiting) if with_times and waiting is not None else reply)
+            done(timed(reply, waiting) if options.timed and waiting is not None else reply)
 
         waiting = self.model.submit(rows, tell, deadline=deadline, priority=priority, size=size)
         return waiting
@@ -96,17 +176,46 @@ class Endpoint:
             if watch is not None:
                 watch.cancel()
 
-    def refusal(self, error: Exception) -> Reply:
-        """What is told of a request that was not queued; counts it, and logs what no caller is told."""
-        if not isinstance(error, RequestError):
-            logger.error("a request to %s failed", self.model.name, exc_info=error)
-            return Reply(500, error_body("something went wrong on the server; its log says what"))
-        self.model.count_refusal(error)
-        return self.refused(error)
 
-    def refused(self, error: RequestError) -> Reply:
-        """A refusal as the protocol has it."""
-        return refused_with(error)
+class SteppedEndpoint(Endpoint):
+    """An endpoint that reads long bodies in steps."""
+
+    @abstractmethod
+    def decode_steps(self, body: bytes, form: Any) -> Steps[Decoded]:
+        """Read a long body.
+
+        Raises:
+            RequestError: it breaks a rule.
+        """
+
+    async def answer(
+        self,
+        body: bytes,
+        receive: Receive | None = None,
+        since: float = 0.0,
+        *,
+        options: RequestOptions = NO_OPTIONS,
+        form: Any = None,
+    ) -> Reply:
+        """Answer a request, as :meth:`handle` does, for a caller who awaits.
+
+        A long body is read step by step, and others have their turns in between. ``receive`` is the request's, to
+        notice that its caller hangs up while the rows are queued.
+
+        Raises:
+            ClientGone: the caller hung up; rows that still waited are not computed.
+        """
+        if len(body) <= SMALL_BODY:
+            return await self.wait(partial(self.handle, body, since=since, options=options, form=form), receive)
+        try:
+            self.model.batcher.admit(size=len(body))
+            async with self.model.budget.decoding(len(body)):
+                decoded = await in_turns(self.decode_steps(body, form))
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
+            return self.refusal(error)
+        assert isinstance(decoded.rows, Columns)  # whatever is read here is read
+        size = len(body) + decoded.rows.bytes
+        return await self.wait(partial(self.submit, decoded, size, since=since, options=options), receive)
 
 
 def _give_up_when_gone(answer: asyncio.Future[Reply], receive: Receive) -> None:

@@ -20,6 +20,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from models.errors import RequestError
+from service.cache import BoundedCache
 from service.engine.model import Model
 from service.engine.queue import QueuedRequest
 from service.engine.registry import Registry
@@ -34,7 +35,7 @@ _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 1024
 """Larger heads are not looked up."""
 _MAX_HEADS = 1024
-"""Heads that are kept, a megabyte at most; then all are forgotten, and those in use soon known again."""
+"""Heads that are kept, a megabyte at most."""
 _MAX_REQUEST_BYTES = 2**18
 """Larger requests are not held here while they come."""
 _HOLD_SECONDS = 0.25
@@ -65,7 +66,7 @@ class FastPath:
         self._registry = registry
         self._admit = admit
         self._routes = {path.encode(): route for path, route in routes.items()}
-        self._heads: dict[bytes, _Known | None] = {}
+        self._heads: BoundedCache[bytes, _Known | None] = BoundedCache(_MAX_HEADS)
         self._common: tuple[list[Header], bytes] = [], b""
 
     @property
@@ -88,8 +89,6 @@ class FastPath:
         try:
             return self._heads[head]
         except KeyError:
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
             known = self._heads[head] = _Reading(head).understood(self._routes, self._admit)
             return known
 

@@ -154,8 +154,8 @@ def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes]
     calls, readers = MessageReader(len(SIGNATURE.columns)), Readers(SIGNATURE, MAX_ROWS)
 
     def call(body: bytes) -> Steps[Any]:
-        asked = yield from calls.begin_steps(body)
-        return (yield from calls.read_steps(asked, readers))
+        asked = yield from calls.begin(body)
+        return (yield from calls.read(asked, readers))
 
     def binary(body: bytes) -> Steps[Any]:
         return tensors.steps(body[4:], int.from_bytes(body[:4], "little"))

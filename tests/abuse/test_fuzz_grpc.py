@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from service.columns.named import ColumnReader, Columns
 from service.columns.tensor_bytes import DATATYPES
+from service.limits.steps import at_once
 from service.protocols.grpc.messages import REQUEST_CLASSES
 from service.protocols.grpc.reading import MessageReader, Readers
 from service.protocols.grpc.request import RequestReader, parse
@@ -189,8 +190,8 @@ def compare(reader: MessageReader, body: bytes) -> bool:
     """Make sure that both ways agree on a message; whether it took the short one."""
     asked = None
     try:
-        asked = reader.begin(body)
-        got: Columns | RequestError = reader.read(asked, READERS)[1]
+        asked = at_once(reader.begin(body))
+        got: Columns | RequestError = at_once(reader.read(asked, READERS))[1]
     except RequestError as error:
         got = error
     right = outcome(body)

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 from service.engine.batcher import Batcher
 from service.errors import DeadlineExceeded, QueueFull
+from tests.batching import submit
 
 FIXED_SECONDS = 0.002
 ROW_SECONDS = 0.0001
@@ -89,13 +90,13 @@ async def play(load: list[Handler]) -> None:
             await asyncio.sleep(began + item.comes - time.perf_counter())
             item.due = time.perf_counter() + item.timeout
             try:
-                answer = batcher.submit([item.number] * item.rows, deadline=item.due, priority=item.priority)
+                answer = submit(batcher, [item.number] * item.rows, deadline=item.due, priority=item.priority)
             except QueueFull:
                 item.outcome = "full"
                 return
             except DeadlineExceeded:
                 item.outcome = "refused"
-                await batcher.submit([SECOND_TRY] * item.rows, priority=item.priority)
+                await submit(batcher, [SECOND_TRY] * item.rows, priority=item.priority)
                 item.would_have_ended = time.perf_counter()
                 return
             try:

@@ -25,6 +25,7 @@ from models.session import Predictions, Session
 from service.columns.rows import GraphInputs
 from service.engine.batcher import Batcher
 from tests import handmade
+from tests.batching import submit
 from tests.proofs.client import Connection, post
 from tests.service.hostile_payloads import GOOD, PAYLOADS
 from tests.service.servers import publish_flights, serving
@@ -67,7 +68,7 @@ async def through_the_batcher(batches: int, counts: Counter[str]) -> None:
             poisoned = set(rng.sample(range(len(requests)), rng.randint(1, min(3, len(requests) - 1))))
             for n in poisoned:
                 requests[n][rng.randrange(len(requests[n]))] |= rng.choice(POISONS)
-            answers = [batcher.submit(rows) for rows in requests]
+            answers = [submit(batcher, rows) for rows in requests]
             gone = {n for n in range(len(requests)) if rng.random() < 0.1}
             for n in gone:
                 answers[n].cancel()

@@ -13,6 +13,7 @@ import pytest
 from service.engine import arrivals as module
 from service.engine.arrivals import LOOKS, Arrivals
 from service.engine.batcher import Batcher
+from tests.batching import submit
 
 Scenario = Callable[[Arrivals, Batcher, list[list[str]]], Coroutine[Any, Any, None]]
 
@@ -47,7 +48,7 @@ async def come(arrivals: Arrivals, batcher: Batcher, name: str, turns: int) -> N
     for _ in range(turns):
         await asyncio.sleep(0)
     arrivals.end(token)
-    await batcher.submit([name])
+    await submit(batcher, [name])
 
 
 def test_a_run_waits_for_requests_that_have_begun() -> None:
@@ -149,7 +150,7 @@ def test_who_is_alone_is_looked_for_company_ever_less_often() -> None:
 def test_requests_in_one_step_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario(arrivals: Arrivals, batcher: Batcher, runs: list[list[str]]) -> None:
         assert not arrivals.gather(lambda: None, lambda: False, time.perf_counter() + 120)
-        await batcher.submit(["a"])
+        await submit(batcher, ["a"])
         assert runs == [["a"]]
 
     during(scenario)

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from models.errors import RequestError
 from service.engine.batcher import Batcher, run_apart
 from service.errors import QueueFull
 from service.metrics.counts import RunReport
+from tests.batching import submit
 
 LONG = 1.0
 """Seconds a row that send every run to the thread."""
@@ -63,8 +65,8 @@ def test_an_idle_batcher_runs_a_request_at_once_and_alone() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double) as batcher:
-            assert await batcher.submit([1, 2]) == [2, 4]
-            assert await batcher.submit([3]) == [6]
+            assert await submit(batcher, [1, 2]) == [2, 4]
+            assert await submit(batcher, [3]) == [6]
         assert double.runs == [[1, 2], [3]]
 
     asyncio.run(scenario())
@@ -75,10 +77,10 @@ def test_requests_gather_while_a_run_is_on_and_are_the_next_batch() -> None:
         double = Doubler()
         double.gate.clear()
         async with batching(double) as batcher:
-            first = batcher.submit([0])
+            first = submit(batcher, [0])
             await started(double)
             assert batcher.busy
-            gathered = [batcher.submit([n, n + 100]) for n in range(1, 6)]
+            gathered = [submit(batcher, [n, n + 100]) for n in range(1, 6)]
             double.gate.set()
             assert await asyncio.gather(first, *gathered) == [[0], *([2 * n, 2 * n + 200] for n in range(1, 6))]
             assert not batcher.busy
@@ -91,7 +93,7 @@ def test_requests_that_arrive_together_share_the_first_run() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double) as batcher:
-            assert await asyncio.gather(*(batcher.submit([n]) for n in range(4))) == [[0], [2], [4], [6]]
+            assert await asyncio.gather(*(submit(batcher, [n]) for n in range(4))) == [[0], [2], [4], [6]]
         assert double.runs == [[0, 1, 2, 3]]
 
     asyncio.run(scenario())
@@ -102,7 +104,7 @@ def test_a_run_is_filled_up_to_the_cap_and_a_large_request_is_cut_into_what_the_
         double = Doubler()
         async with batching(double, max_rows=8) as batcher:
             requests = [[1, 1], [2], [3, 3], [4] * 12, [5], [6, 6], [7]]
-            answers = await asyncio.gather(*map(batcher.submit, requests))
+            answers = await asyncio.gather(*map(partial(submit, batcher), requests))
         assert answers == [[2 * row for row in rows] for rows in requests]
         assert double.runs == [[1, 1, 2, 3, 3, 5, 4, 4], [6, 6, 7, 4, 4], [4] * 4, [4] * 4]
 
@@ -114,14 +116,14 @@ def test_order_is_kept_among_a_thousand_small_requests_and_nothing_is_lost_of_la
         double = Doubler()
         requests = [list(range(n, n + 1 + n % 7)) for n in range(1000)]
         async with batching(double, max_rows=64) as batcher:
-            answers = await asyncio.gather(*map(batcher.submit, requests))
+            answers = await asyncio.gather(*map(partial(submit, batcher), requests))
         assert answers == [[2 * row for row in rows] for rows in requests]
         assert max(map(len, double.runs)) <= 64
         assert [row for run in double.runs for row in run] == [row for rows in requests for row in rows]
         double = Doubler()
         requests = [[n] * (1 + n % 50) for n in range(300)]
         async with batching(double, max_rows=32) as batcher:
-            answers = await asyncio.gather(*map(batcher.submit, requests))
+            answers = await asyncio.gather(*map(partial(submit, batcher), requests))
         assert answers == [[2 * row for row in rows] for rows in requests]
         assert {len(run) for run in double.runs[:-1]} <= set(range(16, 33))
 
@@ -136,7 +138,7 @@ def test_among_a_thousand_requests_only_the_culprits_fail(seconds_per_row: float
         double = Doubler()
         requests = [[n, -1] if n in culprits else [n, n] for n in range(1000)]
         async with batching(double, seconds_per_row=seconds_per_row) as batcher:
-            answers = await asyncio.gather(*map(batcher.submit, requests), return_exceptions=True)
+            answers = await asyncio.gather(*map(partial(submit, batcher), requests), return_exceptions=True)
         assert {n for n, answer in enumerate(answers) if isinstance(answer, ArithmeticError)} == culprits
         assert all(answers[n] == [2 * n, 2 * n] for n in range(1000) if n not in culprits)
         assert len(double.runs) < 100
@@ -156,9 +158,9 @@ def test_rows_nobody_waits_for_any_more_are_not_computed() -> None:
         double = Doubler()
         double.gate.clear()
         async with batching(double) as batcher:
-            first = batcher.submit([0])
+            first = submit(batcher, [0])
             await started(double)
-            waiting = [batcher.submit([n]) for n in (1, 2, 3)]
+            waiting = [submit(batcher, [n]) for n in (1, 2, 3)]
             waiting[1].cancel()
             double.gate.set()
             answers = await asyncio.gather(first, *waiting, return_exceptions=True)
@@ -173,13 +175,13 @@ def test_a_queue_of_which_everybody_has_left_is_cleared_without_a_run() -> None:
         double = Doubler()
         double.gate.clear()
         async with batching(double) as batcher:
-            first = batcher.submit([0])
+            first = submit(batcher, [0])
             await started(double)
-            batcher.submit([1]).cancel()
+            submit(batcher, [1]).cancel()
             double.gate.set()
             await first
             await asyncio.sleep(0)
-            assert await batcher.submit([2]) == [4]
+            assert await submit(batcher, [2]) == [4]
         assert double.runs == [[0], [2]]
 
     asyncio.run(scenario())
@@ -189,7 +191,7 @@ def test_bytes_of_rows_whose_callers_all_left_before_a_run_are_counted_no_more()
     async def scenario() -> None:
         double = Doubler()
         async with batching(double) as batcher:
-            callers = [batcher.submit([n], size=1_000) for n in range(3)]
+            callers = [submit(batcher, [n], size=1_000) for n in range(3)]
             assert batcher.bytes == 3_000
             for caller in callers:
                 caller.cancel()
@@ -206,7 +208,7 @@ def test_a_caller_who_leaves_during_the_run_harms_nobody() -> None:
         double = Doubler()
         double.gate.clear()
         async with batching(double) as batcher:
-            leaving, staying = batcher.submit([1]), batcher.submit([2])
+            leaving, staying = submit(batcher, [1]), submit(batcher, [2])
             await started(double)
             leaving.cancel()
             double.gate.set()
@@ -220,9 +222,9 @@ def test_short_runs_stay_on_the_loop_and_long_ones_go_to_the_thread() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, seconds_per_row=0.0) as batcher:
-            await batcher.submit([1])
+            await submit(batcher, [1])
         async with batching(double, seconds_per_row=LONG) as batcher:
-            await batcher.submit([1])
+            await submit(batcher, [1])
         assert double.threads == [threading.current_thread().name, "run_0"]
 
     asyncio.run(scenario())
@@ -233,7 +235,7 @@ def test_what_counts_as_short_is_learned_from_the_runs() -> None:
         double = Doubler()
         async with batching(double, seconds_per_row=LONG) as batcher:
             for _ in range(2000):
-                await batcher.submit([1])
+                await submit(batcher, [1])
                 if double.threads[-1] != "run_0":
                     break
         assert double.threads[0] == "run_0"
@@ -246,7 +248,7 @@ def test_every_run_is_reported_once_with_the_wait_of_each_request() -> None:
     async def scenario() -> None:
         reports: list[RunReport] = []
         async with batching(Doubler(), max_rows=8, report=reports.append) as batcher:
-            await asyncio.gather(*map(batcher.submit, ([1], [2, 2], [3, 3], [4, 4], [5, 5])))
+            await asyncio.gather(*map(partial(submit, batcher), ([1], [2, 2], [3, 3], [4, 4], [5, 5])))
         assert [(report.rows, len(report.waits)) for report in reports] == [(7, 4), (2, 1)]
         assert all(report.seconds > 0 and min(report.waits) >= 0 for report in reports)
 
@@ -261,8 +263,8 @@ def test_what_a_run_finds_to_be_no_rows_is_not_reported() -> None:
         reports: list[RunReport] = []
         with ThreadPoolExecutor(1) as thread:
             batcher = Batcher(run, thread, report=reports.append)
-            mixed = await asyncio.gather(*map(batcher.submit, ([1], [0], [2, 2])), return_exceptions=True)
-            (alone,) = await asyncio.gather(batcher.submit([0]), return_exceptions=True)
+            mixed = await asyncio.gather(*map(partial(submit, batcher), ([1], [0], [2, 2])), return_exceptions=True)
+            (alone,) = await asyncio.gather(submit(batcher, [0]), return_exceptions=True)
         assert [type(outcome) for outcome in [*mixed, alone]] == [list, RequestError, list, RequestError]
         assert [(report.rows, len(report.waits)) for report in reports] == [(3, 2)]
 
@@ -276,7 +278,7 @@ async def busy(**options: Any) -> AsyncIterator[tuple[Doubler, Batcher, asyncio.
     double.gate.clear()
     try:
         async with batching(double, **options) as batcher:
-            first = batcher.submit([0])
+            first = submit(batcher, [0])
             await started(double)
             try:
                 yield double, batcher, first
@@ -289,14 +291,14 @@ async def busy(**options: Any) -> AsyncIterator[tuple[Doubler, Batcher, asyncio.
 def test_rows_beyond_the_queue_are_refused_at_once_and_the_accepted_are_answered() -> None:
     async def scenario() -> None:
         async with busy(max_queue=5) as (double, batcher, first):
-            accepted = [batcher.submit([1, 1]), batcher.submit([2, 2, 2])]
+            accepted = [submit(batcher, [1, 1]), submit(batcher, [2, 2, 2])]
             for rows in ([3], [3, 3, 3]):
                 with pytest.raises(QueueFull) as refused:
-                    batcher.submit(rows)
+                    submit(batcher, rows)
             assert (refused.value.status, refused.value.retry_after_seconds) == (429, 1)
             double.gate.set()
             assert await asyncio.gather(first, *accepted) == [[0], [2, 2], [4, 4, 4]]
-            assert await batcher.submit([4]) == [8]
+            assert await submit(batcher, [4]) == [8]
         assert double.runs == [[0], [1, 1, 2, 2, 2], [4]]
 
     asyncio.run(scenario())
@@ -305,9 +307,9 @@ def test_rows_beyond_the_queue_are_refused_at_once_and_the_accepted_are_answered
 def test_an_empty_queue_takes_a_request_of_any_size() -> None:
     async def scenario() -> None:
         async with busy(max_queue=5) as (double, batcher, _):
-            large = batcher.submit([1] * 100)
+            large = submit(batcher, [1] * 100)
             with pytest.raises(QueueFull):
-                batcher.submit([2])
+                submit(batcher, [2])
             double.gate.set()
             assert await large == [2] * 100
 
@@ -318,7 +320,7 @@ def accepted_until_refused(batcher: Batcher) -> tuple[list[asyncio.Future[list[i
     answers: list[asyncio.Future[list[int]]] = []
     while True:
         try:
-            answers.append(batcher.submit([len(answers)]))
+            answers.append(submit(batcher, [len(answers)]))
         except QueueFull as refused:
             return answers, refused
 
@@ -351,7 +353,7 @@ def test_once_somebody_was_refused_the_queue_is_kept_short_for_a_while(monkeypat
             for patience in (0.0, 0.0, 0.6):
                 await asyncio.sleep(patience)
                 double.gate.clear()
-                first = batcher.submit([0])
+                first = submit(batcher, [0])
                 await started(double)
                 answers, _ = accepted_until_refused(batcher)
                 double.gate.set()
@@ -376,7 +378,7 @@ def test_one_hundred_and_twenty_eight_callers_who_wait_for_their_answers_are_nev
 
             async def caller(n: int) -> None:
                 for _ in range(20):
-                    assert await batcher.submit([n]) == [2 * n]
+                    assert await submit(batcher, [n]) == [2 * n]
 
             await asyncio.gather(*map(caller, range(128)))
 
@@ -387,10 +389,10 @@ def test_a_large_request_may_wait_for_as_long_as_a_few_of_its_own_runs() -> None
     async def scenario() -> None:
         pace = {"seconds_per_row": 0.1, "drain_seconds_per_row": 0.1}
         async with busy(max_rows=16, max_queue=10_000, **pace) as (double, batcher, first):
-            accepted = [batcher.submit([1] * 100) for _ in range(4)]  # 40 s of rows
+            accepted = [submit(batcher, [1] * 100) for _ in range(4)]  # 40 s of rows
             with pytest.raises(QueueFull):
-                accepted.extend(batcher.submit([1] * 100) for _ in range(2))
-            accepted.append(batcher.submit([2] * 90))  # goes before them
+                accepted.extend(submit(batcher, [1] * 100) for _ in range(2))
+            accepted.append(submit(batcher, [2] * 90))  # goes before them
             double.gate.set()
             answers = await asyncio.gather(first, *accepted)
             assert {len(answer) for answer in answers} == {1, 90, 100}
@@ -405,11 +407,11 @@ def test_a_queue_that_does_not_move_takes_one_run_and_no_more_whatever_was_expec
 
     async def scenario() -> None:
         async with busy(max_rows=4, seconds_per_row=0.003) as (double, batcher, _):
-            waiting = batcher.submit([1])
+            waiting = submit(batcher, [1])
             await asyncio.sleep(0.1)
-            last = batcher.submit([2, 2, 2])
+            last = submit(batcher, [2, 2, 2])
             with pytest.raises(QueueFull):
-                batcher.submit([3])
+                submit(batcher, [3])
             double.gate.set()
             assert await asyncio.gather(waiting, last) == [[2], [4, 4, 4]]
 
@@ -419,11 +421,11 @@ def test_a_queue_that_does_not_move_takes_one_run_and_no_more_whatever_was_expec
 def test_who_has_left_the_queue_takes_no_room_in_it() -> None:
     async def scenario() -> None:
         async with busy(max_queue=4) as (double, batcher, _):
-            leaving, staying = batcher.submit([1, 1, 1]), batcher.submit([2])
+            leaving, staying = submit(batcher, [1, 1, 1]), submit(batcher, [2])
             leaving.cancel()
-            late = batcher.submit([3, 3, 3])
+            late = submit(batcher, [3, 3, 3])
             with pytest.raises(QueueFull):
-                batcher.submit([4])
+                submit(batcher, [4])
             double.gate.set()
             assert await asyncio.gather(staying, late) == [[4], [6, 6, 6]]
         assert double.runs == [[0], [2, 3, 3, 3]]
@@ -435,12 +437,12 @@ def test_a_queue_that_everybody_left_before_its_first_run_starts_anew() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, max_queue=1) as batcher:
-            batcher.submit([1]).cancel()
-            second = batcher.submit([2])
+            submit(batcher, [1]).cancel()
+            second = submit(batcher, [2])
             with pytest.raises(QueueFull):
-                batcher.submit([3])
+                submit(batcher, [3])
             assert await second == [4]
-            assert await batcher.submit([4]) == [8]
+            assert await submit(batcher, [4]) == [8]
         assert double.runs == [[2], [4]]
 
     asyncio.run(scenario())
@@ -454,7 +456,7 @@ def test_the_queue_is_counted_right_after_ten_thousand_requests_some_of_which_le
             refused = 0
             for n in range(10_000):
                 try:
-                    answer = batcher.submit([n] * (1 + n % 3))
+                    answer = submit(batcher, [n] * (1 + n % 3))
                 except QueueFull:
                     refused += 1
                     await asyncio.sleep(0)
@@ -464,10 +466,10 @@ def test_the_queue_is_counted_right_after_ten_thousand_requests_some_of_which_le
                         answer.cancel()
             await asyncio.gather(*accepted, return_exceptions=True)
             assert (len(accepted) + refused, refused > 0) == (10_000, True)
-            assert batcher.expected_wait() == 0
-            full = batcher.submit([1] * 100)
+            assert (batcher.queued_rows, batcher.bytes) == (0, 0)
+            full = submit(batcher, [1] * 100)
             with pytest.raises(QueueFull):
-                batcher.submit([1])
+                submit(batcher, [1])
             assert len(await full) == 100
 
     asyncio.run(scenario())

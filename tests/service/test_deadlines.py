@@ -13,6 +13,7 @@ from service.engine.batcher import Batcher
 from service.engine.deadlines import Deadlines
 from service.engine.queue import QueuedRequest
 from service.errors import DeadlineExceeded
+from tests.batching import submit
 from tests.service.test_batcher import Doubler, batching, busy, started
 
 PACE = {"seconds_per_row": 0.003, "drain_seconds_per_row": 0.003}
@@ -35,9 +36,9 @@ def test_a_request_that_cannot_keep_its_deadline_is_refused_at_once_and_never_ru
         async with batching(double, max_rows=8, **PACE) as batcher:
             for rows, seconds in (([1], 0.0), ([1], -5.0), ([1] * 8, 0.012), ([1] * 80, 0.12)):
                 with pytest.raises(DeadlineExceeded):
-                    batcher.submit(rows, deadline=within(seconds))
+                    submit(batcher, rows, deadline=within(seconds))
             assert batcher.queued_rows == 0
-            assert await batcher.submit([2], deadline=within(5)) == [4]
+            assert await submit(batcher, [2], deadline=within(5)) == [4]
         assert double.runs == [[2]]
 
     asyncio.run(scenario())
@@ -46,10 +47,10 @@ def test_a_request_that_cannot_keep_its_deadline_is_refused_at_once_and_never_ru
 def test_what_waits_before_it_counts_and_what_stands_behind_it_does_not() -> None:
     async def scenario() -> None:
         async with busy(max_rows=4, max_queue=1000, **PACE) as (double, batcher, first):
-            waiting = [batcher.submit([n]) for n in range(70)]  # 210 ms of rows
+            waiting = [submit(batcher, [n]) for n in range(70)]  # 210 ms of rows
             with pytest.raises(DeadlineExceeded):
-                batcher.submit([2], deadline=within(0.1))
-            urgent = batcher.submit([3], deadline=within(0.1), priority=1)
+                submit(batcher, [2], deadline=within(0.1))
+            urgent = submit(batcher, [3], deadline=within(0.1), priority=1)
             double.gate.set()
             assert await urgent == [6]
             await asyncio.gather(first, *waiting)
@@ -62,9 +63,9 @@ def test_a_deadline_that_passes_in_the_queue_is_told_then_and_the_rows_are_not_r
     async def scenario() -> None:
         async with busy(seconds_per_row=0.003) as (double, batcher, first):
             began = time.perf_counter()
-            later = batcher.submit([3], deadline=within(0.3))
-            soon = batcher.submit([1], deadline=within(0.1))
-            patient = batcher.submit([2])
+            later = submit(batcher, [3], deadline=within(0.3))
+            soon = submit(batcher, [1], deadline=within(0.1))
+            patient = submit(batcher, [2])
             await refused(soon)
             assert 0.05 < time.perf_counter() - began < 0.3  # told while the run is still on
             assert not later.done()
@@ -82,11 +83,11 @@ def test_a_large_request_whose_deadline_passes_between_two_parts_is_run_no_furth
         double = Doubler()
         double.gate.clear()
         async with batching(double, max_rows=4, seconds_per_row=0.003) as batcher:
-            large = batcher.submit([1] * 12, deadline=within(0.15))
+            large = submit(batcher, [1] * 12, deadline=within(0.15))
             await started(double)
             await refused(large)
             double.gate.set()
-            assert await batcher.submit([2]) == [4]
+            assert await submit(batcher, [2]) == [4]
             assert batcher.queued_rows == 0
         assert double.runs == [[1] * 4, [2]]
 
@@ -98,7 +99,7 @@ def test_a_request_in_the_run_is_answered_even_when_its_deadline_passes_meanwhil
         double = Doubler()
         double.gate.clear()
         async with batching(double, seconds_per_row=0.003) as batcher:
-            answer = batcher.submit([1], deadline=within(0.05))
+            answer = submit(batcher, [1], deadline=within(0.05))
             await started(double)
             await asyncio.sleep(0.1)
             double.gate.set()
@@ -157,7 +158,7 @@ def test_of_three_hundred_random_deadlines_none_is_run_too_late_and_none_is_refu
             async def ask(n: int) -> None:
                 due[n] = within(rng.choice([0.0, 0.002, 0.01, 0.02, 0.05, 1.0]) * rng.uniform(0.5, 1.5))
                 try:
-                    assert await batcher.submit([n], deadline=due[n]) == [n]
+                    assert await submit(batcher, [n], deadline=due[n]) == [n]
                 except DeadlineExceeded:
                     told[n] = time.perf_counter()
 

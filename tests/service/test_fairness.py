@@ -12,6 +12,7 @@ import pytest
 import service.engine.queue
 from service.engine.batcher import Batcher
 from service.errors import QueueFull
+from tests.batching import submit
 from tests.service.test_batcher import Doubler, batching, busy, started
 
 ROW_SECONDS = 0.0005
@@ -34,7 +35,7 @@ def test_a_large_request_is_cut_into_full_runs_and_answered_as_one() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, max_rows=32) as batcher:
-            assert await batcher.submit(range(100)) == [2 * n for n in range(100)]
+            assert await submit(batcher, range(100)) == [2 * n for n in range(100)]
         assert [len(run) for run in double.runs] == [32, 32, 32, 4]
 
     asyncio.run(scenario())
@@ -45,9 +46,9 @@ def test_a_small_request_that_comes_during_a_large_one_is_in_the_next_run_and_sh
         double = Doubler()
         double.gate.clear()
         async with batching(double, max_rows=8) as batcher:
-            large = batcher.submit([1] * 24)
+            large = submit(batcher, [1] * 24)
             await started(double)
-            small = batcher.submit([5])
+            small = submit(batcher, [5])
             double.gate.set()
             assert await small == [10]
             assert not large.done()
@@ -63,9 +64,9 @@ def test_large_requests_have_whole_runs_again_once_small_ones_stay_away(monkeypa
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, max_rows=8) as batcher:
-            await asyncio.gather(batcher.submit([1] * 8), batcher.submit([5]))
+            await asyncio.gather(submit(batcher, [1] * 8), submit(batcher, [5]))
             await asyncio.sleep(0.2)
-            await batcher.submit([2] * 16)
+            await submit(batcher, [2] * 16)
         assert double.runs == [[5, 1, 1, 1], [1] * 4, [1], [2] * 8, [2] * 8]
 
     asyncio.run(scenario())
@@ -75,8 +76,8 @@ def test_small_requests_leave_a_quarter_of_each_run_to_the_large_ones() -> None:
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, max_rows=8) as batcher:
-            answers = [batcher.submit([0]) for _ in range(24)]
-            large = batcher.submit([1] * 8)
+            answers = [submit(batcher, [0]) for _ in range(24)]
+            large = submit(batcher, [1] * 8)
             await asyncio.gather(large, *answers)
         assert double.runs == [[*[0] * 6, 1, 1]] * 4
 
@@ -86,10 +87,10 @@ def test_small_requests_leave_a_quarter_of_each_run_to_the_large_ones() -> None:
 def test_a_large_request_is_overtaken_by_smaller_ones_only_while_its_own_work_could_not_be_done() -> None:
     async def scenario() -> None:
         async with busy(max_rows=8, drain_seconds_per_row=0.001, max_queue=1000) as (double, batcher, first):
-            largest = batcher.submit([1] * 100)
-            larger = batcher.submit([2] * 20)  # came 80 rows' time too soon to let the largest go first
+            largest = submit(batcher, [1] * 100)
+            larger = submit(batcher, [2] * 20)  # came 80 rows' time too soon to let the largest go first
             await asyncio.sleep(0.15)
-            late = batcher.submit([3] * 20)
+            late = submit(batcher, [3] * 20)
             double.gate.set()
             await asyncio.gather(first, largest, larger, late)
             order = [row for run in double.runs for row in run]
@@ -102,11 +103,11 @@ def test_when_a_part_fails_the_large_request_fails_and_its_rest_is_not_run() -> 
     async def scenario() -> None:
         double = Doubler()
         async with batching(double, max_rows=4) as batcher:
-            large, small = batcher.submit([1, 1, 1, 1, -1, *[1] * 100]), batcher.submit([2])
+            large, small = submit(batcher, [1, 1, 1, 1, -1, *[1] * 100]), submit(batcher, [2])
             with pytest.raises(ArithmeticError):
                 await large
             assert await small == [4]
-            assert await batcher.submit([3]) == [6]
+            assert await submit(batcher, [3]) == [6]
             assert batcher.queued_rows == 0
         assert sum(map(len, double.runs)) < 20
 
@@ -118,10 +119,10 @@ def test_a_large_request_whose_caller_is_gone_is_run_no_further() -> None:
         double = Doubler()
         double.gate.clear()
         async with batching(double, max_rows=4) as batcher:
-            large = batcher.submit([1] * 100)
+            large = submit(batcher, [1] * 100)
             await started(double)
             large.cancel()
-            last = batcher.submit([2])
+            last = submit(batcher, [2])
             double.gate.set()
             assert await last == [4]
             assert batcher.queued_rows == 0
@@ -139,13 +140,13 @@ def test_a_client_of_4096_rows_delays_one_of_single_rows_by_two_full_runs_at_mos
 
             async def in_a_loop() -> None:
                 while True:
-                    assert len(await batcher.submit([1] * 4096)) == 4096
+                    assert len(await submit(batcher, [1] * 4096)) == 4096
 
             loop = asyncio.create_task(in_a_loop()) if beside else None
             for _ in range(40):
                 await asyncio.sleep(0.005)
                 began = time.perf_counter()
-                await batcher.submit([1])
+                await submit(batcher, [1])
                 taken.append(time.perf_counter() - began)
             if loop is not None:
                 assert max(slow.runs) == 64
@@ -162,7 +163,7 @@ def test_a_client_of_4096_rows_delays_one_of_single_rows_by_two_full_runs_at_mos
 def test_a_higher_priority_overtakes_what_waits_and_none_is_the_second() -> None:
     async def scenario() -> None:
         async with busy(max_rows=2) as (double, batcher, first):
-            answers = [batcher.submit([n], priority=p) for n, p in enumerate([3, 0, 2, 1, 99, 1], start=1)]
+            answers = [submit(batcher, [n], priority=p) for n, p in enumerate([3, 0, 2, 1, 99, 1], start=1)]
             double.gate.set()
             await asyncio.gather(first, *answers)
             assert [row for run in double.runs for row in run] == [0, 4, 6, 2, 3, 1, 5]
@@ -173,7 +174,7 @@ def test_a_higher_priority_overtakes_what_waits_and_none_is_the_second() -> None
 def test_a_large_request_of_a_higher_priority_goes_before_small_ones_of_a_lower() -> None:
     async def scenario() -> None:
         async with busy(max_rows=4) as (double, batcher, first):
-            answers = [batcher.submit([2]), batcher.submit([1] * 6, priority=1), batcher.submit([3], priority=1)]
+            answers = [submit(batcher, [2]), submit(batcher, [1] * 6, priority=1), submit(batcher, [3], priority=1)]
             double.gate.set()
             await asyncio.gather(first, *answers)
             assert double.runs == [[0], [3, 1, 2], [1, 1], [1, 1], [1]]
@@ -186,9 +187,9 @@ def test_who_has_waited_long_enough_is_overtaken_no_more(monkeypatch: pytest.Mon
 
     async def scenario() -> None:
         async with busy(max_rows=1) as (double, batcher, first):
-            low = batcher.submit([1], priority=3)
+            low = submit(batcher, [1], priority=3)
             await asyncio.sleep(0.15)
-            answers = [batcher.submit([2], priority=2), batcher.submit([3], priority=1)]
+            answers = [submit(batcher, [2], priority=2), submit(batcher, [3], priority=1)]
             double.gate.set()
             await asyncio.gather(first, low, *answers)
             assert double.runs == [[0], [1], [3], [2]]
@@ -206,12 +207,12 @@ def test_a_flood_of_a_high_priority_does_not_starve_a_low_one(monkeypatch: pytes
 
             async def high() -> None:
                 while True:
-                    await batcher.submit([1, 1], priority=1)
+                    await submit(batcher, [1, 1], priority=1)
 
             flood = [asyncio.create_task(high()) for _ in range(8)]
             await asyncio.sleep(0.02)
             async with asyncio.timeout(10):
-                assert await batcher.submit([5], priority=8) == [10]
+                assert await submit(batcher, [5], priority=8) == [10]
             for task in flood:
                 task.cancel()
             await asyncio.wait(flood)
@@ -222,17 +223,17 @@ def test_a_flood_of_a_high_priority_does_not_starve_a_low_one(monkeypatch: pytes
 def test_bytes_beyond_the_queue_are_refused_and_an_empty_one_takes_any() -> None:
     async def scenario() -> None:
         async with busy(max_bytes=1000) as (double, batcher, first):
-            accepted = [batcher.submit([1], size=5000)]
+            accepted = [submit(batcher, [1], size=5000)]
             with pytest.raises(QueueFull):
-                batcher.submit([2], size=1)
+                submit(batcher, [2], size=1)
             double.gate.set()
             await asyncio.gather(first, *accepted)
         async with busy(max_bytes=1000) as (double, batcher, first):
-            accepted = [batcher.submit([1], size=500), batcher.submit([1], size=500)]
+            accepted = [submit(batcher, [1], size=500), submit(batcher, [1], size=500)]
             accepted[0].cancel()
-            kept = batcher.submit([3], size=500)
+            kept = submit(batcher, [3], size=500)
             with pytest.raises(QueueFull):
-                batcher.submit([2], size=1)
+                submit(batcher, [2], size=1)
             double.gate.set()
             assert await asyncio.gather(first, accepted[1], kept) == [[0], [2], [6]]
 

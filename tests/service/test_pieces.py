@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import service.protocols.rows.pieces
 from service.engine.registry import Registry
+from service.limits.byte_rule import SMALL_BODY
 from service.protocols.rows.endpoint import RowsEndpoint
-from service.protocols.rows.pieces import LONG_BODY, PIECE_BYTES, pieces
+from service.protocols.rows.pieces import PIECE_BYTES, pieces
 from service.settings import Settings
 from tests.service.hostile_payloads import ROW, rows
 
@@ -23,7 +24,7 @@ MANY = [{**ROW, "distance": float(n), "carrier": "},{" + str(n)} for n in range(
 def test_the_pieces_of_a_body_hold_its_rows_in_order() -> None:
     plain = [{**ROW, "distance": float(n)} for n in range(2000)]
     for body in (json.dumps({"rows": plain}).encode(), json.dumps({"rows": plain}, indent=1).encode()):
-        assert len(body) > LONG_BODY
+        assert len(body) > SMALL_BODY
         cut = list(pieces(body))
         assert len(cut) > 2
         assert max(map(len, cut)) < PIECE_BYTES + 1000

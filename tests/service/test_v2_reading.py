@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from models.errors import RequestError
 from models.signature import MISSING_TIMESTAMP, Signature
 from models.values import FIRST_MOMENT, LAST_MOMENT
-from service.columns import seen as sightings
+from service import cache
 from service.columns.named import ColumnReader, Columns
 from service.protocols.v2 import known_binary as v2_known_binary
 from service.protocols.v2 import known_json as v2_known_json
@@ -602,9 +602,9 @@ def test_unusual_json_before_raw_bytes_is_never_known(more: dict[str, Any]) -> N
 
 
 def test_no_more_is_kept_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(v2_known_json, "_MAX_TEMPLATES", 6)
+    monkeypatch.setattr(v2_known_json, "_MAX_STARTS", 6)
     monkeypatch.setattr(v2_known_binary, "_MAX_TEXTS", 6)
-    monkeypatch.setattr(sightings, "_MAX_FORMS", 9)
+    monkeypatch.setattr(cache, "_MAX_SEEN", 9)
     reader = InferReader(handmade.BINARY, 100)
     long_way = LongWay(handmade.BINARY, 100)
     for rows in (*range(1, 30), *range(1, 30)):
@@ -629,12 +629,12 @@ def test_of_templates_that_begin_alike_the_newest_are_tried() -> None:
 
 
 def test_a_form_is_learned_when_it_comes_again_and_seldom_tried_in_vain() -> None:
-    tried = sightings.SeenCounter()
-    assert [i for i in range(1, 70) if tried.worth("a")] == [2, 4, 8, 16, 32, 64]
-    assert not tried.worth("b")
-    assert tried.worth("b")
-    tried.clear()
-    assert not tried.worth("a")
+    known: cache.LearningCache[str, int] = cache.LearningCache(9)
+    assert [i for i in range(1, 70) if known.is_worth_learning("a")] == [2, 4, 8, 16, 32, 64]
+    assert not known.is_worth_learning("b")
+    assert known.is_worth_learning("b")
+    known.clear()
+    assert not known.is_worth_learning("a")
 
 
 def test_one_row_that_spoils_the_learning_does_not_spoil_it_for_good() -> None:
@@ -655,7 +655,7 @@ def test_unusual_data_in_a_known_form_do_not_push_out_its_neighbours() -> None:
     for _ in range(40):
         check(reader, body(request({**ROW, "distance": 1e17}, parameters=alike[0])), **READER_OF)
     assert all(is_known(reader, form) for form in forms)
-    assert reader._json._count == len(forms)
+    assert sum(map(len, reader._json._templates.values())) == len(forms)
 
 
 def test_what_is_too_much_is_too_much_in_a_known_form_too() -> None:

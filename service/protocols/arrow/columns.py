@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.arrow import Batch, Field, Schema, Type
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Kind, Signature
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from service.cache import BoundedCache
 from service.columns.arrays import Numbers
 from service.columns.level_values import LevelForms
 from service.columns.named import Columns
@@ -65,7 +66,7 @@ class UsualBatches:
         types = [_usual(columns[field.name], field) for field in schema.fields]
         firsts = list(accumulate((3 if type_.family == "text" else 2 for type_ in types), initial=0))
         self._needed = [part for type_ in types for part in _needed(type_)]
-        self._needed_by: dict[int, list[int]] = {}
+        self._needed_by: BoundedCache[int, list[int]] = BoundedCache(_MAX_SIZES)
         self._bitmaps = firsts[:-1]
         self._blocks: list[_Block | _Texts] = [
             _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
@@ -99,8 +100,6 @@ class UsualBatches:
         """Bytes that each buffer takes at least. Callers mostly send the same few numbers of rows."""
         known = self._needed_by.get(rows)
         if known is None:
-            if len(self._needed_by) >= _MAX_SIZES:
-                self._needed_by.clear()
             known = [rows * a_row + (rows + 7) // 8 * eight + once for a_row, eight, once in self._needed]
             self._needed_by[rows] = known
         return known

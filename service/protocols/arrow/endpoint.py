@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from http import HTTPStatus
 from itertools import chain, islice
+from typing import Any
 
 from models.arrow import MEDIA_TYPE
 from models.errors import Fault, RequestError
@@ -20,10 +21,9 @@ from models.session import Predictions
 from service.columns.named import Columns
 from service.engine.batcher import MAX_BATCH_ROWS
 from service.engine.model import Model
-from service.engine.queue import QueuedRequest
 from service.errors import QueueFull, refused
 from service.http.body import ClientGone, Receive
-from service.http.endpoint import Endpoint
+from service.http.endpoint import Decoded, Endpoint
 from service.http.handlers import TakesLong
 from service.http.options import NO_OPTIONS, RequestOptions
 from service.http.reply import Reply, refused_with
@@ -78,38 +78,9 @@ class ArrowEndpoint(Endpoint):
         self._reader = ArrowReader(model.signature, model.columns.max_rows, model.max_body)
         self._encoder = ArrowEncoder(model.name, model.version, model.signature)
 
-    def handle(
-        self, body: bytes, done: Callable[[Reply], None], since: float = 0.0, *, options: RequestOptions = NO_OPTIONS
-    ) -> QueuedRequest | None:
-        """Answer a request of few rows.
-
-        Args:
-            body: the request's.
-            done: told the reply, once; during this call when the request is refused, and later from the event loop.
-            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
-            options: what its headers ask for.
-
-        Returns:
-            The queued request, to be cancelled when its caller is gone; None when the reply has been told.
-
-        Raises:
-            TakesLong: it has more rows or record batches than are answered in one go; ``done`` was told nothing.
-        """
-        try:
-            self.model.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
-            columns = self._read(self._reader.open(body), len(body))
-        except TakesLong:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self.refusal(error))
-            return None
-
-        def write(answer: Predictions) -> Reply:
-            return self._reply(self._encoder.batch([answer]))
-
-        return self.submit(
-            columns, write, done, deadline=options.deadline(since), size=len(body), with_times=options.timed
-        )
+    def decode(self, body: bytes, form: Any) -> Decoded:
+        """Read a stream of few rows and record batches."""
+        return Decoded(self._read(self._reader.open(body), len(body)), self._written)
 
     def _read(self, stream: OpenStream, size: int) -> Columns:
         """The rows of a short stream.
@@ -139,26 +110,19 @@ class ArrowEndpoint(Endpoint):
         return _whole(parts)
 
     async def answer(
-        self, body: bytes, receive: Receive, options: RequestOptions = NO_OPTIONS, since: float = 0.0
+        self, body: bytes, receive: Receive, since: float = 0.0, *, options: RequestOptions = NO_OPTIONS
     ) -> Reply:
-        """Answer a request.
+        """Answer a stream of any length, as :meth:`handle` does, for a caller who awaits.
 
-        Args:
-            body: the request's.
-            receive: the request's, to notice that its caller hangs up.
-            options: what its headers ask for; each of its runs has the request's own deadline.
-            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
+        Each of its runs has the request's own deadline.
 
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
         try:
-            handle = partial(self.handle, body, since=since, options=options)
-            reply: Reply = await self.wait(handle, receive)
+            return await self.wait(partial(self.handle, body, since=since, options=options), receive)
         except _LongStream as taken:
             long = taken
-        else:
-            return reply
         try:
             return await self._long(long, receive, options.deadline(since))
         except RequestError as error:
@@ -176,6 +140,9 @@ class ArrowEndpoint(Endpoint):
         finally:
             work.cancel()
             watch.cancel()
+
+    def _written(self, answer: Predictions) -> Reply:
+        return self._reply(self._encoder.batch([answer]))
 
     def _reply(self, batches: list[bytes]) -> Reply:
         body = b"".join([self._encoder.head, *batches, self._encoder.end])

@@ -23,6 +23,7 @@ from models.session import Predictions
 from models.signature import Column, Kind, Signature
 from models.texts.columns import digits_of, text_reader
 from models.values import FIRST_MOMENT, LAST_MOMENT
+from service.cache import BoundedCache
 from service.columns.named import ColumnReader, Columns
 from service.columns.tensors import ErrorPaths, Tensor
 from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
@@ -36,7 +37,7 @@ _ROW_BYTES = 16
 _ANSWER_FACTOR = 4
 """How many times as large as a body the answer may be."""
 _MAX_HEADS = 64
-"""Heads of streams that are kept; then all are forgotten, and those in use soon known again."""
+"""Heads of streams that are kept."""
 _MAX_HEAD_BYTES = 2**16
 """The longest of them: one of 20 columns takes 2 kB."""
 
@@ -76,7 +77,7 @@ class ArrowReader:
     def __init__(self, signature: Signature, max_rows: int, max_body: int) -> None:
         self._signature = signature
         self._columns = {column.name: column for column in signature.columns}
-        self._known: dict[bytes, _Known] = {}
+        self._known: BoundedCache[bytes, _Known] = BoundedCache(_MAX_HEADS)
         self._reader = ColumnReader(signature, PART_ROWS)
         self._max_name = max([MAX_NAME_BYTES, *(len(name.encode()) for name in self._columns)])
         answer_bytes = 4 * len(signature.classes) or 8 * len(signature.outputs)
@@ -117,8 +118,6 @@ class ArrowReader:
         in_text = [field.type is not None and field.type.family == "text" for field in schema.fields]
         known = _Known(schema, names, [self._columns[name].kind for name in names], usual, row, in_text)
         if len(head) <= _MAX_HEAD_BYTES:
-            if len(self._known) >= _MAX_HEADS:
-                self._known.clear()
             self._known[bytes(head)] = known
         return known
 

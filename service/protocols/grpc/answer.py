@@ -7,6 +7,7 @@ from typing import Any
 
 from models.session import Predictions
 from models.signature import Signature
+from service.cache import BoundedCache
 from service.columns.tensor_bytes import TextsToRaw, array_to_raw
 from service.engine.queue import QueuedRequest
 from service.http.options import server_timing
@@ -18,7 +19,7 @@ _Message = RESPONSE_CLASSES["ModelInfer"]
 _RAW_CONTENTS = b"\x32"
 """The tag of ``raw_output_contents``: field 6, in bytes."""
 _MAX_HEADS = 256
-"""Answers whose part before the values is kept; then all are forgotten, and those in use soon made again."""
+"""Answers whose part before the values is kept."""
 _CONTENTS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "FP64": "fp64_contents"}
 
 
@@ -30,7 +31,7 @@ class AnswerWriter:
         self._described = {output: (output_datatype(output), width(signature, output)) for output in signature.outputs}
         self._labels = TextsToRaw(signature.classes)
         self._texts = {label: label.encode() for label in signature.classes}
-        self._heads: dict[tuple[int, tuple[str, ...]], bytes] = {}
+        self._heads: BoundedCache[tuple[int, tuple[str, ...]], bytes] = BoundedCache(_MAX_HEADS)
 
     def write(self, predictions: Predictions, request_id: str, outputs: list[str], *, raw: bool) -> bytes:
         """The answer to a request.
@@ -66,8 +67,6 @@ class AnswerWriter:
             return bytes(self._message(rows, request_id, outputs).SerializeToString())
         described = self._heads.get((rows, outputs))
         if described is None:
-            if len(self._heads) >= _MAX_HEADS:
-                self._heads.clear()
             described = self._heads[rows, outputs] = self._message(rows, "", outputs).SerializeToString()
         return described
 

@@ -9,10 +9,11 @@ nothing but as many raw values after them, means the same: a message is its fiel
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
+from service.cache import BoundedCache
 from service.protocols.grpc.messages import REQUEST_CLASSES
 
 T = TypeVar("T")
@@ -22,36 +23,31 @@ _Message = REQUEST_CLASSES["ModelInfer"]
 _RAW_CONTENTS = 0x3A
 """The tag of ``raw_input_contents``: field 7, in bytes."""
 _MAX_HEADS = 256
-"""Heads that are kept; then all are forgotten, and those in use soon known again."""
+"""Heads that are kept."""
 _MAX_LENGTHS = 16
 """Different lengths among them: a head is looked for once for each."""
 _MAX_HEAD_BYTES = 2**14
-
-
-class Found(NamedTuple, Generic[T]):
-    """A message under a known head."""
-
-    known: T
-    """What was kept with the head."""
-    entries: list[bytes]
-    """The raw values of each of its tensors."""
 
 
 class Heads(Generic[T]):
     """The known heads of messages, and whatever is kept with each."""
 
     def __init__(self) -> None:
-        self._heads: dict[int, dict[bytes, tuple[int, T]]] = {}
+        self._heads: BoundedCache[bytes, tuple[int, T]] = BoundedCache(_MAX_HEADS)
         """With how many raw values follow each."""
+        self._lengths: BoundedCache[int, None] = BoundedCache(_MAX_LENGTHS)
 
-    def find(self, body: bytes) -> Found[T] | None:
-        """What is known of a message by its head; None when nothing is, or others than its raw values follow it."""
-        for length, heads in self._heads.items():
-            head = heads.get(body[:length])
+    def find(self, body: bytes) -> tuple[T, list[bytes]] | None:
+        """What was kept with the head of a message, and the raw values of each of its tensors.
+
+        None when the head is not known, or others than its raw values follow it.
+        """
+        for length in self._lengths:
+            head = self._heads.get(body[:length])
             if head is not None:
                 count, known = head
                 entries = _entries(body, length, count)
-                return None if entries is None else Found(known, entries)
+                return None if entries is None else (known, entries)
         return None
 
     def keep(self, body: bytes, entries: Sequence[bytes], known: T) -> None:
@@ -64,9 +60,8 @@ class Heads(Generic[T]):
                 return
         except DecodeError:  # it ends amid a field, whose bytes look like raw values
             return
-        if sum(map(len, self._heads.values())) >= _MAX_HEADS or len(self._heads) >= _MAX_LENGTHS:
-            self._heads.clear()
-        self._heads.setdefault(length, {})[body[:length]] = len(entries), known
+        self._lengths[length] = None
+        self._heads[body[:length]] = len(entries), known
 
 
 def _entries(body: bytes, at: int, count: int) -> list[bytes] | None:

@@ -22,7 +22,7 @@ from service.engine.registry import LOADING, Registry
 from service.errors import QueueFull, brief
 from service.http.options import wants_times
 from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps, in_turns
+from service.limits.steps import Steps, at_once, in_turns
 from service.metrics.counts import NO_MODEL, REQUESTS
 from service.protocols.grpc.answer import AnswerWriter, times
 from service.protocols.grpc.incoming import Incoming
@@ -136,7 +136,9 @@ class Methods:
         return Refusal(CODES[status], words, metadata)
 
     async def _read(self, steps: Steps[T], body: bytes) -> T:
-        """What is read of a long message, with others' turns in between."""
+        """What is read of a message; of a long one with others' turns in between."""
+        if len(body) <= SMALL_BODY:
+            return at_once(steps)
         async with self._registry.budget.decoding(len(body)):
             return await in_turns(steps)
 
@@ -152,20 +154,15 @@ class Methods:
     async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
         """The answer to a call; the model that is asked is put into ``found``."""
         body = await self._message_that_comes(context)
-        is_short = len(body) <= SMALL_BODY
-        asked = self._reader.begin(body) if is_short else await self._read(self._reader.begin_steps(body), body)
+        asked = await self._read(self._reader.begin(body), body)
         model = self._find(asked.model, asked.version)
         found.append(model)
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        if is_short:
-            request, columns = self._reader.read(asked, model.readers)
-            size = len(body)
-        else:
-            request, columns = await self._read(self._reader.read_steps(asked, model.readers), body)
-            size = len(body) + columns.bytes
+        request, columns = await self._read(self._reader.read(asked, model.readers), body)
+        size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
         del body, asked  # while the rows wait, nothing else is kept of them
         limits = request.limits
         deadline = limits.deadline(since)

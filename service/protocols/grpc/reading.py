@@ -8,8 +8,8 @@ from models.signature import Signature
 from service.columns.named import ColumnReader, Columns
 from service.columns.raw import RawColumnReader
 from service.limits.byte_rule import MAX_ROWS
-from service.limits.steps import Steps, at_once
-from service.protocols.grpc.heads import Found, Heads
+from service.limits.steps import Steps
+from service.protocols.grpc.heads import Heads
 from service.protocols.grpc.request import InferRequest, RequestReader, parse_steps
 
 
@@ -46,7 +46,7 @@ class Asked(NamedTuple):
     version: str
     """Empty for the newest."""
     body: bytes
-    found: Found[_Known] | None = None
+    found: tuple[_Known, list[bytes]] | None = None
     message: Any = None
 
 
@@ -63,7 +63,7 @@ class MessageReader:
         self._max_rows = max_rows
         self._heads: Heads[_Known] = Heads()
 
-    def begin(self, body: bytes) -> Asked:
+    def begin(self, body: bytes) -> Steps[Asked]:
         """Which model is asked.
 
         Raises:
@@ -71,33 +71,16 @@ class MessageReader:
         """
         found = self._heads.find(body)
         if found is not None:
-            return Asked(found.known.model, found.known.version, body, found)
-        return at_once(self.begin_steps(body))
-
-    def begin_steps(self, body: bytes) -> Steps[Asked]:
-        """The same in steps."""
-        found = self._heads.find(body)
-        if found is not None:
-            return Asked(found.known.model, found.known.version, body, found)
+            return Asked(found[0].model, found[0].version, body, found)
         message = yield from parse_steps(body, self._max_columns, self._max_rows)
         return Asked(message.model_name, message.model_version, body, message=message)
 
-    def read(self, asked: Asked, readers: Readers) -> tuple[InferRequest, Columns]:
+    def read(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
         """What it asks for, and of which rows; by its head the next of its kind will be known.
 
         Raises:
             RequestError: it breaks a rule.
         """
-        if asked.found is not None:
-            known, entries = asked.found
-            columns = readers.raw_columns(known.order, entries, known.rows)
-            if columns is not None:
-                return known.request, columns
-            asked = asked._replace(found=None)
-        return at_once(self.read_steps(asked, readers))
-
-    def read_steps(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
-        """The same in steps."""
         if asked.found is not None:
             known, entries = asked.found
             columns = readers.raw_columns(known.order, entries, known.rows)

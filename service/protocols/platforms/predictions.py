@@ -9,14 +9,14 @@ from typing import NamedTuple, TypeAlias
 from service.columns.named import Columns
 from service.engine.model import Model
 from service.http.body import ClientGone, Header, Receive, negotiate_content_type
-from service.http.endpoint import Endpoint
+from service.http.endpoint import Refuser
 from service.http.handlers import AsyncHandler
 from service.http.options import RequestOptions, options_of
 from service.http.reply import Reply
+from service.limits.byte_rule import SMALL_BODY
 from service.protocols.platforms.json_forms import JsonForm
 from service.protocols.platforms.rows import ErrorPaths, RowSink, faults_of
 from service.protocols.rows.endpoint import RowsEndpoint
-from service.protocols.rows.pieces import LONG_BODY
 
 _PREDICTIONS = b'"predictions":'
 
@@ -38,7 +38,7 @@ Understand: TypeAlias = Callable[[Iterable[Header], Model], Exchange]
 """Tells from headers how a request is exchanged; refuses those that are not as they should be."""
 
 
-class PlatformEndpoint(Endpoint):
+class PlatformEndpoint(Refuser):
     """Answers requests for one model that come in a platform's form.
 
     Args:
@@ -77,7 +77,7 @@ class PlatformEndpoint(Endpoint):
             if reply is None:
                 rows = await self._read(exchange, body, sink)
                 if isinstance(rows, bytes):
-                    reply = sink.told(await self._rows.answer(rows, receive, options, started))
+                    reply = sink.told(await self._rows.answer(rows, receive, started, options=options))
                 else:
                     size = len(body) + rows.bytes
                     reply = await self._rows.answer_rows(rows, size, receive, options, started)
@@ -91,7 +91,7 @@ class PlatformEndpoint(Endpoint):
 
     async def _read(self, exchange: Exchange, body: bytes, sink: RowSink) -> bytes | Columns:
         """The rows of a body. While a long one is read it counts toward the worker's bytes, and no other is."""
-        if len(body) <= LONG_BODY:
+        if len(body) <= SMALL_BODY:
             await exchange.read(body, sink)
             return sink.finish()
         async with self.model.budget.decoding(len(body)):
@@ -106,7 +106,7 @@ class PlatformEndpoint(Endpoint):
         if renamed is None:
             return None
         sink.places.base, rows = renamed
-        reply = await self._rows.answer(rows, receive, options, started)
+        reply = await self._rows.answer(rows, receive, started, options=options)
         if reply.status != HTTPStatus.BAD_REQUEST:
             return reply
         faults = faults_of(reply)

@@ -20,7 +20,7 @@ from service.columns.named import Columns
 from service.columns.rows import Row
 from service.engine.runner import Unread
 from service.limits.byte_rule import MAX_TEXT_BYTES
-from service.limits.steps import Steps, in_turns
+from service.limits.steps import Steps
 from service.protocols.json.long_text import LONG_TEXT
 from service.protocols.rows.decode import Decoder
 from service.protocols.rows.encode import Encoder
@@ -78,16 +78,12 @@ class RowsCodec:
         """The JSON of each row's answer."""
         return self.encoder.rows(predictions)
 
-    async def read_long(self, body: bytes) -> Columns:
-        """The rows of a body, read piece by piece with others' turns in between.
+    def long_steps(self, body: bytes) -> Steps[Columns]:
+        """The rows of a long body, read piece by piece.
 
         Raises:
             RequestError: it breaks a rule.
         """
-        return await in_turns(self.long_steps(body))
-
-    def long_steps(self, body: bytes) -> Steps[Columns]:
-        """The same in steps."""
         body = body.rstrip(b" \t\r\n")
         yield from self.decoder.weigh(body)
         parts: list[Sequence[NDArray[Any]]] = []

@@ -12,8 +12,6 @@ from collections.abc import Iterator
 
 from service.limits.byte_rule import MAX_TEXT_BYTES
 
-LONG_BODY = 2**16
-"""Bytes from which a body is cut: to read this many takes about as long as a short run."""
 PIECE_BYTES = 2**15
 
 _OPENS = re.compile(rb'[ \t\r\n]*\{[ \t\r\n]*"rows"[ \t\r\n]*:[ \t\r\n]*\[')

@@ -6,7 +6,7 @@ from functools import partial
 
 from models.arrow import MEDIA_TYPE
 from service.engine.model import Model
-from service.http.body import Header, Receive, negotiate_content_type
+from service.http.body import Header, negotiate_content_type
 from service.http.handlers import AsyncHandler, Handler
 from service.http.options import RequestOptions, options_of
 from service.http.reply import Reply
@@ -49,11 +49,7 @@ class RowsRoute:
             RequestError: they are not as they should be.
         """
         endpoint, options = self._understood(headers)
-
-        async def answer(body: bytes, receive: Receive, since: float) -> Reply:
-            return await endpoint.answer(body, receive, options, since)
-
-        return answer
+        return partial(endpoint.answer, options=options)
 
     def refusal(self, error: Exception) -> Reply:
         """What is told of a request that is refused before it is read."""

@@ -95,7 +95,7 @@ def _method(attribute: str, route: str, served: Model) -> Any:
             reply = Reply(rows.status, refusal_body(rows))
         else:
             options, came, body = rows
-            reply = await endpoint.answer(body, None, options, came)
+            reply = await endpoint.answer(body, None, came, options=options)
         served.meter.request(reply.status, time.perf_counter() - started)
         headers = {name.decode(): value.decode() for name, value in reply.headers}
         return Response(reply.body, reply.status, headers, media_type="application/json")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import NamedTuple
 
 from models.errors import RequestError
 from models.session import Predictions
 from service.columns.named import Columns
 from service.engine.model import Model
-from service.engine.queue import QueuedRequest
-from service.http.body import BYTE_ORDER_MARK, Header, Receive, error_body, negotiate_content_type
-from service.http.endpoint import Endpoint
+from service.http.body import BYTE_ORDER_MARK, Header, error_body, negotiate_content_type
+from service.http.endpoint import Decoded, SteppedEndpoint
 from service.http.handlers import AsyncHandler, Handler
-from service.http.options import NO_OPTIONS, RequestOptions, options_of
+from service.http.options import options_of
 from service.http.reply import Reply, refused_with
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import in_turns
+from service.limits.steps import Steps
 from service.protocols.v2.answer import AnswerWriter
 from service.protocols.v2.reading import InferReader
 from service.protocols.v2.request import InferRequest
@@ -27,16 +24,8 @@ _OCTETS = b"application/octet-stream"
 _MAX_DIGITS = 10
 
 
-class _Understood(NamedTuple):
-    """What headers say of a body."""
-
-    json_bytes: int | None
-    """How much of it is JSON; None for all."""
-    options: RequestOptions
-
-
-class InferEndpoint(Endpoint):
-    """Answers inference requests for one version of a model.
+class InferEndpoint(SteppedEndpoint):
+    """Answers inference requests for one version of a model. ``form`` says how much of a body is JSON; None for all.
 
     Args:
         model: the version.
@@ -55,95 +44,23 @@ class InferEndpoint(Endpoint):
         Raises:
             RequestError: they are not as they should be.
         """
-        return partial(self.handle, **self._understood(headers)._asdict())
+        return partial(self.handle, form=_json_bytes(headers, self.model.max_body), options=options_of(headers))
 
     def async_handler(self, headers: Iterable[Header]) -> AsyncHandler:
         """The same for bodies that may be long: it is awaited, and others have their turns in between."""
-        return partial(self.answer, understood=self._understood(headers))
+        return partial(self.answer, form=_json_bytes(headers, self.model.max_body), options=options_of(headers))
 
-    def _understood(self, headers: Iterable[Header]) -> _Understood:
-        json_bytes = _json_bytes(headers, self.model.max_body)
-        return _Understood(json_bytes, options_of(headers))
+    def decode(self, body: bytes, form: int | None) -> Decoded:
+        """Read a body in one go."""
+        return self._decoded(*self._reader.read(*_unmarked(body, form)))
 
-    async def answer(self, body: bytes, receive: Receive, since: float, *, understood: _Understood) -> Reply:
-        """Answer a request, as :meth:`handle` does, for a caller who awaits.
+    def decode_steps(self, body: bytes, form: int | None) -> Steps[Decoded]:
+        """The same in steps."""
+        return self._decoded(*(yield from self._reader.steps(*_unmarked(body, form))))
 
-        Args:
-            body: the request's.
-            receive: the request's, to notice that its caller hangs up while the rows are queued.
-            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
-            understood: what its headers say.
-
-        Raises:
-            ClientGone: the caller hung up; rows that still waited are not computed.
-        """
-        handle = partial(self.handle, body, since=since, **understood._asdict())
-        if len(body) > SMALL_BODY:
-            try:
-                self.model.batcher.admit(size=len(body))
-                async with self.model.budget.decoding(len(body)):
-                    request, columns = await in_turns(self._reader.steps(*_unmarked(body, understood.json_bytes)))
-            except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-                return self.refusal(error)
-            size = len(body) + columns.bytes
-            handle = partial(self._submit_read, request, columns, options=understood.options, since=since, size=size)
-        reply: Reply = await self.wait(handle, receive)
-        return reply
-
-    def handle(
-        self,
-        body: bytes,
-        done: Callable[[Reply], None],
-        since: float = 0.0,
-        *,
-        json_bytes: int | None = None,
-        options: RequestOptions = NO_OPTIONS,
-    ) -> QueuedRequest | None:
-        """Answer a request: read, gather with whatever other requests wait, run, write.
-
-        Args:
-            body: the request's.
-            done: told the reply, once; during this call when the request is refused, and later from the event loop.
-            since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
-            json_bytes: how much of the body is JSON; None for all.
-            options: what its headers ask for. The body may name a time, too; the earlier one holds.
-
-        Returns:
-            The queued request, to be cancelled when its caller is gone; None when the reply has been told.
-        """
-        try:
-            self.model.batcher.admit()  # when there is no room for even a row, the body need not be understood
-            if body.startswith(BYTE_ORDER_MARK):
-                body, json_bytes = _unmarked(body, json_bytes)
-            request, columns = self._reader.read(body, json_bytes)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self.refusal(error))
-            return None
-        return self._submit_read(request, columns, done, options=options, since=since, size=len(body))
-
-    def _submit_read(
-        self,
-        request: InferRequest,
-        columns: Columns,
-        done: Callable[[Reply], None],
-        *,
-        options: RequestOptions,
-        since: float,
-        size: int,
-    ) -> QueuedRequest | None:
+    def _decoded(self, request: InferRequest, columns: Columns) -> Decoded:
         limits = request.limits
-        deadline = None
-        if limits.timeout is not None or options.timeout is not None:
-            deadline = since + min(timeout for timeout in (limits.timeout, options.timeout) if timeout is not None)
-        return self.submit(
-            columns,
-            lambda predictions: self._written(request, predictions),
-            done,
-            deadline=deadline,
-            priority=limits.priority,
-            size=size,
-            with_times=options.timed,
-        )
+        return Decoded(columns, partial(self._written, request), limits.timeout, limits.priority)
 
     def refused(self, error: RequestError) -> Reply:
         """A refusal as the protocol has it: in one line."""

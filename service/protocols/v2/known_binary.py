@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
+from service.cache import LearningCache
 from service.columns.named import Columns
 from service.columns.raw import RawColumnReader
-from service.columns.seen import SeenCounter
 from service.protocols.v2.request import InferRequest
 
 _SIZE = re.compile(rb'"binary_data_size": ?([1-9][0-9]{0,8})')
 """A size, as whoever writes one does."""
 _MAX_TEXTS = 256
-"""Texts that are kept; then all are forgotten, and those in use soon known again."""
+"""Texts that are kept."""
 _MAX_TEXT_BYTES = 2**14
 
 _Around: TypeAlias = tuple[bytes, ...]
@@ -47,8 +47,7 @@ class KnownBinary:
 
     def __init__(self, raw_columns: RawColumnReader) -> None:
         self._raw_columns = raw_columns
-        self._texts: dict[_Around, _Known] = {}
-        self._sightings = SeenCounter()
+        self._texts: LearningCache[_Around, _Known] = LearningCache(_MAX_TEXTS)
 
     def read(self, body: bytes, json_bytes: int) -> tuple[InferRequest, Columns] | None:
         """What a body asks for, and of which rows; None when it is not known, or when anything is wrong with it."""
@@ -75,15 +74,12 @@ class KnownBinary:
         if len(text) > _MAX_TEXT_BYTES or request.id is not None:  # an id is another each time
             return
         around, sizes = _split(text)
-        if not self._sightings.worth(around):
+        if not self._texts.is_worth_learning(around):
             return
         content = orjson.loads(text)
         order = self._raw_columns.order([(entry["name"], entry["datatype"]) for entry in content["inputs"]])
         if order is None or not _are_sizes(around, sizes, content):
             return
-        if len(self._texts) >= _MAX_TEXTS:
-            self._texts.clear()
-            self._sightings.clear()
         self._texts[around] = _Known(request._replace(tensors=[]), order, rows)
 
 

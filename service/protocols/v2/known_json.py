@@ -17,16 +17,16 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from service.cache import LearningCache
 from service.columns.flat import FlatColumnReader, Lists, Order
 from service.columns.named import Columns
-from service.columns.seen import SeenCounter
 from service.protocols.v2.request import InferRequest
 
 _DATA = re.compile(rb'"data"[ \t\n\r]*:[ \t\n\r]*\[')
-_MAX_TEMPLATES = 256
-"""Templates that are kept; then all are forgotten, and those in use soon known again."""
+_MAX_STARTS = 64
+"""Beginnings of templates that are kept."""
 _MAX_ALIKE = 4
-"""Of them, how many begin alike: that many are tried at most."""
+"""Templates that begin alike: that many are tried at most."""
 _MAX_PIECES_BYTES = 2**14
 _MAX_BODY_BYTES = 2**18
 """Beyond, parsing and checking take so long that what is around the data is nothing to it."""
@@ -94,9 +94,7 @@ class KnownJson:
     def __init__(self, flat_columns: FlatColumnReader, max_values: int) -> None:
         self._flat_columns = flat_columns
         self._max_values = max_values
-        self._templates: dict[bytes, tuple[_Template, ...]] = {}
-        self._count = 0
-        self._sightings = SeenCounter()
+        self._templates: LearningCache[bytes, tuple[_Template, ...]] = LearningCache(_MAX_STARTS)
 
     def read(self, body: bytes) -> tuple[InferRequest, Columns] | None:
         """What a body asks for, and of which rows; None when it is not known, or when anything may be wrong with it."""
@@ -128,21 +126,19 @@ class KnownJson:
         if any(template.pieces == pieces for template in alike):  # its data were unusual
             return
         commas = hollow.count(b",") + (rows - 1) * (len(pieces.between) + 1)
-        if len(hollow) > _MAX_PIECES_BYTES or commas > self._max_values or not self._sightings.worth(hollow):
+        if (
+            len(hollow) > _MAX_PIECES_BYTES
+            or commas > self._max_values
+            or not self._templates.is_worth_learning(hollow)
+        ):
             return
         content = orjson.loads(body)
         inputs = content["inputs"]
         order = self._flat_columns.order([(entry["name"], entry["datatype"]) for entry in inputs])
         if order is None or not _are_around(pieces, hollow, body, content):
             return
-        if self._count >= _MAX_TEMPLATES:
-            self._templates.clear()
-            self._sightings.clear()
-            self._count = 0
-            alike = ()
         newest = _Template(pieces, request._replace(tensors=[]), order, rows)
         self._templates[start] = (newest, *alike[: _MAX_ALIKE - 1])
-        self._count += len(self._templates[start]) - len(alike)
 
 
 def _start(body: bytes) -> bytes:

@@ -37,21 +37,14 @@ class InferReader:
         Raises:
             RequestError: it breaks a rule.
         """
-        known = self._known(body, json_bytes)
-        return at_once(self._unknown(body, json_bytes)) if known is None else known
+        return at_once(self.steps(body, json_bytes))
 
     def steps(self, body: bytes, json_bytes: int | None = None) -> Steps[tuple[InferRequest, Columns]]:
         """The same in steps."""
-        known = self._known(body, json_bytes)
-        if known is None:
-            known = yield from self._unknown(body, json_bytes)
-        return known
-
-    def _known(self, body: bytes, json_bytes: int | None) -> tuple[InferRequest, Columns] | None:
-        return self._json.read(body) if json_bytes is None else self._binary.read(body, json_bytes)
-
-    def _unknown(self, body: bytes, json_bytes: int | None) -> Steps[tuple[InferRequest, Columns]]:
-        """What is wrong with its values, only this way tells."""
+        known = self._json.read(body) if json_bytes is None else self._binary.read(body, json_bytes)
+        if known is not None:
+            return known
+        # what is wrong with its values, only this way tells
         request = yield from self._request.steps(body, json_bytes)
         columns = yield from self._columns.steps(request.tensors)
         if json_bytes is None:
