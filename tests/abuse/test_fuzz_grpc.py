@@ -83,7 +83,7 @@ def requests(draw: st.DrawFn) -> Any:
 
 def outcome(body: bytes) -> Columns | RequestError:
     try:
-        return COLUMNS.read(READER.read(parse(body, len(SIGNATURE.columns))).tensors)
+        return COLUMNS.read(READER.read(at_once(parse(body, len(SIGNATURE.columns), MAX_ROWS))).tensors)
     except RequestError as error:
         return error
 

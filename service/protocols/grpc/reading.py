@@ -10,7 +10,7 @@ from service.columns.raw import RawColumnReader
 from service.limits.byte_rule import MAX_ROWS
 from service.limits.steps import Steps
 from service.protocols.grpc.heads import Heads
-from service.protocols.grpc.request import InferRequest, RequestReader, parse_steps
+from service.protocols.grpc.request import InferRequest, RequestReader, parse
 
 
 class Readers:
@@ -72,7 +72,7 @@ class MessageReader:
         found = self._heads.find(body)
         if found is not None:
             return Asked(found[0].model, found[0].version, body, found)
-        message = yield from parse_steps(body, self._max_columns, self._max_rows)
+        message = yield from parse(body, self._max_columns, self._max_rows)
         return Asked(message.model_name, message.model_version, body, message=message)
 
     def read(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
@@ -89,7 +89,7 @@ class MessageReader:
         # what is wrong with its values, only the long way tells
         message = asked.message
         if message is None:
-            message = yield from parse_steps(asked.body, self._max_columns, self._max_rows)
+            message = yield from parse(asked.body, self._max_columns, self._max_rows)
         request = readers.request.read(message)
         yield
         columns = yield from readers.columns.steps(request.tensors)

@@ -16,8 +16,8 @@ from models.signature import Signature
 from service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw, may_hold
 from service.columns.tensors import Tensor
 from service.errors import refused
-from service.limits.byte_rule import MAX_ROWS, SMALL_BODY
-from service.limits.steps import Steps, at_once
+from service.limits.byte_rule import SMALL_BODY
+from service.limits.steps import Steps
 from service.protocols.grpc.messages import REQUEST_CLASSES
 from service.protocols.grpc.weigh import weigh
 from service.protocols.v2.rules import (
@@ -87,8 +87,8 @@ class RequestReader:
         return _Reading(message, ValueCount(self._max_rows, self._max_values), self._outputs).request()
 
 
-def parse(body: bytes, max_columns: int, max_rows: int = MAX_ROWS) -> Any:
-    """The message of a request for predictions.
+def parse(body: bytes, max_columns: int, max_rows: int) -> Steps[Any]:
+    """The message of a request for predictions, in steps.
 
     Args:
         body: as it came.
@@ -98,11 +98,6 @@ def parse(body: bytes, max_columns: int, max_rows: int = MAX_ROWS) -> Any:
     Raises:
         RequestError: it is no such message, or one of far more parts than a model has columns.
     """
-    return at_once(parse_steps(body, max_columns, max_rows))
-
-
-def parse_steps(body: bytes, max_columns: int, max_rows: int) -> Steps[Any]:
-    """The same in steps."""
     if len(body) > SMALL_BODY:
         yield from weigh(body, _PARTS * max_columns + SLACK, max_rows * max_columns + SLACK)
         yield
