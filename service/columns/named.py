@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from models.errors import Fault, RequestError
 from models.signature import MISSING_STRING, Column, Signature
 from models.texts.columns import text_reader
-from service.cache import BoundedCache
 from service.columns.arrays import Numbers, Order, Texts, Timestamps
 from service.columns.rows import Layout
 from service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
@@ -23,8 +22,6 @@ from service.limits.steps import Steps, at_once
 _TEXTS_AT_ONCE = 1024
 """Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
 _LEAST_ROWS = 16
-_MAX_ORDERS = 256
-"""Sets of names that are kept."""
 
 
 class Columns:
@@ -81,7 +78,6 @@ class ColumnReader:
             for block, reader in enumerate(self._blocks)
             if isinstance(reader, Texts)
         ]
-        self._orders: BoundedCache[tuple[str, ...], list[Order]] = BoundedCache(_MAX_ORDERS)
         read_as_text = sum(
             column.levels_of is not None or text_reader(column) is not None for column in signature.columns
         )
@@ -104,7 +100,7 @@ class ColumnReader:
         rows = rows_of(tensors[0]) if tensors else None
         if rows is not None and rows > self.max_rows:
             raise too_many_rows(rows, self.max_rows)
-        orders = self._orders_of(tuple([tensor.name for tensor in tensors]))
+        orders = self._orders_of([tensor.name for tensor in tensors])
         shapes = {len(values) if isinstance(values, list) else values.shape for _, values, _ in tensors}
         if orders is None or not rows or not shapes <= {rows, (rows,), (rows, 1)}:
             refuse(self._misfits(tensors, places))
@@ -132,21 +128,14 @@ class ColumnReader:
                     counts[name] = sum(map(unseen.__contains__, values))
         return counts
 
-    def _orders_of(self, names: tuple[str, ...]) -> list[Order] | None:
-        """Where each block finds its columns among tensors of these names; None when they are not the model's.
-
-        A caller sends the same names again and again: what fits is kept.
-        """
-        orders = self._orders.get(names)
-        if orders is None:
-            found = {name: i for i, name in enumerate(names)}
-            if len(found) < len(names) or not found.keys() <= self._columns.keys():
-                return None
-            if not all(column.nullable or name in found for name, column in self._columns.items()):
-                return None
-            orders = [[found.get(column.name, -1) for column in reader.columns] for reader in self._blocks]
-            self._orders[names] = orders
-        return orders
+    def _orders_of(self, names: list[str]) -> list[Order] | None:
+        """Where each block finds its columns among tensors of these names; None when they are not the model's."""
+        found = {name: i for i, name in enumerate(names)}
+        if len(found) < len(names) or not found.keys() <= self._columns.keys():
+            return None
+        if not all(column.nullable or name in found for name, column in self._columns.items()):
+            return None
+        return [[found.get(column.name, -1) for column in reader.columns] for reader in self._blocks]
 
     def _misfits(self, tensors: Sequence[Tensor], places: ErrorPaths) -> Iterator[Fault]:
         """Everything that keeps a request's tensors from being columns of the model."""

@@ -41,7 +41,7 @@ from service.router import Router
 from service.settings import Settings
 
 TABLE = Path(__file__).with_name("fast_paths.md")
-ROUNDS = 60
+ROUNDS = 40
 BODIES = 64
 ROUND_ROWS = 128
 """Rows of a round, at least."""
