@@ -11,7 +11,6 @@ take four: that is why a text counts for so much more than it has bytes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import NamedTuple
 
 from models.arrow import Field
@@ -98,9 +97,8 @@ class Bounds(NamedTuple):
     """The stream's own bytes."""
 
     @classmethod
-    @lru_cache(maxsize=256)
     def of(cls, size: int, row: RowCost) -> Bounds:
-        """Of a stream of so many bytes, whose rows take so much. Callers mostly send the same few sizes."""
+        """Of a stream of so many bytes, whose rows take so much."""
         decoded = DECODED_MULTIPLE * size + DECODED_SPARE
         rows = min(PART_ROWS, _PART_WORK // row.work, decoded // 2 // row.read_bytes)
         return cls(

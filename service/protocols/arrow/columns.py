@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from models.arrow import Batch, Field, Schema, Type
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Kind, Signature
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
-from service.cache import BoundedCache
 from service.columns.arrays import Numbers
 from service.columns.level_values import LevelForms
 from service.columns.named import Columns
@@ -30,8 +29,6 @@ _USUAL: dict[Kind, frozenset[tuple[str, str]]] = {
 """Families and NumPy types that are read here, by the kind of the column."""
 _MICROS = 10**6
 _ALIGNMENT = 8
-_MAX_SIZES = 8
-"""Numbers of rows whose buffers' bytes are kept."""
 _GATHERED_ROWS = 16
 """Rows up to which values are gathered from the body at once; with more a slice a column is quicker."""
 
@@ -66,7 +63,6 @@ class UsualBatches:
         types = [_usual(columns[field.name], field) for field in schema.fields]
         firsts = list(accumulate((3 if type_.family == "text" else 2 for type_ in types), initial=0))
         self._needed = [part for type_ in types for part in _needed(type_)]
-        self._needed_by: BoundedCache[int, list[int]] = BoundedCache(_MAX_SIZES)
         self._bitmaps = firsts[:-1]
         self._blocks: list[_Block | _Texts] = [
             _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
@@ -80,8 +76,10 @@ class UsualBatches:
         if len(batch.record.nodes) != len(self._bitmaps) or len(batch.record.buffers) != len(self._needed):
             return None
         nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
-        for (start, size), needed in zip(buffers, self._bytes(rows), strict=True):
-            if start < end or start % _ALIGNMENT or size < needed:  # one behind the other: none shares a byte
+        eights = (rows + 7) // 8
+        for (start, size), (a_row, eight, once) in zip(buffers, self._needed, strict=True):
+            # one behind the other: none shares a byte
+            if start < end or start % _ALIGNMENT or size < rows * a_row + eights * eight + once:
                 return None
             end = start + size
         if end > len(body):
@@ -91,18 +89,10 @@ class UsualBatches:
             if length != rows:
                 return None
             if nulls:
-                if buffers[bitmap][1] < (rows + 7) // 8:
+                if buffers[bitmap][1] < eights:
                     return None
                 with_nulls.append(field)
         return Laid(rows, body, frozenset(with_nulls), buffers)
-
-    def _bytes(self, rows: int) -> list[int]:
-        """Bytes that each buffer takes at least. Callers mostly send the same few numbers of rows."""
-        known = self._needed_by.get(rows)
-        if known is None:
-            known = [rows * a_row + (rows + 7) // 8 * eight + once for a_row, eight, once in self._needed]
-            self._needed_by[rows] = known
-        return known
 
     def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[Columns, int] | None:
         """Some rows of a batch, and the bytes of their texts; None where anything about them is not as usual.
