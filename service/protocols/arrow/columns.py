@@ -62,7 +62,7 @@ class UsualBatches:
         columns = {column.name: column for column in signature.columns}
         types = [_usual(columns[field.name], field) for field in schema.fields]
         firsts = list(accumulate((3 if type_.family == "text" else 2 for type_ in types), initial=0))
-        self._needed = [part for type_ in types for part in _needed(type_)]
+        self._needed = np.array([part for type_ in types for part in _needed(type_)])
         self._bitmaps = firsts[:-1]
         self._blocks: list[_Block | _Texts] = [
             _block_of(block, [_Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block])
@@ -77,9 +77,8 @@ class UsualBatches:
             return None
         nodes, buffers = batch.record.nodes.tolist(), batch.record.buffers.tolist()
         eights = (rows + 7) // 8
-        for (start, size), (a_row, eight, once) in zip(buffers, self._needed, strict=True):
-            # one behind the other: none shares a byte
-            if start < end or start % _ALIGNMENT or size < rows * a_row + eights * eight + once:
+        for (start, size), needed in zip(buffers, (self._needed @ [rows, eights, 1]).tolist(), strict=True):
+            if start < end or start % _ALIGNMENT or size < needed:  # one behind the other: none shares a byte
                 return None
             end = start + size
         if end > len(body):

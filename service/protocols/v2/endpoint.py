@@ -52,7 +52,9 @@ class InferEndpoint(SteppedEndpoint):
 
     def decode(self, body: bytes, form: int | None) -> Decoded:
         """Read a body in one go."""
-        return self._decoded(*self._reader.read(*_unmarked(body, form)))
+        if body.startswith(BYTE_ORDER_MARK):
+            body, form = _unmarked(body, form)
+        return self._decoded(*self._reader.read(body, form))
 
     def decode_steps(self, body: bytes, form: int | None) -> Steps[Decoded]:
         """The same in steps."""
