@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
-WORKERS ?= 2
+WORKERS ?= 3
 FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fuzz_grpc.py fuzz_arrow.py arrow_bounds.py) \
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
@@ -19,13 +19,13 @@ install: $(MADE)  ## Make .venv with exactly the locked versions, all extras
 demo: $(MADE)  ## Train on a year of real flights, publish the model and serve it; Ctrl-C stops
 	@$(BIN)/rowcast demo
 
-test: $(MADE)  ## Run the test suite: on two workers (WORKERS=3), then alone what measures time or memory
+test: $(MADE)  ## Run the test suite: on three workers (WORKERS=4), then alone what measures time or memory
 	@status=0; \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not alone' || status=$$?; \
 	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='*.py' 'mark\.alone' tests) || status=$$?; exit $$status
 
 test-fast: $(MADE)  ## Run what starts no process, fits no network and tries no property on many cases: a minute
-	$(BIN)/python -m pytest --fast --numprocesses $(WORKERS) --dist worksteal
+	$(BIN)/python -m pytest --fast --numprocesses logical --dist worksteal
 
 fuzz: $(MADE)  ## Read 20,000 damaged bodies a decoder within memory and time, 200,000 guided by branches, try 2,000 on each property, ask a service 6,000 times
 	PIP_CONSTRAINT=requirements.lock $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

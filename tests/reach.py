@@ -25,12 +25,16 @@ FITS = {
     ("training.crossvalidate", "cross_validate"),
 }
 """Where what fits is defined; a test may import it from elsewhere."""
+PROPERTY = ("hypothesis.core", "given")
 COMMAND = ("rowcast", "main")
 COMMANDS_THAT_FIT = {"train", "crossvalidate", "demo"}
 
 
 def marks(item: pytest.Function) -> set[str]:
-    """``process`` and ``fit``, where a test or one of its fixtures reaches the one or the other; ``property``."""
+    """``process`` and ``fit``, where a test or one of its fixtures reaches the one or the other; ``property``.
+
+    A property may be one that a test makes and tries by itself.
+    """
     fixtures = [one.func for definitions in item._fixtureinfo.name2fixturedefs.values() for one in definitions]
     given = item.callspec.params.values() if hasattr(item, "callspec") else ()
     functions = [item.function, *fixtures, *(value for value in given if isinstance(value, FunctionType | type))]
@@ -54,6 +58,8 @@ def reached(function: Callable[..., Any]) -> frozenset[str]:
                 found |= {"process"} if named.__name__.partition(".")[0] in PROCESSES else set()
             elif not isinstance(named, FunctionType | type):
                 continue
+            elif (named.__module__, named.__name__) == PROPERTY:
+                found.add("property")
             elif (named.__module__, named.__name__) == COMMAND:
                 found.add("command")
             elif (named.__module__, named.__name__) in FITS:

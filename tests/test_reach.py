@@ -64,6 +64,14 @@ def a_property(number):
     rowcast.fit(number)
 
 
+def a_property_of_its_own(step):
+    @given(st.integers())
+    def check(number):
+        assert number // step * step <= number
+
+    check()
+
+
 @pytest.mark.parametrize(
     ("function", "reaches"),
     [
@@ -72,6 +80,7 @@ def a_property(number):
         (in_a_nested_function, {"process"}),
         (local_import, {"fit"}),
         (a_property, {"fit"}),
+        (a_property_of_its_own, {"property"}),
         (a_table_of_the_module, set()),
         (by_the_command_line, {"fit"}),
         (by_a_command_that_fits_nothing, set()),

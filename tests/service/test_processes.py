@@ -98,7 +98,7 @@ def test_plain_bentoml_serve_has_no_control_socket_either(one_model: Path, tmp_p
 def test_no_worker_outlives_a_supervisor_that_is_killed_while_they_start(
     one_model: Path, tmp_path: Path, seconds: float
 ) -> None:
-    with launched(one_model, tmp_path, workers="3") as server:
+    with launched(one_model, tmp_path, workers="2") as server:
         pid = server.process.pid
         until(lambda: workers(pid), 60)
         found = supervisor(pid)

@@ -8,7 +8,7 @@ import tracemalloc
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.errors import RequestError
@@ -52,6 +52,7 @@ def test_what_stands_outside_of_strings_is_counted_exactly_wherever_a_piece_ends
 ) -> None:
     monkeypatch.setattr("service.limits.weigh.STEP_BYTES", step)
 
+    @settings(max_examples=40 if step < STEP_BYTES else 100)  # a byte at a time takes a hundredfold
     @given(JSON)
     def check(content: Any) -> None:
         text = json.dumps(content, ensure_ascii=False).encode()
