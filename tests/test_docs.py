@@ -29,6 +29,7 @@ FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INDENTED = re.compile(r"(?:^|(?<=\n\n))(?: {4}.*\n)+", re.MULTILINE)
 SPAN = re.compile(r"`([^`]+)`")
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+SOURCE = re.compile(r"[a-z_]+(/\w+)+\.(py|proto)")
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
 
 
@@ -78,6 +79,13 @@ def test_every_page_is_one_click_from_the_index():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= LONGEST_README
+
+
+def test_every_source_file_that_the_pages_name_is_there():
+    for page in PAGES:
+        for code in code_in(page.read_text("utf-8")):
+            if SOURCE.fullmatch(code):
+                assert any((folder / code).exists() for folder in (ROOT, ROOT / "service")), f"{page.name} names {code}"
 
 
 def settings_table() -> dict[str, str]:
