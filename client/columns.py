@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from client.errors import Unsendable
 from client.values import Foreign, Inexact, Micros, micros_of, plain
 from models.arrow import END
+from models.arrow import types as arrow_types
 from models.arrow import writer as arrow_writer
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, format_timestamp
 
@@ -24,7 +25,7 @@ _ARTICLES = {"booleans": "a boolean", "whole numbers": "a whole number", "number
 class Column(NamedTuple):
     """A column to be sent."""
 
-    kind: arrow_writer.Kind | None
+    kind: arrow_types.Kind | None
     """None of values of several types, which JSON alone can hold."""
     values: NDArray[Any] | list[Any]
     """``[rows]``: texts, None where there is null, or numbers, booleans, or microseconds since the epoch."""
@@ -77,7 +78,7 @@ def to_arrow(columns: Mapping[str, Column], rows: int, first: int = 0) -> bytes:
         SeveralTypes: a column holds values of several types.
         Unsendable: its texts are too long.
     """
-    kinds: list[tuple[str, arrow_writer.Kind]] = []
+    kinds: list[tuple[str, arrow_types.Kind]] = []
     for name, column in columns.items():
         if column.kind is None:
             several = _several(name, list(column.values), first)
@@ -122,9 +123,9 @@ def _in_json(column: Column) -> list[Any]:
         return numbers
     gone = np.zeros(len(numbers), bool) if column.missing is None else column.missing
     values: list[Any]
-    if column.kind is arrow_writer.MICROS:
+    if column.kind is arrow_types.MICROS:
         values = [format_timestamp(value) for value in numbers.tolist()]
-    elif column.kind is arrow_writer.FLOAT64:
+    elif column.kind is arrow_types.FLOAT64:
         gone = gone | np.isnan(numbers)
         present = numbers[~gone]
         if (np.abs(present) <= EXACT_WHOLE).all() and (np.floor(present) == present).all():
@@ -149,15 +150,15 @@ def _of_array(where: _Where, values: NDArray[Any]) -> Column:
         micros, missing, outside = micros_of(values)
         return _moments(where, micros, missing, outside)
     if kind == "b":
-        return Column(arrow_writer.BOOL, values, _some(masked))
+        return Column(arrow_types.BOOL, values, _some(masked))
     if kind == "f":
         with np.errstate(over="ignore"):
             values = values.astype(np.float64, copy=False)
         _check(where, np.isinf(values), _infinite)
-        return Column(arrow_writer.FLOAT64, values, _some(masked))
+        return Column(arrow_types.FLOAT64, values, _some(masked))
     if kind == "u" and values.dtype.itemsize == 8:
         _check(where, values > _INT64.max, _beyond)
-    return Column(arrow_writer.INT64, values.astype(np.int64, copy=False), _some(masked))
+    return Column(arrow_types.INT64, values.astype(np.int64, copy=False), _some(masked))
 
 
 def _of_objects(where: _Where, values: list[Any]) -> Column:
@@ -169,17 +170,17 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
     types.discard(_NULL)
     missing = np.array([value is None for value in values], bool)
     if not types:
-        return Column(arrow_writer.NULL, np.zeros(len(values)), missing)
+        return Column(arrow_types.NULL, np.zeros(len(values)), missing)
     if types == {str}:
         _check_texts(where, values)
-        return Column(arrow_writer.UTF8, values)
+        return Column(arrow_types.UTF8, values)
     if types == {bool}:
-        return Column(arrow_writer.BOOL, np.array([value or False for value in values], bool), _some(missing))
+        return Column(arrow_types.BOOL, np.array([value or False for value in values], bool), _some(missing))
     if types == {int}:
-        return Column(arrow_writer.INT64, _whole(where, values), _some(missing))
+        return Column(arrow_types.INT64, _whole(where, values), _some(missing))
     if types <= {int, float}:
         numbers = _numbers(where, values)
-        return Column(arrow_writer.FLOAT64, np.where(missing, np.nan, numbers))
+        return Column(arrow_types.FLOAT64, np.where(missing, np.nan, numbers))
     if types == {Micros}:
         return _moments_of(where, values, missing)
     return _several_types(where, values)
@@ -270,7 +271,7 @@ def _moments(
         outside & ~missing,
         lambda place, name: f"column {name!r} holds a moment outside of the years 0001 to 9999, in {place}: send None",
     )
-    return Column(arrow_writer.MICROS, np.where(missing, 0, micros), _some(missing))
+    return Column(arrow_types.MICROS, np.where(missing, 0, micros), _some(missing))
 
 
 def _check_texts(where: _Where, values: list[str | None]) -> None:

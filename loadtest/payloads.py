@@ -7,8 +7,8 @@ import random
 
 import orjson
 
+from models.kinds import KINDS
 from models.signature import Column, JsonValue, Signature
-from models.values import format_timestamp, parse_timestamp
 
 NULL_SHARE = 0.05
 """Share of nulls in a column of which training saw nulls."""
@@ -56,15 +56,17 @@ class Payloads:
             return self._random.random() < 0.5
         if column.minimum is None or column.maximum is None:
             return column.example
-        if column.kind == "timestamp":
-            low, high = parse_timestamp(str(column.minimum)), parse_timestamp(str(column.maximum))
-            return format_timestamp(self._random.randint(low, high))
-        lowest, highest = float(column.minimum), float(column.maximum)
-        if column.kind == "integer":
-            return self._random.randint(math.ceil(lowest), math.floor(highest))
-        share = self._random.random()
-        # A weighted mean and not `uniform`: the distance between the two ends may be more than a double holds.
-        return min(max(lowest * (1 - share) + highest * share, lowest), highest)
+        kind = KINDS[column.kind]
+        lowest, highest = kind.taken(column.minimum), kind.taken(column.maximum)
+        value: float
+        if column.kind == "integer" or isinstance(lowest, int):
+            value = self._random.randint(math.ceil(lowest), math.floor(highest))
+        else:
+            share = self._random.random()
+            # A weighted mean and not `uniform`: the distance between the two may be more than a double holds.
+            value = min(max(lowest * (1 - share) + highest * share, lowest), highest)
+        sent: JsonValue = kind.sent(value)
+        return sent
 
     def _level(self, column: Column) -> JsonValue:
         if self._random.random() < UNSEEN_SHARE:

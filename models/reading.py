@@ -10,9 +10,8 @@ from typing import Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["EpochUnit", "Kind", "NumberForm", "Reading"]
+__all__ = ["EpochUnit", "NumberForm", "Reading"]
 
-Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
 EpochUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
 
 
@@ -47,7 +46,7 @@ class Reading(_Frozen):
     number: NumberForm | None = None
     """Number and integer only."""
     duration: bool = False
-    """Number only: times of day and durations (``08:30``, ``1:02:03.5``, ``2 days 01:00:00``), read as seconds."""
+    """Times of day and durations (``08:30``, ``1:02:03.5``, ``2 days 01:00:00``), read as seconds."""
     date_order: Literal["ymd", "dmy", "mdy"] | None = None
     """Timestamp only: dates in other forms than ISO 8601, and what their numbers stand for where a text alone does not
     say it."""
@@ -61,9 +60,3 @@ class Reading(_Frozen):
     def of_texts(self) -> bool:
         """Whether it says anything of texts, so that a text is taken where a number, a boolean or a date is."""
         return bool(self.nulls or self.number or self.duration or self.date_order or self.words or self.epoch)
-
-    def takes_digits(self, kind: Kind) -> bool:
-        """Whether a number stands for the text of its digits: 20241231 for a date, 1 for yes."""
-        return (kind == "timestamp" and (self.date_order or self.epoch) is not None) or (
-            kind == "boolean" and self.words
-        )

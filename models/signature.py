@@ -11,9 +11,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.levels import LevelType, level_of
 from models.names import check_model_name, model_name_from
-from models.reading import Kind, Reading
+from models.reading import Reading
 
 __all__ = [
     "MAX_COLUMNS",
@@ -35,10 +36,6 @@ Task: TypeAlias = Literal["regression", "binary", "multiclass"]
 JsonValue: TypeAlias = float | int | bool | str | None
 
 METADATA_KEY = "rowcast.signature"
-MISSING_TIMESTAMP = np.iinfo(np.int64).min
-"""Epoch microseconds that stand for a missing timestamp."""
-MISSING_STRING = ""
-"""The string that stands for a missing category."""
 RESERVED_NAMES = frozenset({"label", "probabilities", "prediction", "lower", "upper"})
 """Names of graph outputs, which no column may bear."""
 PUBLIC_LEVEL_ROWS = 10
@@ -81,9 +78,7 @@ class Column(_Frozen):
     @property
     def dtype(self) -> np.dtype[np.generic]:
         """Element type of the graph input, whose shape is ``[rows, 1]``."""
-        if self.kind == "category":
-            return np.dtype(object)
-        return np.dtype(np.int64 if self.kind == "timestamp" else np.float64)
+        return KINDS[self.kind].dtype
 
     @property
     def levels_of(self) -> LevelType | None:
@@ -93,9 +88,7 @@ class Column(_Frozen):
     @property
     def missing(self) -> float | int | str:
         """The element that stands for null in the graph input."""
-        if self.kind == "category":
-            return MISSING_STRING
-        return MISSING_TIMESTAMP if self.kind == "timestamp" else float("nan")
+        return KINDS[self.kind].missing
 
     def public(self) -> Column:
         """This column as the service shows it: without levels so rare that they could point at a person."""

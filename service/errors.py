@@ -13,21 +13,6 @@ from models.errors import Fault, RequestError
 
 SHOWN = 40
 """Characters of a wrong value that a message repeats."""
-EXPECTED = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "category": "a string",
-    "timestamp": "an ISO 8601 date or date-time string",
-}
-LEVELS_EXPECTED = {
-    "whole": "a string or a whole number",
-    "number": "a string or a number",
-    "boolean": "a string, or true or false",
-    "date": EXPECTED["category"],
-    "timestamp": EXPECTED["category"],
-}
-"""Of a category whose levels are the texts of typed values."""
 LEFT_OUT = "is missing: training saw it in every row, so send a value or null"
 BEYOND = "must be at most 2**53, or a decimal such as 1e20"
 """Of a whole number that a double may not hold."""

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from models.errors import TableError
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
-from models.values import format_timestamp
+from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
 from training.columns.infer import ColumnRule, check_names, read_column
 from training.columns.levels import count_levels
 from training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_target
@@ -227,10 +226,10 @@ def _described(
         shown_values = ", ".join(map(repr, shown)) + (", ..." if len(levels) > len(shown) else "")
         distinct = len(levels)
     else:
-        present = values[values != MISSING_TIMESTAMP if kind == "timestamp" else ~np.isnan(values)]
+        present = values[values != MISSING_TIMESTAMP if values.dtype == np.int64 else ~np.isnan(values)]
         distinct = len(np.unique(present))
         shown_values = _range(kind, present)
-        if kind in ("number", "integer") and (far := _far_out(name, present)):
+        if KINDS[kind].is_quantity and (far := _far_out(name, present)):
             warnings.append(far)
     missing = (len(values) - len(present)) / len(values)
     return ColumnLook(name, kind, why, missing, distinct, dropped, shown_values)
@@ -240,8 +239,9 @@ def _range(kind: Kind, present: NDArray[Any]) -> str:
     if len(present) == 0:
         return ""
     low, high = present.min(), present.max()
-    if kind == "timestamp":
-        return f"{format_timestamp(int(low))} to {format_timestamp(int(high))}"
+    shown = KINDS[kind].shown
+    if isinstance(shown(low), str):
+        return f"{shown(low)} to {shown(high)}"
     if kind == "boolean":
         return f"{present.mean():.1%} true"
     return f"{low:.6g} to {high:.6g}, median {np.median(present):.6g}"

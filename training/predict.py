@@ -11,11 +11,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models.errors import TableError
+from models.kinds import KINDS
 from models.reading import Reading
 from models.repository import Manifest, StoredModel
 from models.session import Predictions, Session
 from models.signature import Column, Signature
-from training.columns.infer import NULL_SPELLINGS, ColumnRule, read_column
+from training.columns.infer import ColumnRule, read_column
 from training.columns.target import Target, read_target_like
 from training.columns.target_rows import with_target_like
 from training.data.files.form import FileForm
@@ -237,9 +238,8 @@ def bulk_session(model: StoredModel) -> Session:
 
 
 def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:
-    spellings = NULL_SPELLINGS if column.kind in ("number", "integer", "timestamp") else frozenset()
-    reading = column.reading or Reading()
-    nulls = nulls | spellings | frozenset(reading.nulls)
+    reading = column.reading or KINDS[column.kind].reading
+    nulls = nulls | KINDS[column.kind].null_spellings | frozenset(reading.nulls)
     return ColumnRule(
         column.name,
         column.kind,

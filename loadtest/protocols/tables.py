@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from loadtest.payloads import Payloads
+from models.kinds import KINDS
 from models.signature import Column, Signature
-from models.values import parse_timestamp
 
 Table = dict[str, NDArray[Any]]
 """``[rows, 1]`` of each column, in the order of the signature: ready for ``session.run``."""
@@ -49,7 +49,6 @@ def row_of(table: Table, row: int) -> Table:
 
 
 def _array(column: Column, values: list[Any]) -> NDArray[Any]:
-    if column.kind == "timestamp":
-        values = [None if value is None else parse_timestamp(value) for value in values]
-    filled = [column.missing if value is None else value for value in values]
+    taken = KINDS[column.kind].taken
+    filled = [column.missing if value is None else taken(value) for value in values]
     return np.array(filled, column.dtype).reshape(-1, 1)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from models.arrow.flatbuffer import Malformed, Table
+from models.arrow.flatbuffer import Malformed, Scalar, Table, Value
 
 _MAX_SCALE = 128
 _FIELD_BYTES = 24
@@ -25,6 +26,23 @@ class Type(NamedTuple):
     """NumPy's name for the elements, or for the offsets of texts."""
     scale: int = 0
     """Of a decimal: digits after the point; of a moment: its units in a second."""
+
+
+class Kind(NamedTuple):
+    """A type that is written: its number in the format, and the fields of its table."""
+
+    number: int
+    details: Mapping[int, Value]
+
+
+NULL = Kind(1, {})
+INT64 = Kind(2, {0: Scalar("i", 64), 1: Scalar("?", 1)})
+FLOAT32 = Kind(3, {0: Scalar("h", 1)})
+FLOAT64 = Kind(3, {0: Scalar("h", 2)})
+UTF8 = Kind(5, {})
+BOOL = Kind(6, {})
+MICROS = Kind(10, {0: Scalar("h", 2), 1: "UTC"})
+"""Microseconds since the epoch, in UTC."""
 
 
 class Field(NamedTuple):

@@ -15,26 +15,11 @@ from numpy.typing import NDArray
 
 from models.arrow.flatbuffer import Longs, Pairs, Scalar, Tables, Value, build
 from models.arrow.stream import CONTINUES, RECORD_BATCH, SCHEMA
+from models.arrow.types import BOOL, NULL, Kind
 
 _VERSION = 4
 """Of the metadata: format 1.0 and later."""
 
-
-class Kind(NamedTuple):
-    """A type that is written: its number in the format, and the fields of its table."""
-
-    number: int
-    details: Mapping[int, Value]
-
-
-NULL = Kind(1, {})
-INT64 = Kind(2, {0: Scalar("i", 64), 1: Scalar("?", 1)})
-FLOAT32 = Kind(3, {0: Scalar("h", 1)})
-FLOAT64 = Kind(3, {0: Scalar("h", 2)})
-UTF8 = Kind(5, {})
-BOOL = Kind(6, {})
-MICROS = Kind(10, {0: Scalar("h", 2), 1: "UTC"})
-"""Microseconds since the epoch, in UTC."""
 
 _Buffer: TypeAlias = "bytes | NDArray[Any]"
 

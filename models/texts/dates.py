@@ -6,10 +6,21 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
+from models.reading import EpochUnit
 from models.texts.numbers import BLANKS
 from models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
 
 DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
+ORDER_WORDS = {
+    "ymd": "the year first (2024/12/31)",
+    "dmy": "the day first (31/12/2024)",
+    "mdy": "the month first (12/31/24)",
+}
+EPOCH_WORDS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+
+_MICROS = {"s": 10**6, "ms": 10**3, "us": 1}
+"""Of a unit since 1970."""
+_UNITS_SINCE = re.compile(r"([+-]?)([0-9]{1,20})(?:\.([0-9]*))?", re.ASCII)
 
 _EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _NAMES = "jan(?:uary)? feb(?:ruary)? mar(?:ch)? apr(?:il)? may june? july? aug(?:ust)? sept?(?:ember)? oct(?:ober)? "
@@ -118,4 +129,22 @@ def _moment(parts: dict[str, str | None]) -> int | None:
             return None
         offset = (hours * 60 + minutes) * 60_000_000
         micros -= -offset if zone[0] == "-" else offset
+    return micros if FIRST_MOMENT <= micros <= LAST_MOMENT else None
+
+
+def parse_epoch(text: str, unit: EpochUnit) -> int | None:
+    """Epoch microseconds of a number of units since 1970; None where it is none, or beyond the years there are.
+
+    Digits past the microsecond are cut off.
+
+    >>> parse_epoch("1700000000", "s"), parse_epoch("1700000000123.0", "ms"), parse_epoch("-1500", "ns")
+    (1700000000000000, 1700000000123000, -2)
+    """
+    match = _UNITS_SINCE.fullmatch(text.strip(BLANKS))
+    if match is None:
+        return None
+    sign, whole, fraction = match.groups()
+    # Digit by digit: nanoseconds are more than a double holds.
+    units = int(f"{whole}{(fraction or '')[:6]:0<6}") * (-1 if sign == "-" else 1)
+    micros = units // 10**9 if unit == "ns" else units * _MICROS[unit] // 10**6
     return micros if FIRST_MOMENT <= micros <= LAST_MOMENT else None

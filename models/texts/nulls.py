@@ -17,6 +17,9 @@ MARKERS = frozenset(
 )
 """In small letters; null in a column whose every other value is a number, a boolean, a date or a duration."""
 
+NULL_SPELLINGS = frozenset({"NA", "NaN", "null"})
+"""Texts that mean null in every column of numbers or dates whose texts are read."""
+
 
 def is_marker(text: str) -> bool:
     """Whether a text says that there is no value, in any case and with blanks around it.

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.levels import boolean_level, canonical_level, moment_level, number_level
 from models.signature import MISSING_STRING, Column
 
@@ -48,29 +45,3 @@ class TypedLevels:
         """The levels of epoch microseconds."""
         levels = {moment: moment_level(moment, self._of) for moment in set(micros)}
         return list(map(levels.__getitem__, micros))
-
-
-class LevelForms:
-    """Gives the texts of the columns of a block the form that the graph knows, in place.
-
-    Args:
-        columns: of the block, which are categories.
-    """
-
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self._typed = [(i, TypedLevels(column)) for i, column in enumerate(columns) if column.levels_of is not None]
-
-    @classmethod
-    def of(cls, columns: Sequence[Column]) -> LevelForms | None:
-        """Those of a block; None where its texts stay as they are."""
-        return cls(columns) if any(column.levels_of is not None for column in columns) else None
-
-    def settle(self, block: NDArray[Any]) -> NDArray[Any]:
-        """``[columns, rows]``, and any axis of one more, of texts."""
-        lines = block.reshape(block.shape[0], -1)
-        for i, levels in self._typed:
-            line = lines[i].tolist()
-            settled = levels.of_texts(line)
-            if settled is not line:
-                lines[i] = np.array(settled, object)
-        return block

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import Fault, RequestError
-from models.signature import MISSING_STRING, Column, Signature
+from models.signature import MISSING_STRING, Signature
 from models.texts.columns import text_reader
-from service.columns.arrays import Numbers, Order, Texts, Timestamps
-from service.columns.rows import Layout
+from service.columns.blocks import blocks_of
+from service.columns.kinds.block import Order
 from service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
 from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
 from service.limits.steps import Steps, at_once
@@ -30,7 +30,7 @@ class Columns:
     ``len()`` is its rows, and a slice some of them, without a copy.
 
     Args:
-        blocks: as :class:`service.columns.rows.Layout` has them.
+        blocks: as :class:`service.columns.blocks.Layout` has them.
         codec: of the protocol, where answers are written row by row in the run; None where the predictions are handed
             over as they are.
     """
@@ -72,11 +72,11 @@ class ColumnReader:
     def __init__(self, signature: Signature, max_rows: int) -> None:
         self.max_rows = max_rows
         self._columns = {column.name: column for column in signature.columns}
-        self._blocks = [_reader_of(columns) for columns in Layout(signature).blocks]
+        self._blocks = blocks_of(signature)
         self._known = [
-            (block, [(column.name, frozenset(column.levels or ()) | {MISSING_STRING}) for column in reader.columns])
-            for block, reader in enumerate(self._blocks)
-            if isinstance(reader, Texts)
+            (i, [(column.name, frozenset(column.levels or ()) | {MISSING_STRING}) for column in block.columns])
+            for i, block in enumerate(self._blocks)
+            if block.columns[0].dtype == object
         ]
         read_as_text = sum(
             column.levels_of is not None or text_reader(column) is not None for column in signature.columns
@@ -113,7 +113,9 @@ class ColumnReader:
                 yield
                 part = [tensor.part(start, start + n) for tensor in tensors]
                 collector.first_row = start
-            parts.append([read(order, part, n, collector) for read, order in zip(self._blocks, orders, strict=True)])
+            parts.append(
+                [block.of_tensors(order, part, n, collector) for block, order in zip(self._blocks, orders, strict=True)]
+            )
         if collector.faults:
             raise refused(*collector.faults[: RequestError.MAX_FAULTS])
         return Columns.joined(parts)
@@ -135,7 +137,7 @@ class ColumnReader:
             return None
         if not all(column.nullable or name in found for name, column in self._columns.items()):
             return None
-        return [[found.get(column.name, -1) for column in reader.columns] for reader in self._blocks]
+        return [[found.get(column.name, -1) for column in block.columns] for block in self._blocks]
 
     def _misfits(self, tensors: Sequence[Tensor], places: ErrorPaths) -> Iterator[Fault]:
         """Everything that keeps a request's tensors from being columns of the model."""
@@ -161,9 +163,3 @@ class ColumnReader:
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
                 yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")
-
-
-def _reader_of(columns: list[Column]) -> Numbers | Texts | Timestamps:
-    if columns[0].kind == "category":
-        return Texts(columns)
-    return Timestamps(columns) if columns[0].kind == "timestamp" else Numbers(columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from operator import itemgetter
 from typing import Annotated, Any, NotRequired, TypeAlias, Union
 
@@ -12,10 +12,9 @@ from pydantic import ConfigDict, FailFast, Field, Strict, with_config
 from typing_extensions import TypedDict
 
 from models.signature import MISSING_STRING, Column, Signature
-from models.texts.columns import text_reader
 from models.values import EXACT_WHOLE
-
-_KINDS = ("number", "integer", "boolean", "category", "timestamp")
+from service.columns.blocks import Layout
+from service.columns.kinds.rules import RULES, json_types
 
 Row: TypeAlias = dict[str, Any]
 """A validated row: float, bool or None; str or None for a category; epoch microseconds for a timestamp."""
@@ -45,47 +44,20 @@ def body_type(row: type[Any]) -> type[Any]:
 
 def value_type(column: Column, *, exact_only: bool = False) -> Any:
     """The type of one value of a column, for pydantic."""
-    text = Annotated[str, Strict()]
+    types = json_types(column)
     finite = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-    if column.kind in {"number", "integer"}:
+    if column.dtype == np.float64 and float in RULES[column.kind].json_types:
         exact = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=-EXACT_WHOLE, lt=EXACT_WHOLE)]
-        number = exact if exact_only else finite
-        return number if text_reader(column) is None else _either(number, text)
-    if column.kind == "boolean":
-        boolean, reader = Annotated[bool, Strict()], text_reader(column)
-        if reader is not None and reader.takes_digits:
-            return _either(boolean, text, Annotated[int, Strict()], finite)
-        return boolean if reader is None else _either(boolean, text)
-    if (reader := text_reader(column)) is not None and reader.takes_digits:
-        return _either(text, Annotated[int, Strict()], finite)
-    if column.levels_of in {"whole", "number"}:
-        return _either(text, Annotated[int, Strict()], finite)
-    return _either(text, Annotated[bool, Strict()]) if column.levels_of == "boolean" else text
+        options = [exact if exact_only else finite, *([_TEXT] if str in types else [])]
+    else:
+        options = [strict for type_, strict in _STRICT.items() if type_ in types]
+        if int in types:  # 3.0 is a whole number as well
+            options.append(finite)
+    return options[0] if len(options) == 1 else Annotated[Union[tuple(options)], Field(union_mode="left_to_right")]  # noqa: UP007 - of a tuple
 
 
-def _either(*types: Any) -> Any:
-    return Annotated[Union[types], Field(union_mode="left_to_right")]  # noqa: UP007 - of a tuple
-
-
-class Layout:
-    """Which columns lie together: those of a dtype are lines of one array ``[columns, rows, 1]``, a *block*.
-
-    With one row, an array for each of twenty columns takes longer than decoding the request; and requests that share a
-    run are joined block by block.
-    """
-
-    def __init__(self, signature: Signature) -> None:
-        kinds = sorted(signature.columns, key=lambda column: _KINDS.index(column.kind))
-        self.blocks = [[c for c in kinds if c.dtype == dtype] for dtype in dict.fromkeys(c.dtype for c in kinds)]
-        """The columns of each block; those of a kind are neighbours."""
-        self._names = [[column.name for column in block] for block in self.blocks]
-
-    def inputs(self, blocks: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """The graph's inputs: each column ``[rows, 1]`` by its name, a view into its block."""
-        inputs: dict[str, NDArray[Any]] = {}
-        for names, block in zip(self._names, blocks, strict=True):
-            inputs.update(zip(names, block, strict=True))
-        return inputs
+_TEXT = Annotated[str, Strict()]
+_STRICT: dict[type, Any] = {bool: Annotated[bool, Strict()], str: _TEXT, int: Annotated[int, Strict()]}
 
 
 class GraphInputs:
@@ -110,7 +82,7 @@ class _Block:
     def __init__(self, columns: list[Column]) -> None:
         self._names = [column.name for column in columns]
         self._dtype = columns[0].dtype
-        self._text = columns[0].kind == "category"
+        self._text = columns[0].dtype == object
         self._values = values_of(self._names)
 
     def lines(self, rows: list[Row]) -> NDArray[Any]:

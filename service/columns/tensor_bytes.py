@@ -17,10 +17,16 @@ DTYPES: dict[str, np.dtype[Any]] = {
 }
 """NumPy's type for each datatype of a fixed size."""
 DATATYPES = (*DTYPES, "BYTES")
+_DATATYPE_OF = {np.dtype(object): "BYTES", np.dtype(np.int64): "INT64", np.dtype(np.float64): "FP64"}
 
 _LENGTH = struct.Struct("<I")
 _FEW = 2**16
 """Bytes of which texts are made in a moment, even if it is in vain."""
+
+
+def datatype_of(dtype: np.dtype[Any]) -> str:
+    """The datatype of a graph input."""
+    return _DATATYPE_OF[dtype]
 
 
 def may_hold(datatype: str, raw: bytes | memoryview, rows: int) -> bool:

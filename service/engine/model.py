@@ -16,8 +16,8 @@ from models.errors import RequestError
 from models.repository import StoredModel
 from models.session import Predictions, Session
 from models.signature import Column
+from service.columns.blocks import Layout
 from service.columns.named import ColumnReader, Columns
-from service.columns.rows import Layout
 from service.engine.arrivals import Arrivals
 from service.engine.batch_size import cheapest_size
 from service.engine.batcher import SHORT_RUN_SECONDS, SHORT_RUN_SECONDS_ON_ONE_CORE, Batcher

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from models.errors import RequestError
 from models.session import Predictions, Session
+from service.columns.blocks import Layout
 from service.columns.named import Columns
-from service.columns.rows import Layout
 
 
 class NotFinite(ArithmeticError):

@@ -13,7 +13,8 @@ import pytest
 
 from models.arrow import END, MEDIA_TYPE
 from models.arrow.stream import CONTINUES
-from models.arrow.writer import INT64, NULL, batch, nothing, schema
+from models.arrow.types import INT64, NULL
+from models.arrow.writer import batch, nothing, schema
 from tests.abuse.conftest import MAX_BODY
 from tests.abuse.exchange import check_refusal, request, say
 from tests.abuse.test_fuzz_arrow import COLUMNS, N, written

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, head_of, writer
+from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, head_of, types, writer
 from models.arrow.flatbuffer import Table
 from models.errors import RequestError
 from models.repository import Repository
@@ -208,11 +208,11 @@ OWN_STREAM = b"".join(
     [
         writer.schema(
             [
-                ("distance", writer.FLOAT64),
-                ("stops", writer.INT64),
-                ("night", writer.BOOL),
-                ("carrier", writer.UTF8),
-                ("departs", writer.MICROS),
+                ("distance", types.FLOAT64),
+                ("stops", types.INT64),
+                ("night", types.BOOL),
+                ("carrier", types.UTF8),
+                ("departs", types.MICROS),
             ]
         ),
         *writer.batch(

@@ -17,7 +17,7 @@ import pytest
 from client import Busy, Client, ClientError, Failed, Refused
 from client.answers import Asked, Response, described, understood
 from models import arrow
-from models.arrow import writer
+from models.arrow import types, writer
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
 from tests.client.hostile_answers import HOSTILE_ANSWERS, HOSTILE_PAIRS
 
@@ -48,7 +48,7 @@ def test_the_version_that_was_asked_has_to_answer() -> None:
             ask_blocking(service.url, model="m:2")
 
 
-def arrow_answer(rows: int, told: dict[str, str] | None = None, **columns: tuple[writer.Kind, Any]) -> bytes:
+def arrow_answer(rows: int, told: dict[str, str] | None = None, **columns: tuple[types.Kind, Any]) -> bytes:
     head = writer.schema([(name, kind) for name, (kind, _) in columns.items()], told)
     return b"".join(
         [head, *writer.batch(rows, [writer.column(kind, values) for kind, values in columns.values()]), arrow.END]
@@ -56,36 +56,36 @@ def arrow_answer(rows: int, told: dict[str, str] | None = None, **columns: tuple
 
 
 NUMBERS = np.ones(300)
-GOOD_ARROW = arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS))
+GOOD_ARROW = arrow_answer(300, prediction=(types.FLOAT64, NUMBERS))
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        (arrow_answer(299, prediction=(writer.FLOAT64, NUMBERS[:299])), "must hold 300 rows, got 299"),
-        (arrow_answer(2**40, prediction=(writer.NULL, NUMBERS)), "must hold 300 rows, got more"),
-        (arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS * np.nan)), "must hold finite numbers"),
-        (arrow_answer(300, prediction=(writer.FLOAT64, NUMBERS * np.inf)), "must hold finite numbers"),
-        (arrow_answer(300, prediction=(writer.INT64, NUMBERS.astype(int))), "must hold numbers"),
-        (arrow_answer(300, prediction=(writer.UTF8, ["1.5"] * 300)), "must hold numbers"),
-        (arrow_answer(300, prediction=(writer.NULL, NUMBERS)), "must hold no null"),
-        (arrow_answer(300, lower=(writer.FLOAT64, NUMBERS)), "must hold label and a probability"),
-        (arrow_answer(300, score=(writer.FLOAT64, NUMBERS)), "must hold label and a probability"),
-        (arrow_answer(300, label=(writer.UTF8, ["a"] * 300)), "must hold label and a probability"),
+        (arrow_answer(299, prediction=(types.FLOAT64, NUMBERS[:299])), "must hold 300 rows, got 299"),
+        (arrow_answer(2**40, prediction=(types.NULL, NUMBERS)), "must hold 300 rows, got more"),
+        (arrow_answer(300, prediction=(types.FLOAT64, NUMBERS * np.nan)), "must hold finite numbers"),
+        (arrow_answer(300, prediction=(types.FLOAT64, NUMBERS * np.inf)), "must hold finite numbers"),
+        (arrow_answer(300, prediction=(types.INT64, NUMBERS.astype(int))), "must hold numbers"),
+        (arrow_answer(300, prediction=(types.UTF8, ["1.5"] * 300)), "must hold numbers"),
+        (arrow_answer(300, prediction=(types.NULL, NUMBERS)), "must hold no null"),
+        (arrow_answer(300, lower=(types.FLOAT64, NUMBERS)), "must hold label and a probability"),
+        (arrow_answer(300, score=(types.FLOAT64, NUMBERS)), "must hold label and a probability"),
+        (arrow_answer(300, label=(types.UTF8, ["a"] * 300)), "must hold label and a probability"),
         (
-            arrow_answer(300, label=(writer.UTF8, ["b"] * 300), probability_a=(writer.FLOAT64, NUMBERS)),
+            arrow_answer(300, label=(types.UTF8, ["b"] * 300), probability_a=(types.FLOAT64, NUMBERS)),
             "labels must be among the classes",
         ),
         (
-            arrow_answer(300, label=(writer.UTF8, [None] * 300), probability_a=(writer.FLOAT64, NUMBERS)),
+            arrow_answer(300, label=(types.UTF8, [None] * 300), probability_a=(types.FLOAT64, NUMBERS)),
             "must hold no null|must be text",
         ),
         (
-            arrow_answer(300, label=(writer.FLOAT64, NUMBERS), probability_a=(writer.FLOAT64, NUMBERS)),
+            arrow_answer(300, label=(types.FLOAT64, NUMBERS), probability_a=(types.FLOAT64, NUMBERS)),
             "labels must be text",
         ),
         (
-            arrow_answer(300, label=(writer.UTF8, ["a"] * 300), probability_a=(writer.FLOAT64, NUMBERS * 2)),
+            arrow_answer(300, label=(types.UTF8, ["a"] * 300), probability_a=(types.FLOAT64, NUMBERS * 2)),
             "probabilities must lie between 0 and 1",
         ),
         (GOOD_ARROW[:-60], "cannot be read"),
@@ -103,9 +103,7 @@ def test_a_good_arrow_answer_does() -> None:
 
 
 def told(rows: int, **beside: str) -> bytes:
-    return arrow_answer(
-        rows, {f"rowcast.{k}": v for k, v in beside.items()}, prediction=(writer.FLOAT64, np.ones(rows))
-    )
+    return arrow_answer(rows, {f"rowcast.{k}": v for k, v in beside.items()}, prediction=(types.FLOAT64, np.ones(rows)))
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ from models.errors import ExportRefused, RequestError, RowcastError
 from models.session import Session
 from models.signature import Signature
 from models.texts import is_marker
+from service.columns.blocks import Layout
 from service.columns.named import Columns
-from service.columns.rows import GraphInputs, Layout
+from service.columns.rows import GraphInputs
 from service.protocols.arrow.stream import ArrowReader, Part
 from service.protocols.rows.decode import Decoder
 from tests.odd_tables import OddTable, odd_table

@@ -13,7 +13,8 @@ import pytest
 
 import service.engine.model
 from models.arrow import END
-from models.arrow.writer import NULL, UTF8, batch, nothing, schema, texts
+from models.arrow.types import NULL, UTF8
+from models.arrow.writer import batch, nothing, schema, texts
 from service.engine.batch_size import SIZES
 from service.engine.registry import Registry
 from service.errors import QueueFull

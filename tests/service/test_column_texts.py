@@ -15,10 +15,11 @@ from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from service.columns.flat import FlatColumnReader
 from service.columns.json_rows import MANY_ROWS
+from service.columns.kinds.rules import arrow_families
 from service.columns.named import ColumnReader
 from service.columns.raw import RawColumnReader
 from service.columns.tensors import Tensor
-from service.protocols.arrow.stream import ArrowReader, Part, _taken
+from service.protocols.arrow.stream import ArrowReader, Part
 from service.protocols.rows.decode import Decoder
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
@@ -213,11 +214,11 @@ def test_short_ways_leave_dates_in_other_forms_to_the_long_one() -> None:
 
 
 def test_arrow_takes_text_where_a_column_reads_it() -> None:
-    assert "text" in _taken(PRICE)
-    assert "text" not in _taken(PLAIN)
-    assert _taken(ZIP) == {"text", "null"}
-    assert _taken(MEMBER) == {"text", "null", "boolean"}
-    assert _taken(FLAG) == {"text", "null", "boolean"}
+    assert "text" in arrow_families(PRICE)
+    assert "text" not in arrow_families(PLAIN)
+    assert arrow_families(ZIP) == {"text", "null"}
+    assert arrow_families(MEMBER) == {"text", "null", "boolean"}
+    assert arrow_families(FLAG) == {"text", "null", "boolean"}
 
 
 def test_the_schema_says_what_may_come() -> None:

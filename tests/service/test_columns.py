@@ -15,8 +15,8 @@ from models.errors import RequestError
 from models.reading import NumberForm, Reading
 from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from service.columns.blocks import Layout
 from service.columns.named import ColumnReader, Columns
-from service.columns.rows import Layout
 from service.columns.tensors import ErrorPaths, Tensor
 from tests import handmade
 from tests.abuse.mutations import SIGNATURE, fuzzed

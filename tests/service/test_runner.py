@@ -19,9 +19,9 @@ from prometheus_client import REGISTRY
 from models.errors import RequestError
 from models.repository import Repository
 from models.session import Predictions, Session
+from service.columns.blocks import Layout
 from service.columns.json_rows import MANY_ROWS
 from service.columns.named import ColumnReader, Columns
-from service.columns.rows import Layout
 from service.engine.model import Model, NoAnswer
 from service.engine.queue import QueuedRequest
 from service.engine.registry import Registry

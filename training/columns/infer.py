@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
+from models.kinds import KINDS, Kind
 from models.levels import LevelType, canonical_level, type_of_levels
-from models.reading import NumberForm, Reading
-from models.signature import MISSING_TIMESTAMP, RESERVED_NAMES, Kind
+from models.reading import NumberForm
+from models.signature import RESERVED_NAMES
 from models.values import EXACT_WHOLE
 from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
-from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, percent
+from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, kind_of_type, percent
 from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows
 from training.columns.mixed import first_of_other_kind, kinds_taken
 from training.columns.plain import read_plain_numbers
 from training.columns.reading import (
     NULL_SPELLINGS,
-    PLAIN,
     ColumnRule,
     digits_in,
     level_texts,
@@ -209,12 +209,11 @@ def _infer(
     if column.dtype != pl.String:
         column = _as_declared(train, column, declared_as)
     if column.dtype != pl.String:
-        kind = _kind_of_type(train, column)
-        reading = Reading(duration=True) if _is_clock(column) else PLAIN
-        rule = ColumnRule(name, kind, nullable=False, nulls=null | NULL_SPELLINGS, reading=reading)
-        if kind == "integer" and _beyond_exact(column) and declared_as is None:
+        found = _by_type(train, column)
+        rule = ColumnRule(name, found.kind, nullable=False, nulls=null | NULL_SPELLINGS, reading=found.reading)
+        if found.kind == "integer" and _beyond_exact(column) and declared_as is None:
             return _category(train, column, null, "whole numbers beyond 2**53 do not fit a double")
-        return _measured(train, rule, (" is read as seconds, of times of day or durations",) * reading.duration)
+        return _measured(train, rule, found.notes)
     if declared_as is None and not null and name not in train.mixed:
         numbers = read_plain_numbers(train, name, declared.decimal)
         if numbers is not None:
@@ -227,8 +226,7 @@ def _infer(
     )
     if found.kind == "category":
         return _category(train, column, null, found.reason, found.notes)
-    spellings = frozenset() if found.kind == "boolean" else NULL_SPELLINGS
-    nulls = null | spellings | found.markers
+    nulls = null | KINDS[found.kind].null_spellings | found.markers
     rule = ColumnRule(name, found.kind, nullable=False, nulls=nulls, reading=found.reading)
     if name in train.mixed and found.kind != "timestamp":
         rule, found = _of_several_types(rule, found)
@@ -237,8 +235,7 @@ def _infer(
 
 def _of_several_types(rule: ColumnRule, found: Finding) -> tuple[ColumnRule, Finding]:
     """The rule of numbers or booleans some of which came as text: such texts are read when the model is asked, too."""
-    public = rule.signature_reading
-    if public is not None and public.of_texts:
+    if (rule.signature_reading or rule.reading).of_texts:
         return rule, found
     update = {"words": True} if rule.kind == "boolean" else {"number": NumberForm()}
     reading = rule.reading.model_copy(update=update)
@@ -263,8 +260,7 @@ def _as_declared(train: Table, column: pl.Series, declared_as: DeclaredKind | No
         and column.drop_nulls().cast(pl.Float64).is_in([0.0, 1.0]).all()
     ):
         return column.cast(pl.Int64).cast(pl.String)
-    kind = {"integer": "number", "timestamp": "date"}.get(found := _kind_of_type(train, column), found)
-    if kind != declared_as:
+    if KINDS[_by_type(train, column).kind].declared != declared_as:
         first = int(column.is_not_null().to_numpy().argmax())
         flag = {"number": "--number", "date": "--date", "boolean": "--boolean"}[declared_as]
         way_out = f"convert the column, or leave out {flag} {named(column.name)}"
@@ -273,21 +269,11 @@ def _as_declared(train: Table, column: pl.Series, declared_as: DeclaredKind | No
     return column
 
 
-def _is_clock(column: pl.Series) -> bool:
-    return column.dtype == pl.Time or isinstance(column.dtype, pl.Duration)
-
-
-def _kind_of_type(train: Table, column: pl.Series) -> Kind:
-    dtype = column.dtype
-    if dtype == pl.Boolean:
-        return "boolean"
-    if dtype.is_integer():
-        return "integer"
-    if dtype.is_numeric() or dtype == pl.Null or _is_clock(column):
-        return "number"
-    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
-        return "timestamp"
-    raise unusable(train, column)
+def _by_type(train: Table, column: pl.Series) -> Finding:
+    found = kind_of_type(column.dtype)
+    if found is None:
+        raise unusable(train, column)
+    return found
 
 
 def _beyond_exact(column: pl.Series) -> bool:
@@ -299,7 +285,7 @@ def _measured(
     train: Table, rule: ColumnRule, notes: tuple[str, ...] = (), values: NDArray[Any] | None = None
 ) -> _Inferred:
     values = read_column(train, rule) if values is None else values
-    missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
+    missing = rule.is_missing(values)
     present = values[~missing]
     n_distinct = 0 if len(present) == 0 else 1 if present.min() == present.max() else 2  # or more: all that is needed
     return _Inferred(replace(rule, nullable=bool(missing.any())), len(present), n_distinct, notes, values=values)

@@ -1,4 +1,4 @@
-"""The kind of a column of texts, and how they are read: what all of its training rows agree on."""
+"""The kind of a column, by its type, or by its texts and how they are read: what all of its training rows agree on."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
+from models.kinds import KINDS, Kind
 from models.reading import NumberForm, Reading
-from models.signature import Kind
 from models.texts import MARKERS
-from models.texts.columns import EPOCH_WORDS, text_value
-from models.texts.dates import DateOrder
+from models.texts.columns import text_value
+from models.texts.dates import EPOCH_WORDS, DateOrder
 from models.texts.numbers import BLANKS
 from models.values import EXACT_WHOLE
 from training.columns.declared import DeclaredKind
@@ -51,6 +51,7 @@ _NAMED = 3
 NOT_ALL = " is a category: "
 """How the sentence about a column begins of which some values alone are numbers, say."""
 _FLAGS = {"number": "--number", "date": "--date", "boolean": "--boolean"}
+_IN_SECONDS = " is read as seconds, of times of day or durations"
 
 LEADING_ZERO = r"^[+-]?0[0-9]+$"
 
@@ -142,7 +143,7 @@ class Look:
         n_rows = self.n_rows or int(self.levels.counts.sum()) + self.table.frame[self.name].null_count()
         seen = self.levels.texts.filter(pl.Series(self.marker)).str.strip_chars(BLANKS)
         spelled = {text for text in seen if text}
-        spellings = NULL_SPELLINGS if kind != "boolean" else frozenset()
+        spellings = KINDS[kind].null_spellings
         shown = pl.DataFrame({"text": seen, "rows": self.levels.counts[self.marker]}).filter(
             ~pl.col("text").is_in(list(spellings))
         )
@@ -159,6 +160,21 @@ def _markers(texts: pl.Series) -> NDArray[np.bool_]:
 def percent(share: float) -> str:
     """A share as people write it: 15%, 2.4%, 0.31%."""
     return f"{100 * share:.3g}%" if 0.001 <= share <= 0.999 or share in (0.0, 1.0) else f"{100 * share:.2f}%"
+
+
+def kind_of_type(dtype: pl.DataType) -> Finding | None:
+    """The kind of a column of a type other than text; None where no model takes the type."""
+    if dtype == pl.Boolean:
+        return Finding("boolean")
+    if dtype.is_integer():
+        return Finding("integer")
+    if dtype.is_numeric() or dtype == pl.Null:
+        return Finding("number")
+    if dtype == pl.Time or isinstance(dtype, pl.Duration):
+        return Finding("number", Reading(duration=True), notes=(_IN_SECONDS,))
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        return Finding("timestamp")
+    return None
 
 
 def kind_of_texts(look: Look, way_out: str | None) -> Finding:
@@ -344,7 +360,7 @@ def _declared_dates(look: Look, order: DateOrder | None, way_out: str) -> Findin
 
 
 def _durations(look: Look) -> Finding:
-    return look.found("number", Reading(duration=True), [" is read as seconds, of times of day or durations"])
+    return look.found("number", Reading(duration=True), [_IN_SECONDS])
 
 
 # --- what does not agree ----------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.arguments import named
-from models.signature import MISSING_TIMESTAMP
 from training.columns.explained import share_explained
 from training.columns.levels import level_numbers
 from training.columns.reading import ColumnRule
@@ -44,7 +43,7 @@ def _cells(values: NDArray[Any], rule: ColumnRule) -> NDArray[np.int64]:
     """A partition of the rows by a column: its levels, or quantile bins; missing values are a cell of their own."""
     if rule.kind == "category":
         return level_numbers(values)
-    missing = values == MISSING_TIMESTAMP if rule.kind == "timestamp" else np.isnan(values)
+    missing = rule.is_missing(values)
     present = values[~missing].astype(np.float64)
     distinct = np.unique(present)
     inner = distinct if len(distinct) <= N_BINS else np.unique(np.quantile(present, np.linspace(0, 1, N_BINS + 1)))

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from models.kinds import KINDS, Kind
 from models.levels import LevelType
 from models.reading import Reading
-from models.signature import Kind
 
 __all__ = ["LEVELS_COME_IN", "first_of_other_kind", "kinds_taken"]
 
@@ -20,13 +20,6 @@ LEVELS_COME_IN: dict[LevelType, frozenset[str]] = {
     "timestamp": frozenset({"date"}),
 }
 """What a value may be, besides text, in a category whose levels are the texts of such values."""
-_VALUES: dict[Kind, frozenset[str]] = {
-    "number": frozenset({"number"}),
-    "integer": frozenset({"number"}),
-    "boolean": frozenset({"boolean"}),
-    "category": frozenset({"text"}),
-    "timestamp": frozenset({"date", "text"}),
-}
 
 
 def kinds_taken(kind: Kind, reading: Reading | None, of: LevelType | None = None) -> frozenset[str]:
@@ -37,14 +30,14 @@ def kinds_taken(kind: Kind, reading: Reading | None, of: LevelType | None = None
         reading: what is told of it.
         of: category: what every level is the text of.
     """
-    taken = _VALUES[kind] | (LEVELS_COME_IN[of] if of is not None else frozenset())
+    taken = KINDS[kind].values | (LEVELS_COME_IN[of] if of is not None else frozenset())
     if reading is None or kind == "category":
         return taken
     if reading.of_texts:
         taken |= {"text"}
     if reading.duration:
         taken |= {"time", "duration"}
-    if reading.takes_digits(kind):
+    if KINDS[kind].takes_digits(reading):
         taken |= {"number"}
     return taken
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from models.arguments import named
 from models.errors import TableError
+from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.levels import LevelType, canonical_levels, number_level
 from models.reading import Reading
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Kind
 from models.texts import MARKERS
 from models.texts import columns as column_texts
 from models.texts.numbers import BLANKS as SPACES
@@ -41,12 +41,6 @@ NOT_FINITE = r"(?i)^[+-]?(?:inf|infinity|nan)$"
 _NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?$"
 WHOLE = r"^[+-]?[0-9]+$"
 """A whole number without decimal point or exponent."""
-_EXPECTED = {
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-    "timestamp": "an ISO 8601 date or date-time",
-}
 _LEVEL_WORDS: dict[LevelType, str] = {
     "whole": "a whole number",
     "number": "a number",
@@ -86,13 +80,29 @@ class ColumnRule:
         return "whole" if self.whole_levels else self.level_type
 
     @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the column's values, as :func:`read_column` gives them."""
+        return KINDS[self.kind].dtype
+
+    @property
+    def is_quantity(self) -> bool:
+        """Whether it holds numbers of something."""
+        return KINDS[self.kind].is_quantity
+
+    def is_missing(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which of the column's values are missing, ``[rows]``."""
+        missing = KINDS[self.kind].missing
+        gone: NDArray[np.bool_] = np.isnan(values) if isinstance(missing, float) else values == missing
+        return gone
+
+    @property
     def signature_reading(self) -> Reading | None:
         """What the signature tells of the reading; None where there is nothing to tell."""
-        nulls = self.nulls - NULL_SPELLINGS if self.kind in ("number", "integer", "timestamp") else self.nulls
+        nulls = self.nulls - KINDS[self.kind].null_spellings
         shared = self.reading.model_copy(
             update={"nulls": tuple(sorted(nulls)), "missing_numbers": tuple(sorted(self.missing_numbers))}
         )
-        return None if shared == PLAIN else shared
+        return None if shared == KINDS[self.kind].reading else shared
 
     @property
     def missing_numbers(self) -> frozenset[float]:
@@ -137,7 +147,7 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     if np.any(unfit := present & ~fits):
         unfit &= ~_is_marker(column, unfit)  # none of them is a value of any kind
         if unfit.any():
-            raise misfit(table, rule.name, int(np.argmax(unfit)), _EXPECTED[rule.kind])
+            raise misfit(table, rule.name, int(np.argmax(unfit)), KINDS[rule.kind].noun)
     if rule.kind == "integer" and rule.as_served and np.count_nonzero(fractions := np.floor(values) < values):
         raise misfit(table, rule.name, int(np.argmax(fractions)), "a whole number", _way_out(rule.name))
     return values
@@ -164,7 +174,7 @@ def _check_kinds(table: Table, rule: ColumnRule) -> None:
         came, value = kinds[index], _value(column, index)
         shown = repr(value) if came == "text" else value
         raise TableError(
-            f"{table.source}: column {rule.name!r} must be {_EXPECTED[rule.kind]} or null, got the {came} {shown} in "
+            f"{table.source}: column {rule.name!r} must be {KINDS[rule.kind].noun} or null, got the {came} {shown} in "
             f"{table.where(index)}: correct it, or leave it empty"
         )
 
@@ -226,7 +236,7 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
         timestamps, ok = typed_timestamps(column)
         if not np.all(ok | column.is_null().to_numpy()):
             raise misfit(
-                table, column.name, int(np.argmax(~ok & column.is_not_null().to_numpy())), _EXPECTED["timestamp"]
+                table, column.name, int(np.argmax(~ok & column.is_not_null().to_numpy())), KINDS["timestamp"].noun
             )
         return _replace_each(pl.Series(column.name, timestamps).set(pl.Series(~ok), None), format_timestamp)
     raise unusable(table, column)
@@ -404,7 +414,7 @@ def _booleans(column: pl.Series, reading: Reading) -> tuple[NDArray[np.float64],
 
 
 def _timestamps(column: pl.Series, reading: Reading) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    if reading.takes_digits("timestamp") and column.dtype.is_numeric():
+    if KINDS["timestamp"].takes_digits(reading) and column.dtype.is_numeric():
         column = digits_in(column)
     if column.dtype == pl.String and reading.epoch is not None:
         return timestamps_since(column, reading.epoch)

@@ -125,7 +125,7 @@ def with_sentinels(
     changed, notes = [], []
     for rule in rules:
         found: list[_Found] = []
-        if rule.kind in ("number", "integer", "timestamp") and rule.name not in except_in:
+        if (rule.is_quantity or rule.kind == "timestamp") and rule.name not in except_in:
             values = known[rule.name] if rule.name in known else read_column(train, rule)
             found = _found(values, is_time=rule.kind == "timestamp")
         changed.append(_without(rule, [sentinel for sentinel in found if sentinel.missing]))

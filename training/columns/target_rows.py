@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from models.errors import TableError
+from models.kinds import KINDS
 from models.reading import Reading
 from models.texts import is_marker
 from models.texts.columns import text_value
@@ -93,7 +94,7 @@ def reading_of_target(
     except TableError:  # which speaks of dates, and of what helps with an input
         return PLAIN, []
     reading = found.reading.model_copy(update={"nulls": tuple(sorted(found.markers - NULL_SPELLINGS))})
-    if found.kind not in ("number", "integer") or reading == PLAIN:
+    if not KINDS[found.kind].is_quantity or reading == PLAIN:
         return PLAIN, []
     notes = [f"the target {name!r}{tail}" for tail in found.notes if not tail.startswith(":")]
     notes += [f"{null!r} means null in the target {name!r}" for null in reading.nulls]

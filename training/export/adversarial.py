@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.kinds import KINDS
 from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
 
 ADVERSARIAL_ROWS = 2000
@@ -71,7 +72,8 @@ def adversarial_rows(signature: Signature) -> dict[str, NDArray[Any]]:
 
 def typical(column: Column) -> Any:
     """What a typical row holds in a column."""
-    return column.median if isinstance(column.median, float) else column.missing
+    is_number = column.dtype == np.float64 and column.median is not None
+    return KINDS[column.kind].taken(column.median) if is_number else column.missing
 
 
 def _meaning_null(column: Column) -> list[Any]:

@@ -134,9 +134,9 @@ def said_name(signature: Signature) -> str:
 
 def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, prefix: str) -> None:
     """Replace the core's three inputs by named columns; ``prefix`` begins the names of what is put between."""
-    kinds = {"category": ir.DataType.STRING, "timestamp": ir.DataType.INT64}
+    types = {np.dtype(object): ir.DataType.STRING, np.dtype(np.int64): ir.DataType.INT64}
     inputs = {
-        column.name: ir.val(column.name, kinds.get(column.kind, ir.DataType.DOUBLE), ["rows", 1])
+        column.name: ir.val(column.name, types.get(column.dtype, ir.DataType.DOUBLE), ["rows", 1])
         for column in signature.columns
     }
     nodes: list[ir.Node] = []

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.signature import MISSING_TIMESTAMP, Column, JsonValue
-from models.values import format_timestamp
+from models.kinds import KINDS
+from models.signature import Column, JsonValue
 from training.columns.disclosure import percentiles, too_few
 from training.columns.infer import ColumnRule
 from training.features.encoder import FeatureEncoder
@@ -47,35 +47,14 @@ def _describe(rule: ColumnRule, values: NDArray[Any], encoder: FeatureEncoder) -
             level_type=rule.level_type,
             example=example,
         )
-    if rule.kind == "timestamp":
-        present = values[values != MISSING_TIMESTAMP]
-        hidden = too_few(len(present), len(values))
-        middle = None if hidden else format_timestamp(int(np.sort(present)[len(present) // 2]))
-        shown = percentiles(present)
-        low, high = (None, None) if shown is None else (format_timestamp(int(timestamp)) for timestamp in shown)
-        return Column(
-            name=rule.name,
-            kind=rule.kind,
-            nullable=rule.nullable,
-            reading=rule.signature_reading,
-            minimum=low,
-            maximum=high,
-            median=middle,
-            example=middle,
-        )
-    present = values[~np.isnan(values)]
+    kind = KINDS[rule.kind]
+    column = Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.signature_reading)
+    present = values[~rule.is_missing(values)]
     if too_few(len(present), len(values)):
-        return Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.signature_reading)
-    median = median_of(present)
-    example = median if rule.kind == "number" else bool(round(median)) if rule.kind == "boolean" else round(median)
-    shown = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)
-    return Column(
-        name=rule.name,
-        kind=rule.kind,
-        nullable=rule.nullable,
-        reading=rule.signature_reading,
-        minimum=None if shown is None else float(shown[0]),
-        maximum=None if shown is None else float(shown[1]),
-        median=median,
-        example=example,
+        return column
+    middle = median_of(present) if rule.dtype == np.float64 else np.sort(present)[len(present) // 2]
+    ends = (0.0, 1.0) if rule.kind == "boolean" else percentiles(present)
+    low, high = (None, None) if ends is None else map(kind.shown, ends)
+    return column.model_copy(
+        update={"minimum": low, "maximum": high, "median": kind.shown(middle), "example": kind.sent(middle)}
     )

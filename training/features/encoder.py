@@ -100,7 +100,7 @@ class FeatureEncoder(nn.Module):
     @property
     def numbers(self) -> tuple[str, ...]:
         """Columns that come in as numbers."""
-        return tuple(rule.name for rule in self.rules if rule.kind in ("number", "integer", "boolean"))
+        return tuple(rule.name for rule in self.rules if rule.dtype == np.float64)
 
     @property
     def timestamps(self) -> tuple[str, ...]:
@@ -236,9 +236,7 @@ def fit_encoder(
         for rule in rules
         if rule.kind == "category"
     }
-    features: list[NDArray[np.float64]] = [
-        columns[rule.name] for rule in rules if rule.kind in ("number", "integer", "boolean")
-    ]
+    features: list[NDArray[np.float64]] = [columns[rule.name] for rule in rules if rule.dtype == np.float64]
     oblique = fit_oblique(
         np.stack(features, axis=1) if features else np.zeros((0, 0)),
         target,

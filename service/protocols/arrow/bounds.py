@@ -16,6 +16,7 @@ from typing import NamedTuple
 from models.arrow import Field
 from models.signature import Column
 from models.texts.columns import text_reader
+from service.columns.kinds.rules import RULES
 
 DECODED_MULTIPLE = 8
 """How many times as long as a stream what is decoded of it may be at any moment."""
@@ -32,10 +33,9 @@ PART_ROWS = 1024
 """Rows that are read at once, at most: a millisecond for twenty columns of usual types."""
 _PART_WORK = 2**15
 """Values that are read at once, at most: 30 ms where each of them is as slow to read as its type can be."""
-_SLOWER_MOMENTS = 16
-"""How many times as long as another value a moment in text may take."""
 _SLOWER_READINGS = 32
-"""The same of a text that is read by what training found out of its column: up to 25 us."""
+"""How many times as long as another value a text may take that is read by what training found out of its column: up to
+25 us."""
 _SLOWER_LEVELS = 4
 """The same of a value of another type that is made the text of a level."""
 
@@ -64,12 +64,12 @@ class RowCost(NamedTuple):
             in_text = families.get(column.name) == "text"
             if in_text and (column.levels_of is not None or text_reader(column) is not None):
                 work += _SLOWER_READINGS
-            elif in_text and column.kind == "timestamp":
-                work += _SLOWER_MOMENTS
+            elif in_text:
+                work += RULES[column.kind].text_work
             else:
                 work += _SLOWER_LEVELS if column.levels_of is not None else 1
             read += _TEXT_READ_BYTES if in_text else _READ_BYTES.get(families.get(column.name, "null"), 24)
-            held += _TEXT_HELD_BYTES if in_text and column.kind == "category" else 8
+            held += _TEXT_HELD_BYTES if in_text and column.dtype == object else 8
         return cls(work, read, held)
 
 

@@ -1,7 +1,7 @@
 """Arrow's stream format on the wire: a request's record batches as columns, and predictions as record batches.
 
 Columns go by their names. Null is missing, and so is NaN, which is what data frames have for it. Beyond what
-:mod:`service.columns.arrays` takes, a number may be a decimal, a timestamp a date or a timestamp of any unit, with a
+:mod:`service.columns.kinds` takes, a number may be a decimal, a timestamp a date or a timestamp of any unit, with a
 zone or without one (then it is UTC), and any column may be dictionary-encoded, or hold nothing but nulls.
 """
 
@@ -13,17 +13,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow import END, Array, Batch, Family, Field, Malformed, Schema, Stream, Texts, Values, head_of, schema_of
+from models.arrow import END, Array, Batch, Malformed, Schema, Stream, head_of, schema_of
 from models.arrow import Places as ArrayPlaces
+from models.arrow import types as arrow_types
 from models.arrow import writer as arrow_writer
 from models.arrow.arrays import REPEATED
 from models.errors import Fault, RequestError
-from models.levels import LevelType
 from models.session import Predictions
-from models.signature import Column, Kind, Signature
-from models.texts.columns import digits_of, text_reader
-from models.values import FIRST_MOMENT, LAST_MOMENT
+from models.signature import Column, Signature
 from service.cache import BoundedCache
+from service.columns.kinds.arrow_values import OUTSIDE, to_arrays
+from service.columns.kinds.rules import arrow_families, arrow_words
 from service.columns.named import ColumnReader, Columns
 from service.columns.tensors import ErrorPaths, Tensor
 from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
@@ -116,7 +116,7 @@ class ArrowReader:
         names = [field.name for field in schema.fields]
         row = RowCost.of(schema.fields, self._signature.columns)
         in_text = [field.type is not None and field.type.family == "text" for field in schema.fields]
-        known = _Known(schema, names, [self._columns[name].kind for name in names], usual, row, in_text)
+        known = _Known(schema, names, [self._columns[name] for name in names], usual, row, in_text)
         if len(head) <= _MAX_HEAD_BYTES:
             self._known[bytes(head)] = known
         return known
@@ -131,8 +131,8 @@ class ArrowReader:
                 yield Fault(places.tensor(i), f"{brief(field.name)} {unknown_column(self._columns)}")
             elif field.name in names:
                 yield Fault(places.tensor(i), "appears more than once")
-            elif field.type is None or field.type.family not in _taken(column):
-                yield Fault(places.tensor(i), f"must be {_wanted(column)}, got {field.came}")
+            elif field.type is None or field.type.family not in arrow_families(column):
+                yield Fault(places.tensor(i), f"must be {arrow_words(column)}, got {field.came}")
             names.add(field.name)
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
@@ -144,8 +144,8 @@ class _Known(NamedTuple):
 
     schema: Schema
     names: list[str]
-    kinds: list[Kind]
-    """Of the model's columns, in the order of the stream's."""
+    columns: list[Column]
+    """The model's, in the order of the stream's."""
     usual: UsualBatches | None
     """None where its types are not as usual."""
     row: RowCost
@@ -324,18 +324,14 @@ class OpenStream:
         places = ArrowPlaces(self._known.names, first)
         tensors, faults = [], []
         fields = self._known.schema.fields
-        for i, (field, kind, array) in enumerate(zip(fields, self._known.kinds, batch.columns(), strict=True)):
+        for i, (field, column, array) in enumerate(zip(fields, self._known.columns, batch.columns(), strict=True)):
             try:
                 values = array[rows]
             except Malformed as error:
                 raise refused(Fault(places.tensor(i), str(error))) from None
-            if field.type is not None and field.type.family == "moment":
-                values, wrong = _micros(values, field)
-                faults += [Fault(places.element(i, row), _OUTSIDE) for row in wrong]
-            elif field.type is not None and field.type.family in ("integer", "float") and kind == "timestamp":
-                values = _digits(values)
-            elif field.type is not None and field.type.family == "null":
-                values = _nulls(len(values.values), kind)
+            if field.type is not None:
+                values, wrong = to_arrays(values, field.type, column)
+                faults += [Fault(places.element(i, row), OUTSIDE) for row in wrong]
             tensors.append(Tensor(field.name, *values))
         if faults:
             raise refused(*faults)
@@ -351,10 +347,10 @@ class ArrowEncoder:
     def __init__(self, name: str, version: int, signature: Signature) -> None:
         self._outputs = signature.outputs
         if signature.classes:
-            fields = [("label", arrow_writer.UTF8)]
-            fields += [(f"probability_{label}", arrow_writer.FLOAT32) for label in signature.classes]
+            fields = [("label", arrow_types.UTF8)]
+            fields += [(f"probability_{label}", arrow_types.FLOAT32) for label in signature.classes]
         else:
-            fields = [(output, arrow_writer.FLOAT64) for output in signature.outputs]
+            fields = [(output, arrow_types.FLOAT64) for output in signature.outputs]
         self.head = arrow_writer.schema(fields, {"rowcast.model": name, "rowcast.version": str(version)})
         """What a stream begins with."""
         self.end = END
@@ -377,81 +373,3 @@ class ArrowEncoder:
 
 def _malformed(error: Malformed) -> RequestError:
     return refused(Fault("", f"the body is no Arrow stream that can be read: {error}"))
-
-
-def _micros(values: Values, field: Field) -> tuple[Values, list[int]]:
-    """Units since the epoch in microseconds; and the rows that lie outside of the years that there are."""
-    assert field.type is not None
-    units = np.asarray(values.values).astype(np.int64)
-    if field.type.scale == 10**9:
-        units, each = units // 1000, 1  # digits past the microsecond are cut off
-    else:
-        each = 10**6 // field.type.scale if field.type.scale else _DAY
-    outside = (units > LAST_MOMENT // each) | (units < -(-FIRST_MOMENT // each))
-    if values.missing is not None:
-        outside &= ~values.missing
-        units[values.missing] = 0
-    return Values(units * each, values.missing), np.flatnonzero(outside)[: RequestError.MAX_FAULTS].tolist()
-
-
-def _digits(values: Values) -> Values:
-    """Numbers as the texts that they are written as; NaN is missing, as it is everywhere."""
-    missing = np.zeros(len(values.values), bool) if values.missing is None else values.missing
-    pairs = zip(np.asarray(values.values).tolist(), missing.tolist(), strict=True)
-    return Values(Texts([None if gone or value != value else digits_of(value) for value, gone in pairs]))
-
-
-def _nulls(rows: int, kind: Kind) -> Values:
-    """Nulls, in a form that a column of this kind takes."""
-    if kind == "category":
-        return Values(Texts([None] * rows))
-    return Values(np.zeros(rows, np.int64), np.ones(rows, bool))
-
-
-def _taken(column: Column) -> frozenset[Family]:
-    """The families of types that are read into a column."""
-    taken = _TAKEN[column.kind] | _LEVELS_TAKEN.get(column.levels_of, frozenset())
-    reader = text_reader(column)
-    if reader is None:
-        return taken
-    return taken | {"text", "integer", "float"} if reader.takes_digits else taken | {"text"}
-
-
-def _wanted(column: Column) -> str:
-    """The same in words."""
-    if column.levels_of is not None:
-        return _LEVELS_WANTED[column.levels_of]
-    reads_texts = column.kind != "timestamp" and text_reader(column) is not None
-    return f"{_WANTED[column.kind]}, or text of them" if reads_texts else _WANTED[column.kind]
-
-
-_DAY = 86_400_000_000
-_OUTSIDE = "must be a moment of the years 0001 to 9999"
-_TAKEN: dict[Kind, frozenset[Family]] = {
-    "number": frozenset({"float", "integer", "decimal", "null"}),
-    "integer": frozenset({"float", "integer", "decimal", "null"}),
-    "boolean": frozenset({"boolean", "null"}),
-    "category": frozenset({"text", "null"}),
-    "timestamp": frozenset({"moment", "text", "null"}),
-}
-_WANTED: dict[Kind, str] = {
-    "number": "numbers",
-    "integer": "whole numbers",
-    "boolean": "booleans",
-    "category": "text",
-    "timestamp": "timestamps, dates or ISO 8601 text",
-}
-_LEVELS_TAKEN: dict[LevelType | None, frozenset[Family]] = {
-    "whole": frozenset({"integer", "float"}),
-    "number": frozenset({"integer", "float", "decimal"}),
-    "boolean": frozenset({"boolean"}),
-    "date": frozenset({"moment"}),
-    "timestamp": frozenset({"moment"}),
-}
-_LEVELS_WANTED: dict[LevelType, str] = {
-    "whole": "text or whole numbers",
-    "number": "text or numbers",
-    "boolean": "text or booleans",
-    "date": "text, timestamps or dates",
-    "timestamp": "text, timestamps or dates",
-}

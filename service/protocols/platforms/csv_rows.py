@@ -19,6 +19,7 @@ import orjson
 from models.errors import Fault
 from models.signature import Column
 from models.texts.columns import text_reader
+from service.columns.kinds.rules import RULES
 from service.errors import SHOWN, refuse, refused
 from service.protocols.platforms.json_reader import MAX_VALUE_BYTES
 from service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed
@@ -151,15 +152,10 @@ def _is_header(record: list[str], columns: dict[str, Column]) -> bool:
 
 def _cell_of(column: Column) -> Cell:
     """What reads the cells of a column."""
-    if text_reader(column) is not None:  # the rule of its texts is the decoder's
+    types = RULES[column.kind].json_types
+    if text_reader(column) is not None or column.dtype == object:  # the rule of its texts is the decoder's
         return _level
-    if column.kind in {"number", "integer"}:
-        return _number
-    if column.kind == "boolean":
-        return _boolean
-    if column.kind == "timestamp":
-        return _timestamp
-    return _level
+    return _timestamp if str in types else _boolean if bool in types else _number
 
 
 def _number(text: str) -> Any:

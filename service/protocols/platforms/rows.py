@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from http import HTTPStatus
 from typing import Any
 
+import numpy as np
 import orjson
 
 from models.errors import Fault, RequestError
@@ -68,7 +69,7 @@ class RowSink:
         self, signature: Signature, codec: RowsCodec, places: ErrorPaths, *, nat_is_null: bool = False
     ) -> None:
         self.places = places
-        self._moments = [c.name for c in signature.columns if c.kind == "timestamp"] if nat_is_null else []
+        self._moments = [c.name for c in signature.columns if c.dtype == np.int64] if nat_is_null else []
         self.columns = signature.columns
         self.count = 0
         """Rows that have come."""

@@ -22,6 +22,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
@@ -30,14 +31,13 @@ from models.signature import MISSING_TIMESTAMP, Column, Signature
 from models.texts.columns import digits_of, text_reader
 from models.values import parse_timestamp
 from service.columns.json_rows import MANY_ROWS, RowColumnReader, Unusual
+from service.columns.kinds.rules import json_types, json_words
 from service.columns.level_values import TypedLevels
 from service.columns.named import Columns
 from service.columns.rows import GraphInputs, Row, body_type, row_type, values_of
 from service.errors import (
     BEYOND,
-    EXPECTED,
     LEFT_OUT,
-    LEVELS_EXPECTED,
     SHOWN,
     Beyond,
     brief,
@@ -82,10 +82,8 @@ class Decoder:
         self._body = TypeAdapter(body_type(row)).validator
         self._usual_body = TypeAdapter(body_type(row_type(signature, exact_only=True))).validator
         self._readers = {c.name: reader for c in signature.columns if (reader := text_reader(c)) is not None}
-        self._texts = [
-            c.name for c in signature.columns if c.kind in {"category", "timestamp"} or c.name in self._readers
-        ]
-        self._timestamps = [c.name for c in signature.columns if c.kind == "timestamp" and c.name not in self._readers]
+        self._texts = [c.name for c in signature.columns if str in json_types(c)]
+        self._timestamps = [c.name for c in signature.columns if c.dtype == np.int64 and c.name not in self._readers]
         self._wholes = [c.name for c in signature.columns if c.kind == "integer"]
         self._whole_values = values_of(self._wholes)
         self._levels = [(c.name, TypedLevels(c)) for c in signature.columns if c.levels_of is not None]
@@ -231,7 +229,7 @@ class Decoder:
     def _settle(self, rows: list[Row]) -> Iterator[Fault | None]:
         """Turn values into their final form in place; yield what pydantic could not check, and None for a pause."""
         for name, reader in self._readers.items():
-            missing = self.columns[name].missing if self.columns[name].kind == "timestamp" else None
+            missing = self.columns[name].missing if self.columns[name].dtype == np.int64 else None
             for i, row in enumerate(rows):
                 value = row.get(name)
                 if isinstance(value, str) or (reader.takes_digits and value is not None):
@@ -327,10 +325,7 @@ class Decoder:
         column = self.columns.get(name)
         if column is None:
             return Fault(_path(i, name[:SHOWN]), unknown_column(self.columns))
-        if name in self._readers:
-            return Fault(_path(i, name), f"must be {self._readers[name].expected} or null, got {brief(value)}")
-        expected = EXPECTED[column.kind] if column.levels_of is None else LEVELS_EXPECTED[column.levels_of]
-        return Fault(_path(i, name), f"must be {expected} or null, got {brief(value)}")
+        return Fault(_path(i, name), f"must be {json_words(column)} or null, got {brief(value)}")
 
 
 def _no_json(error: ValueError) -> RequestError:
@@ -361,9 +356,7 @@ def _inexact_rows(rows: list[Any], columns: dict[str, Column], first: int = 0) -
 def _may_be_large(column: Column, value: Beyond) -> bool:
     """Whether a number that a double rounds is one of a column's: of a text, of a date in digits, or one that means
     null."""
-    return column.kind in ("category", "timestamp") or (
-        column.reading is not None and float(value) in column.reading.missing_numbers
-    )
+    return column.dtype != np.float64 or (column.reading is not None and float(value) in column.reading.missing_numbers)
 
 
 def _missing(i: int, name: str) -> Fault:

@@ -16,9 +16,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from models.errors import RequestError
-from models.levels import LevelType
 from models.signature import Column, Signature
 from models.texts.columns import text_reader
+from service.columns.kinds.rules import LEVELS, RULES
 from service.engine.model import Model
 from service.engine.registry import Registry
 from service.http.body import BodyReader, ClientGone, negotiate_content_type, refusal_body
@@ -27,21 +27,6 @@ from service.http.reply import Reply
 from service.protocols.rows.endpoint import RowsEndpoint
 
 Schema = dict[str, Any]
-
-_TYPES: dict[str, Schema] = {
-    "number": {"type": "number"},
-    "integer": {"type": "number", "multipleOf": 1},  # 3.0 is as good as 3
-    "boolean": {"type": "boolean"},
-    "category": {"type": "string"},
-    "timestamp": {"type": "string", "format": "date-time"},
-}
-_WORDS = {
-    "number": "number",
-    "integer": "whole number",
-    "boolean": "true or false",
-    "category": "category",
-    "timestamp": "ISO 8601 date or date-time; without a zone it is UTC",
-}
 
 
 class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
@@ -147,22 +132,19 @@ def answer_schema(signature: Signature) -> dict[str, Schema]:
 
 
 def _column_schema(column: Column) -> Schema:
-    schema = {**_TYPES[column.kind], "nullable": True, "description": _WORDS[column.kind], "example": column.example}
+    rule = RULES[column.kind]
+    schema = {**rule.schema, "nullable": True, "description": rule.description, "example": column.example}
     reader = text_reader(column)
     if reader is not None:
         schema["description"] = reader.expected
         schema.pop("format", None)
-    others = [_TYPES[column.kind]] if reader is not None and column.kind != "timestamp" else []
+    others = [rule.schema] if reader is not None and rule.schema["type"] != "string" else []
     if reader is not None and reader.takes_digits:
         others = [*others, {"type": "integer"}]
-    if column.levels_of in _LEVEL_TYPES:
-        others = [{"type": _LEVEL_TYPES[column.levels_of]}]
+    if column.levels_of is not None and (level_type := LEVELS[column.levels_of].json_type) is not None:
+        others = [{"type": level_type}]
     if others:
-        for key in _TYPES[column.kind]:
+        for key in rule.schema:
             schema.pop(key, None)
         schema["oneOf"] = [{"type": "string"}, *others]
     return schema
-
-
-_LEVEL_TYPES: dict[LevelType | None, str] = {"whole": "integer", "number": "number", "boolean": "boolean"}
-"""What a category takes besides strings."""

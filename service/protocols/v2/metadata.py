@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from models.signature import Signature
+from service.columns.tensor_bytes import datatype_of
 from service.engine.model import Model
 from service.engine.registry import Registry
 
@@ -19,14 +20,8 @@ PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
 SERVER: Content = {"name": "rowcast", "version": "0.1.0", "extensions": list(EXTENSIONS)}
 
-_INPUT_DATATYPES = {"category": "BYTES", "timestamp": "INT64"}
 _OUTPUT_DATATYPES = {"label": "BYTES", "probabilities": "FP32"}
 _NANOSECONDS = 1e9
-
-
-def input_datatype(kind: str) -> str:
-    """The datatype of a column of this kind."""
-    return _INPUT_DATATYPES.get(kind, "FP64")
 
 
 def output_datatype(output: str) -> str:
@@ -47,7 +42,7 @@ def model(served: Model) -> Content:
         "versions": [str(version) for version in served.versions],
         "platform": PLATFORM,
         "inputs": [
-            {"name": column.name, "datatype": input_datatype(column.kind), "shape": [-1, 1]}
+            {"name": column.name, "datatype": datatype_of(column.dtype), "shape": [-1, 1]}
             for column in signature.columns
         ],
         "outputs": [

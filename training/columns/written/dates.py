@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 from models.reading import EpochUnit
 from models.signature import MISSING_TIMESTAMP
 from models.texts import parse_date
-from models.texts.columns import parse_epoch
-from models.texts.dates import DateOrder
+from models.texts.dates import DateOrder, parse_epoch
 from training.columns.timestamps import parse_timestamps
 from training.columns.written.forms import each
 
