@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from training.fit.evaluate import (
-    class_metrics,
-    expected_calibration_error,
-    regression_metrics,
-)
+from training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics, roc_auc
 
 
 def test_regression_metrics_are_in_the_units_of_the_target():
@@ -33,6 +30,13 @@ def test_roc_auc_of_several_classes_is_one_against_the_rest():
     assert metrics["roc_auc"] == pytest.approx(np.mean([5 / 6, 3 / 4, 1.0]))
     right, wrong = 2 * (0.2 / 3) ** 2 + (0.4 / 3) ** 2, (0.8 + 0.2 / 3) ** 2 + (1 - 0.2 / 3) ** 2 + (0.2 / 3) ** 2
     assert metrics["brier"] == pytest.approx((3 * right + wrong) / 4, abs=1e-6)
+
+
+@pytest.mark.parametrize("digits", [0, 1, 16])
+def test_roc_auc_is_that_of_scikit_learn_with_ties_and_without(digits):
+    rng = np.random.default_rng(digits)
+    positive, score = rng.random(1000) < 0.2, rng.random(1000).round(digits)
+    assert roc_auc(positive, score) == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
 
 
 def test_rows_of_one_class_have_no_roc_auc():

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 _EPSILON = 1e-15
 
@@ -58,11 +57,26 @@ def class_metrics(
     }
     if len(present) > 1:
         scored = present[1:] if len(classes) == 2 else present
-        metrics["roc_auc"] = float(np.mean([roc_auc_score(actual == c, p[:, c]) for c in scored]))
+        metrics["roc_auc"] = float(np.mean([roc_auc(actual == c, p[:, c]) for c in scored]))
     metrics["log_loss"] = float(-np.mean(np.log(np.clip(p[np.arange(len(p)), actual], _EPSILON, 1.0))))
     metrics["brier"] = float(np.mean(np.sum((p - one_hot) ** 2, axis=1))) / (2 if len(classes) == 2 else 1)
     metrics["ece"] = expected_calibration_error(p.max(axis=1), answer == actual)
     return metrics
+
+
+def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:
+    """The share of pairs of a positive and a negative row in which the positive one scores higher; ties count half.
+
+    Counted by ranks (Mann and Whitney 1947): scikit-learn, which says the same, takes more than a second to import.
+
+    Args:
+        positive: ``[rows]``, some and not all.
+        score: ``[rows]``.
+    """
+    _, place, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    return float((ranks[positive].sum() - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative))
 
 
 def expected_calibration_error(confidence: NDArray[np.float64], right: NDArray[np.bool_], n_bins: int = 15) -> float:
