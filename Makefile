@@ -36,7 +36,7 @@ fuzz: $(MADE)  ## Read 20,000 damaged bodies a decoder within memory and time, 2
 	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
 
 fuzz-tables: $(MADE)  ## Train on 2,000 random tables of odd columns and ask by every door (ARGS="--tables 300"); goes on where it was
-	OMP_NUM_THREADS=1 $(BIN)/python -m tests.proofs.tables $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m proofs.tables $(ARGS)
 
 fuzz-gate: $(MADE)  ## Train and export 500 models of random configs on random tables through the export gate
 	FUZZ_CASES=500 $(BIN)/python -m pytest tests/training/test_gate.py
@@ -56,7 +56,7 @@ format: $(MADE)  ## Put the code into shape
 
 lock:  ## Lock the newest versions that pyproject.toml admits: all of them, and with hashes what serving needs
 	tools=$$(mktemp -d) && trap 'rm -rf $$tools' EXIT && $(PYTHON) -m venv $$tools \
-	  && $$tools/bin/pip install --quiet 'torch==2.13.0' '.[dev,fuzz]' hatchling \
+	  && $$tools/bin/pip install --quiet 'torch==2.13.0' '.[dev,fuzz]' \
 	  && { sed -n '/^#/p' requirements.lock; $$tools/bin/pip freeze --exclude rowcast | sed 's/+cpu//'; } > $$tools/lock \
 	  && mv $$tools/lock requirements.lock
 	$(MAKE) lock-serving
@@ -76,86 +76,86 @@ bento: $(MADE)  ## Build a bento of chosen versions: make bento MODELS=flights:3
 	@ROWCAST_MODELS="$(or $(MODELS),$(ROWCAST_MODELS))" $(BIN)/python -m image.bento
 
 bench-accuracy: $(MADE)  ## Measure flights beside LightGBM, on the same rows in one run
-	$(BIN)/python -m tests.benchmarks.flights_auc
+	$(BIN)/python -m benchmarks.training.flights_auc
 
 bench-training: $(MADE)  ## Measure training beside CatBoost, LightGBM, XGBoost and RealMLP (makes .bench); ARGS=--ablation
-	$(BIN)/python -m tests.benchmarks.training $(ARGS)
+	$(BIN)/python -m benchmarks.training.compare $(ARGS)
 
 bench-calibration: $(MADE)  ## Measure what calibration does to test rows
-	$(BIN)/python -m tests.benchmarks.calibration $(ARGS)
+	$(BIN)/python -m benchmarks.training.calibration $(ARGS)
 
 bench-step: $(MADE)  ## Measure a training step against the floor of its matrix products
-	$(BIN)/python -m tests.benchmarks.step
+	$(BIN)/python -m benchmarks.training.step
 
 bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of each preset's graph
-	$(BIN)/python -m tests.benchmarks.cost
+	$(BIN)/python -m benchmarks.training.cost
 
 bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
-	$(BIN)/python -m tests.benchmarks.device
+	$(BIN)/python -m benchmarks.training.device
 
 bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
-	$(BIN)/python -m loadtest.bench_serving
+	$(BIN)/python -m benchmarks.serving.compare
 
 bench-protocols: $(MADE)  ## Measure V2 JSON, V2 binary, gRPC and Arrow beside servers that speak them (makes .bench)
-	$(BIN)/python -m loadtest.bench_protocols
+	$(BIN)/python -m benchmarks.serving.protocols
 
 bench-versions: $(MADE)  ## Measure this checkout beside another one: make bench-versions AGAINST=../before (installed there)
-	$(BIN)/python -m loadtest.bench_versions $(AGAINST) $(ARGS)
+	$(BIN)/python -m benchmarks.serving.versions $(AGAINST) $(ARGS)
 
 bench-edges: $(MADE)  ## Measure what API keys, a line for each request and traces cost
-	$(BIN)/python -m loadtest.bench_edges
+	$(BIN)/python -m benchmarks.serving.edges
 
 bench-stalls: $(MADE)  ## Measure the slowest requests of a minute at half load, beside the server by hand
-	$(BIN)/python -m loadtest.bench_stalls
+	$(BIN)/python -m benchmarks.serving.stalls
 
 bench-request: $(MADE)  ## Measure where the microseconds of a request go
-	$(BIN)/python -m tests.benchmarks.request
+	$(BIN)/python -m benchmarks.serving.request
 
 bench-fast-paths: $(MADE)  ## Measure what each fast path of the service saves, with it and without it
-	$(BIN)/python -m tests.benchmarks.fast_paths
+	$(BIN)/python -m benchmarks.serving.fast_paths
 
 bench-start: $(MADE)  ## Measure cold start and memory of a worker (after make demo)
-	$(BIN)/python -m tests.benchmarks.start
+	$(BIN)/python -m benchmarks.serving.start
 
 proof-raw-rows: $(MADE)  ## Compare 10,000 raw flights over HTTP with bare ONNX Runtime (after make demo)
-	$(BIN)/python -m tests.proofs.raw_rows
+	$(BIN)/python -m proofs.raw_rows
 
 proof-bento: $(MADE)  ## Build a bento, install just its requirements, and serve from there
-	$(BIN)/python -m tests.proofs.bento
+	$(BIN)/python -m proofs.bento
 
 image-test: $(MADE)  ## Build the container image, run it and look inside (root, buildah, debootstrap; or BASE=an image)
-	$(BIN)/python -m tests.proofs.image $(if $(BASE),--base $(BASE))
+	$(BIN)/python -m proofs.image $(if $(BASE),--base $(BASE))
 
 proof-store: $(MADE)  ## Kill publishes, fill the disk, mutate models: the store holds
-	$(BIN)/python -m tests.proofs.store
+	$(BIN)/python -m proofs.store
 
 proof-poisoned: $(MADE)  ## Bad requests in 10,000 batches, and over HTTP: nobody else may fail
-	$(BIN)/python -m tests.proofs.poisoned
+	$(BIN)/python -m proofs.poisoned
 
 proof-restarts: $(MADE)  ## 20 rolling restarts without a failed request, then workers killed for a minute
-	$(BIN)/python -m tests.proofs.restarts
+	$(BIN)/python -m proofs.restarts
 
 proof-processes: $(MADE)  ## 100 kills, stops and signals at random moments: back or ended in time, and nothing left
-	$(BIN)/python -m tests.proofs.processes $(ARGS)
+	$(BIN)/python -m proofs.processes $(ARGS)
 
 proof-memory: $(MADE)  ## Memory after 200,000 requests (ARGS=--long: 2,000,000) and after abuse; a leak must be noticed
-	$(BIN)/python -m tests.proofs.memory $(ARGS)
-	! $(BIN)/python -m tests.proofs.memory --leak --requests 10000
+	$(BIN)/python -m proofs.memory $(ARGS)
+	! $(BIN)/python -m proofs.memory --leak --requests 10000
 
 proof-deadlines: $(MADE)  ## 1,000 random deadlines under load: none run too late, none refused too soon
-	$(BIN)/python -m tests.proofs.deadlines
+	$(BIN)/python -m proofs.deadlines
 
 proof-fairness: $(MADE)  ## Single rows beside a client of 4,096-row requests: delayed by two full runs at most
-	$(BIN)/python -m tests.proofs.fairness
+	$(BIN)/python -m proofs.fairness
 
 proof-overload: $(MADE)  ## Five minutes at three times capacity: only 200s and 429s, and the accepted stay fast
-	$(BIN)/python -m tests.proofs.overload
+	$(BIN)/python -m proofs.overload
 
 proof-quiet: $(MADE)  ## Training and both ways to serve in a network with a recorder: nothing is sent home (Linux, root or user namespaces)
-	$(BIN)/python -m tests.proofs.quiet $(ARGS)
+	$(BIN)/python -m proofs.quiet $(ARGS)
 
 proof-platforms: $(MADE)  ## MLflow's, KServe's, SageMaker's and Vertex AI's own clients ask the service (makes .bench/platforms)
-	$(BIN)/python -m tests.proofs.platforms $(ARGS)
+	$(BIN)/python -m proofs.platforms $(ARGS)
 
 clean:  ## Remove the environment and what tools leave behind
 	rm -rf $(VENV) .demo .bench build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,12 +15,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from models.errors import ModelNotFound, RowcastError
-from models.repository import Repository
-from service.settings import Settings
+from rowcast.models.errors import ModelNotFound, RowcastError
+from rowcast.models.repository import Repository
+from rowcast.service.settings import Settings
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-_FILES = ("bentofile.yaml", "requirements-serving.lock", "image/Dockerfile.j2")
+_FILES = ("rowcast/__init__.py", "bentofile.yaml", "requirements-serving.lock", "image/Dockerfile.j2")
 _ROOMS = ("models", "service")
 
 

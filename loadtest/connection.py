@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 
 import httptools
 
-from models.access import checked_address, shown
-from models.errors import ConfigError
+from rowcast.models.access import checked_address, shown
+from rowcast.models.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -1,4 +1,5 @@
-"""Locust users that ask a served model for predictions: ``locust -f loadtest/locustfile.py --host http://127.0.0.1:3000``.
+"""Locust users that ask a served model for predictions: ``locust -f loadtest/locustfile.py --host
+http://127.0.0.1:3000``.
 
 For exploring by hand, with Locust's page. Locust is a closed loop (a user waits for an answer before asking again) and
 rounds its percentiles, so it cannot tell whether a latency promise is kept; ``rowcast loadtest check`` can.
@@ -12,9 +13,9 @@ from typing import Any
 from locust import FastHttpUser, constant, events, task
 from locust.exception import StopUser
 
-from loadtest.payloads import Payloads
-from loadtest.served import NotServed, ServedModel, model_path, only_name
-from models.access import key_of_environment
+from rowcast.loadtest.payloads import Payloads
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.models.access import key_of_environment
 
 _seeds = itertools.count()
 

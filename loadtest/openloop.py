@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.connection import Connection, Endpoint
-from models.errors import ConfigError, RowcastError
+from rowcast.loadtest.connection import Connection, Endpoint
+from rowcast.models.errors import ConfigError, RowcastError
 
 if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram

@@ -7,8 +7,8 @@ import random
 
 import orjson
 
-from models.kinds import KINDS
-from models.signature import Column, JsonValue, Signature
+from rowcast.models.kinds import KINDS
+from rowcast.models.signature import Column, JsonValue, Signature
 
 NULL_SHARE = 0.05
 """Share of nulls in a column of which training saw nulls."""

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 import orjson
 from rich.console import Console
 
-from loadtest import openloop
-from loadtest.connection import Endpoint, fetch, run_precisely
-from loadtest.payloads import Payloads, probe_body
-from loadtest.served import NotServed, ServedModel, model_path, only_name
-from loadtest.verdict import Verdict, judge
-from models.access import key_of_environment
-from models.errors import ConfigError
+from rowcast.loadtest import openloop
+from rowcast.loadtest.connection import Endpoint, fetch, run_precisely
+from rowcast.loadtest.payloads import Payloads, probe_body
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.loadtest.verdict import Verdict, judge
+from rowcast.models.access import key_of_environment
+from rowcast.models.errors import ConfigError
 
 DISTINCT_REQUESTS = 512
 """Made before the run and sent in turn: making rows while measuring would be taken for latency."""
@@ -43,7 +43,8 @@ def check(
     The promise is kept if p99 is at most ``p99_ms``, no request failed, and good answers came at 99% of the offered
     rate or more. The verdict is void, whatever the figures, if answers were wrong: not in the model's shape, or
     different for the same row asked before, during and after. It is void too if the service cannot be reached, or if
-    the figures do not hold because the client was, or may have been, saturated (:func:`loadtest.verdict.judge`).
+    the figures do not hold because the client was, or may have been, saturated
+    (:func:`rowcast.loadtest.verdict.judge`).
 
     Args:
         url: of the service: ``http://127.0.0.1:3000``.

@@ -11,8 +11,8 @@ from urllib.parse import quote
 import orjson
 from pydantic import ValidationError
 
-from models.errors import RowcastError
-from models.signature import Signature
+from rowcast.models.errors import RowcastError
+from rowcast.models.signature import Signature
 
 SAME = 1e-6
 """How far two answers to one row may lie apart: on a probability, and relative to a prediction above 1."""

@@ -9,7 +9,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.openloop import Result
+from rowcast.loadtest.openloop import Result
 
 Outcome = Literal["kept", "broken", "void"]
 EXIT_CODES: dict[Outcome, int] = {"kept": 0, "broken": 1, "void": 3}

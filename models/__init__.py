@@ -1,7 +1,10 @@
 """What a model is, and where models live. Imports neither ``training`` nor ``service``."""
 
-from models import quiet as quiet  # isort: skip - before the libraries that would send
-from models.errors import (
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from rowcast.models import quiet as quiet  # isort: skip - before the libraries that would send
+from rowcast.models.errors import (
     ConfigError,
     DeviceError,
     ExportRefused,
@@ -14,9 +17,11 @@ from models.errors import (
     TableError,
     TrainingError,
 )
-from models.repository import Manifest, Repository, StoredModel
-from models.session import Predictions, Session
-from models.signature import Column, Kind, Signature, Task
+
+if TYPE_CHECKING:
+    from rowcast.models.repository import Manifest, Repository, StoredModel
+    from rowcast.models.session import Predictions, Session
+    from rowcast.models.signature import Column, Kind, Signature, Task
 
 __all__ = [
     "Column",
@@ -40,3 +45,16 @@ __all__ = [
     "Task",
     "TrainingError",
 ]
+_LATER = {
+    **dict.fromkeys(("Manifest", "Repository", "StoredModel"), "repository"),
+    **dict.fromkeys(("Predictions", "Session"), "session"),
+    **dict.fromkeys(("Column", "Kind", "Signature", "Task"), "signature"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs NumPy, pydantic and ONNX Runtime is imported when it is asked for: every process imports this room,
+    and some, such as the first one in a container, need none of them."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

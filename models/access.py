@@ -12,7 +12,7 @@ import socket
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from models.errors import ConfigError
+from rowcast.models.errors import ConfigError
 
 KEY_VARIABLE = "ROWCAST_API_KEY"
 _KEY = re.compile(r"[\x21-\x7e]+")

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from models.errors import RowcastError
+from rowcast.models.errors import RowcastError
 
 __all__ = ["DATA_LISTS", "DATA_VALUES", "DIRECT", "FIT_VALUES", "VERBS", "in_python", "in_python_terms", "named"]
 

@@ -12,7 +12,7 @@ import sys
 
 import onnxruntime as ort
 
-from models.errors import DeviceError
+from rowcast.models.errors import DeviceError
 
 logger = logging.getLogger("rowcast.models")
 

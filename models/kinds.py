@@ -1,6 +1,6 @@
 """The kinds of columns: what each is, in one place.
 
-How the protocols of the service bring the values of each kind is said in :mod:`service.columns.kinds`.
+How the protocols of the service bring the values of each kind is said in :mod:`rowcast.service.columns.kinds`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 
-from models.reading import NumberForm, Reading
-from models.texts.dates import EPOCH_WORDS, ORDER_WORDS, parse_date, parse_epoch
-from models.texts.durations import parse_duration
-from models.texts.nulls import NULL_SPELLINGS
-from models.texts.numbers import BLANKS, parse_number
-from models.values import format_timestamp, parse_timestamp
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.texts.dates import EPOCH_WORDS, ORDER_WORDS, parse_date, parse_epoch
+from rowcast.models.texts.durations import parse_duration
+from rowcast.models.texts.nulls import NULL_SPELLINGS
+from rowcast.models.texts.numbers import BLANKS, parse_number
+from rowcast.models.values import format_timestamp, parse_timestamp
 
 __all__ = ["KINDS", "MISSING_STRING", "MISSING_TIMESTAMP", "Kind", "KindRule"]
 

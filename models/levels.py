@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from models.values import format_timestamp, parse_timestamp
+from rowcast.models.values import format_timestamp, parse_timestamp
 
 LevelType: TypeAlias = Literal["whole", "number", "boolean", "date", "timestamp"]
 """What every level of a category is the text of."""

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from models.names import MAX_VERSION, is_model_name, is_version
-from models.printable import printable
+from rowcast.models.names import MAX_VERSION, is_model_name, is_version
+from rowcast.models.printable import printable
 
 MANIFEST_FILE = "model.json"
 _SHOWN, _TOLD = 80, 20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from models.errors import ModelError
+from rowcast.models.errors import ModelError
 
 MAX_VERSION = 999_999_999
 """Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""

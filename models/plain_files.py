@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models.errors import ModelError, ModelRefused
+from rowcast.models.errors import ModelError, ModelRefused
 
 _PIECE = 2**20
 LOCK_SECONDS = 60.0

@@ -3,7 +3,7 @@
 A version is a whole number. A publish writes every file into a hidden sibling folder, flushes it to the disk and
 renames the folder into place: a reader sees the whole version or none of it. Opening a version compares the SHA-256 of
 every file with ``model.json`` before anything reads the graph; the bytes that were hashed are the bytes that are used.
-What folders count as models and versions says :mod:`models.listing`.
+What folders count as models and versions says :mod:`rowcast.models.listing`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from models.errors import ModelError, ModelNotFound, ModelRefused
-from models.listing import MANIFEST_FILE, Listing, list_models, list_versions
-from models.names import MAX_VERSION, check_model_name, is_version
-from models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
-from models.printable import printable
-from models.signature import Signature
+from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
+from rowcast.models.listing import MANIFEST_FILE, Listing, list_models, list_versions
+from rowcast.models.names import MAX_VERSION, check_model_name, is_version
+from rowcast.models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
+from rowcast.models.printable import printable
+from rowcast.models.signature import Signature
 
 GRAPH_FILE = "model.onnx"
 MAX_MANIFEST_BYTES = 64 * 2**20

@@ -11,10 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from models.device import check_providers, providers
-from models.errors import ModelRefused
-from models.repository import StoredModel
-from models.signature import METADATA_KEY, Signature
+from rowcast.models.device import check_providers, providers
+from rowcast.models.errors import ModelRefused
+from rowcast.models.repository import StoredModel
+from rowcast.models.signature import METADATA_KEY, Signature
 
 WARM_UP_ROWS = (1, 7, 64)
 

@@ -11,10 +11,10 @@ from typing import Literal, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
-from models.levels import LevelType, level_of
-from models.names import check_model_name, model_name_from
-from models.reading import Reading
+from rowcast.models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
+from rowcast.models.levels import LevelType, level_of
+from rowcast.models.names import check_model_name, model_name_from
+from rowcast.models.reading import Reading
 
 __all__ = [
     "MAX_COLUMNS",
@@ -67,8 +67,8 @@ class Column(_Frozen):
     whole_levels: bool = False
     """Category only: every level is a whole number, so a JSON whole number is taken as well as its string."""
     level_type: Literal["number", "boolean", "date", "timestamp"] | None = Field(None, exclude_if=lambda of: of is None)
-    """Category only: every level is the text of such a value, in its one form (:mod:`models.levels`), so such a value
-    is taken as well as its text, and its text in any form. Of whole numbers ``whole_levels`` says so."""
+    """Category only: every level is the text of such a value, in its one form (:mod:`rowcast.models.levels`), so such a
+    value is taken as well as its text, and its text in any form. Of whole numbers ``whole_levels`` says so."""
     reading: Reading | None = Field(None, exclude_if=lambda reading: reading is None)
     """How texts are read and which values mean null, where that is not the plain way. Written only where there is one,
     so that earlier versions of the service read the models that need none."""

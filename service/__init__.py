@@ -1,8 +1,8 @@
-"""A model in, predictions out. ``bentoml serve`` starts ``service:Rowcast``."""
+"""A model in, predictions out. ``bentoml serve`` starts ``rowcast.service:Rowcast``."""
 
 from typing import Any
 
-from service.process.parent import stay_with_parent
+from rowcast.service.process.parent import stay_with_parent
 
 __all__ = ["Rowcast"]
 
@@ -12,6 +12,6 @@ def __getattr__(name: str) -> Any:
     if name != "Rowcast":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     stay_with_parent()  # as early as there is a chance to
-    from service.app import Rowcast
+    from rowcast.service.app import Rowcast
 
     return Rowcast

@@ -11,35 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 import bentoml
 
-from models.errors import RowcastError
-from service.engine.registry import Registry
-from service.http import connection as protocol
-from service.http.body import ASGIApp
-from service.http.fast_path import FastPath, FastPathProtocol
-from service.http.openapi import completed
-from service.http.root_path import WithoutRootPath, with_prefix
-from service.http.unix_socket import UNIX_SOCKET, listen_in_file
-from service.limits.descriptors import connection_caps
-from service.metrics.counts import DROPPED_LINES
-from service.middleware.log_limit import limit_log_lines
-from service.middleware.log_queue import queue_log_lines
-from service.middleware.stack import Middleware
-from service.platform_variables import EnvironmentRefused, told
-from service.process.drain import drain_on_sigterm
-from service.process.folders import make_folders_late
-from service.process.grpc_port import settle_port
-from service.process.heartbeat import Pulse
-from service.process.parent import SUPERVISED_BY
-from service.process.start import Settled, settled
-from service.process.supervisor import StartRefused, look_after_workers, refuse_to_start
-from service.process.tls import CIPHERS, bound_handshakes, check_pair
-from service.protocols.platforms.openapi import path_items
-from service.protocols.rows.typed import typed_methods
-from service.router import Router, paths_of
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http import connection as protocol
+from rowcast.service.http.body import ASGIApp
+from rowcast.service.http.fast_path import FastPath, FastPathProtocol
+from rowcast.service.http.openapi import completed
+from rowcast.service.http.root_path import WithoutRootPath, with_prefix
+from rowcast.service.http.unix_socket import UNIX_SOCKET, listen_in_file
+from rowcast.service.limits.descriptors import connection_caps
+from rowcast.service.metrics.counts import DROPPED_LINES
+from rowcast.service.middleware.log_limit import limit_log_lines
+from rowcast.service.middleware.log_queue import queue_log_lines
+from rowcast.service.middleware.stack import Middleware
+from rowcast.service.platform_variables import EnvironmentRefused, told
+from rowcast.service.process.drain import drain_on_sigterm
+from rowcast.service.process.folders import make_folders_late
+from rowcast.service.process.grpc_port import settle_port
+from rowcast.service.process.heartbeat import Pulse
+from rowcast.service.process.parent import SUPERVISED_BY
+from rowcast.service.process.start import Settled, settled
+from rowcast.service.process.supervisor import StartRefused, look_after_workers, refuse_to_start
+from rowcast.service.process.tls import CIPHERS, bound_handshakes, check_pair
+from rowcast.service.protocols.platforms.openapi import path_items
+from rowcast.service.protocols.rows.typed import typed_methods
+from rowcast.service.router import Router, paths_of
+from rowcast.service.settings import Settings
 
 if TYPE_CHECKING:
-    from service.protocols.grpc.server import GrpcServer
+    from rowcast.service.protocols.grpc.server import GrpcServer
 
 logger = logging.getLogger("rowcast.service")
 logger.setLevel(logging.INFO)  # a line for what is served and where, and for a stop; BentoML asks for warnings
@@ -112,7 +112,8 @@ def build(given: Settled) -> bentoml.Service[Any]:
                 protocol.Protocol.most_connections = connection_caps().http
                 middleware.start(asyncio.get_running_loop(), FastPathProtocol.fast_path.forget)
                 if settings.grpc_port:
-                    from service.protocols.grpc.server import serve_grpc  # its threads are no supervisor's business
+                    # its threads are no supervisor's business
+                    from rowcast.service.protocols.grpc.server import serve_grpc
 
                     self.grpc = await serve_grpc(registry, middleware)
             except RowcastError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import Fault, RequestError
+from rowcast.models.errors import Fault, RequestError
 
 SHOWN = 40
 """Characters of a wrong value that a message repeats."""

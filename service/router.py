@@ -18,19 +18,19 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from service.engine.model import Model
-from service.engine.registry import Registry
-from service.http.body import ASGIApp, Header, Receive, Scope, Send, error_body, errors_in_json, with_header
-from service.http.exchange import Exchange, Page
-from service.http.handlers import ShortRoute
-from service.http.page_cache import PER_SECOND, PageCache
-from service.metrics.counts import NO_MODEL, REQUESTS
-from service.protocols.arrow.endpoint import ArrowEndpoint
-from service.protocols.platforms import kserve_v1
-from service.protocols.platforms.routes import Platforms
-from service.protocols.rows.endpoint import RowsEndpoint
-from service.protocols.rows.route import RowsRoute
-from service.protocols.v2.routes import OpenInference
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import ASGIApp, Header, Receive, Scope, Send, error_body, errors_in_json, with_header
+from rowcast.service.http.exchange import Exchange, Page
+from rowcast.service.http.handlers import ShortRoute
+from rowcast.service.http.page_cache import PER_SECOND, PageCache
+from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
+from rowcast.service.protocols.arrow.endpoint import ArrowEndpoint
+from rowcast.service.protocols.platforms import kserve_v1
+from rowcast.service.protocols.platforms.routes import Platforms
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.protocols.rows.route import RowsRoute
+from rowcast.service.protocols.v2.routes import OpenInference
 
 _OWN_SCRIPTS_ONLY: Header = (
     b"content-security-policy",

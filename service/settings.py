@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
-from models.errors import ConfigError
-from models.names import CHOICE
-from service.limits.byte_rule import MAX_QUEUE_ROWS
-from service.limits.machine import memory_limit, usable_cores
-from service.variables import PREFIX, Variables
+from rowcast.models.errors import ConfigError
+from rowcast.models.names import CHOICE
+from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
+from rowcast.service.limits.machine import memory_limit, usable_cores
+from rowcast.service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")
 
@@ -107,7 +107,7 @@ class Settings(BaseModel):
     tls_key: Path | None = None
     """The certificate's key, in PEM, without a password."""
     api_keys: Path | None = None
-    """A file of keys, see :mod:`service.middleware.keys`; with it, whoever has none is refused."""
+    """A file of keys, see :mod:`rowcast.service.middleware.keys`; with it, whoever has none is refused."""
     cors_origins: str = ""
     """Origins whose pages may ask: ``*``, or ``https://example.com,http://localhost:8080``."""
     access_log: bool = False

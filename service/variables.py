@@ -15,7 +15,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
-from models.errors import ConfigError
+from rowcast.models.errors import ConfigError
 
 PREFIX = "ROWCAST_"
 ENV_FILE = ".env"

@@ -18,7 +18,7 @@ from hypothesis import settings
 # The networks of tests are small: several threads wait for each other, and take five times the processor for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is imported
 
-from tests import reach, standing_out
+from tests.support import reach, standing_out
 
 settings.register_profile("same", derandomize=True)
 if "FUZZ_CASES" not in os.environ:
@@ -54,7 +54,9 @@ def _no_process(pytestconfig: pytest.Config) -> Iterator[None]:
 
     def refuse(event: str, arguments: tuple[Any, ...]) -> None:
         if on and event == "subprocess.Popen":
-            raise RuntimeError(f"a fast test starts {arguments[0]}: mark it slow, or have tests/reach.py see it")
+            raise RuntimeError(
+                f"a fast test starts {arguments[0]}: mark it slow, or have tests/support/reach.py see it"
+            )
 
     if on:
         sys.addaudithook(refuse)  # stays until the end
@@ -64,5 +66,5 @@ def _no_process(pytestconfig: pytest.Config) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def told(tmp_path_factory: pytest.TempPathFactory):
-    """A published model of :mod:`tests.standing_out`."""
+    """A published model of :mod:`tests.support.standing_out`."""
     return standing_out.publish(tmp_path_factory.mktemp("told") / "repository")

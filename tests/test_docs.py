@@ -13,10 +13,10 @@ import pytest
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import ByteSize, TypeAdapter
 
-import rowcast
-from service.metrics import counts
-from service.settings import Settings
-from service.variables import PREFIX
+from rowcast.cli import main
+from rowcast.service.metrics import counts
+from rowcast.service.settings import Settings
+from rowcast.service.variables import PREFIX
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -131,7 +131,7 @@ def test_the_command_line_has_every_command_and_option_that_the_pages_name(capsy
     @cache
     def options(*command):
         with pytest.raises(SystemExit) as ended:
-            rowcast.main([*command, "--help"])
+            main([*command, "--help"])
         assert ended.value.code == 0, f"there is no command {' '.join(command)!r}"
         return set(OPTION.findall(capsys.readouterr().out))
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 import rowcast
-from tests import bare, tables
-from tests.serving import ask, served
+from tests.support import bare, tables
+from tests.support.serving import ask, served
 
 NASTY = {
     "size": [None, 1e38, -1e38, 0, 5e-324],

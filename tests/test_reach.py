@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import rowcast
-from tests.reach import reached
+from rowcast.cli import main
 from tests.service.servers import Server, serving
+from tests.support.reach import reached
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def running(folder):
 
 
 def local_import(frame):
-    from training.train import train
+    from rowcast.training.train import train
 
     return train(frame)
 
@@ -44,11 +45,11 @@ def by_a_class(folder):
 
 
 def by_the_command_line(folder):
-    rowcast.main(["train", str(folder)])
+    main(["train", str(folder)])
 
 
 def by_a_command_that_fits_nothing(folder):
-    rowcast.main(["models", "list", str(folder)])
+    main(["models", "list", str(folder)])
 
 
 TABLE = np.zeros((2, 2))

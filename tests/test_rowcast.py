@@ -11,23 +11,17 @@ import polars as pl
 import pytest
 
 import rowcast
-from models.errors import ConfigError
-from models.repository import Repository
-from tests import handmade, tables
+from rowcast.cli.options import seconds as seconds_of
+from rowcast.models.errors import ConfigError
+from rowcast.models.repository import Repository
+from tests.support import handmade, tables
+from tests.support.command import run
 
 COMMANDS = (
     *("init", "look", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
     *("models list", "models show", "models verify", "models remove", "loadtest check"),
 )
 FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
-
-
-def run(capfd, *arguments):
-    """Exit code, stdout and stderr of a command."""
-    with pytest.raises(SystemExit) as ended:
-        rowcast.main([str(argument) for argument in arguments])
-    out, err = capfd.readouterr()
-    return int(ended.value.code or 0), out, err
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +222,7 @@ def test_a_mistake_of_ours_is_a_line_and_its_trace_is_there_to_ask_for(monkeypat
     def broken(*_):
         raise ZeroDivisionError("division by zero\nsecond line")
 
-    monkeypatch.setattr(rowcast.Repository, "names", broken)
+    monkeypatch.setattr(Repository, "names", broken)
     code, out, err = run(capfd, "models", "list")
     assert (code, out) == (1, "")
     assert err == (
@@ -241,7 +235,7 @@ def test_a_full_disk_is_named_without_a_file_it_does_not_have(monkeypatch, capfd
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(rowcast.Repository, "names", full)
+    monkeypatch.setattr(Repository, "names", full)
     assert run(capfd, "models", "list") == (1, "", "rowcast: No space left on device\n")
 
 
@@ -274,13 +268,13 @@ def test_debug_shows_the_trace(tmp_path, capfd):
 
 @pytest.mark.parametrize(("text", "seconds"), [("60", 60), ("1.5s", 1.5), ("30m", 1800), ("2h", 7200)])
 def test_durations(text, seconds):
-    assert rowcast.seconds(text) == seconds
+    assert seconds_of(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "0", "-3", "60x", "1m30s", "inf"])
 def test_what_is_no_duration_is_refused(text):
     with pytest.raises(ConfigError, match="60s or 30m"):
-        rowcast.seconds(text)
+        seconds_of(text)
 
 
 def test_the_python_api_fits_predicts_evaluates_and_loads(tmp_path):

@@ -12,15 +12,15 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from models.errors import ConfigError
-from training.data.config import DataConfig
-from training.features.config import FeaturesConfig
-from training.fit.augment import AugmentConfig
-from training.fit.loop import FitConfig
-from training.fit.objective import ObjectiveConfig
-from training.fit.optimizer import OptimizerConfig
-from training.network.network import NetworkConfig
-from training.settings import ComponentConfig, explain, valid_range
+from rowcast.models.errors import ConfigError
+from rowcast.training.data.config import DataConfig
+from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.fit.augment import AugmentConfig
+from rowcast.training.fit.loop import FitConfig
+from rowcast.training.fit.objective import ObjectiveConfig
+from rowcast.training.fit.optimizer import OptimizerConfig
+from rowcast.training.network.network import NetworkConfig
+from rowcast.training.settings import ComponentConfig, explain, valid_range
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # about a minute on two cores

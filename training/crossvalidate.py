@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from models.errors import ConfigError
-from models.session import Session
-from training.config import Config
-from training.data.split import Split, k_folds, split_random
-from training.device import training_device
-from training.export.graph import export
-from training.predict import metrics_of, predict_columns
-from training.prepare import open_table, prepare_split
-from training.train import fit_network, signature_of
+from rowcast.models.errors import ConfigError
+from rowcast.models.session import Session
+from rowcast.training.config import Config
+from rowcast.training.data.split import Split, k_folds, split_random
+from rowcast.training.device import training_device
+from rowcast.training.export.graph import export
+from rowcast.training.predict import metrics_of, predict_columns
+from rowcast.training.prepare import open_table, prepare_split
+from rowcast.training.train import fit_network, signature_of
 
 VALIDATION_SHARE = 0.2
 """Share of the rows outside a fold that choose when its training stops."""

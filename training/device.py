@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from models.errors import DeviceError
+from rowcast.models.errors import DeviceError
 
 
 def training_device(name: str, precision: str) -> torch.device:

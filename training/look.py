@@ -14,16 +14,24 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from models.errors import TableError
-from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
-from training.columns.infer import ColumnRule, check_names, read_column
-from training.columns.levels import count_levels
-from training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_target
-from training.data.config import DataConfig, TableConfig
-from training.data.table import Table
-from training.features.config import FeaturesConfig
-from training.prepare import Understood, decide_columns, fitted_target, open_source, split_table, suspicions, target_of
-from training.settings import explain
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
+from rowcast.training.columns.infer import ColumnRule, check_names, read_column
+from rowcast.training.columns.levels import count_levels
+from rowcast.training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_target
+from rowcast.training.data.config import DataConfig, TableConfig
+from rowcast.training.data.table import Table
+from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.prepare import (
+    Understood,
+    decide_columns,
+    fitted_target,
+    open_source,
+    split_table,
+    suspicions,
+    target_of,
+)
+from rowcast.training.settings import explain
 
 SHOWN_LEVELS = 3
 FAR_OUT = 100.0
@@ -34,7 +42,7 @@ MIN_FAR_ROWS = 20
 
 @dataclass(frozen=True)
 class LookConfig:
-    """A config for a look at a table; see :class:`training.data.config.TableConfig`."""
+    """A config for a look at a table; see :class:`rowcast.training.data.config.TableConfig`."""
 
     data: DataConfig = field(default_factory=DataConfig)
     features: FeaturesConfig = field(default_factory=FeaturesConfig)
@@ -42,7 +50,7 @@ class LookConfig:
 
     @classmethod
     def of(cls, data: Mapping[str, Any], seed: int = 0) -> LookConfig:
-        """From fields of :class:`~training.data.config.DataConfig`.
+        """From fields of :class:`~rowcast.training.data.config.DataConfig`.
 
         Raises:
             ConfigError: names the field, what came, and its valid values.
@@ -59,7 +67,7 @@ class ColumnLook:
 
     name: str
     kind: str
-    """One of :data:`models.signature.Kind`; ``unknown`` where training would refuse the column."""
+    """One of :data:`rowcast.models.signature.Kind`; ``unknown`` where training would refuse the column."""
     why: str
     """What was decided about it and why, in sentences; empty where it is plain."""
     missing: float
@@ -90,7 +98,7 @@ class Look(dict[str, Any]):
         return Look(self["rows"], columns, self["task"], [reword(warning) for warning in self["warnings"]])
 
     def __str__(self) -> str:
-        from training.look_table import as_text
+        from rowcast.training.look_table import as_text
 
         return as_text(self)
 
@@ -99,7 +107,7 @@ def look(source: Any, config: TableConfig) -> Look:
     """Look at a table as training would; nothing is trained.
 
     Args:
-        source: a file or a data frame, see :func:`training.data.table.read_table`.
+        source: a file or a data frame, see :func:`rowcast.training.data.table.read_table`.
         config: what is read, and how. Without ``config.data.target`` every row counts as a training row.
 
     Raises:

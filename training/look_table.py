@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from models.printable import printable
-from training.look import ColumnLook, Look
+from rowcast.models.printable import printable
+from rowcast.training.look import ColumnLook, Look
 
 WIDTH = 140
 """Where nothing else says how wide lines may be."""

@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.errors import TableError
-from models.kinds import KINDS
-from models.reading import Reading
-from models.repository import Manifest, StoredModel
-from models.session import Predictions, Session
-from models.signature import Column, Signature
-from training.columns.infer import ColumnRule, read_column
-from training.columns.target import Target, read_target_like
-from training.columns.target_rows import with_target_like
-from training.data.files.form import FileForm
-from training.data.table import Table, read_table
-from training.fit.evaluate import class_metrics, regression_metrics
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS
+from rowcast.models.reading import Reading
+from rowcast.models.repository import Manifest, StoredModel
+from rowcast.models.session import Predictions, Session
+from rowcast.models.signature import Column, Signature
+from rowcast.training.columns.infer import ColumnRule, read_column
+from rowcast.training.columns.target import Target, read_target_like
+from rowcast.training.columns.target_rows import with_target_like
+from rowcast.training.data.files.form import FileForm
+from rowcast.training.data.table import Table, read_table
+from rowcast.training.fit.evaluate import class_metrics, regression_metrics
 
 CHUNK_ROWS = 8192
 """Rows of one run: enough to keep every core busy, little enough to bound memory."""
@@ -50,7 +50,7 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
 
 
 def metrics_of(predictions: Predictions, actual: NDArray[Any], classes: Sequence[str]) -> dict[str, float]:
-    """The metrics of the task: see :mod:`training.fit.evaluate`."""
+    """The metrics of the task: see :mod:`rowcast.training.fit.evaluate`."""
     if predictions.probabilities is not None:
         return class_metrics(actual, predictions.probabilities, classes)
     assert predictions.prediction is not None
@@ -141,7 +141,7 @@ def predict_table(
     Classes give ``label`` and one column ``probability_CLASS`` a class; regression gives the graph's outputs.
 
     Args:
-        model: see :meth:`models.repository.Repository.open`.
+        model: see :meth:`rowcast.models.repository.Repository.open`.
         source: a file or a data frame.
         keep: columns of the table to carry along, before the predictions.
         encoding: of a text file; the one of the training table when not given.

@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import ConfigError, TableError
-from models.signature import MAX_COLUMNS
-from training.columns.declared import Declared
-from training.columns.disclosure import notes_on_classes, notes_on_levels
-from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
-from training.columns.leakage import suspected_leaks
-from training.columns.levels import vocabulary
-from training.columns.reading import level_texts
-from training.columns.sentinels import notes_on_target, with_sentinels
-from training.columns.target import Target, read_target, read_target_like
-from training.columns.target_rows import reading_of_target, with_target, with_target_like
-from training.data.config import DataConfig, TableConfig
-from training.data.files.paths import digest_of, files_of
-from training.data.split import Split, split_by_group, split_by_time, split_random
-from training.data.table import Table, read_table
-from training.features.vary import keep_what_varies
+from rowcast.models.arguments import named
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.signature import MAX_COLUMNS
+from rowcast.training.columns.declared import Declared
+from rowcast.training.columns.disclosure import notes_on_classes, notes_on_levels
+from rowcast.training.columns.infer import ColumnRule, check_names, infer_columns, read_column
+from rowcast.training.columns.leakage import suspected_leaks
+from rowcast.training.columns.levels import vocabulary
+from rowcast.training.columns.reading import level_texts
+from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
+from rowcast.training.columns.target import Target, read_target, read_target_like
+from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
+from rowcast.training.data.config import DataConfig, TableConfig
+from rowcast.training.data.files.paths import digest_of, files_of
+from rowcast.training.data.split import Split, split_by_group, split_by_time, split_random
+from rowcast.training.data.table import Table, read_table
+from rowcast.training.features.vary import keep_what_varies
 
 if TYPE_CHECKING:
-    from training.config import Config
-    from training.features.encoder import FeatureEncoder
+    from rowcast.training.config import Config
+    from rowcast.training.features.encoder import FeatureEncoder
 
 _NAMING = ("keep", "category", "text", "number", "date", "boolean")
 """Lists of columns of ``config.data`` that a person wants as inputs."""
@@ -84,7 +84,7 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
     """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
 
     Args:
-        source: a file or a data frame, see :func:`training.data.table.read_table`.
+        source: a file or a data frame, see :func:`rowcast.training.data.table.read_table`.
         config: ``config.data`` says what to read, and how to split.
         validation: a table of validation rows, instead of a share of ``source``.
         test: a table of test rows, instead of a share of ``source``.
@@ -132,7 +132,7 @@ def prepare_split(
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
     """
-    from training.features.encoder import fit_encoder  # torch: a table can be understood without it
+    from rowcast.training.features.encoder import fit_encoder  # torch: a table can be understood without it
 
     data = config.data
     understood = understand(table, target, split, config)

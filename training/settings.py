@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-from models.errors import ConfigError
+from rowcast.models.errors import ConfigError
 
 
 class ComponentConfig(BaseModel):

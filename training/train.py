@@ -14,26 +14,26 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from models.errors import ExportRefused, RowcastError
-from models.repository import Repository, StoredModel
-from models.session import Session
-from models.signature import Signature, check_model_name
-from training.config import Config, to_toml
-from training.device import training_device
-from training.export.aside import keep_aside
-from training.export.gate import pass_gate
-from training.export.graph import Core, export
-from training.export.precheck import PRECHECK_VISITS, check_encoder, check_target, precheck
-from training.features.describe import describe_columns
-from training.features.encoder import FeatureEncoder
-from training.fit.augment import Augment
-from training.fit.calibrate import calibrate_classes, calibrate_intervals
-from training.fit.loop import Batch, FitResult, Progress, epochs_of, fit, outputs_of
-from training.fit.objective import Objective
-from training.network.head import COVERAGE, ClassHead, RegressionHead
-from training.network.network import Ensemble, Network
-from training.predict import metrics_of, predict_columns
-from training.prepare import Part, Prepared, prepare
+from rowcast.models.errors import ExportRefused, RowcastError
+from rowcast.models.repository import Repository, StoredModel
+from rowcast.models.session import Session
+from rowcast.models.signature import Signature, check_model_name
+from rowcast.training.config import Config, to_toml
+from rowcast.training.device import training_device
+from rowcast.training.export.aside import keep_aside
+from rowcast.training.export.gate import pass_gate
+from rowcast.training.export.graph import Core, export
+from rowcast.training.export.precheck import PRECHECK_VISITS, check_encoder, check_target, precheck
+from rowcast.training.features.describe import describe_columns
+from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.augment import Augment
+from rowcast.training.fit.calibrate import calibrate_classes, calibrate_intervals
+from rowcast.training.fit.loop import Batch, FitResult, Progress, epochs_of, fit, outputs_of
+from rowcast.training.fit.objective import Objective
+from rowcast.training.network.head import COVERAGE, ClassHead, RegressionHead
+from rowcast.training.network.network import Ensemble, Network
+from rowcast.training.predict import metrics_of, predict_columns
+from rowcast.training.prepare import Part, Prepared, prepare
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
 
@@ -76,8 +76,8 @@ def train(
     """Train a model on a table and publish it.
 
     Args:
-        source: a file or a data frame, see :func:`training.data.table.read_table`.
-        config: see :class:`training.config.Config`; ``config.data.target`` names the target.
+        source: a file or a data frame, see :func:`rowcast.training.data.table.read_table`.
+        config: see :class:`rowcast.training.config.Config`; ``config.data.target`` names the target.
         name: of the model.
         repository: where to publish.
         validation: a table of validation rows; without it they are split from ``source``.
@@ -90,7 +90,7 @@ def train(
         ModelError: the name is not valid, or the repository cannot be written.
         TrainingError: the fit cannot go on.
         ExportRefused: the graph does not answer as the network does, or one odd value decides alone. Where that could
-            not be known before the fit, the model is kept aside, see :mod:`training.export.aside`.
+            not be known before the fit, the model is kept aside, see :mod:`rowcast.training.export.aside`.
     """
     check_model_name(name)
     device = training_device(config.device, config.fit.precision)

@@ -12,12 +12,12 @@ streams, and types that no column of a model takes, such as lists.
 Source: https://arrow.apache.org/docs/format/Columnar.html, format version 1.5
 """
 
-from models.arrow.arrays import Array, Texts, Values
-from models.arrow.batch import Batch
-from models.arrow.dictionaries import Places
-from models.arrow.flatbuffer import Malformed
-from models.arrow.stream import END, Stream, head_of, metadata_of, schema_of
-from models.arrow.types import Family, Field, Schema, Type
+from rowcast.models.arrow.arrays import Array, Texts, Values
+from rowcast.models.arrow.batch import Batch
+from rowcast.models.arrow.dictionaries import Places
+from rowcast.models.arrow.flatbuffer import Malformed
+from rowcast.models.arrow.stream import END, Stream, head_of, metadata_of, schema_of
+from rowcast.models.arrow.types import Family, Field, Schema, Type
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 

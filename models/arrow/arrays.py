@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow.flatbuffer import Malformed
-from models.arrow.types import Type
+from rowcast.models.arrow.flatbuffer import Malformed
+from rowcast.models.arrow.types import Type
 
 MAX_REPEATED_TEXT = 16 * 2**10
 """Bytes a row that texts may have on average where many may be one and the same: 256 rows that all point at a text of

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow.arrays import Array
-from models.arrow.dictionaries import Dictionary, Places
-from models.arrow.flatbuffer import Malformed, Table
-from models.arrow.types import Field, Type
+from rowcast.models.arrow.arrays import Array
+from rowcast.models.arrow.dictionaries import Dictionary, Places
+from rowcast.models.arrow.flatbuffer import Malformed, Table
+from rowcast.models.arrow.types import Field, Type
 
 _AT_ONCE = 256
 """Elements of a vector that become Python's numbers together: it may be far longer than a batch needs."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow.arrays import MAX_REPEATED_TEXT, REPEATED, Array, Texts, Values
-from models.arrow.flatbuffer import Malformed
+from rowcast.models.arrow.arrays import MAX_REPEATED_TEXT, REPEATED, Array, Texts, Values
+from rowcast.models.arrow.flatbuffer import Malformed
 
 
 class Kept:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.arrow.batch import Batch, RecordBatch
-from models.arrow.dictionaries import Dictionary, Kept
-from models.arrow.flatbuffer import Malformed, Table
-from models.arrow.types import Schema, Type, read_schema
+from rowcast.models.arrow.batch import Batch, RecordBatch
+from rowcast.models.arrow.dictionaries import Dictionary, Kept
+from rowcast.models.arrow.flatbuffer import Malformed, Table
+from rowcast.models.arrow.types import Schema, Type, read_schema
 
 CONTINUES = b"\xff\xff\xff\xff"
 """What every message begins with."""

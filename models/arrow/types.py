@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
-from models.arrow.flatbuffer import Malformed, Scalar, Table, Value
+from rowcast.models.arrow.flatbuffer import Malformed, Scalar, Table, Value
 
 _MAX_SCALE = 128
 _FIELD_BYTES = 24

@@ -1,6 +1,6 @@
 """Arrow's stream format, written: numbers, booleans, texts and moments, never compressed.
 
-A stream is ``schema(...)``, any number of ``batch(...)``, and :data:`models.arrow.END`.
+A stream is ``schema(...)``, any number of ``batch(...)``, and :data:`rowcast.models.arrow.END`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow.flatbuffer import Longs, Pairs, Scalar, Tables, Value, build
-from models.arrow.stream import CONTINUES, RECORD_BATCH, SCHEMA
-from models.arrow.types import BOOL, NULL, Kind
+from rowcast.models.arrow.flatbuffer import Longs, Pairs, Scalar, Tables, Value, build
+from rowcast.models.arrow.stream import CONTINUES, RECORD_BATCH, SCHEMA
+from rowcast.models.arrow.types import BOOL, NULL, Kind
 
 _VERSION = 4
 """Of the metadata: format 1.0 and later."""

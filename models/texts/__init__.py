@@ -3,9 +3,9 @@
 Every way to ask a model reads its texts with these functions; training finds out which of them a column needs.
 """
 
-from models.texts.dates import parse_date
-from models.texts.durations import parse_duration
-from models.texts.nulls import MARKERS, is_marker
-from models.texts.numbers import parse_number
+from rowcast.models.texts.dates import parse_date
+from rowcast.models.texts.durations import parse_duration
+from rowcast.models.texts.nulls import MARKERS, is_marker
+from rowcast.models.texts.numbers import parse_number
 
 __all__ = ["MARKERS", "is_marker", "parse_date", "parse_duration", "parse_number"]

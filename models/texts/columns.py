@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from models.kinds import KINDS, Kind
-from models.reading import Reading
-from models.signature import Column
-from models.texts.nulls import NULL_SPELLINGS, is_marker
-from models.texts.numbers import BLANKS
-from models.values import EXACT_WHOLE
+from rowcast.models.kinds import KINDS, Kind
+from rowcast.models.reading import Reading
+from rowcast.models.signature import Column
+from rowcast.models.texts.nulls import NULL_SPELLINGS, is_marker
+from rowcast.models.texts.numbers import BLANKS
+from rowcast.models.values import EXACT_WHOLE
 
 __all__ = ["NULL_SPELLINGS", "TextReader", "digits_of", "text_reader", "text_value"]
 

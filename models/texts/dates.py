@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeAlias
 
-from models.reading import EpochUnit
-from models.texts.numbers import BLANKS
-from models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
+from rowcast.models.reading import EpochUnit
+from rowcast.models.texts.numbers import BLANKS
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
 
 DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
 ORDER_WORDS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from models.texts.numbers import BLANKS, MINUS
+from rowcast.models.texts.numbers import BLANKS, MINUS
 
 _CLOCK = re.compile(
     r"(?P<sign>[+-])?(?:(?P<days>\d{1,7})(?: days?(?P<comma>,)? *|d ?|\.))?(?P<inner>[+-])?"

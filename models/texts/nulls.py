@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.texts.numbers import BLANKS
+from rowcast.models.texts.numbers import BLANKS
 
 MARKERS = frozenset(
     {

@@ -6,7 +6,7 @@ import math
 import re
 from functools import lru_cache
 
-from models.reading import NumberForm
+from rowcast.models.reading import NumberForm
 
 SPACES = " \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
 """Every kind of space, among them the no-break ones that stand between thousands."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow import Type
+from rowcast.models.arrow import Type
 
 _GATHERED_ROWS = 16
 """Rows up to which values are gathered from the body at once; with more a slice a column is quicker."""

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import KINDS
-from models.signature import Signature
-from service.columns.kinds.block import Block
-from service.columns.kinds.category import Categories
-from service.columns.kinds.number import Numbers
-from service.columns.kinds.timestamp import Timestamps
+from rowcast.models.kinds import KINDS
+from rowcast.models.signature import Signature
+from rowcast.service.columns.kinds.block import Block
+from rowcast.service.columns.kinds.category import Categories
+from rowcast.service.columns.kinds.number import Numbers
+from rowcast.service.columns.kinds.timestamp import Timestamps
 
 _BLOCKS: dict[np.dtype[Any], type[Block]] = {
     np.dtype(np.float64): Numbers,

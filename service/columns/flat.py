@@ -1,6 +1,6 @@
 """Columns whose values came in a list each, of the graph's own datatypes, read at once: FP64, INT64 and texts.
 
-It says nothing of what is wrong with them; :class:`service.columns.named.ColumnReader` does.
+It says nothing of what is wrong with them; :class:`rowcast.service.columns.named.ColumnReader` does.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.signature import Signature
-from service.columns.blocks import blocks_of
-from service.columns.kinds.block import Lists
-from service.columns.named import Columns
-from service.columns.raw import RawColumnReader
+from rowcast.models.signature import Signature
+from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.kinds.block import Lists
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.raw import RawColumnReader
 
 __all__ = ["FlatColumnReader", "Lists", "Order"]
 

@@ -3,8 +3,8 @@
 To check rows one value at a time takes as long as parsing them twice over. What the rules ask is soon told of a whole
 column, though: the set of its values' types, and its largest number. So this reads a body that breaks no rule, has
 every column in every row, and writes no escapes. Of any other it says nothing:
-:class:`service.protocols.rows.decode.Decoder`, which knows all the rules, reads that one again. For a few rows the
-arrays take longer than they save.
+:class:`rowcast.service.protocols.rows.decode.Decoder`, which knows all the rules, reads that one again. For a few rows
+the arrays take longer than they save.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from itertools import chain
 
 import orjson
 
-from models.signature import Signature
-from service.columns.blocks import blocks_of
-from service.columns.kinds.block import Unusual
-from service.columns.named import Columns
-from service.columns.rows import values_of
+from rowcast.models.signature import Signature
+from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.kinds.block import Unusual
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.rows import values_of
 
 __all__ = ["MANY_ROWS", "RowColumnReader", "Unusual"]
 

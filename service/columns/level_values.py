@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from models.levels import boolean_level, canonical_level, moment_level, number_level
-from models.signature import MISSING_STRING, Column
+from rowcast.models.levels import boolean_level, canonical_level, moment_level, number_level
+from rowcast.models.signature import MISSING_STRING, Column
 
 
 class TypedLevels:

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Fault, RequestError
-from models.signature import MISSING_STRING, Signature
-from models.texts.columns import text_reader
-from service.columns.blocks import blocks_of
-from service.columns.kinds.block import Order
-from service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
-from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
-from service.limits.steps import Steps, at_once
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import MISSING_STRING, Signature
+from rowcast.models.texts.columns import text_reader
+from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.kinds.block import Order
+from rowcast.service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
+from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
+from rowcast.service.limits.steps import Steps, at_once
 
 _TEXTS_AT_ONCE = 1024
 """Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
@@ -30,7 +30,7 @@ class Columns:
     ``len()`` is its rows, and a slice some of them, without a copy.
 
     Args:
-        blocks: as :class:`service.columns.blocks.Layout` has them.
+        blocks: as :class:`rowcast.service.columns.blocks.Layout` has them.
         codec: of the protocol, where answers are written row by row in the run; None where the predictions are handed
             over as they are.
     """

@@ -1,16 +1,16 @@
 """Columns whose raw bytes are the graph's own, read without a look at each: FP64, INT64 and texts.
 
-It says nothing of what is wrong with them; :class:`service.columns.named.ColumnReader` does.
+It says nothing of what is wrong with them; :class:`rowcast.service.columns.named.ColumnReader` does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from models.signature import Signature
-from service.columns.blocks import blocks_of
-from service.columns.named import Columns
-from service.columns.tensor_bytes import datatype_of
+from rowcast.models.signature import Signature
+from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.tensor_bytes import datatype_of
 
 
 class RawColumnReader:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, FailFast, Field, Strict, with_config
 from typing_extensions import TypedDict
 
-from models.signature import MISSING_STRING, Column, Signature
-from models.values import EXACT_WHOLE
-from service.columns.blocks import Layout
-from service.columns.kinds.rules import RULES, json_types
+from rowcast.models.signature import MISSING_STRING, Column, Signature
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.service.columns.blocks import Layout
+from rowcast.service.columns.kinds.rules import RULES, json_types
 
 Row: TypeAlias = dict[str, Any]
 """A validated row: float, bool or None; str or None for a category; epoch microseconds for a timestamp."""

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Fault, RequestError
-from service.errors import SHOWN
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import SHOWN
 
 
 class Tensor(NamedTuple):

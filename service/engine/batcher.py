@@ -5,7 +5,8 @@ What a request's rows are, and what an answer to them is, only the run knows: he
 An idle batcher runs a request as soon as the event loop has handed over everything that arrived with it; where that is
 more than one row, the loop looks once more: reading them took long enough for others to come. Whatever arrives while a
 run is on gathers, and is the next batch. So one caller waits for nothing, and many callers share runs without being
-told to. Where requests come in steps, a run waits for those that have begun to come (:mod:`service.engine.arrivals`).
+told to. Where requests come in steps, a run waits for those that have begun to come
+(:mod:`rowcast.service.engine.arrivals`).
 
 A run leaves the event loop for a thread, except a short one: moving it there and back costs more than it takes. What
 counts as short is measured, run by run.
@@ -27,15 +28,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import Any, TypeAlias
 
-from models.errors import RequestError
-from service.engine.arrivals import Arrivals
-from service.engine.batch_size import SIZES
-from service.engine.deadlines import Deadlines
-from service.engine.latency import LatencyEstimator
-from service.engine.queue import Batch, Done, Queue, QueuedRequest, Rows, level_of
-from service.errors import DeadlineExceeded, QueueFull
-from service.limits.byte_rule import MAX_QUEUE_ROWS
-from service.metrics.counts import RunReport
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.arrivals import Arrivals
+from rowcast.service.engine.batch_size import SIZES
+from rowcast.service.engine.deadlines import Deadlines
+from rowcast.service.engine.latency import LatencyEstimator
+from rowcast.service.engine.queue import Batch, Done, Queue, QueuedRequest, Rows, level_of
+from rowcast.service.errors import DeadlineExceeded, QueueFull
+from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
+from rowcast.service.metrics.counts import RunReport
 
 logger = logging.getLogger("rowcast.service")
 

@@ -27,8 +27,8 @@ from typing import Protocol
 
 import orjson
 
-from models.errors import ModelRefused
-from models.repository import GRAPH_FILE, Manifest, StoredModel
+from rowcast.models.errors import ModelRefused
+from rowcast.models.repository import GRAPH_FILE, Manifest, StoredModel
 
 CATALOG = "ROWCAST_CATALOG"
 """Variable that tells a worker the process that owns the catalog, and the file of its board; no setting."""

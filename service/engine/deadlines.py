@@ -8,7 +8,7 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
 
-from service.engine.queue import QueuedRequest
+from rowcast.service.engine.queue import QueuedRequest
 
 _FEW = 64
 """Deadlines that are kept without asking whether they still matter."""

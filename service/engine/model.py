@@ -12,22 +12,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import RequestError
-from models.repository import StoredModel
-from models.session import Predictions, Session
-from models.signature import Column
-from service.columns.blocks import Layout
-from service.columns.named import ColumnReader, Columns
-from service.engine.arrivals import Arrivals
-from service.engine.batch_size import cheapest_size
-from service.engine.batcher import SHORT_RUN_SECONDS, SHORT_RUN_SECONDS_ON_ONE_CORE, Batcher
-from service.engine.queue import QueuedRequest
-from service.engine.runner import NotFinite, Request, Runner, joined
-from service.errors import DeadlineExceeded, QueueFull
-from service.limits.byte_budget import ByteBudget
-from service.limits.machine import usable_cores
-from service.metrics.counts import Meter
-from service.settings import Settings
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import StoredModel
+from rowcast.models.session import Predictions, Session
+from rowcast.models.signature import Column
+from rowcast.service.columns.blocks import Layout
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.engine.arrivals import Arrivals
+from rowcast.service.engine.batch_size import cheapest_size
+from rowcast.service.engine.batcher import SHORT_RUN_SECONDS, SHORT_RUN_SECONDS_ON_ONE_CORE, Batcher
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.engine.runner import NotFinite, Request, Runner, joined
+from rowcast.service.errors import DeadlineExceeded, QueueFull
+from rowcast.service.limits.byte_budget import ByteBudget
+from rowcast.service.limits.machine import usable_cores
+from rowcast.service.metrics.counts import Meter
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

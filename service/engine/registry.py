@@ -6,15 +6,15 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from models.errors import RequestError
-from models.repository import StoredModel
-from service.engine.arrivals import Arrivals
-from service.engine.model import Model
-from service.engine.versions import choose, nothing_to_serve
-from service.errors import brief
-from service.limits.byte_budget import ByteBudget
-from service.limits.heap import give_back_large_blocks
-from service.settings import Settings
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import StoredModel
+from rowcast.service.engine.arrivals import Arrivals
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.versions import choose, nothing_to_serve
+from rowcast.service.errors import brief
+from rowcast.service.limits.byte_budget import ByteBudget
+from rowcast.service.limits.heap import give_back_large_blocks
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import RequestError
-from models.session import Predictions, Session
-from service.columns.blocks import Layout
-from service.columns.named import Columns
+from rowcast.models.errors import RequestError
+from rowcast.models.session import Predictions, Session
+from rowcast.service.columns.blocks import Layout
+from rowcast.service.columns.named import Columns
 
 
 class NotFinite(ArithmeticError):

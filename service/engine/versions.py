@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 
-from models.errors import ModelError, ModelNotFound, ModelRefused
-from models.repository import Repository, StoredModel
-from models.session import Session
-from service.settings import Settings
+from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
+from rowcast.models.repository import Repository, StoredModel
+from rowcast.models.session import Session
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

@@ -11,10 +11,10 @@ from typing import Any, TypeAlias
 
 import orjson
 
-from models.errors import RequestError
-from service.http.compressed import encoding_of, inflated
-from service.limits.byte_budget import ByteBudget, Hold, NoRoom
-from service.limits.timeouts import Timeouts
+from rowcast.models.errors import RequestError
+from rowcast.service.http.compressed import encoding_of, inflated
+from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from rowcast.service.limits.timeouts import Timeouts
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]

@@ -7,9 +7,9 @@ import zlib
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
 
-from models.errors import RequestError
-from service.limits.byte_budget import ByteBudget
-from service.limits.byte_rule import STEP_BYTES
+from rowcast.models.errors import RequestError
+from rowcast.service.limits.byte_budget import ByteBudget
+from rowcast.service.limits.byte_rule import STEP_BYTES
 
 _SLICE_BYTES = 2**16
 """Bytes that are inflated in one go: ten milliseconds where they are blocks that hold nothing but tables of codes."""

@@ -29,10 +29,10 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from service.http.body import error_body
-from service.http.probes import PROBES
-from service.http.request_head import Refusal, fault_of_head, without_upgrade
-from service.limits.descriptors import FOR_PROBES, LINGERS, make_room
+from rowcast.service.http.body import error_body
+from rowcast.service.http.probes import PROBES
+from rowcast.service.http.request_head import Refusal, fault_of_head, without_upgrade
+from rowcast.service.limits.descriptors import FOR_PROBES, LINGERS, make_room
 
 MAX_HEAD_BYTES = 32 * 1024
 """A request's first line and headers; also whatever else comes without bringing a body on, such as trailers."""
@@ -62,7 +62,7 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's protocol, with bounds, and with refusals in JSON."""
 
     most_connections: ClassVar[int] = sys.maxsize
-    """Connections of this process; see :mod:`service.limits.descriptors`."""
+    """Connections of this process; see :mod:`rowcast.service.limits.descriptors`."""
 
     rows_wait: ClassVar[Callable[[], bool]] = staticmethod(lambda: False)
     """Tells whether rows wait for a run: then whoever hangs up must not be computed for."""

@@ -12,17 +12,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
-from models.errors import RequestError
-from service.columns.named import Columns
-from service.engine.model import Model
-from service.engine.queue import QueuedRequest
-from service.engine.runner import Request
-from service.http.body import ClientGone, Receive, error_body
-from service.http.handlers import TakesLong
-from service.http.options import NO_OPTIONS, RequestOptions
-from service.http.reply import Reply, refused_with, timed
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps, in_turns
+from rowcast.models.errors import RequestError
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.engine.runner import Request
+from rowcast.service.http.body import ClientGone, Receive, error_body
+from rowcast.service.http.handlers import TakesLong
+from rowcast.service.http.options import NO_OPTIONS, RequestOptions
+from rowcast.service.http.reply import Reply, refused_with, timed
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import Steps, in_turns
 
 logger = logging.getLogger("rowcast.service")
 

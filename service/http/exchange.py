@@ -7,9 +7,9 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TypeAlias
 
-from models.errors import RequestError
-from service.engine.registry import LOADING, Registry
-from service.http.body import (
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.registry import LOADING, Registry
+from rowcast.service.http.body import (
     CLOSE,
     JSON,
     BodyReader,
@@ -23,7 +23,7 @@ from service.http.body import (
     respond,
     respond_early,
 )
-from service.http.handlers import Route
+from rowcast.service.http.handlers import Route
 
 SHUTTING_DOWN = "the service is shutting down"
 

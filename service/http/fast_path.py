@@ -19,17 +19,17 @@ from typing import Any, ClassVar, NamedTuple
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from models.errors import RequestError
-from service.cache import BoundedCache
-from service.engine.model import Model
-from service.engine.queue import QueuedRequest
-from service.engine.registry import Registry
-from service.http.body import CLOSE, Header
-from service.http.connection import Protocol
-from service.http.handlers import Handler, ShortRoute, TakesLong
-from service.http.reply import Reply
-from service.http.request_head import fault_of_head
-from service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from rowcast.models.errors import RequestError
+from rowcast.service.cache import BoundedCache
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import CLOSE, Header
+from rowcast.service.http.connection import Protocol
+from rowcast.service.http.handlers import Handler, ShortRoute, TakesLong
+from rowcast.service.http.reply import Reply
+from rowcast.service.http.request_head import fault_of_head
+from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
 
 _HEAD_END = b"\r\n\r\n"
 _MAX_HEAD_BYTES = 1024

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeAlias
 
-from service.engine.model import Model
-from service.engine.queue import QueuedRequest
-from service.http.body import Header, Receive
-from service.http.reply import Reply
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.http.body import Header, Receive
+from rowcast.service.http.reply import Reply
 
 Handler: TypeAlias = Callable[[bytes, Callable[[Reply], None], float], QueuedRequest | None]
 """Answers a body in one go, on the event loop: ``done`` is told the reply, once, during this call or later from the
@@ -19,7 +19,7 @@ Returns the queued request, to be cancelled when its caller is gone, or None whe
 
 AsyncHandler: TypeAlias = Callable[[bytes, Receive, float], Awaitable[Reply]]
 """Answers a body of any length, with others' turns of the event loop in between, for a caller who may hang up: then it
-raises :class:`service.http.body.ClientGone`. The number says when it came."""
+raises :class:`rowcast.service.http.body.ClientGone`. The number says when it came."""
 
 
 class TakesLong(Exception):

@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from models.errors import RequestError
-from service.errors import brief
-from service.http.body import Header
+from rowcast.models.errors import RequestError
+from rowcast.service.errors import brief
+from rowcast.service.http.body import Header
 
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}

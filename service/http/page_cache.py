@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 
-from service.http.body import ASGIApp, Message, Receive, Scope, Send
+from rowcast.service.http.body import ASGIApp, Message, Receive, Scope, Send
 
 PER_SECOND = 5
 """How often a page is made in a second; and as many times at once, after a second of rest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from service.platform_variables import health_routes
+from rowcast.service.platform_variables import health_routes
 
 OWN_PROBES = frozenset({"/livez", "/readyz", "/healthz", "/v2/health/live", "/v2/health/ready", "/ping", "/health"})
 PROBES = OWN_PROBES | health_routes(os.environ)

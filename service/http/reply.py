@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from models.errors import RequestError
-from service.engine.queue import QueuedRequest
-from service.errors import QueueFull
-from service.http.body import JSON, Header, refusal_body, retry_after
-from service.http.options import server_timing
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.errors import QueueFull
+from rowcast.service.http.body import JSON, Header, refusal_body, retry_after
+from rowcast.service.http.options import server_timing
 
 
 class Reply(NamedTuple):

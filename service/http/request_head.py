@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 
-from service.http.body import Header
+from rowcast.service.http.body import Header
 
 _HOST = re.compile(rb"[A-Za-z0-9._~%!$&'()*+,;=:\[\]-]*")
 """A name or an address and perhaps a port; empty where the target has no authority."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-from service.http.body import ASGIApp, Receive, Scope, Send, respond
+from rowcast.service.http.body import ASGIApp, Receive, Scope, Send, respond
 
 _Route = TypeVar("_Route")
 

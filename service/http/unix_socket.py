@@ -17,7 +17,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from models.errors import RowcastError
+from rowcast.models.errors import RowcastError
 
 SCHEME = "unix:"
 UNIX_SOCKET = "ROWCAST_UNIX_SOCKET"

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from service.errors import QueueFull
+from rowcast.service.errors import QueueFull
 
 _BYTES_PER_SECOND = 100_000
 """At this rate a body keeps up: 16 MiB may take nearly three minutes."""

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Generator, Iterator
 from typing import TypeAlias, TypeVar
 
-from models.errors import Fault, RequestError
-from service.errors import refused
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import refused
 
 T = TypeVar("T")
 

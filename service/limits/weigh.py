@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.errors import Fault, RequestError
-from service.errors import refused
-from service.limits.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
-from service.limits.steps import Steps
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import refused
+from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
+from rowcast.service.limits.steps import Steps
 
 _TOLD = b'"{}[,'
 _UNTOLD = bytes(set(range(256)) - set(_TOLD))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Counter, Histogram
 
-from service.metrics.files import count_in_reserved_files
+from rowcast.service.metrics.files import count_in_reserved_files
 
 count_in_reserved_files()
 

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 
 import orjson
 
-from service.http.body import ASGIApp, Header, Message, Receive, Scope, Send
-from service.http.probes import PROBES
-from service.middleware.keys import Keys
-from service.middleware.log_queue import LineWriter, writer_of
+from rowcast.service.http.body import ASGIApp, Header, Message, Receive, Scope, Send
+from rowcast.service.http.probes import PROBES
+from rowcast.service.middleware.keys import Keys
+from rowcast.service.middleware.log_queue import LineWriter, writer_of
 
 ID = b"x-request-id"
 _QUIET = PROBES | {"/metrics"}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from service.middleware.keys import Keys, Parsed, contents, parse
+from rowcast.service.middleware.keys import Keys, Parsed, contents, parse
 
 logger = logging.getLogger("rowcast.service")
 

@@ -19,9 +19,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from models.errors import ConfigError
-from models.plain_files import take_lock
-from service.http.body import Header
+from rowcast.models.errors import ConfigError
+from rowcast.models.plain_files import take_lock
+from rowcast.service.http.body import Header
 
 NEEDED = "an API key is needed: send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 UNKNOWN = "this API key is not known here"

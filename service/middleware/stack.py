@@ -11,13 +11,23 @@ from functools import cached_property
 
 from starlette.middleware.cors import CORSMiddleware
 
-from service.http.body import ASGIApp, Header, Receive, Scope, Send, error_body, has_body, respond, respond_early
-from service.http.probes import PROBES
-from service.middleware.access_log import ID, AccessLog, start_log
-from service.middleware.key_watch import KeyWatch
-from service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
-from service.middleware.tracing import Tracing, otlp_provider, traces_are_asked_for
-from service.settings import Settings
+from rowcast.service.http.body import (
+    ASGIApp,
+    Header,
+    Receive,
+    Scope,
+    Send,
+    error_body,
+    has_body,
+    respond,
+    respond_early,
+)
+from rowcast.service.http.probes import PROBES
+from rowcast.service.middleware.access_log import ID, AccessLog, start_log
+from rowcast.service.middleware.key_watch import KeyWatch
+from rowcast.service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
+from rowcast.service.middleware.tracing import Tracing, otlp_provider, traces_are_asked_for
+from rowcast.service.settings import Settings
 
 _ASK_FOR_KEY: Header = (b"www-authenticate", b'Bearer realm="rowcast"')
 _ASKED_WITH = ("authorization", "x-api-key", ID.decode(), "grpc-timeout", "want-server-timing", "traceparent")

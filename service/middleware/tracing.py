@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
 
-from models.errors import ConfigError
-from service.http.body import ASGIApp, Header, Message, Receive, Scope, Send
-from service.http.probes import PROBES
+from rowcast.models.errors import ConfigError
+from rowcast.service.http.body import ASGIApp, Header, Message, Receive, Scope, Send
+from rowcast.service.http.probes import PROBES
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from service.engine.registry import Registry
+from rowcast.service.engine.registry import Registry
 
 logger = logging.getLogger("rowcast.service")
 

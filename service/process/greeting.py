@@ -17,8 +17,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from service.http.unix_socket import SCHEME, FileConnection, file_of_url
-from service.settings import Settings
+from rowcast.service.http.unix_socket import SCHEME, FileConnection, file_of_url
+from rowcast.service.settings import Settings
 
 READY_WITHIN_SECONDS = 60.0
 """A start that takes longer is told of, and waited for."""

@@ -11,9 +11,9 @@ import sys
 import time
 from typing import Any
 
-from models.errors import RowcastError
-from service.process.tls import check_pair
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.service.process.tls import check_pair
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from models.errors import ConfigError, ModelNotFound, RowcastError
-from models.repository import Repository
-from service.http.unix_socket import UNIX_SOCKET, remove_stale, unix_path, url_of_file
-from service.platform_variables import EnvironmentRefused, port_of
-from service.process.greeting import greet_when_ready, open_standard_streams, tell
-from service.process.parent import LAUNCHED_BY, LAUNCHERS_HOME
-from service.process.settle import settle
+from rowcast.models.errors import ConfigError, ModelNotFound, RowcastError
+from rowcast.models.repository import Repository
+from rowcast.service.http.unix_socket import UNIX_SOCKET, remove_stale, unix_path, url_of_file
+from rowcast.service.platform_variables import EnvironmentRefused, port_of
+from rowcast.service.process.greeting import greet_when_ready, open_standard_streams, tell
+from rowcast.service.process.parent import LAUNCHED_BY, LAUNCHERS_HOME
+from rowcast.service.process.settle import settle
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """The last comes when the terminal is closed."""
@@ -64,8 +64,10 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
     else:
         host = "127.0.0.1"  # for BentoML, which wants an address
         environment[UNIX_SOCKET] = str(file)
-    home = Path(__file__).resolve().parents[2]
-    command = [sys.executable, "-m", "bentoml", "serve", "service:Rowcast", "--working-dir", str(home)]
+    home = (
+        Path(str(sys.modules["rowcast"].__file__)).resolve().parents[1]
+    )  # holds the package: a checkout or site-packages
+    command = [sys.executable, "-m", "bentoml", "serve", "rowcast.service:Rowcast", "--working-dir", str(home)]
     command += ["--host", host, "--port", str(port)]
     service: subprocess.Popen[bytes] | None = None
     told_to_stop = False

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from service.process.heartbeat import Heartbeats, Watch
+from rowcast.service.process.heartbeat import Heartbeats, Watch
 
 logger = logging.getLogger("rowcast.service")
 

@@ -14,8 +14,8 @@ import stat
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from service.settings import DEFAULT_REPOSITORY, Settings
-from service.variables import CLIENT_KEY, PREFIX, Variables
+from rowcast.service.settings import DEFAULT_REPOSITORY, Settings
+from rowcast.service.variables import CLIENT_KEY, PREFIX, Variables
 
 SETTLED_BY = "ROWCAST_SETTLED_BY"
 """Variable that holds the process which settled the settings in the environment; no setting."""

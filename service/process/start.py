@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 
 from bentoml._internal.utils.circus import Arbiter
 
-from models.errors import RowcastError
-from models.repository import StoredModel
-from service.engine.catalog import CATALOG, CatalogOwner, CatalogReader, address_of_owner
-from service.engine.versions import choose
-from service.metrics.folder import use_own_metrics_folder
-from service.process.settle import hand_on, settings_of_service
-from service.process.worker_count import WorkerCount, worker_count
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.models.repository import StoredModel
+from rowcast.service.engine.catalog import CATALOG, CatalogOwner, CatalogReader, address_of_owner
+from rowcast.service.engine.versions import choose
+from rowcast.service.metrics.folder import use_own_metrics_folder
+from rowcast.service.process.settle import hand_on, settings_of_service
+from rowcast.service.process.worker_count import WorkerCount, worker_count
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

@@ -1,7 +1,7 @@
 """How BentoML's supervisor, circus, looks after the workers: BentoML has no settings for it, so it is told here.
 
-Workers that die or hang are replaced within seconds (:mod:`service.process.replacements`); in a container, too, where
-BentoML would leave it to whoever runs the container, and one crash would take every request down with it.
+Workers that die or hang are replaced within seconds (:mod:`rowcast.service.process.replacements`); in a container, too,
+where BentoML would leave it to whoever runs the container, and one crash would take every request down with it.
 
 Nobody gives the supervisor orders but by signals. Circus has a control socket, on which whoever reaches it may have any
 program run, and BentoML opens it on a port of the loopback. Here it is inside of the process.
@@ -33,13 +33,13 @@ from bentoml.exceptions import BentoMLException
 from circus.sighandler import SysHandler
 from circus.watcher import Watcher
 
-from service.limits.descriptors import raise_limit
-from service.middleware.log_queue import flush_lines, queue_log_lines
-from service.process import grpc_port
-from service.process.heartbeat import LOOK_SECONDS, Heartbeats
-from service.process.parent import SUPERVISED_BY, remove_what_the_launcher_left
-from service.process.replacements import BUSY_SECONDS, Replacements
-from service.process.worker_process import WorkerProcess
+from rowcast.service.limits.descriptors import raise_limit
+from rowcast.service.middleware.log_queue import flush_lines, queue_log_lines
+from rowcast.service.process import grpc_port
+from rowcast.service.process.heartbeat import LOOK_SECONDS, Heartbeats
+from rowcast.service.process.parent import SUPERVISED_BY, remove_what_the_launcher_left
+from rowcast.service.process.replacements import BUSY_SECONDS, Replacements
+from rowcast.service.process.worker_process import WorkerProcess
 
 logger = logging.getLogger("rowcast.service")
 

@@ -7,7 +7,7 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from models.errors import RowcastError
+from rowcast.models.errors import RowcastError
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secret and authenticated alone, as over gRPC. Those of TLS 1.3 all are."""

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from models.repository import StoredModel
-from service.limits.machine import core_limit, memory_limit, usable_cores
-from service.settings import Settings
+from rowcast.models.repository import StoredModel
+from rowcast.service.limits.machine import core_limit, memory_limit, usable_cores
+from rowcast.service.settings import Settings
 
 SUPERVISOR_BYTES = 160 * 2**20
 """What the launcher and the supervisor take, without the models."""

@@ -20,22 +20,22 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from models.errors import RequestError
-from service.limits.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
-from service.limits.heap import give_back_large_blocks, trim
-from service.limits.steps import Steps
-from service.protocols.arrow.stream import ArrowReader
-from service.protocols.grpc.reading import MessageReader, Readers
-from service.protocols.rows.codec import RowsCodec
-from service.protocols.rows.encode import Encoder
-from service.protocols.v2.reading import InferReader
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.service.limits.byte_rule import DECODED_BYTES, DECODED_MULTIPLE, LOOP_SECONDS, MAX_ROWS
+from rowcast.service.limits.heap import give_back_large_blocks, trim
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.arrow.stream import ArrowReader
+from rowcast.service.protocols.grpc.reading import MessageReader, Readers
+from rowcast.service.protocols.rows.codec import RowsCodec
+from rowcast.service.protocols.rows.encode import Encoder
+from rowcast.service.protocols.v2.reading import InferReader
 from tests.abuse import hostile_streams
 from tests.service import hostile_messages, hostile_payloads, hostile_tensors
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body as as_json
 from tests.service.open_inference import request
 from tests.service.rpc import message
+from tests.support import handmade
 
 SIGNATURE = handmade.BINARY
 MAX_BODY = 16 * 2**20

@@ -60,10 +60,10 @@ def v2_binary() -> tuple[Check, Iterable[bytes]]:
 
 def known_json() -> tuple[Check, Iterable[bytes]]:
     """The same in JSON, the short way of forms that earlier ones left, held against the long way."""
-    from tests.handmade import BINARY
     from tests.service.hostile_payloads import ROW
     from tests.service.open_inference import body, request
     from tests.service.test_v2_reading import check, taught
+    from tests.support.handmade import BINARY
 
     seeds = [body(request(ROW)), body(request(ROW, dict.fromkeys(ROW)))]
     reader = taught(*((seed, None) for seed in seeds), signature=BINARY)
@@ -72,8 +72,8 @@ def known_json() -> tuple[Check, Iterable[bytes]]:
 
 def known_binary() -> tuple[Check, Iterable[bytes]]:
     """The same with raw bytes; the first two bytes say how long the JSON is."""
-    from tests.handmade import BINARY
     from tests.service.test_v2_reading import ROW, binary_of, check, taught
+    from tests.support.handmade import BINARY
 
     text, json_bytes = binary_of(ROW, ROW)
     reader = taught((text, json_bytes), signature=BINARY)
@@ -85,7 +85,7 @@ def known_binary() -> tuple[Check, Iterable[bytes]]:
 
 def grpc() -> tuple[Check, Iterable[bytes]]:
     """Messages of ModelInfer, the short way under heads that earlier ones left, held against the long way."""
-    from service.protocols.grpc.reading import MessageReader
+    from rowcast.service.protocols.grpc.reading import MessageReader
     from tests.abuse.test_fuzz_grpc import RIGHT, SIGNATURE, Message, compare
 
     reader = MessageReader(len(SIGNATURE.columns))
@@ -102,8 +102,8 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
 
     What each takes is held to its bounds.
     """
-    from models.arrow import Malformed
-    from service.protocols.arrow.stream import ArrowReader
+    from rowcast.models.arrow import Malformed
+    from rowcast.service.protocols.arrow.stream import ArrowReader
     from tests.abuse.bounds import taken_in_steps
     from tests.abuse.test_arrow_bounds import check as check_bounds
     from tests.abuse.test_arrow_bounds import steps
@@ -123,7 +123,7 @@ def arrow() -> tuple[Check, Iterable[bytes]]:
 
 def broken() -> tuple[Check, Iterable[bytes]]:
     """A decoder with a defect, behind a branch that it takes some luck to reach."""
-    from service.columns.tensor_bytes import from_raw
+    from rowcast.service.columns.tensor_bytes import from_raw
 
     def check(body: bytes) -> None:
         with suppress(ValueError):
@@ -140,7 +140,7 @@ def fuzz(decoder: str, cases: int, corpus: Path) -> None:
     """Try so many bodies on a decoder; ends the process, with another code than 0 when one of them fails a check."""
     import atheris
 
-    with atheris.instrument_imports(include=["service", "models"], enable_loader_override=False):
+    with atheris.instrument_imports(include=["rowcast.service", "rowcast.models"], enable_loader_override=False):
         check, seeds = (DECODERS | CONTROL)[decoder]()
     for number, seed in enumerate(seeds):
         (corpus / f"seed-{number}").write_bytes(seed)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.arrow import END
-from models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, Tables, build
-from models.arrow.stream import CONTINUES, DICTIONARY_BATCH, RECORD_BATCH, SCHEMA
+from rowcast.models.arrow import END
+from rowcast.models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, Tables, build
+from rowcast.models.arrow.stream import CONTINUES, DICTIONARY_BATCH, RECORD_BATCH, SCHEMA
 
 MIB = 2**20
 NULL: tuple[int, dict[int, Any]] = (1, {})
@@ -23,7 +23,7 @@ UTF8: tuple[int, dict[int, Any]] = (5, {})
 VIEWS: tuple[int, dict[int, Any]] = (24, {})
 DECIMAL256: tuple[int, dict[int, Any]] = (7, {0: Scalar("i", 70), 1: Scalar("i", 30), 2: Scalar("i", 256)})
 COLUMNS = ("distance", "stops", "night", "carrier", "departs")
-"""Of :data:`tests.handmade.BINARY`: two of numbers, a boolean, a text, a moment."""
+"""Of :data:`tests.support.handmade.BINARY`: two of numbers, a boolean, a text, a moment."""
 WIDE = "\N{GRINNING FACE}"
 """A letter of four bytes: in one text with it every other letter takes as many."""
 

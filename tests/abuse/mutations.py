@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.signature import Column, Signature
-from tests import handmade
+from rowcast.models.signature import Column, Signature
+from tests.support import handmade
 
 CASES = int(os.environ.get("FUZZ_CASES", "300"))
 """How many bodies each property is tried on: the same in each run of the suite; `make fuzz` tries 2,000 new ones."""

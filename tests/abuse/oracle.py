@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from models.signature import Column, Signature
+from rowcast.models.signature import Column, Signature
 
 _DAY = r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})"
 _CLOCK = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2})(:(?P<second>[0-9]{2})([.,](?P<fraction>[0-9]{1,9}))?)?"

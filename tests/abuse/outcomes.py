@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.errors import RequestError
-from service.columns.named import Columns
+from rowcast.models.errors import RequestError
+from rowcast.service.columns.named import Columns
 from tests.abuse.mutations import MAX_ROWS
 
 

@@ -13,17 +13,17 @@ import onnx
 from onnx import TensorProto as T
 from onnx import helper as h
 
-from models.repository import Repository
-from models.session import Session
-from service.columns.rows import GraphInputs
-from tests import handmade
+from rowcast.models.repository import Repository
+from rowcast.models.session import Session
+from rowcast.service.columns.rows import GraphInputs
 from tests.service.hostile_payloads import ROW
+from tests.support import handmade
 
 _TURNS = 200_000
 
 
 def slow_graph() -> bytes:
-    """The graph of ``tests/handmade.py``; to the score are added a loop's result and a look-up's, both zero."""
+    """The graph of ``tests/support/handmade.py``; to the score are added a loop's result and a look-up's, both zero."""
     model = onnx.load_from_string(handmade.graph())
     graph = model.graph
     body = h.make_graph(

@@ -11,10 +11,10 @@ import psutil
 import pyarrow as pa
 import pytest
 
-from models.arrow import END, MEDIA_TYPE
-from models.arrow.stream import CONTINUES
-from models.arrow.types import INT64, NULL
-from models.arrow.writer import batch, nothing, schema
+from rowcast.models.arrow import END, MEDIA_TYPE
+from rowcast.models.arrow.stream import CONTINUES
+from rowcast.models.arrow.types import INT64, NULL
+from rowcast.models.arrow.writer import batch, nothing, schema
 from tests.abuse.conftest import MAX_BODY
 from tests.abuse.exchange import check_refusal, request, say
 from tests.abuse.test_fuzz_arrow import COLUMNS, N, written

@@ -12,19 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.arrow import Malformed, Stream, schema_of
-from models.arrow.batch import RecordBatch
-from models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, build
-from models.arrow.types import Type
-from models.errors import RequestError
-from models.repository import Repository
-from models.signature import Column, Signature
-from service.engine.registry import Registry
-from service.protocols.arrow.bounds import DECODED_MULTIPLE, DECODED_SPARE, Bounds, RowCost
-from service.protocols.arrow.endpoint import ArrowEndpoint
-from service.protocols.arrow.stream import ArrowReader
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.arrow import Malformed, Stream, schema_of
+from rowcast.models.arrow.batch import RecordBatch
+from rowcast.models.arrow.flatbuffer import Longs, Pairs, Scalar, Table, build
+from rowcast.models.arrow.types import Type
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import Repository
+from rowcast.models.signature import Column, Signature
+from rowcast.service.engine.registry import Registry
+from rowcast.service.protocols.arrow.bounds import DECODED_MULTIPLE, DECODED_SPARE, Bounds, RowCost
+from rowcast.service.protocols.arrow.endpoint import ArrowEndpoint
+from rowcast.service.protocols.arrow.stream import ArrowReader
+from rowcast.service.settings import Settings
 from tests.abuse.bounds import LOOP_SECONDS, SHARED_MACHINE, Taken, settled, taken, taken_in_steps
 from tests.abuse.hostile_streams import (
     COLUMNS,
@@ -54,6 +53,7 @@ from tests.abuse.test_fuzz_arrow import SIGNATURE, damaged, written
 from tests.service.hostile_payloads import ROW
 from tests.service.test_arrow import stream as polars_stream
 from tests.service.test_arrow import table
+from tests.support import handmade
 
 Answer = Callable[[bytes], tuple[int, bytes, Taken]]
 

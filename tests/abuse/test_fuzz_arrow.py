@@ -19,19 +19,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, head_of, types, writer
-from models.arrow.flatbuffer import Table
-from models.errors import RequestError
-from models.repository import Repository
-from models.values import FIRST_MOMENT, LAST_MOMENT
-from service.columns.named import Columns
-from service.engine.registry import Registry
-from service.protocols.arrow.stream import ArrowReader, Part
-from service.router import Router
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, head_of, types, writer
+from rowcast.models.arrow.flatbuffer import Table
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import Repository
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.registry import Registry
+from rowcast.service.protocols.arrow.stream import ArrowReader, Part
+from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 from tests.abuse.mutations import fuzzed
 from tests.service.test_front import Caller, inner
+from tests.support import handmade
 
 N = 20
 COLUMNS: dict[str, pa.Array] = {

@@ -11,20 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from models.repository import Repository
-from models.signature import MISSING_TIMESTAMP
-from service.columns.json_rows import Unusual
-from service.columns.rows import GraphInputs
-from service.engine.registry import Registry
-from service.protocols.rows.decode import Decoder
-from service.router import Router
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import Repository
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.service.columns.json_rows import Unusual
+from rowcast.service.columns.rows import GraphInputs
+from rowcast.service.engine.registry import Registry
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 from tests.abuse import mutations, oracle
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, fuzzed
 from tests.service.hostile_payloads import ACCEPTED, PAYLOADS, Payload
 from tests.service.test_front import Caller, inner
+from tests.support import handmade
 
 DECODERS = Decoder(SIGNATURE, MAX_ROWS), Decoder(SIGNATURE, MAX_ROWS, many_rows=0)
 """One reads rows as few, the other as many."""

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pytest
 import uvloop
 
-from models.arrow import MEDIA_TYPE
+from rowcast.models.arrow import MEDIA_TYPE
 from tests.abuse.mutations import CASES
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS

@@ -9,13 +9,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from service.columns.named import ColumnReader, Columns
-from service.columns.tensor_bytes import DATATYPES
-from service.limits.steps import at_once
-from service.protocols.grpc.messages import REQUEST_CLASSES
-from service.protocols.grpc.reading import MessageReader, Readers
-from service.protocols.grpc.request import RequestReader, parse
+from rowcast.models.errors import RequestError
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.tensor_bytes import DATATYPES
+from rowcast.service.limits.steps import at_once
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.protocols.grpc.reading import MessageReader, Readers
+from rowcast.service.protocols.grpc.request import RequestReader, parse
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
 from tests.abuse.outcomes import check

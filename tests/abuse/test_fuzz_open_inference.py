@@ -9,12 +9,12 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from service.columns.named import ColumnReader, Columns
-from service.columns.rows import GraphInputs
-from service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw
-from service.protocols.rows.decode import Decoder
-from service.protocols.v2.request import RequestReader
+from rowcast.models.errors import RequestError
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.rows import GraphInputs
+from rowcast.service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.service.protocols.v2.request import RequestReader
 from tests.abuse import mutations
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, damage, edits, fuzzed
 from tests.abuse.outcomes import check

@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from service.protocols.grpc.messages import SERVICE
+from rowcast.service.protocols.grpc.messages import SERVICE
 from tests.abuse.conftest import MAX_BODY
 from tests.abuse.exchange import LEAKS, request, say, until_closed
 from tests.abuse.slow_model import publish_slow, slow_row

@@ -13,7 +13,7 @@ import polars as pl
 import psutil
 import pytest
 
-from models.arrow import MEDIA_TYPE
+from rowcast.models.arrow import MEDIA_TYPE
 from tests.abuse.exchange import Answer, check_refusal, connect, in_chunks, read_answer, request, say
 from tests.abuse.slow_model import publish_slow, slow_row
 from tests.service import open_inference

@@ -16,14 +16,14 @@ import pytest
 from onnx import TensorProto as T
 from onnx import helper as h
 
-from models.errors import ModelRefused
-from models.repository import Repository
-from models.session import Session
-from service.engine.registry import Registry
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.errors import ModelRefused
+from rowcast.models.repository import Repository
+from rowcast.models.session import Session
+from rowcast.service.engine.registry import Registry
+from rowcast.service.settings import Settings
 from tests.abuse.exchange import request, say
 from tests.service.servers import ROOT, Server, command, environment, free_port
+from tests.support import handmade
 
 FILES = {"model.onnx": handmade.graph(), "config.toml": b"epochs = 3\n"}
 DIFFERS = "is not the file that was published: its SHA-256 differs"
@@ -196,7 +196,7 @@ def test_a_service_of_a_refused_version_does_not_start_and_says_why_in_a_line(be
 
 
 def test_a_full_disk_a_kill_or_a_flipped_bit_while_publishing_leaves_every_old_version_intact() -> None:
-    proof = [sys.executable, "-m", "tests.proofs.store", "--kills", "20", "--mutations", "100"]
+    proof = [sys.executable, "-m", "proofs.store", "--kills", "20", "--mutations", "100"]
     done = subprocess.run(proof, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     kills, writes, mutations = done.stdout.splitlines()

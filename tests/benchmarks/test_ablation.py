@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from models.errors import ConfigError
-from tests.benchmarks import tiny
-from tests.benchmarks.accuracy.ablation import DEFAULT, INGREDIENTS, ablate, change, without
-from tests.benchmarks.accuracy.datasets import Dataset, NotThere
-from tests.benchmarks.accuracy.measure import Bench
+from benchmarks.training.accuracy.ablation import DEFAULT, INGREDIENTS, ablate, change, without
+from benchmarks.training.accuracy.datasets import Dataset, NotThere
+from benchmarks.training.accuracy.measure import Bench
+from rowcast.models.errors import ConfigError
+from tests.support import tiny
 
 
 def test_every_ingredient_can_be_taken_out_of_the_default(tmp_path):

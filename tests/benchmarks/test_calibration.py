@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from tests.benchmarks import tiny
-from tests.benchmarks.accuracy.datasets import Dataset, NotThere
-from tests.benchmarks.accuracy.measure import Bench
-from tests.benchmarks.calibration import CALIBRATED, LEFT, difference, line, page, pair
+from benchmarks.training.accuracy.datasets import Dataset, NotThere
+from benchmarks.training.accuracy.measure import Bench
+from benchmarks.training.calibration import CALIBRATED, LEFT, difference, line, page, pair
+from tests.support import tiny
 
 SMALL = ("fit.epochs=2", "network.members=1", "network.layers=[8]")
 

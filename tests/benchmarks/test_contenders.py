@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from tests.benchmarks import tiny
-from tests.benchmarks.accuracy import contenders
-from tests.benchmarks.accuracy.contenders import PEER_LIST, PEERS, Peer, Rowcast, exact
-from tests.benchmarks.accuracy.measure import run
+from benchmarks.training.accuracy import contenders
+from benchmarks.training.accuracy.contenders import PEER_LIST, PEERS, Peer, Rowcast, exact
+from benchmarks.training.accuracy.measure import run
+from tests.support import tiny
 
 
 def test_every_peer_has_a_program_and_exact_versions():

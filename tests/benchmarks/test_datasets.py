@@ -12,9 +12,17 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from tests.benchmarks import tiny
-from tests.benchmarks.accuracy.contenders import PEERS
-from tests.benchmarks.accuracy.datasets import DATASETS, PARTS, Dataset, NotThere, class_order, data_folder, write_parts
+from benchmarks.training.accuracy.contenders import PEERS
+from benchmarks.training.accuracy.datasets import (
+    DATASETS,
+    PARTS,
+    Dataset,
+    NotThere,
+    class_order,
+    data_folder,
+    write_parts,
+)
+from tests.support import tiny
 
 ROWS = {
     "california": (13209, 3303, 4128),

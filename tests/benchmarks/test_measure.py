@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.benchmarks import tiny
-from tests.benchmarks.accuracy.measure import Bench, NotMeasured, interval, run
+from benchmarks.training.accuracy.measure import Bench, NotMeasured, interval, run
+from tests.support import tiny
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from tests.benchmarks.plot import Point, svg
+from benchmarks.training.plot import Point, svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.benchmarks.accuracy.scores import Tally, difference, primary, row_losses, score, total, verdict
-from training.fit.evaluate import class_metrics, regression_metrics
+from benchmarks.training.accuracy.scores import Tally, difference, primary, row_losses, score, total, verdict
+from rowcast.training.fit.evaluate import class_metrics, regression_metrics
 
 CLASSES = ["a", "b", "c"]
 

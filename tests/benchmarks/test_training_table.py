@@ -7,10 +7,10 @@ import sys
 
 import pytest
 
-from loadtest.cells import ROOT
-from tests.benchmarks.accuracy.contenders import PEER_LIST, Rowcast
-from tests.benchmarks.accuracy.table import Table, duration, gap, number, report, validation
-from tests.benchmarks.training import names
+from benchmarks.cells import ROOT
+from benchmarks.training.accuracy.contenders import PEER_LIST, Rowcast
+from benchmarks.training.accuracy.table import Table, duration, gap, number, report, validation
+from benchmarks.training.compare import names
 
 PRESETS = ("quick", "balanced")
 
@@ -109,7 +109,7 @@ def test_a_name_that_is_none_is_refused_with_those_that_are():
 
 def test_help_says_how_to_run_it():
     done = subprocess.run(
-        [sys.executable, "-m", "tests.benchmarks.training", "--help"],
+        [sys.executable, "-m", "benchmarks.training.compare", "--help"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from client import AsyncClient, Client
+from rowcast.client import AsyncClient, Client
 
 Said = tuple[int, dict[str, str], bytes]
 

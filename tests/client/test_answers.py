@@ -14,10 +14,10 @@ import numpy as np
 import orjson
 import pytest
 
-from client import Busy, Client, ClientError, Failed, Refused
-from client.answers import Asked, Response, described, understood
-from models import arrow
-from models.arrow import types, writer
+from rowcast.client import Busy, Client, ClientError, Failed, Refused
+from rowcast.client.answers import Asked, Response, described, understood
+from rowcast.models import arrow
+from rowcast.models.arrow import types, writer
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
 from tests.client.hostile_answers import HOSTILE_ANSWERS, HOSTILE_PAIRS
 

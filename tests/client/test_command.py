@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 import rowcast
-from tests import tables
 from tests.client.conftest import stub
 from tests.service.servers import Server, free_port, serving
-from tests.test_rowcast import run
+from tests.support import tables
+from tests.support.command import run
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import pytest
 
-from client import AsyncClient, Client, ClientError, Failed, Refused, Unreachable, Unusable
+from rowcast.client import AsyncClient, Client, ClientError, Failed, Refused, Unreachable, Unusable
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
 from tests.service.servers import free_port
 
@@ -491,9 +491,9 @@ def test_a_busy_service_says_for_how_long_in_digits() -> None:
 
 
 def test_no_data_frame_library_is_loaded_by_the_client() -> None:
-    code = "import client, sys; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
+    code = "import rowcast.client, sys; print(*sorted({n.partition('.')[0] for n in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "client" in loaded
+    assert "rowcast" in loaded
     assert not {"pandas", "polars", "pyarrow"} & set(loaded)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from client import AsyncClient, Busy, Client, ClientError, Unreachable
+from rowcast.client import AsyncClient, Busy, Client, ClientError, Unreachable
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub
 from tests.service.servers import free_port
 

@@ -11,8 +11,8 @@ import orjson
 import pytest
 
 import rowcast
-from client import AsyncClient, Busy, Client, ClientError, Failed, Refused, Unreachable, Unsendable
-from models.errors import Fault
+from rowcast.client import AsyncClient, Busy, Client, ClientError, Failed, Refused, Unreachable, Unsendable
+from rowcast.models.errors import Fault
 from tests.client.conftest import Said, stub
 from tests.service.servers import free_port
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 from polars.testing import assert_frame_equal
 
-from client import AsyncClient, Client, Refused
+from rowcast.client import AsyncClient, Client, Refused
 from tests.service.servers import Server, publish_delay, publish_flights, serving
 from tests.service.test_arrow import table
 

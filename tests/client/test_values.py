@@ -19,9 +19,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from client import Unsendable
-from client.exchange import Speaker
-from client.tables import given
+from rowcast.client import Unsendable
+from rowcast.client.exchange import Speaker
+from rowcast.client.tables import given
 
 
 def rows_of(table: Any) -> list[dict[str, Any]]:

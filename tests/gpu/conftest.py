@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from models.device import cuda_device_count
+from rowcast.models.device import cuda_device_count
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 import rowcast
-from models import Predictions, Repository, Session
-from models.errors import DeviceError
-from tests import tables
+from rowcast.models import Predictions, Repository, Session
+from rowcast.models.errors import DeviceError
+from rowcast.training.config import make_config
+from rowcast.training.predict import columns_for, open_table, predict_columns
+from rowcast.training.train import train
 from tests.service.servers import Server, serving
-from training.config import make_config
-from training.predict import columns_for, open_table, predict_columns
-from training.train import train
+from tests.support import tables
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 ROWS = 3_000

@@ -10,12 +10,12 @@ import polars as pl
 import pytest
 import torch
 
-from models import Repository
-from models.errors import DeviceError
-from tests import tables
-from training.config import Config, make_config
-from training.crossvalidate import cross_validate
-from training.train import Trained, train
+from rowcast.models import Repository
+from rowcast.models.errors import DeviceError
+from rowcast.training.config import Config, make_config
+from rowcast.training.crossvalidate import cross_validate
+from rowcast.training.train import Trained, train
+from tests.support import tables
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
 TOLD_BY = {"amount": "class", "class": "amount", "city": "class"}

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from models.signature import Signature
-from tests.handmade import BINARY, late, score
+from rowcast.models.signature import Signature
+from tests.support.handmade import BINARY, late, score
 
 SHA256 = "5e" * 32
 

@@ -5,12 +5,12 @@ import time
 import numpy as np
 import pytest
 
-from loadtest import openloop
-from loadtest.connection import Endpoint, run_precisely
-from loadtest.openloop import Result, schedule
-from models.errors import ConfigError
-from tests.handmade import BINARY
+from rowcast.loadtest import openloop
+from rowcast.loadtest.connection import Endpoint, run_precisely
+from rowcast.loadtest.openloop import Result, schedule
+from rowcast.models.errors import ConfigError
 from tests.loadtest.stub import Reply, Stub, serving
+from tests.support.handmade import BINARY
 
 pytestmark = pytest.mark.alone  # when requests leave and answers come is what is measured
 

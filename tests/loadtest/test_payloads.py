@@ -6,10 +6,10 @@ from collections import Counter
 
 import pytest
 
-from loadtest.payloads import UNSEEN_LEVEL, Payloads, probe_body
-from models.signature import Column, Signature
-from models.values import parse_timestamp
-from tests.handmade import BINARY, COLUMNS
+from rowcast.loadtest.payloads import UNSEEN_LEVEL, Payloads, probe_body
+from rowcast.models.signature import Column, Signature
+from rowcast.models.values import parse_timestamp
+from tests.support.handmade import BINARY, COLUMNS
 
 
 def signature_of(*columns: Column) -> Signature:

@@ -6,10 +6,10 @@ import json
 import pytest
 from rich.console import Console
 
-from loadtest import Verdict, check
-from models.errors import ConfigError
-from tests.handmade import BINARY, REGRESSION
+from rowcast.loadtest import Verdict, check
+from rowcast.models.errors import ConfigError
 from tests.loadtest.stub import SHA256, Reply, Stub, serving
+from tests.support.handmade import BINARY, REGRESSION
 
 pytestmark = pytest.mark.alone  # how long answers take is what decides
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from loadtest.served import NotServed, ServedModel, model_path, only_name
-from models.signature import Signature
-from tests.handmade import BINARY, REGRESSION
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.models.signature import Signature
 from tests.loadtest.stub import SHA256, Stub, good
+from tests.support.handmade import BINARY, REGRESSION
 
 ROW = BINARY.example_row()
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-import loadtest
-from loadtest.openloop import Result
-from loadtest.verdict import Verdict, judge
+from rowcast import loadtest
+from rowcast.loadtest.openloop import Result
+from rowcast.loadtest.verdict import Verdict, judge
 
 GOOD = Result(
     offered=1000,

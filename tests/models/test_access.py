@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from models.access import Address, checked_address, checked_key, is_loopback, key_of_environment
-from models.errors import ConfigError
+from rowcast.models.access import Address, checked_address, checked_key, is_loopback, key_of_environment
+from rowcast.models.errors import ConfigError
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 
 import rowcast
-from models.arguments import DATA_LISTS, DATA_VALUES, VERBS, in_python, named
-from models.errors import RowcastError
-from tests import tables
-from training.data.config import DataConfig
+from rowcast.models.arguments import DATA_LISTS, DATA_VALUES, VERBS, in_python, named
+from rowcast.models.errors import RowcastError
+from rowcast.training.data.config import DataConfig
+from tests.support import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAG = re.compile(r"--([a-z][a-z0-9-]*)")
@@ -44,8 +44,10 @@ def part_of(part):
 
 
 def messages():
-    for room in ("training", "models", "client"):
-        for file in sorted((ROOT / room).rglob("*.py")):
+    for room in ("training", "models", "rowcast/client"):
+        files = sorted((ROOT / room).rglob("*.py"))
+        assert files, room
+        for file in files:
             if file.name == "arguments.py":
                 continue
             for line, text in spoken(ast.parse(file.read_text("utf-8"))):
@@ -68,7 +70,7 @@ def test_every_flag_that_a_message_names_is_an_argument_in_python(text):
         assert not rest.startswith(" \1"), f"what follows {match[0]} is written with named(...)"
         word = re.match(r" ([a-z]+)(?![\w.=-])", rest)
         literal = match[1] in ("task", "encoding", "device", "rename", "set")
-        assert word is None or word[1] in VERBS or literal, f"{word[1]!r} is no word of models.arguments.VERBS"
+        assert word is None or word[1] in VERBS or literal, f"{word[1]!r} is no word of rowcast.models.arguments.VERBS"
     said = in_python(bare.replace("\0", named(SAMPLE)).replace("\1", "x"))
     assert not FLAG.search(said), said
     for snippet in re.findall(r"\b[a-z_]+=\{[^}]*\}+|\b[a-z_]+=\"[^\"]*\"", said):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.reading import NumberForm, Reading
-from models.signature import Column
-from models.texts.columns import TextReader, text_reader
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import TextReader, text_reader
 
 CURRENCY = Reading(nulls=("?",), number=NumberForm(thousands=",", affixes=("$",)))
 JULY = 1_372_636_800_000_000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.levels import canonical_level, canonical_levels, moment_level, number_level, type_of_levels
+from rowcast.models.levels import canonical_level, canonical_levels, moment_level, number_level, type_of_levels
 
 
 @pytest.mark.parametrize(

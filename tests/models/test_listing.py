@@ -7,15 +7,15 @@ import shutil
 
 import pytest
 
-from models.errors import ModelNotFound
-from models.listing import list_models, list_versions
-from models.names import CHOICE, is_model_name, is_version
-from models.printable import printable
-from models.repository import Repository
-from service.engine.versions import choose
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.errors import ModelNotFound
+from rowcast.models.listing import list_models, list_versions
+from rowcast.models.names import CHOICE, is_model_name, is_version
+from rowcast.models.printable import printable
+from rowcast.models.repository import Repository
+from rowcast.service.engine.versions import choose
+from rowcast.service.settings import Settings
 from tests.models.hostile_names import NAMES, VERSIONS
+from tests.support import handmade
 
 FILES = {"model.onnx": handmade.graph()}
 
@@ -67,7 +67,7 @@ def test_a_folder_that_is_no_version_is_none_and_said_on_one_line(repository, ve
 
 
 def test_the_largest_version_is_one_everywhere_and_none_comes_after_it(repository):
-    from models.errors import ModelError
+    from rowcast.models.errors import ModelError
 
     last = repository.root / "flights" / "999999999"
     (repository.root / "flights" / "1").rename(last)

@@ -24,7 +24,14 @@ print(len(found), set(map(tuple, found.values())))
 
 
 @pytest.mark.parametrize("variables", [{}, {"ORT_DISABLE_TELEMETRY": "0", "BENTOML_DO_NOT_TRACK": "1"}])
-@pytest.mark.parametrize("code", ["import rowcast", "import models", "from models.session import Session"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import rowcast, rowcast.models.session",
+        "from rowcast.models import Session",
+        "from rowcast.models.session import Session",
+    ],
+)
 def test_telemetry_is_off_when_the_libraries_are_loaded(code: str, variables: dict[str, str]) -> None:
     kept = {
         name: value
@@ -39,7 +46,7 @@ def test_telemetry_is_off_when_the_libraries_are_loaded(code: str, variables: di
 LATE = """
 from bentoml._internal.utils.analytics import usage_stats
 assert not usage_stats.do_not_track()  # as its command line does before it imports a service
-import service.settings
+import rowcast.service.settings
 print(usage_stats.do_not_track())
 """
 

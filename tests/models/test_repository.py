@@ -11,13 +11,13 @@ import threading
 
 import pytest
 
-from models import plain_files
-from models.errors import ModelError, ModelNotFound, ModelRefused
-from models.plain_files import Folder
-from models.repository import Manifest, Repository
-from models.session import Session
-from models.signature import check_model_name, model_name_from
-from tests import handmade
+from rowcast.models import plain_files
+from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
+from rowcast.models.plain_files import Folder
+from rowcast.models.repository import Manifest, Repository
+from rowcast.models.session import Session
+from rowcast.models.signature import check_model_name, model_name_from
+from tests.support import handmade
 
 FILES = {"model.onnx": b"graph", "weights.safetensors": b"weights"}
 

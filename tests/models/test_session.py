@@ -6,11 +6,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from models import device
-from models.device import check_providers, cuda_device_count, providers
-from models.errors import DeviceError, ModelRefused
-from models.session import Session
-from tests import handmade
+from rowcast.models import device
+from rowcast.models.device import check_providers, cuda_device_count, providers
+from rowcast.models.errors import DeviceError, ModelRefused
+from rowcast.models.session import Session
+from tests.support import handmade
 
 
 def typical_columns(rows=1):

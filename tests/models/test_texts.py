@@ -6,10 +6,10 @@ import datetime as dt
 
 import pytest
 
-from models.reading import NumberForm, Reading
-from models.reading import NumberForm as F
-from models.texts import is_marker, parse_date, parse_duration, parse_number
-from models.texts.columns import TextReader
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.reading import NumberForm as F
+from rowcast.models.texts import is_marker, parse_date, parse_duration, parse_number
+from rowcast.models.texts.columns import TextReader
 
 U = F(thousands=",", affixes=("$",), parentheses=True)
 

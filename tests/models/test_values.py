@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.values import format_timestamp, parse_timestamp
+from rowcast.models.values import format_timestamp, parse_timestamp
 
 HOUR = 3_600_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -91,7 +91,7 @@ def test_the_quick_way_reads_what_the_pattern_reads_and_no_more(
     for place, put in changes:
         text = text[:place] + put + text[place + 1 :]
     quick = outcome(text)
-    with mock.patch("models.values._is_usual", return_value=False):
+    with mock.patch("rowcast.models.values._is_usual", return_value=False):
         assert quick == outcome(text)
 
 

@@ -1,6 +1,7 @@
 """Requests over gRPC that a caller might send to break the service, and the refusal each must get. The list only grows.
 
-They are for the model of ``tests/handmade.py``. The number is the case of the list of what the service must withstand.
+They are for the model of ``tests/support/handmade.py``. The number is the case of the list of what the service must
+withstand.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import grpc
 import numpy as np
 
-from service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import good, message

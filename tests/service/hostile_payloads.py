@@ -1,6 +1,6 @@
 """Bodies a caller might send to break the service, and the code each must get. The list only grows.
 
-They are for the model of ``tests/handmade.py``.
+They are for the model of ``tests/support/handmade.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Bodies in platforms' forms that break a rule, the code each must get and where the first fault lies.
 
-They are for the model of ``tests/handmade.py``. The list only grows.
+They are for the model of ``tests/support/handmade.py``. The list only grows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Open Inference requests a caller might send to break the service, and the refusal each must get. The list only grows.
 
-They are for the model of ``tests/handmade.py``, over HTTP.
+They are for the model of ``tests/support/handmade.py``, over HTTP.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open Inference requests for the model of ``tests/handmade.py``, as clients make them."""
+"""Open Inference requests for the model of ``tests/support/handmade.py``, as clients make them."""
 
 from __future__ import annotations
 

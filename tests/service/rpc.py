@@ -1,4 +1,4 @@
-"""Open Inference over gRPC for the model of ``tests/handmade.py``, spoken with nothing but the messages."""
+"""Open Inference over gRPC for the model of ``tests/support/handmade.py``, spoken with nothing but the messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any
 import grpc
 import numpy as np
 
-from models.signature import MISSING_TIMESTAMP
-from models.values import parse_timestamp
-from service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.values import parse_timestamp
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 

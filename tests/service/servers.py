@@ -18,9 +18,9 @@ from typing import Any
 import httpx
 import psutil
 
-from models.repository import Repository
-from tests import handmade
-from tests.ports import free_port
+from rowcast.models.repository import Repository
+from tests.support import handmade
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -41,7 +41,7 @@ def publish_delay(repository: Path) -> None:
 UNSET = ""
 
 
-def command(port: int, service: str = "service:Rowcast") -> list[str]:
+def command(port: int, service: str = "rowcast.service:Rowcast") -> list[str]:
     return [sys.executable, "-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", str(port)]
 
 
@@ -103,7 +103,7 @@ def serving(
     repository: Path,
     home: Path,
     variables: Mapping[str, str] = MappingProxyType({}),
-    service: str = "service:Rowcast",
+    service: str = "rowcast.service:Rowcast",
     port: int | None = None,
     before: Sequence[str] = (),
     **settings: str,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.signature import Column, Signature
-from service.columns.tensors import Tensor
+from rowcast.models.signature import Column, Signature
+from rowcast.service.columns.tensors import Tensor
 
 
 def tensor(column: Column, values: list[Any]) -> Tensor:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from service.engine import arrivals as module
-from service.engine.arrivals import LOOKS, Arrivals
-from service.engine.batcher import Batcher
-from tests.batching import submit
+from rowcast.service.engine import arrivals as module
+from rowcast.service.engine.arrivals import LOOKS, Arrivals
+from rowcast.service.engine.batcher import Batcher
+from tests.support.batching import submit
 
 Scenario = Callable[[Arrivals, Batcher, list[list[str]]], Coroutine[Any, Any, None]]
 

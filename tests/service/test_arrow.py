@@ -14,11 +14,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from models.arrow import END, MEDIA_TYPE, head_of, writer
-from models.arrow.flatbuffer import Scalar, Tables
-from models.arrow.stream import SCHEMA
-from service.engine.registry import Registry
-from service.router import Router
+from rowcast.models.arrow import END, MEDIA_TYPE, head_of, writer
+from rowcast.models.arrow.flatbuffer import Scalar, Tables
+from rowcast.models.arrow.stream import SCHEMA
+from rowcast.service.engine.registry import Registry
+from rowcast.service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import ROW, rows
 from tests.service.servers import publish_delay, publish_flights

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-import service.engine.latency
-from models.errors import RequestError
-from service.engine.batcher import Batcher, run_apart
-from service.errors import QueueFull
-from service.metrics.counts import RunReport
-from tests.batching import submit
+import rowcast.service.engine.latency
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.batcher import Batcher, run_apart
+from rowcast.service.errors import QueueFull
+from rowcast.service.metrics.counts import RunReport
+from tests.support.batching import submit
 
 LONG = 1.0
 """Seconds a row that send every run to the thread."""
@@ -344,7 +344,7 @@ def test_a_request_that_would_wait_too_long_is_refused_and_told_when_to_come_bac
 
 
 def test_once_somebody_was_refused_the_queue_is_kept_short_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.engine.latency, "PRESSED_SECONDS", 0.5)
+    monkeypatch.setattr(rowcast.service.engine.latency, "PRESSED_SECONDS", 0.5)
 
     async def scenario() -> None:
         double = Doubler()
@@ -403,7 +403,7 @@ def test_a_large_request_may_wait_for_as_long_as_a_few_of_its_own_runs() -> None
 def test_a_queue_that_does_not_move_takes_one_run_and_no_more_whatever_was_expected(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(service.engine.latency, "MAX_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(rowcast.service.engine.latency, "MAX_WAIT_SECONDS", 0.05)
 
     async def scenario() -> None:
         async with busy(max_rows=4, seconds_per_row=0.003) as (double, batcher, _):

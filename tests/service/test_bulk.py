@@ -11,14 +11,14 @@ from typing import Any
 import polars as pl
 import pytest
 
-import service.engine.model
-from models.arrow import END
-from models.arrow.types import NULL, UTF8
-from models.arrow.writer import batch, nothing, schema, texts
-from service.engine.batch_size import SIZES
-from service.engine.registry import Registry
-from service.errors import QueueFull
-from service.router import Router
+import rowcast.service.engine.model
+from rowcast.models.arrow import END
+from rowcast.models.arrow.types import NULL, UTF8
+from rowcast.models.arrow.writer import batch, nothing, schema, texts
+from rowcast.service.engine.batch_size import SIZES
+from rowcast.service.engine.registry import Registry
+from rowcast.service.errors import QueueFull
+from rowcast.service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.servers import publish_flights
@@ -83,7 +83,7 @@ def test_runs_are_as_large_as_was_measured(repository: Path, monkeypatch: pytest
             measured.append(rows)
         return size
 
-    monkeypatch.setattr(service.engine.model, "cheapest_size", measure)
+    monkeypatch.setattr(rowcast.service.engine.model, "cheapest_size", measure)
 
     async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []
@@ -119,7 +119,7 @@ def test_a_short_request_is_not_computed_when_its_caller_is_gone(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.engine.model, name, 0.0)  # every run goes to the thread
+        monkeypatch.setattr(rowcast.service.engine.model, name, 0.0)  # every run goes to the thread
 
     async def scenario(front: Router, serving: Registry) -> None:
         runs: list[int] = []

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from models.errors import RequestError
-from service.engine.registry import Registry
-from service.http.body import BodyReader
-from service.limits.byte_budget import ByteBudget, Hold, NoRoom
-from service.router import Router
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import BodyReader
+from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from rowcast.service.router import Router
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body, request
 from tests.service.test_front import Caller, serve

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.cache import BoundedCache, LearningCache
+from rowcast.service.cache import BoundedCache, LearningCache
 
 
 def test_when_one_more_comes_than_may_be_kept_all_are_forgotten() -> None:

@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from models.errors import ModelRefused
-from service.engine import catalog
-from service.engine.catalog import CatalogOwner, CatalogReader, Entry, address_of_owner
-from service.engine.versions import choose
-from service.settings import Settings
+from rowcast.models.errors import ModelRefused
+from rowcast.service.engine import catalog
+from rowcast.service.engine.catalog import CatalogOwner, CatalogReader, Entry, address_of_owner
+from rowcast.service.engine.versions import choose
+from rowcast.service.settings import Settings
 from tests.service.servers import ROOT, publish_delay, publish_flights
 
 READ = """
 import sys
-from service.engine.catalog import CatalogReader
+from rowcast.service.engine.catalog import CatalogReader
 found = CatalogReader(sys.argv[1]).read()
 models = found.open()
 print(found.generation, *(f"{m.manifest.name}:{m.manifest.version}:{m.sha256[:8]}:{len(m.graph)}" for m in models))

@@ -10,14 +10,14 @@ from pathlib import Path
 import onnx
 import pytest
 
-from models.errors import ModelNotFound, ModelRefused
-from models.repository import Repository
-from models.signature import METADATA_KEY
-from service.engine.registry import Registry
-from service.engine.versions import choose
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.errors import ModelNotFound, ModelRefused
+from rowcast.models.repository import Repository
+from rowcast.models.signature import METADATA_KEY
+from rowcast.service.engine.registry import Registry
+from rowcast.service.engine.versions import choose
+from rowcast.service.settings import Settings
 from tests.service.servers import publish_delay, publish_flights
+from tests.support import handmade
 
 
 def cut(folder: Path) -> None:

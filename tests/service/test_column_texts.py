@@ -10,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models.errors import RequestError
-from models.reading import NumberForm, Reading
-from models.signature import MISSING_TIMESTAMP, Column, Signature
-from service.columns.flat import FlatColumnReader
-from service.columns.json_rows import MANY_ROWS
-from service.columns.kinds.rules import arrow_families
-from service.columns.named import ColumnReader
-from service.columns.raw import RawColumnReader
-from service.columns.tensors import Tensor
-from service.protocols.arrow.stream import ArrowReader, Part
-from service.protocols.rows.decode import Decoder
+from rowcast.models.errors import RequestError
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
+from rowcast.service.columns.flat import FlatColumnReader
+from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.kinds.rules import arrow_families
+from rowcast.service.columns.named import ColumnReader
+from rowcast.service.columns.raw import RawColumnReader
+from rowcast.service.columns.tensors import Tensor
+from rowcast.service.protocols.arrow.stream import ArrowReader, Part
+from rowcast.service.protocols.rows.decode import Decoder
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    from service.protocols.rows.typed import request_schema
+    from rowcast.service.protocols.rows.typed import request_schema
 
 JULY = 1_372_636_800_000_000
 NAN = float("nan")

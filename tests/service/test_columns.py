@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from models.errors import RequestError
-from models.reading import NumberForm, Reading
-from models.signature import MISSING_TIMESTAMP, Column, Signature
-from models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
-from service.columns.blocks import Layout
-from service.columns.named import ColumnReader, Columns
-from service.columns.tensors import ErrorPaths, Tensor
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
+from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from rowcast.service.columns.blocks import Layout
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.tensors import ErrorPaths, Tensor
 from tests.abuse.mutations import SIGNATURE, fuzzed
 from tests.service.hostile_payloads import ROW
 from tests.service.tensors import tensors
+from tests.support import handmade
 
 READER = ColumnReader(handmade.BINARY, max_rows=4096)
 JULY = 1_372_636_800_000_000

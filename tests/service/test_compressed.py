@@ -9,9 +9,9 @@ import zlib
 
 import pytest
 
-from models.errors import RequestError
-from service.http.compressed import inflated
-from service.limits.byte_budget import ByteBudget
+from rowcast.models.errors import RequestError
+from rowcast.service.http.compressed import inflated
+from rowcast.service.limits.byte_budget import ByteBudget
 
 MIB = 2**20
 _BLOCK = 0x6BFF90000000000081C004

@@ -13,12 +13,12 @@ import uvloop
 from prometheus_client import REGISTRY
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-import service.engine.model
-import service.http.connection
-from models.arrow import MEDIA_TYPE
-from service.http.body import Receive, Scope, Send, respond
-from service.http.fast_path import FastPath
-from service.protocols.rows.endpoint import RowsEndpoint
+import rowcast.service.engine.model
+import rowcast.service.http.connection
+from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.service.http.body import Receive, Scope, Send, respond
+from rowcast.service.http.fast_path import FastPath
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 from tests.service.hostile_payloads import GOOD, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.hostile_tensors import SPLIT, WHOLE
@@ -99,7 +99,7 @@ def run(repository: Path, scenario: Callable[[Service], Awaitable[None]], loop: 
 def in_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have even the shortest runs go to the models' thread, so that a test can hold them up."""
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.engine.model, name, 0.0)
+        monkeypatch.setattr(rowcast.service.engine.model, name, 0.0)
 
 
 # ─── Upgrade ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -467,7 +467,7 @@ def test_an_answer_that_takes_a_while_reaches_a_caller_who_closed_his_half(
 
 def test_who_hung_up_is_not_computed_for_after_a_while(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_the_thread(monkeypatch)
-    monkeypatch.setattr(service.http.connection, "_HALF_CLOSED_SECONDS", 0.1)
+    monkeypatch.setattr(rowcast.service.http.connection, "_HALF_CLOSED_SECONDS", 0.1)
 
     async def scenario(service: Service) -> None:
         served = service.serving.models["flights"]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from service.engine.batcher import Batcher
-from service.engine.deadlines import Deadlines
-from service.engine.queue import QueuedRequest
-from service.errors import DeadlineExceeded
-from tests.batching import submit
+from rowcast.service.engine.batcher import Batcher
+from rowcast.service.engine.deadlines import Deadlines
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.errors import DeadlineExceeded
 from tests.service.test_batcher import Doubler, batching, busy, started
+from tests.support.batching import submit
 
 PACE = {"seconds_per_row": 0.003, "drain_seconds_per_row": 0.003}
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from models.signature import MISSING_TIMESTAMP, Column, Signature
-from service.columns.json_rows import MANY_ROWS
-from service.columns.named import ColumnReader
-from service.columns.rows import GraphInputs, Row
-from service.protocols.rows.decode import Decoder
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
+from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.named import ColumnReader
+from rowcast.service.columns.rows import GraphInputs, Row
+from rowcast.service.protocols.rows.decode import Decoder
 from tests.service.hostile_payloads import ACCEPTED, GOOD, PAYLOADS, ROW, Payload, rows, with_value
+from tests.support import handmade
 
 DECODER = Decoder(handmade.BINARY, max_rows=4096)
 

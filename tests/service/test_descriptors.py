@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.limits.descriptors import connection_caps, make_room
+from rowcast.service.limits.descriptors import connection_caps, make_room
 from tests.service.hostile_payloads import GOOD
 from tests.service.servers import NO_TLS, Server, free_port, serving
 

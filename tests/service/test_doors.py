@@ -18,10 +18,10 @@ import pyarrow as pa
 import pytest
 
 import rowcast
-from client import ClientError
-from models.errors import RowcastError
+from rowcast.client import ClientError
+from rowcast.models.errors import RowcastError
+from rowcast.training.predict import bulk_session, columns_for, open_table, predict_columns
 from tests.service.servers import NO_TLS, serving
-from training.predict import bulk_session, columns_for, open_table, predict_columns
 
 ROWS = 240
 TOLERANCE = 1e-6

@@ -19,8 +19,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rowcast
-from loadtest.bench_edges import collecting
-from service.middleware.keys import new_key
+from benchmarks.serving.edges import collecting
+from rowcast.service.middleware.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
 from tests.service.servers import NO_TLS, ROOT, Server, environment, free_port, serving
@@ -440,8 +440,8 @@ def test_a_request_is_a_trace_with_its_queue_and_its_run(watched: Watched) -> No
 def test_traces_without_what_sends_them_refuse_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from models.errors import ConfigError
-    from service.middleware import tracing
+    from rowcast.models.errors import ConfigError
+    from rowcast.service.middleware import tracing
 
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     assert tracing.traces_are_asked_for()

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from models.session import Predictions
-from models.signature import Signature
-from service.engine.runner import NotFinite
-from service.protocols.rows.encode import Encoder
-from tests import handmade
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Signature
+from rowcast.service.engine.runner import NotFinite
+from rowcast.service.protocols.rows.encode import Encoder
+from tests.support import handmade
 
 COLUMNS = handmade.COLUMNS
 

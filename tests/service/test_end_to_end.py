@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import handmade
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, Payload, rows
 from tests.service.servers import ROOT, Server, command, environment, free_port, serving
+from tests.support import handmade
 
 ROWS = [
     ROW,

@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-import service.engine.queue
-from service.engine.batcher import Batcher
-from service.errors import QueueFull
-from tests.batching import submit
+import rowcast.service.engine.queue
+from rowcast.service.engine.batcher import Batcher
+from rowcast.service.errors import QueueFull
 from tests.service.test_batcher import Doubler, batching, busy, started
+from tests.support.batching import submit
 
 ROW_SECONDS = 0.0005
 
@@ -59,7 +59,7 @@ def test_a_small_request_that_comes_during_a_large_one_is_in_the_next_run_and_sh
 
 
 def test_large_requests_have_whole_runs_again_once_small_ones_stay_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.engine.queue, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(rowcast.service.engine.queue, "QUIET_SECONDS", 0.1)
 
     async def scenario() -> None:
         double = Doubler()
@@ -183,7 +183,7 @@ def test_a_large_request_of_a_higher_priority_goes_before_small_ones_of_a_lower(
 
 
 def test_who_has_waited_long_enough_is_overtaken_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.engine.queue, "AGING_SECONDS", 0.05)
+    monkeypatch.setattr(rowcast.service.engine.queue, "AGING_SECONDS", 0.05)
 
     async def scenario() -> None:
         async with busy(max_rows=1) as (double, batcher, first):
@@ -198,7 +198,7 @@ def test_who_has_waited_long_enough_is_overtaken_no_more(monkeypatch: pytest.Mon
 
 
 def test_a_flood_of_a_high_priority_does_not_starve_a_low_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service.engine.queue, "AGING_SECONDS", 0.02)
+    monkeypatch.setattr(rowcast.service.engine.queue, "AGING_SECONDS", 0.02)
 
     async def scenario() -> None:
         with ThreadPoolExecutor(1) as thread:

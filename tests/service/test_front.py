@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from prometheus_client import REGISTRY
 
-import service.engine.model
-import service.http.body
-from service.engine.registry import Registry
-from service.http.body import Message, Receive, Scope, Send
-from service.router import Router
-from service.settings import Settings
-from tests import handmade
+import rowcast.service.engine.model
+import rowcast.service.http.body
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import Message, Receive, Scope, Send
+from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 from tests.service.hostile_payloads import GOOD, ROW, rows
+from tests.support import handmade
 
 JSON = [(b"content-type", b"application/json")]
 ROUTES = "/models/flights/predict, /predict"
@@ -315,8 +315,8 @@ def test_a_caller_who_is_refused_while_sending_is_answered_first_and_heard_out(
 def test_a_body_that_does_not_come_is_waited_for_so_long_and_no_longer(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.http.body, "_BODY_SECONDS", 0.1)
-    monkeypatch.setattr(service.http.body, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(rowcast.service.http.body, "_BODY_SECONDS", 0.1)
+    monkeypatch.setattr(rowcast.service.http.body, "_LOOK_SECONDS", 0.02)
 
     async def scenario(app: Router, models: Registry) -> None:
         caller = Caller("POST", "/predict", GOOD[:9], headers=[*JSON, (b"content-length", b"900")])
@@ -352,7 +352,7 @@ def test_rows_of_a_caller_who_hangs_up_while_they_are_queued_are_not_computed(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.engine.model, name, 0.0)
+        monkeypatch.setattr(rowcast.service.engine.model, name, 0.0)
 
     async def scenario(app: Router, models: Registry) -> None:
         before = metric("rowcast_batch_rows_sum", model="flights")

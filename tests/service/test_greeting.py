@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from service.process import greeting
-from service.settings import Settings
+from rowcast.service.process import greeting
+from rowcast.service.settings import Settings
 from tests.service.servers import ROOT
 
 ODD_ANSWERS = (
@@ -93,8 +93,8 @@ def test_it_ends_with_the_service() -> None:
 
 SAY = """
 import os, sys
-from service.process import greeting
-from service.settings import Settings
+from rowcast.service.process import greeting
+from rowcast.service.settings import Settings
 from pathlib import Path
 greeting.open_standard_streams()
 greeting._greet(sys.argv[1], Settings(), lambda: True)

@@ -21,8 +21,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from service.protocols.grpc.messages import COMPILED, POOL, REQUEST_CLASSES, SERVICE
-from service.protocols.grpc.standard import REFLECTION_SERVICES
+from rowcast.service.protocols.grpc.messages import COMPILED, POOL, REQUEST_CLASSES, SERVICE
+from rowcast.service.protocols.grpc.standard import REFLECTION_SERVICES
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import CONTENTS, Caller, calling, good, message, outputs

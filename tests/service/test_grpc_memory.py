@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 import pytest
 
-from service.engine.registry import Registry
-from service.middleware.stack import Middleware
-from service.protocols.grpc.incoming import Incoming
-from service.protocols.grpc.messages import REQUEST_CLASSES, SERVICE
-from service.protocols.grpc.server import GrpcServer
-from service.settings import Settings
+from rowcast.service.engine.registry import Registry
+from rowcast.service.middleware.stack import Middleware
+from rowcast.service.protocols.grpc.incoming import Incoming
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, SERVICE
+from rowcast.service.protocols.grpc.server import GrpcServer
+from rowcast.service.settings import Settings
 from tests.service.rpc import good
 from tests.service.servers import free_port
 
@@ -124,7 +124,7 @@ def test_a_name_of_a_megabyte_is_not_kept_by_a_standard_service(two_models: Path
 def test_one_more_who_watches_ends_the_call_that_has_for_longest(
     two_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.protocols.grpc.standard._MOST_WATCHES", 2)
+    monkeypatch.setattr("rowcast.service.protocols.grpc.standard._MOST_WATCHES", 2)
 
     async def scenario(channel: grpc.aio.Channel, _: Registry) -> None:
         calls = []
@@ -143,7 +143,7 @@ def test_one_more_who_watches_ends_the_call_that_has_for_longest(
 def test_of_more_calls_than_may_wait_for_their_message_the_one_that_has_for_longest_ends(
     two_models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.protocols.grpc.incoming._MOST_WAITING", 2)
+    monkeypatch.setattr("rowcast.service.protocols.grpc.incoming._MOST_WAITING", 2)
 
     async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         calls = []

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from models.errors import RowcastError
-from service.process import grpc_port
-from service.process.grpc_port import give_way, settle_port
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.service.process import grpc_port
+from rowcast.service.process.grpc_port import give_way, settle_port
+from rowcast.service.settings import Settings
 from tests.service.servers import ROOT, free_port
 
 
@@ -88,9 +88,9 @@ def test_a_default_port_gives_way_once_and_says_so(caplog: pytest.LogCaptureFixt
 
 RACE = """
 import sys, time
-from models.errors import RowcastError
-from service.process.grpc_port import settle_port
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.service.process.grpc_port import settle_port
+from rowcast.service.settings import Settings
 print("here", flush=True)
 sys.stdin.readline()
 try:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from service.protocols.platforms import json_reader
-from service.protocols.platforms.json_reader import Limits, Open, read_json
+from rowcast.models.errors import RequestError
+from rowcast.service.protocols.platforms import json_reader
+from rowcast.service.protocols.platforms.json_reader import Limits, Open, read_json
 
 MANY = Limits(10**9, 10**9)
 TEXTS = st.sampled_from(["a", "", 'q"\\,{', "[é,]", "\\\\", '"', "\u2028", "}]", "x" * 40])

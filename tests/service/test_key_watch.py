@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import ConfigError
-from service.middleware.key_watch import KeyWatch
-from service.middleware.keys import Keys, new_key
+from rowcast.models.errors import ConfigError
+from rowcast.service.middleware.key_watch import KeyWatch
+from rowcast.service.middleware.keys import Keys, new_key
 
 HASH = "0" * 64
 
@@ -183,7 +183,7 @@ def test_a_file_is_read_at_every_look_while_its_change_is_fresh_and_then_no_more
 ) -> None:
     watched.watch.look()
     assert watched.watch._seen is None
-    monkeypatch.setattr("service.middleware.key_watch._FRESH_NS", 0)
+    monkeypatch.setattr("rowcast.service.middleware.key_watch._FRESH_NS", 0)
     watched.watch.look()
     assert watched.watch._seen is not None
     assert watched.watch._seen[2] == watched.file.stat().st_size

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from models import plain_files
-from models.errors import ConfigError
-from service.middleware.keys import Keys, key_in, new_key
+from rowcast.models import plain_files
+from rowcast.models.errors import ConfigError
+from rowcast.service.middleware.keys import Keys, key_in, new_key
 from tests.service.servers import ROOT
 
 

@@ -14,20 +14,20 @@ from prometheus_client import REGISTRY
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-import service.engine.batcher
-import service.engine.model
-import service.http.connection
-import service.protocols.arrow.stream
-import service.protocols.rows.encode
-import service.protocols.v2.answer
-import service.protocols.v2.reading
-from models.arrow import MEDIA_TYPE
-from service.engine.registry import Registry
-from service.http.body import ASGIApp, Receive, Scope, Send
-from service.http.fast_path import FastPath, FastPathProtocol
-from service.protocols.rows.endpoint import RowsEndpoint
-from service.router import Router
-from service.settings import Settings
+import rowcast.service.engine.batcher
+import rowcast.service.engine.model
+import rowcast.service.http.connection
+import rowcast.service.protocols.arrow.stream
+import rowcast.service.protocols.rows.encode
+import rowcast.service.protocols.v2.answer
+import rowcast.service.protocols.v2.reading
+from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import ASGIApp, Receive, Scope, Send
+from rowcast.service.http.fast_path import FastPath, FastPathProtocol
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, rows
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.hostile_tensors import HOSTILE, SPLIT, WHOLE
@@ -189,12 +189,12 @@ def test_a_stream_of_many_rows_goes_the_usual_way(one_model: Path) -> None:
 @pytest.mark.parametrize(
     "place",
     [
-        (service.protocols.v2.reading.InferReader, "read"),
-        (service.protocols.arrow.stream.ArrowReader, "open"),
-        (service.protocols.v2.answer.AnswerWriter, "write"),
-        (service.protocols.arrow.stream.ArrowEncoder, "batch"),
-        (service.protocols.rows.encode.Encoder, "answer"),
-        (service.engine.batcher.Batcher, "enqueue"),
+        (rowcast.service.protocols.v2.reading.InferReader, "read"),
+        (rowcast.service.protocols.arrow.stream.ArrowReader, "open"),
+        (rowcast.service.protocols.v2.answer.AnswerWriter, "write"),
+        (rowcast.service.protocols.arrow.stream.ArrowEncoder, "batch"),
+        (rowcast.service.protocols.rows.encode.Encoder, "answer"),
+        (rowcast.service.engine.batcher.Batcher, "enqueue"),
     ],
     ids=lambda place: f"{place[0].__name__}.{place[1]}",
 )
@@ -272,7 +272,7 @@ def test_requests_that_overtake_their_answers_are_answered_in_order(one_model: P
 
 def test_rows_of_a_caller_who_hangs_up_are_not_computed(one_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SHORT_RUN_SECONDS", "SHORT_RUN_SECONDS_ON_ONE_CORE"):
-        monkeypatch.setattr(service.engine.model, name, 0.0)
+        monkeypatch.setattr(rowcast.service.engine.model, name, 0.0)
 
     def computed() -> float:
         return REGISTRY.get_sample_value("rowcast_batch_rows_sum", {"model": "flights"}) or 0.0
@@ -359,7 +359,7 @@ def test_heads_that_are_never_seen_again_do_not_fill_the_memory(one_model: Path)
 def test_a_caller_who_reads_no_answers_is_let_go_and_costs_one_answer_of_memory(
     one_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.http.connection, "_UNREAD_SECONDS", 1.0)
+    monkeypatch.setattr(rowcast.service.http.connection, "_UNREAD_SECONDS", 1.0)
     body = rows(*[ROW] * 2000)
 
     async def scenario() -> None:

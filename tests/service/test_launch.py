@@ -18,9 +18,9 @@ from types import MappingProxyType
 import psutil
 import pytest
 
-from models.errors import RowcastError
-from service.middleware.keys import new_key
-from service.process.launch import launch
+from rowcast.models.errors import RowcastError
+from rowcast.service.middleware.keys import new_key
+from rowcast.service.process.launch import launch
 from tests.service.hostile_payloads import GOOD
 from tests.service.servers import ROOT, UNSET, Server, environment, free_port
 

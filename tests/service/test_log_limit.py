@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service.middleware.log_limit import LogLimit
+from rowcast.service.middleware.log_limit import LogLimit
 
 
 class Kept(logging.Handler):

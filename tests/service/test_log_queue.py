@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 
-from service.middleware.log_queue import LineWriter, QueuedHandler
+from rowcast.service.middleware.log_queue import LineWriter, QueuedHandler
 from tests.service.servers import ROOT
 
 PIPE_BYTES = 1 << 20
@@ -73,7 +73,7 @@ def test_a_handler_formats_its_records() -> None:
 
 PROGRAM = """
 import logging, sys
-from service.middleware.log_queue import queue_log_lines
+from rowcast.service.middleware.log_queue import queue_log_lines
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 logging.getLogger("own").addHandler(logging.StreamHandler(sys.stderr))
 queue_log_lines()

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.mmap_dict import MmapedDict
 
-from service.metrics.files import ReservedDict
+from rowcast.service.metrics.files import ReservedDict
 from tests.service.servers import ROOT
 
 COUNT = """
 import logging, resource, sys
 logging.basicConfig(format="%(message)s")
-from service.metrics.files import count_in_reserved_files
+from rowcast.service.metrics.files import count_in_reserved_files
 count_in_reserved_files()
 from prometheus_client import Counter, Histogram, values
 limit = int(sys.argv[1])

@@ -14,7 +14,7 @@ from tests.service.servers import ROOT
 USE = """
 import os, sys
 from bentoml._internal.configuration.containers import BentoMLContainer
-from service.metrics.folder import use_own_metrics_folder
+from rowcast.service.metrics.folder import use_own_metrics_folder
 use_own_metrics_folder()
 print(BentoMLContainer.prometheus_multiproc_dir.get(), flush=True)
 sys.stdin.read()

@@ -18,10 +18,10 @@ import tritonclient.http as http_triton
 import tritonclient.http.aio as http_triton_aio
 
 import rowcast
-from tests import bare
 from tests.service import open_inference
 from tests.service.rpc import Caller, calling, message, outputs
 from tests.service.servers import Server, free_port, serving
+from tests.support import bare
 
 with warnings.catch_warnings():  # its messages were compiled by the protobuf before this one
     warnings.filterwarnings("ignore", "Protobuf gencode version")

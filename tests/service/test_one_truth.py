@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from service.middleware.keys import new_key
+from rowcast.service.middleware.keys import new_key
 from tests.service.servers import NO_TLS, Server, publish_delay, publish_flights, serving
 
 

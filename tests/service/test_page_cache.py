@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from service.http.body import Message, Receive, Scope, Send
-from service.http.page_cache import PER_SECOND, PageCache
+from rowcast.service.http.body import Message, Receive, Scope, Send
+from rowcast.service.http.page_cache import PER_SECOND, PageCache
 
 
 class Counting:

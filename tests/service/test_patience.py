@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from service.limits.timeouts import Timeouts
+from rowcast.service.limits.timeouts import Timeouts
 
 
 def never() -> asyncio.Future[int]:

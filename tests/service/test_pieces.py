@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import service.protocols.rows.pieces
-from service.engine.registry import Registry
-from service.limits.byte_rule import SMALL_BODY
-from service.protocols.rows.endpoint import RowsEndpoint
-from service.protocols.rows.pieces import PIECE_BYTES, pieces
-from service.settings import Settings
+import rowcast.service.protocols.rows.pieces
+from rowcast.service.engine.registry import Registry
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.protocols.rows.pieces import PIECE_BYTES, pieces
+from rowcast.service.settings import Settings
 from tests.service.hostile_payloads import ROW, rows
 
 MANY = [{**ROW, "distance": float(n), "carrier": "},{" + str(n)} for n in range(2000)]
@@ -43,7 +43,7 @@ def test_what_does_not_open_and_close_as_rows_do_is_not_cut(body: bytes) -> None
 def test_pieces_that_are_all_valid_are_the_whole_body(text: str, size: int) -> None:
     body = b'{"rows":[%b]}' % text.encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(service.protocols.rows.pieces, "PIECE_BYTES", size)
+        patch.setattr(rowcast.service.protocols.rows.pieces, "PIECE_BYTES", size)
         cut = list(pieces(body))
     try:
         found = [row for piece in cut for row in json.loads(piece)["rows"]]

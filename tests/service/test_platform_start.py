@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from service.middleware.keys import new_key
-from service.platform_variables import EnvironmentRefused, Routes, port_of, routes_of, told
-from service.protocols.platforms.container import variables_for
+from rowcast.service.middleware.keys import new_key
+from rowcast.service.platform_variables import EnvironmentRefused, Routes, port_of, routes_of, told
+from rowcast.service.protocols.platforms.container import variables_for
 from tests.service.hostile_payloads import ROW
 from tests.service.servers import NO_TLS, ROOT, environment, free_port
-from tests.serving import wait_until_ready
+from tests.support.serving import wait_until_ready
 
 CONTAINER = ROOT / "service" / "protocols" / "platforms" / "container.py"
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from service.engine.registry import Registry
-from service.router import Router
-from tests import handmade
+from rowcast.service.engine.registry import Registry
+from rowcast.service.router import Router
 from tests.service.hostile_payloads import ROW
 from tests.service.hostile_platforms import CASES, Platform
 from tests.service.test_front import Caller, serve
+from tests.support import handmade
 
 VALUES = list(ROW.values())
 NAMES = list(ROW)

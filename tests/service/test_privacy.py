@@ -14,12 +14,12 @@ import httpx
 import polars as pl
 import pytest
 
-from service.protocols.grpc.messages import REQUEST_CLASSES
-from tests import handmade
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
 from tests.service.open_inference import raw_texts
 from tests.service.rpc import Caller, calling, outputs
 from tests.service.servers import NO_TLS, Server, free_port, serving
-from tests.standing_out import PLANTED, RARE
+from tests.support import handmade
+from tests.support.standing_out import PLANTED, RARE
 
 METRICS_SECONDS = 0.3
 """A page of metrics is no older than that."""

@@ -171,8 +171,8 @@ def hang(*_):
     while True:
         time.sleep(1)
 signal.signal(signal.SIGUSR2, hang)
-from service import *
-from service import Rowcast
+from rowcast.service import *
+from rowcast.service import Rowcast
 """
 
 

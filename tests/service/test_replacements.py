@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from service.process import heartbeat, replacements
-from service.process.heartbeat import SILENT_SECONDS, START_SECONDS, Heartbeats, Pulse, Watch
-from service.process.replacements import Replacements
+from rowcast.service.process import heartbeat, replacements
+from rowcast.service.process.heartbeat import SILENT_SECONDS, START_SECONDS, Heartbeats, Pulse, Watch
+from rowcast.service.process.replacements import Replacements
 
 
 class Clock:

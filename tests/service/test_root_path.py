@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import rowcast
-from service.middleware.keys import new_key
+from rowcast.service.middleware.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.hostile_tensors import GOOD as GOOD_TENSORS
 from tests.service.servers import NO_TLS, Server, serving

@@ -7,7 +7,7 @@ from itertools import cycle
 
 import pytest
 
-from service.engine.batch_size import SIZES, cheapest_size
+from rowcast.service.engine.batch_size import SIZES, cheapest_size
 
 MOST, LESS = SIZES
 

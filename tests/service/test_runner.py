@@ -16,28 +16,28 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from models.errors import RequestError
-from models.repository import Repository
-from models.session import Predictions, Session
-from service.columns.blocks import Layout
-from service.columns.json_rows import MANY_ROWS
-from service.columns.named import ColumnReader, Columns
-from service.engine.model import Model, NoAnswer
-from service.engine.queue import QueuedRequest
-from service.engine.registry import Registry
-from service.engine.runner import NotFinite, Runner, Unread
-from service.errors import QueueFull
-from service.http.reply import Reply
-from service.protocols.rows.codec import RowsCodec
-from service.protocols.rows.decode import Decoder
-from service.protocols.rows.encode import Encoder
-from service.protocols.rows.endpoint import RowsEndpoint
-from service.settings import Settings
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.models.repository import Repository
+from rowcast.models.session import Predictions, Session
+from rowcast.service.columns.blocks import Layout
+from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.engine.model import Model, NoAnswer
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.engine.registry import Registry
+from rowcast.service.engine.runner import NotFinite, Runner, Unread
+from rowcast.service.errors import QueueFull
+from rowcast.service.http.reply import Reply
+from rowcast.service.protocols.rows.codec import RowsCodec
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.service.protocols.rows.encode import Encoder
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.settings import Settings
 from tests.abuse.mutations import SIGNATURE, usual_bodies
 from tests.abuse.slow_model import publish_slow
 from tests.service.hostile_payloads import ROW
 from tests.service.tensors import tensors
+from tests.support import handmade
 
 Row = dict[str, Any]
 ENCODER = Encoder("any", 1, SIGNATURE)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import ConfigError
-from service.limits.machine import usable_cores
-from service.settings import Settings
+from rowcast.models.errors import ConfigError
+from rowcast.service.limits.machine import usable_cores
+from rowcast.service.settings import Settings
 
 
 @pytest.fixture(autouse=True)

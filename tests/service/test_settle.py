@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from service.process.settle import SETTLED_BY, settle
-from service.settings import Settings
+from rowcast.service.process.settle import SETTLED_BY, settle
+from rowcast.service.settings import Settings
 from tests.service.servers import ROOT
 
 
@@ -103,7 +103,8 @@ def test_what_was_settled_is_what_a_child_gets_whatever_lies_in_its_folder(tmp_p
     assert environment["OTEL_SERVICE_NAME"] == "mine"
     assert environment[SETTLED_BY] == str(os.getpid())
     say = (
-        "from service.process.settle import settings_of_service as s; print(s()[0].model_dump_json(exclude_unset=True))"
+        "from rowcast.service.process.settle import settings_of_service as s; "
+        "print(s()[0].model_dump_json(exclude_unset=True))"
     )
     done = subprocess.run(
         [sys.executable, "-c", say],
@@ -125,7 +126,7 @@ def test_what_was_settled_is_what_a_child_gets_whatever_lies_in_its_folder(tmp_p
 
 
 def test_settings_of_some_other_service_are_not_taken_for_settled(monkeypatch: pytest.MonkeyPatch) -> None:
-    from service.process.settle import are_handed_on
+    from rowcast.service.process.settle import are_handed_on
 
     monkeypatch.setenv(SETTLED_BY, "999999999")
     assert not are_handed_on()

@@ -88,7 +88,7 @@ ctypes.CDLL(None).pthread_exit(None)
 SUPERVISE = """
 import sys
 from circus.watcher import Watcher
-from service.process.supervisor import StartRefused, look_after_workers
+from rowcast.service.process.supervisor import StartRefused, look_after_workers
 look_after_workers()
 from bentoml._internal.utils.circus import create_standalone_arbiter
 worker = Watcher("worker", sys.executable, args=["-c", sys.argv[1], sys.argv[2]], copy_env=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import RequestError
-from service.http.options import NO_OPTIONS, RequestOptions, options_of, server_timing
+from rowcast.models.errors import RequestError
+from rowcast.service.http.options import NO_OPTIONS, RequestOptions, options_of, server_timing
 
 
 @pytest.mark.parametrize(

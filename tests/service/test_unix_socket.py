@@ -21,8 +21,8 @@ import httpx
 import psutil
 import pytest
 
-from models.errors import RowcastError
-from service.http.unix_socket import unix_path
+from rowcast.models.errors import RowcastError
+from rowcast.service.http.unix_socket import unix_path
 from tests.service.hostile_payloads import GOOD
 from tests.service.servers import NO_TLS, ROOT, environment
 

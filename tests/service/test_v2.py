@@ -15,7 +15,7 @@ import tritonclient.http.aio as triton_aio
 from tritonclient.utils import InferenceServerException
 
 import rowcast
-from service.protocols.v2.metadata import SERVER
+from rowcast.service.protocols.v2.metadata import SERVER
 from tests.service import open_inference
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import PATH, binary, body, raw_texts, request, with_input

@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from models.signature import MISSING_TIMESTAMP, Signature
-from models.values import FIRST_MOMENT, LAST_MOMENT
-from service import cache
-from service.columns.named import ColumnReader, Columns
-from service.protocols.v2 import known_binary as v2_known_binary
-from service.protocols.v2 import known_json as v2_known_json
-from service.protocols.v2.reading import InferReader
-from service.protocols.v2.request import InferRequest, RequestReader
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.models.signature import MISSING_TIMESTAMP, Signature
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.service import cache
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.protocols.v2 import known_binary as v2_known_binary
+from rowcast.service.protocols.v2 import known_json as v2_known_json
+from rowcast.service.protocols.v2.reading import InferReader
+from rowcast.service.protocols.v2.request import InferRequest, RequestReader
 from tests.abuse.mutations import CASES, MAX_ROWS, SIGNATURE, Edit, damage, edits
 from tests.service.hostile_payloads import ROW
 from tests.service.open_inference import binary, body, raw_texts, request
+from tests.support import handmade
 
 BYTES = "BYTES"
 fewer = settings(max_examples=1 + CASES // 5, deadline=None, database=None)

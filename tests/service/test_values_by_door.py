@@ -21,21 +21,21 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from client.columns import SeveralTypes
-from client.errors import ClientError
-from client.tables import given
-from models.errors import RequestError, RowcastError
-from models.signature import Column, Signature
-from service.columns.json_rows import MANY_ROWS
-from service.columns.named import Columns
-from service.columns.rows import GraphInputs
-from service.protocols.arrow.stream import ArrowReader
-from service.protocols.rows.decode import Decoder
-from training.columns.declared import Declared
-from training.columns.infer import infer_columns
-from training.columns.reading import ColumnRule, read_column
-from training.data.table import Table, read_table
-from training.predict import _rule
+from rowcast.client.columns import SeveralTypes
+from rowcast.client.errors import ClientError
+from rowcast.client.tables import given
+from rowcast.models.errors import RequestError, RowcastError
+from rowcast.models.signature import Column, Signature
+from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.rows import GraphInputs
+from rowcast.service.protocols.arrow.stream import ArrowReader
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.training.columns.declared import Declared
+from rowcast.training.columns.infer import infer_columns
+from rowcast.training.columns.reading import ColumnRule, read_column
+from rowcast.training.data.table import Table, read_table
+from rowcast.training.predict import _rule
 
 DAY, NOON = dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 12, 30, tzinfo=dt.UTC)
 NOTHING: list[Any] = [

@@ -11,15 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import RequestError
-from service.limits.byte_rule import STEP_BYTES
-from service.limits.steps import Steps, at_once
-from service.limits.weigh import Weight, weigh, without_long_texts
-from service.protocols.grpc.messages import REQUEST_CLASSES
-from service.protocols.grpc.weigh import weigh as weigh_message
-from service.protocols.rows.decode import Decoder
-from service.protocols.v2.request import RequestReader
-from tests import handmade
+from rowcast.models.errors import RequestError
+from rowcast.service.limits.byte_rule import STEP_BYTES
+from rowcast.service.limits.steps import Steps, at_once
+from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.protocols.grpc.weigh import weigh as weigh_message
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.service.protocols.v2.request import RequestReader
+from tests.support import handmade
 
 ANYTHING = Weight(2**60, 2**60, 2**60)
 MESSAGE = REQUEST_CLASSES["ModelInfer"]
@@ -50,7 +50,7 @@ def counted(content: Any) -> Weight:
 def test_what_stands_outside_of_strings_is_counted_exactly_wherever_a_piece_ends(
     step: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.limits.weigh.STEP_BYTES", step)
+    monkeypatch.setattr("rowcast.service.limits.weigh.STEP_BYTES", step)
 
     @settings(max_examples=40 if step < STEP_BYTES else 100)  # a byte at a time takes a hundredfold
     @given(JSON)

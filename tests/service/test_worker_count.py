@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from service.process.worker_count import worker_count
-from service.settings import Settings
+from rowcast.service.process.worker_count import worker_count
+from rowcast.service.settings import Settings
 
 MIB = 2**20
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from service.engine.registry import Registry
-from service.http.body import ASGIApp, Receive, Scope, Send
-from service.http.connection import Protocol
-from service.http.fast_path import FastPath, FastPathProtocol
-from service.http.root_path import WithoutRootPath, with_prefix
-from service.router import Router
-from service.settings import Settings
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import ASGIApp, Receive, Scope, Send
+from rowcast.service.http.connection import Protocol
+from rowcast.service.http.fast_path import FastPath, FastPathProtocol
+from rowcast.service.http.root_path import WithoutRootPath, with_prefix
+from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 
 PATIENCE_SECONDS = 15.0
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n")

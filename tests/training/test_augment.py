@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.fit.augment import Augment, AugmentConfig, _quantiles, _ranks, _values
-from training.fit.loop import Batch
+from rowcast.training.fit.augment import Augment, AugmentConfig, _quantiles, _ranks, _values
+from rowcast.training.fit.loop import Batch
 
 ROWS = 4000
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.fit.calibrate import (
+from rowcast.training.fit.calibrate import (
     MIN_CONTEST_ROWS,
     MIN_ROWS,
     calibrate_classes,
@@ -16,8 +16,8 @@ from training.fit.calibrate import (
     fit_affine,
     fit_temperature,
 )
-from training.network.head import ClassHead, RegressionHead
-from training.network.transform import TargetTransform
+from rowcast.training.network.head import ClassHead, RegressionHead
+from rowcast.training.network.transform import TargetTransform
 
 
 def drawn(logits, rng):

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from models.errors import TableError
-from models.signature import MISSING_TIMESTAMP
-from models.values import format_timestamp, parse_timestamp
+from rowcast.models.errors import TableError
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.values import format_timestamp, parse_timestamp
+from rowcast.training.columns.infer import ColumnRule, check_names, infer_columns, read_column
+from rowcast.training.columns.kinds import Levels, Look, kind_of_texts
+from rowcast.training.columns.plain import read_plain_numbers
+from rowcast.training.columns.reading import NULL_SPELLINGS, PLAIN, parse_numbers
+from rowcast.training.columns.timestamps import parse_timestamps
+from rowcast.training.data.table import Table, read_table
 from tests.training.hostile_tables import VALUES, Hostile
-from training.columns.infer import ColumnRule, check_names, infer_columns, read_column
-from training.columns.kinds import Levels, Look, kind_of_texts
-from training.columns.plain import read_plain_numbers
-from training.columns.reading import NULL_SPELLINGS, PLAIN, parse_numbers
-from training.columns.timestamps import parse_timestamps
-from training.data.table import Table, read_table
 
 
 def texts(**columns: list[str | None]) -> Table:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import ConfigError
-from training.config import PRESETS, Config, make_config, to_toml
+from rowcast.models.errors import ConfigError
+from rowcast.training.config import PRESETS, Config, make_config, to_toml
 
 
 def test_what_comes_later_wins(tmp_path):

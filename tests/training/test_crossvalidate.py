@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from models.errors import ConfigError
-from tests import tables
-from training.config import make_config
-from training.crossvalidate import cross_validate
+from rowcast.models.errors import ConfigError
+from rowcast.training.config import make_config
+from rowcast.training.crossvalidate import cross_validate
+from tests.support import tables
 
 
 def config_for(target, **data):

@@ -8,13 +8,13 @@ import struct
 import numpy as np
 import pytest
 
-from tests.standing_out import PLANTED, RARE, table
-from training.columns.disclosure import ends, notes_on_classes, notes_on_levels, percentiles
-from training.columns.infer import ColumnRule
-from training.columns.levels import LevelRows
-from training.columns.target import Target
-from training.features.describe import describe_columns
-from training.features.encoder import FeaturesConfig, fit_encoder
+from rowcast.training.columns.disclosure import ends, notes_on_classes, notes_on_levels, percentiles
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.levels import LevelRows
+from rowcast.training.columns.target import Target
+from rowcast.training.features.describe import describe_columns
+from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
+from tests.support.standing_out import PLANTED, RARE, table
 
 
 def test_ten_rows_lie_beyond_either_end():

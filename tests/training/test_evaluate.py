@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics, roc_auc
+from rowcast.training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics, roc_auc
 
 
 def test_regression_metrics_are_in_the_units_of_the_target():

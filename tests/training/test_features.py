@@ -10,10 +10,10 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from models.signature import MISSING_TIMESTAMP
-from training.columns.infer import ColumnRule
-from training.features.calendar import calendar_part
-from training.features.encoder import UNKNOWN_CODE, FeaturesConfig, fit_encoder
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.features.calendar import calendar_part
+from rowcast.training.features.encoder import UNKNOWN_CODE, FeaturesConfig, fit_encoder
 
 NO_TARGET = np.zeros(0)
 """These encoders hold no pair of numbers that a target would be asked about."""

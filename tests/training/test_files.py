@@ -19,13 +19,13 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from models.errors import TableError
-from training.config import make_config
-from training.data.files import packed
-from training.data.files.form import FileForm
-from training.data.files.paths import stem_of
-from training.data.table import read_table
-from training.prepare import prepare
+from rowcast.models.errors import TableError
+from rowcast.training.config import make_config
+from rowcast.training.data.files import packed
+from rowcast.training.data.files.form import FileForm
+from rowcast.training.data.files.paths import stem_of
+from rowcast.training.data.table import read_table
+from rowcast.training.prepare import prepare
 
 if sys.version_info >= (3, 14):
     from compression import zstd

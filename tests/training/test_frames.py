@@ -15,9 +15,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from models.errors import TableError
-from training.columns.infer import infer_columns
-from training.data.table import read_table
+from rowcast.models.errors import TableError
+from rowcast.training.columns.infer import infer_columns
+from rowcast.training.data.table import read_table
 
 DAY = dt.date(2024, 2, 29)
 NOON = dt.datetime(2024, 2, 29, 12)  # noqa: DTZ001

@@ -14,14 +14,14 @@ import torch
 from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 
-from models import Session, TableError
-from training.config import make_config
-from training.export.adversarial import adversarial_rows
-from training.export.gate import pass_gate
-from training.export.graph import export
-from training.network.network import ACTIVATIONS
-from training.prepare import prepare
-from training.train import fit_network, signature_of
+from rowcast.models import Session, TableError
+from rowcast.training.config import make_config
+from rowcast.training.export.adversarial import adversarial_rows
+from rowcast.training.export.gate import pass_gate
+from rowcast.training.export.graph import export
+from rowcast.training.network.network import ACTIVATIONS
+from rowcast.training.prepare import prepare
+from rowcast.training.train import fit_network, signature_of
 
 EXAMPLES = math.ceil(int(os.environ.get("FUZZ_CASES", "21")) / len(ACTIVATIONS))
 """Models of each activation: an export takes seconds."""

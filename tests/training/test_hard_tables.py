@@ -11,22 +11,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models import Repository, Session, TableError
-from models.errors import ConfigError
-from tests import tables
-from training.config import make_config
-from training.predict import evaluate_table, predict_table
-from training.prepare import prepare
-from training.train import train
+from rowcast.models import Repository, Session, TableError
+from rowcast.models.errors import ConfigError
+from rowcast.training.config import make_config
+from rowcast.training.predict import evaluate_table, predict_table
+from rowcast.training.prepare import prepare
+from rowcast.training.train import train
+from tests.support import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = """
 import json, resource, sys
 import numpy as np, polars as pl
-from training.config import make_config
-from training.predict import evaluate_table, predict_table
-from training.prepare import prepare
-from training.train import fit_network
+from rowcast.training.config import make_config
+from rowcast.training.predict import evaluate_table, predict_table
+from rowcast.training.prepare import prepare
+from rowcast.training.train import fit_network
 import torch
 rng = np.random.default_rng(0)
 

@@ -7,10 +7,10 @@ import json
 
 import pytest
 
-from models.errors import TableError
-from tests import tables
-from training.columns.infer import infer_columns, read_column
-from training.data.table import read_table
+from rowcast.models.errors import TableError
+from rowcast.training.columns.infer import infer_columns, read_column
+from rowcast.training.data.table import read_table
+from tests.support import tables
 
 
 @pytest.fixture(scope="module")

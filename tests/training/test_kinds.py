@@ -11,19 +11,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import ConfigError, TableError
-from models.reading import NumberForm, Reading
-from models.signature import MISSING_TIMESTAMP
-from models.texts import parse_date, parse_duration, parse_number
-from training.columns.declared import Declared
-from training.columns.infer import infer_columns
-from training.columns.reading import ColumnRule, read_column
-from training.columns.target import Target
-from training.columns.written.clocks import durations_of
-from training.columns.written.dates import timestamps_in_order
-from training.columns.written.forms import numbers_in_form
-from training.data.config import DataConfig
-from training.data.table import Table, read_table
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.texts import parse_date, parse_duration, parse_number
+from rowcast.training.columns.declared import Declared
+from rowcast.training.columns.infer import infer_columns
+from rowcast.training.columns.reading import ColumnRule, read_column
+from rowcast.training.columns.target import Target
+from rowcast.training.columns.written.clocks import durations_of
+from rowcast.training.columns.written.dates import timestamps_in_order
+from rowcast.training.columns.written.forms import numbers_in_form
+from rowcast.training.data.config import DataConfig
+from rowcast.training.data.table import Table, read_table
 
 N = 40
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.columns.infer import ColumnRule
-from training.columns.leakage import share_explained, suspected_leaks
-from training.columns.target import Target
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.leakage import share_explained, suspected_leaks
+from rowcast.training.columns.target import Target
 
 RNG = np.random.default_rng(0)
 ROWS = 2000

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 
 import rowcast
-from models.errors import ConfigError, TableError
-from tests import tables
-from training.config import make_config
-from training.look import Look, LookConfig, look
-from training.prepare import open_table, prepare_split, split_table, suspicions, understand
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.config import make_config
+from rowcast.training.look import Look, LookConfig, look
+from rowcast.training.prepare import open_table, prepare_split, split_table, suspicions, understand
+from tests.support import tables
 
 
 def odd(rows: int = 800) -> pl.DataFrame:

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from models.reading import Reading
-from models.session import Session
-from models.signature import MISSING_TIMESTAMP, Signature
-from models.values import parse_timestamp
-from training.columns.infer import ColumnRule, infer_columns, read_column
-from training.columns.target import Target
-from training.data.table import read_table
-from training.export import graph as export_graph
-from training.export.adversarial import adversarial_rows
-from training.export.gate import check_parity
-from training.export.graph import Core, export
-from training.features.describe import describe_columns
-from training.features.encoder import MISSING_CODE, FeaturesConfig, fit_encoder
-from training.fit.objective import Objective, ObjectiveConfig
-from training.network.network import Network, NetworkConfig
+from rowcast.models.reading import Reading
+from rowcast.models.session import Session
+from rowcast.models.signature import MISSING_TIMESTAMP, Signature
+from rowcast.models.values import parse_timestamp
+from rowcast.training.columns.infer import ColumnRule, infer_columns, read_column
+from rowcast.training.columns.target import Target
+from rowcast.training.data.table import read_table
+from rowcast.training.export import graph as export_graph
+from rowcast.training.export.adversarial import adversarial_rows
+from rowcast.training.export.gate import check_parity
+from rowcast.training.export.graph import Core, export
+from rowcast.training.features.describe import describe_columns
+from rowcast.training.features.encoder import MISSING_CODE, FeaturesConfig, fit_encoder
+from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.network.network import Network, NetworkConfig
 
 LAST_DAY = float(parse_timestamp("9999-12-31"))
 LOWEST = -1.7976931348623157e308

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from training.columns.infer import ColumnRule
-from training.columns.target import Target
-from training.config import Config
-from training.features.encoder import Encoded, FeaturesConfig, fit_encoder
-from training.fit.augment import Augment, AugmentConfig
-from training.fit.loop import Batch, FitConfig
-from training.fit.objective import Objective, ObjectiveConfig
-from training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
-from training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
-from training.train import network_of
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.target import Target
+from rowcast.training.config import Config
+from rowcast.training.features.encoder import Encoded, FeaturesConfig, fit_encoder
+from rowcast.training.fit.augment import Augment, AugmentConfig
+from rowcast.training.fit.loop import Batch, FitConfig
+from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
+from rowcast.training.train import network_of
 
 ROWS = 400
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F  # noqa: N812 - its usual name
 
-from models.errors import ConfigError, TableError
-from training.columns.target import Target
-from training.config import make_config
-from training.fit.losses import class_loss, focal_loss, pinball_loss
-from training.fit.objective import Objective, ObjectiveConfig
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.columns.target import Target
+from rowcast.training.config import make_config
+from rowcast.training.fit.losses import class_loss, focal_loss, pinball_loss
+from rowcast.training.fit.objective import Objective, ObjectiveConfig
 
 NUMBERS = Target("y", "regression", np.array([1.0, 2.0, 4.0, 9.0]))
 CLASSES = Target("y", "multiclass", np.array(["a", "b", "b", "c", "c", "c"], dtype=object), ("a", "b", "c"))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from training.columns.infer import ColumnRule
-from training.features.encoder import FeaturesConfig, fit_encoder
-from training.features.oblique import fit_oblique
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
+from rowcast.training.features.oblique import fit_oblique
 
 
 def place(rows=500):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import rowcast
-from tests.odd_tables import COLUMNS, TARGETS, odd_table
-from tests.proofs.tables import Finding, try_table
+from proofs.tables import Finding, try_table
+from tests.support.odd_tables import COLUMNS, TARGETS, odd_table
 
 SEEDS = (0, 5)
 

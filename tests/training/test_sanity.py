@@ -11,22 +11,22 @@ import polars as pl
 import pytest
 import torch
 
-from models import Repository
-from models.errors import ExportRefused
-from models.signature import Column, Signature
-from tests import tables
-from training.columns.infer import ColumnRule
-from training.columns.target import Target
-from training.config import make_config
-from training.export.adversarial import BASES, CELLS, adversarial_rows, odd_rows
-from training.export.gate import check_parity, check_sane, pass_gate
-from training.export.graph import Core, export
-from training.export.precheck import check_encoder, check_target, precheck
-from training.features.encoder import FeaturesConfig, fit_encoder
-from training.fit.objective import Objective, ObjectiveConfig
-from training.network.head import answer_limits
-from training.prepare import prepare
-from training.train import fit_network, network_of, signature_of, train
+from rowcast.models import Repository
+from rowcast.models.errors import ExportRefused
+from rowcast.models.signature import Column, Signature
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.target import Target
+from rowcast.training.config import make_config
+from rowcast.training.export.adversarial import BASES, CELLS, adversarial_rows, odd_rows
+from rowcast.training.export.gate import check_parity, check_sane, pass_gate
+from rowcast.training.export.graph import Core, export
+from rowcast.training.export.precheck import check_encoder, check_target, precheck
+from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
+from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.network.head import answer_limits
+from rowcast.training.prepare import prepare
+from rowcast.training.train import fit_network, network_of, signature_of, train
+from tests.support import tables
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +112,7 @@ def small_table():
 
 
 def test_what_the_gate_would_refuse_whatever_is_learned_is_told_before_any_epoch(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.export.gate.TOLERANCE", -1.0)
+    monkeypatch.setattr("rowcast.training.export.gate.TOLERANCE", -1.0)
     looks = []
     config = small_config(fit={"epochs": 3, "budget_s": 60.0})
     with pytest.raises(ExportRefused, match="differs from the trained network"):
@@ -122,7 +122,7 @@ def test_what_the_gate_would_refuse_whatever_is_learned_is_told_before_any_epoch
 
 
 def test_a_model_that_is_refused_after_its_fit_is_kept_in_a_folder_that_is_named(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.export.gate.TOLERANCE", -1.0)
+    monkeypatch.setattr("rowcast.training.export.gate.TOLERANCE", -1.0)
     repository = Repository(tmp_path)
     with pytest.raises(ExportRefused, match=r"nothing was published, and the model is kept in .*refused/m-") as refused:
         train(small_table(), small_config(), name="m", repository=repository)

@@ -8,15 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.errors import TableError
-from models.signature import MISSING_TIMESTAMP
-from models.values import parse_timestamp
-from training.columns.infer import infer_columns, read_column
-from training.columns.sentinels import with_sentinels
-from training.config import make_config
-from training.data.split import Split
-from training.data.table import read_table
-from training.prepare import open_table, suspicions, understand
+from rowcast.models.errors import TableError
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.values import parse_timestamp
+from rowcast.training.columns.infer import infer_columns, read_column
+from rowcast.training.columns.sentinels import with_sentinels
+from rowcast.training.config import make_config
+from rowcast.training.data.split import Split
+from rowcast.training.data.table import read_table
+from rowcast.training.prepare import open_table, suspicions, understand
 
 RNG = np.random.default_rng(0)
 DEPTHS = RNG.uniform(0, 100, 200).round(2)

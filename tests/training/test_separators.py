@@ -5,11 +5,11 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from models.errors import ConfigError, TableError
-from training.data.files.first_row import looks_like_row
-from training.data.files.form import FileForm
-from training.data.files.separators import sniff
-from training.data.table import read_table
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.data.files.first_row import looks_like_row
+from rowcast.training.data.files.form import FileForm
+from rowcast.training.data.files.separators import sniff
+from rowcast.training.data.table import read_table
 
 NOT_TOLD: tuple[str, ...] = ()
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from models.errors import ConfigError, TableError
-from training.data.split import Split, k_folds, split_by_group, split_by_time, split_random
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.data.split import Split, k_folds, split_by_group, split_by_time, split_random
 
 SHARES = st.sampled_from([(0.2, 0.16), (0.0, 0.2), (0.2, 0.0), (0.0, 0.0), (0.5, 0.4), (0.01, 0.01)])
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.errors import TableError
+from rowcast.models.errors import TableError
+from rowcast.training.data.files import delimited, rows
+from rowcast.training.data.files.delimited import read_delimited
+from rowcast.training.data.files.form import FileForm
+from rowcast.training.data.table import Table, read_table
 from tests.training.hostile_tables import ENCODING, STRUCTURE, Hostile
-from training.data.files import delimited, rows
-from training.data.files.delimited import read_delimited
-from training.data.files.form import FileForm
-from training.data.table import Table, read_table
 
 
 def read_csv(content: bytes, encoding: str = "utf-8") -> Table:

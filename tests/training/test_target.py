@@ -9,13 +9,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.errors import ConfigError, TableError
-from models.reading import Reading
-from training.columns.target import Target, read_target, read_target_like
-from training.columns.target_rows import reading_of_target, with_target, with_target_like
-from training.config import make_config
-from training.data.table import Table, read_table
-from training.prepare import open_table
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.reading import Reading
+from rowcast.training.columns.target import Target, read_target, read_target_like
+from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
+from rowcast.training.config import make_config
+from rowcast.training.data.table import Table, read_table
+from rowcast.training.prepare import open_table
 
 
 def texts(values: list[str | None]) -> Table:

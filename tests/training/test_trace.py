@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
-from tests import tables
-from training.config import make_config
-from training.export import graph as export_graph
-from training.export.gate import check_parity
-from training.export.graph import OPSET, Core, export
-from training.export.operators import OPERATORS
-from training.export.trace import ROWS, Untranslated, trace
-from training.fit.objective import Objective
-from training.network.network import ACTIVATIONS
-from training.prepare import prepare
-from training.train import network_of, signature_of
+from rowcast.training.config import make_config
+from rowcast.training.export import graph as export_graph
+from rowcast.training.export.gate import check_parity
+from rowcast.training.export.graph import OPSET, Core, export
+from rowcast.training.export.operators import OPERATORS
+from rowcast.training.export.trace import ROWS, Untranslated, trace
+from rowcast.training.fit.objective import Objective
+from rowcast.training.network.network import ACTIVATIONS
+from rowcast.training.prepare import prepare
+from rowcast.training.train import network_of, signature_of
+from tests.support import tables
 
 WHOLE = torch.tensor([[-(2**62)], [-8], [-7], [-1], [0], [1], [2**62]])
 NUMBERS = torch.tensor([[-1e30, 1.5], [-0.5, float("nan")], [0.0, 0.25], [3.0, -2.0], [0.1, 7.0]], dtype=torch.float64)

@@ -15,20 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from models import Repository, Session, Signature, TableError, TrainingError
-from models.errors import ConfigError, DeviceError, ModelError
-from models.signature import Column
-from tests import bare, tables
-from training.columns.target import Target
-from training.config import make_config
-from training.export.adversarial import ADVERSARIAL_ROWS, adversarial_rows
-from training.export.gate import GATE_ROWS
-from training.fit.evaluate import regression_metrics
-from training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
-from training.fit.objective import Objective, ObjectiveConfig
-from training.predict import evaluate_table, predict_table
-from training.prepare import prepare
-from training.train import fit_network, train
+from rowcast.models import Repository, Session, Signature, TableError, TrainingError
+from rowcast.models.errors import ConfigError, DeviceError, ModelError
+from rowcast.models.signature import Column
+from rowcast.training.columns.target import Target
+from rowcast.training.config import make_config
+from rowcast.training.export.adversarial import ADVERSARIAL_ROWS, adversarial_rows
+from rowcast.training.export.gate import GATE_ROWS
+from rowcast.training.fit.evaluate import regression_metrics
+from rowcast.training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
+from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.predict import evaluate_table, predict_table
+from rowcast.training.prepare import prepare
+from rowcast.training.train import fit_network, train
+from tests.support import bare, tables
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}
 
@@ -388,14 +388,14 @@ def test_a_device_that_is_not_there_is_refused_before_the_table_is_read(tmp_path
 
 
 def test_a_processor_without_bfloat16_is_told_before_the_table_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.device._cpu_flags", lambda: frozenset({"avx2"}))
+    monkeypatch.setattr("rowcast.training.device._cpu_flags", lambda: frozenset({"avx2"}))
     config = make_config(settings=["fit.precision=bfloat16"], overrides={"data": {"target": "y"}, "device": "cpu"})
     with pytest.raises(DeviceError, match=r"fit\.precision=bfloat16: cpu has no instructions for it; use float32"):
         train("nowhere.csv", config, name="m", repository=Repository(tmp_path))
 
 
 def test_what_learned_in_bfloat16_is_served_in_float32(table, tmp_path, monkeypatch):
-    monkeypatch.setattr("training.device._cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr("rowcast.training.device._cpu_flags", lambda: frozenset({"avx512_bf16"}))
     both = {}
     for precision in ("float32", "bfloat16"):
         config = make_config(
@@ -474,7 +474,7 @@ def test_what_understanding_the_table_took_is_taken_off_the_budget(table, tmp_pa
     def slow(*args, **kwargs):
         return replace(prepare(*args, **kwargs), seconds=1000.0)
 
-    monkeypatch.setattr("training.train.prepare", slow)
+    monkeypatch.setattr("rowcast.training.train.prepare", slow)
     fields = {"fit": {"epochs": 1000, "patience": 1000, "budget_s": 999.0}, "data": {"target": "class"}}
     trained = train(table, make_config(overrides={**tables.QUICK, **fields}), name="m", repository=Repository(tmp_path))
     assert (trained.fit.stopped, trained.fit.epochs) == ("budget", 1)
@@ -495,7 +495,7 @@ def test_a_budget_leaves_the_same_to_the_epochs_however_many_rows_are_measured_a
         given.append(config.fit.budget_s)
         raise TrainingError("the budget is known")
 
-    monkeypatch.setattr("training.train.fit_network", end)
+    monkeypatch.setattr("rowcast.training.train.fit_network", end)
     rows = table.drop_nulls("class").select("size", "class")
     config = make_config(overrides={**tables.QUICK, "fit": {"budget_s": 120.0}, "data": {"target": "class"}})
     for n_test in (GATE_ROWS, 20 * GATE_ROWS):

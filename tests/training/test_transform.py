@@ -8,9 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.errors import ConfigError
-from training.network.spread import mean_and_deviation, spread_of
-from training.network.transform import TargetTransform
+from rowcast.models.errors import ConfigError
+from rowcast.training.network.spread import mean_and_deviation, spread_of
+from rowcast.training.network.transform import TargetTransform
 
 
 @pytest.mark.parametrize("name", ["none", "standardise", "log"])

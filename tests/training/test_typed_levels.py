@@ -7,12 +7,12 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from models.errors import TableError
-from models.reading import NumberForm, Reading
-from training.columns.declared import Declared
-from training.columns.infer import infer_columns
-from training.columns.reading import ColumnRule, read_column
-from training.data.table import read_table
+from rowcast.models.errors import TableError
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.training.columns.declared import Declared
+from rowcast.training.columns.infer import infer_columns
+from rowcast.training.columns.reading import ColumnRule, read_column
+from rowcast.training.data.table import read_table
 
 
 def rule_of(values, category=("x",)) -> ColumnRule:

@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 import torch
 
-from models import TableError
-from models.signature import MISSING_TIMESTAMP
-from training.columns.infer import ColumnRule
-from training.config import make_config
-from training.features.bins import FARTHEST, fit_bins
-from training.features.encoder import FeaturesConfig, fit_encoder
-from training.features.vary import keep_what_varies
-from training.prepare import prepare
+from rowcast.models import TableError
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.config import make_config
+from rowcast.training.features.bins import FARTHEST, fit_bins
+from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
+from rowcast.training.features.vary import keep_what_varies
+from rowcast.training.prepare import prepare
 
 DAY = 86_400_000_000
 NOISE = 0.19 * (1 + np.arange(-4, 5) * 2.0**-52)

@@ -6,12 +6,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from models.errors import ConfigError
-from models.texts.dates import DateOrder
-from training.data.table import Table
+from rowcast.models.errors import ConfigError
+from rowcast.models.texts.dates import DateOrder
+from rowcast.training.data.table import Table
 
 if TYPE_CHECKING:
-    from training.data.config import DataConfig
+    from rowcast.training.data.config import DataConfig
 
 DeclaredKind: TypeAlias = Literal["number", "date", "boolean", "category", "text"]
 KINDS: tuple[DeclaredKind, ...] = ("number", "date", "boolean", "category", "text")

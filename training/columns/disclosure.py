@@ -1,8 +1,8 @@
 """How little a model tells of single rows: how far out its numbers go, and what a person is told about the rest.
 
-A level of fewer than :data:`~models.signature.PUBLIC_LEVEL_ROWS` training rows does not enter a vocabulary (see
-:mod:`training.features.encoder`), and neither a bin nor a bound of the graph reaches farther out than so many rows:
-where an answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
+A level of fewer than :data:`~rowcast.models.signature.PUBLIC_LEVEL_ROWS` training rows does not enter a vocabulary (see
+:mod:`rowcast.training.features.encoder`), and neither a bin nor a bound of the graph reaches farther out than so many
+rows: where an answer stops changing can be found by asking. What a model still reveals is listed in docs/model.md.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
-from training.columns.infer import ColumnRule
-from training.columns.kinds import percent
-from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows, count_levels
-from training.columns.target import Target
+from rowcast.models.arguments import named
+from rowcast.models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.kinds import percent
+from rowcast.training.columns.levels import WORTH_KNOWING_ROWS, LevelRows, count_levels
+from rowcast.training.columns.target import Target
 
 PERCENT = 0.01
 """Share of the rows beyond either end that the signature shows."""

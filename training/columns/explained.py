@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from training.columns.levels import level_numbers
+from rowcast.training.columns.levels import level_numbers
 
 if TYPE_CHECKING:
-    from training.columns.target import Target
+    from rowcast.training.columns.target import Target
 
 
 def share_explained(cells: NDArray[np.int64], target: Target) -> float:

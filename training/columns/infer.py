@@ -10,19 +10,28 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import TableError
-from models.kinds import KINDS, Kind
-from models.levels import LevelType, canonical_level, type_of_levels
-from models.reading import NumberForm
-from models.signature import RESERVED_NAMES
-from models.values import EXACT_WHOLE
-from training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
-from training.columns.kinds import NOT_ALL, Finding, Levels, Look, declared_kind, kind_of_texts, kind_of_type, percent
-from training.columns.levels import WORTH_KNOWING_ROWS, LevelRows
-from training.columns.mixed import first_of_other_kind, kinds_taken
-from training.columns.plain import read_plain_numbers
-from training.columns.reading import (
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS, Kind
+from rowcast.models.levels import LevelType, canonical_level, type_of_levels
+from rowcast.models.reading import NumberForm
+from rowcast.models.signature import RESERVED_NAMES
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.training.columns.declared import NOTHING_DECLARED, Declared, DeclaredKind
+from rowcast.training.columns.kinds import (
+    NOT_ALL,
+    Finding,
+    Levels,
+    Look,
+    declared_kind,
+    kind_of_texts,
+    kind_of_type,
+    percent,
+)
+from rowcast.training.columns.levels import WORTH_KNOWING_ROWS, LevelRows
+from rowcast.training.columns.mixed import first_of_other_kind, kinds_taken
+from rowcast.training.columns.plain import read_plain_numbers
+from rowcast.training.columns.reading import (
     NULL_SPELLINGS,
     ColumnRule,
     digits_in,
@@ -33,11 +42,11 @@ from training.columns.reading import (
     unusable,
     without_nulls,
 )
-from training.columns.trend import share_of_order
-from training.data.table import Table
+from rowcast.training.columns.trend import share_of_order
+from rowcast.training.data.table import Table
 
 if TYPE_CHECKING:
-    from training.columns.target import Target
+    from rowcast.training.columns.target import Target
 
 DEFAULT_LEVEL_ROWS = LevelRows()
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
@@ -189,7 +198,7 @@ class _Inferred:
     def without_levels(self, needed: int) -> bool:
         """Whether it is a category of which the model would know no level, though rows enough hold one.
 
-        Of a table too small for two such levels, :func:`training.columns.disclosure.notes_on_levels` says it.
+        Of a table too small for two such levels, :func:`rowcast.training.columns.disclosure.notes_on_levels` says it.
         """
         return self.rule.kind == "category" and self.n_present >= 2 * needed and self.most_rows < needed
 

@@ -9,20 +9,28 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import TableError
-from models.kinds import KINDS, Kind
-from models.reading import NumberForm, Reading
-from models.texts import MARKERS
-from models.texts.columns import text_value
-from models.texts.dates import EPOCH_WORDS, DateOrder
-from models.texts.numbers import BLANKS
-from models.values import EXACT_WHOLE
-from training.columns.declared import DeclaredKind
-from training.columns.reading import NOT_FINITE, NULL_SPELLINGS, PLAIN, digits_in, is_whole_text, misfit, parse_numbers
-from training.columns.timestamps import parse_timestamps
-from training.columns.written.clocks import durations_of, in_one_form, looks_like_clocks
-from training.columns.written.dates import (
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS, Kind
+from rowcast.models.reading import NumberForm, Reading
+from rowcast.models.texts import MARKERS
+from rowcast.models.texts.columns import text_value
+from rowcast.models.texts.dates import EPOCH_WORDS, DateOrder
+from rowcast.models.texts.numbers import BLANKS
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.training.columns.declared import DeclaredKind
+from rowcast.training.columns.reading import (
+    NOT_FINITE,
+    NULL_SPELLINGS,
+    PLAIN,
+    digits_in,
+    is_whole_text,
+    misfit,
+    parse_numbers,
+)
+from rowcast.training.columns.timestamps import parse_timestamps
+from rowcast.training.columns.written.clocks import durations_of, in_one_form, looks_like_clocks
+from rowcast.training.columns.written.dates import (
     FoundOrder,
     find_epoch,
     find_order,
@@ -30,7 +38,7 @@ from training.columns.written.dates import (
     timestamps_in_order,
     timestamps_since,
 )
-from training.columns.written.forms import (
+from rowcast.training.columns.written.forms import (
     IN_THOUSANDS,
     Amounts,
     find_form,
@@ -39,7 +47,7 @@ from training.columns.written.forms import (
     take_apart,
     written_like,
 )
-from training.data.table import Table
+from rowcast.training.data.table import Table
 
 MOSTLY = 0.9
 """From this share on, the values that do not fit are taken for mistakes in a column of that kind, and refused."""

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arguments import named
-from training.columns.explained import share_explained
-from training.columns.levels import level_numbers
-from training.columns.reading import ColumnRule
-from training.columns.target import Target
+from rowcast.models.arguments import named
+from rowcast.training.columns.explained import share_explained
+from rowcast.training.columns.levels import level_numbers
+from rowcast.training.columns.reading import ColumnRule
+from rowcast.training.columns.target import Target
 
 SUSPICIOUS = 0.95
 """Share of the target's variance that a column explains alone, on rows it was not fitted on, from which to warn."""

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
+from rowcast.models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
 
 WORTH_KNOWING_ROWS = 5
 """Training rows from which it is proposed that a rare level be known: of fewer there is little to learn."""

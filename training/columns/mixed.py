@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.kinds import KINDS, Kind
-from models.levels import LevelType
-from models.reading import Reading
+from rowcast.models.kinds import KINDS, Kind
+from rowcast.models.levels import LevelType
+from rowcast.models.reading import Reading
 
 __all__ = ["LEVELS_COME_IN", "first_of_other_kind", "kinds_taken"]
 
@@ -23,7 +23,7 @@ LEVELS_COME_IN: dict[LevelType, frozenset[str]] = {
 
 
 def kinds_taken(kind: Kind, reading: Reading | None, of: LevelType | None = None) -> frozenset[str]:
-    """The kinds of values that a column takes, as :class:`training.data.table.Table` has them in ``mixed``.
+    """The kinds of values that a column takes, as :class:`rowcast.training.data.table.Table` has them in ``mixed``.
 
     Args:
         kind: of the column.

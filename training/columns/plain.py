@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.texts.numbers import BLANKS
-from models.values import EXACT_WHOLE
-from training.columns.kinds import LEADING_ZERO, Finding, Levels, Look
-from training.columns.reading import WHOLE, parse_stripped
-from training.columns.written.forms import points_between_thousands
-from training.data.table import Table
+from rowcast.models.texts.numbers import BLANKS
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.training.columns.kinds import LEADING_ZERO, Finding, Levels, Look
+from rowcast.training.columns.reading import WHOLE, parse_stripped
+from rowcast.training.columns.written.forms import points_between_thousands
+from rowcast.training.data.table import Table
 
 _SAMPLE_ROWS = 50
 """Rows that are read first: a column of other texts is told by them, and not read as numbers throughout."""
@@ -21,7 +21,7 @@ _SAMPLE_ROWS = 50
 
 @dataclass(frozen=True)
 class PlainNumbers:
-    """What :func:`training.columns.kinds.kind_of_texts` and :func:`training.columns.reading.read_column` would find."""
+    """What :func:`rowcast.training.columns.kinds.kind_of_texts` and :func:`.reading.read_column` would find."""
 
     finding: Finding
     values: NDArray[np.float64]

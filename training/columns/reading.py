@@ -14,21 +14,21 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import TableError
-from models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
-from models.levels import LevelType, canonical_levels, number_level
-from models.reading import Reading
-from models.texts import MARKERS
-from models.texts import columns as column_texts
-from models.texts.numbers import BLANKS as SPACES
-from models.values import EXACT_WHOLE, format_timestamp
-from training.columns.mixed import LEVELS_COME_IN, first_of_other_kind, kinds_taken
-from training.columns.timestamps import parse_timestamps, typed_timestamps
-from training.columns.written.clocks import durations_of
-from training.columns.written.dates import timestamps_in_order, timestamps_since
-from training.columns.written.forms import each, numbers_in_form
-from training.data.table import Table
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
+from rowcast.models.levels import LevelType, canonical_levels, number_level
+from rowcast.models.reading import Reading
+from rowcast.models.texts import MARKERS
+from rowcast.models.texts import columns as column_texts
+from rowcast.models.texts.numbers import BLANKS as SPACES
+from rowcast.models.values import EXACT_WHOLE, format_timestamp
+from rowcast.training.columns.mixed import LEVELS_COME_IN, first_of_other_kind, kinds_taken
+from rowcast.training.columns.timestamps import parse_timestamps, typed_timestamps
+from rowcast.training.columns.written.clocks import durations_of
+from rowcast.training.columns.written.dates import timestamps_in_order, timestamps_since
+from rowcast.training.columns.written.forms import each, numbers_in_form
+from rowcast.training.data.table import Table
 
 NULL_SPELLINGS = column_texts.NULL_SPELLINGS
 PLAIN = Reading()

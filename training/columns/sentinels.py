@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
-from models.values import format_timestamp, parse_timestamp
-from training.columns.infer import ColumnRule
-from training.columns.reading import read_column
-from training.columns.target import Target
-from training.data.table import Table
+from rowcast.models.arguments import named
+from rowcast.models.signature import MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS
+from rowcast.models.values import format_timestamp, parse_timestamp
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.reading import read_column
+from rowcast.training.columns.target import Target
+from rowcast.training.data.table import Table
 
 FAR = 2.0
 """Distance from all others, in lengths of their range, from which on a repeated sentinel is missing. ``capital_gain``

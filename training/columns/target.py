@@ -10,13 +10,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import ConfigError, TableError
-from models.reading import Reading
-from models.signature import Kind, Task
-from training.columns.infer import kind_of
-from training.columns.reading import BLANKS, NULL_SPELLINGS, PLAIN, level_texts, misfit, parse_numbers
-from training.data.table import Table
+from rowcast.models.arguments import named
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.reading import Reading
+from rowcast.models.signature import Kind, Task
+from rowcast.training.columns.infer import kind_of
+from rowcast.training.columns.reading import BLANKS, NULL_SPELLINGS, PLAIN, level_texts, misfit, parse_numbers
+from rowcast.training.data.table import Table
 
 TASKS = ("auto", "regression", "binary", "multiclass")
 MAX_WHOLE_CLASSES = 20

@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from models.errors import TableError
-from models.kinds import KINDS
-from models.reading import Reading
-from models.texts import is_marker
-from models.texts.columns import text_value
-from training.columns.kinds import Levels, Look, kind_of_texts
-from training.columns.reading import (
+from rowcast.models.errors import TableError
+from rowcast.models.kinds import KINDS
+from rowcast.models.reading import Reading
+from rowcast.models.texts import is_marker
+from rowcast.models.texts.columns import text_value
+from rowcast.training.columns.kinds import Levels, Look, kind_of_texts
+from rowcast.training.columns.reading import (
     BLANKS,
     NULL_SPELLINGS,
     PLAIN,
@@ -24,8 +24,8 @@ from training.columns.reading import (
     read_column,
     without_nulls,
 )
-from training.columns.target import AS_CLASSES, CANONICAL_WHOLE, MAX_WHOLE_CLASSES, Target, kind_of_target
-from training.data.table import Table
+from rowcast.training.columns.target import AS_CLASSES, CANONICAL_WHOLE, MAX_WHOLE_CLASSES, Target, kind_of_target
+from rowcast.training.data.table import Table
 
 
 def with_target(
@@ -34,7 +34,7 @@ def with_target(
     """The rows that hold a target, as numbers where it is written in a form; notes of the table say what was decided.
 
     Args:
-        task: as for :func:`training.columns.target.read_target`.
+        task: as for :func:`rowcast.training.columns.target.read_target`.
         null: further texts that mean null; of a target of numbers, the number however it is written.
         reading: from :func:`reading_of_target`.
 

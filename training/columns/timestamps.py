@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.signature import MISSING_TIMESTAMP
-from models.values import FIRST_MOMENT, LAST_MOMENT, TIMESTAMP
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, TIMESTAMP
 
 _PATTERN = r"(?i)^(?:" + TIMESTAMP.pattern.replace(r"\d", "[0-9]") + r")$"  # polars' own \d takes any script's digits
 _DAY = 86_400_000_000
@@ -15,7 +15,7 @@ _DAYS_IN_MONTH = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
 
 
 def parse_timestamps(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Epoch microseconds of a column of texts, as :func:`models.values.parse_timestamp` gives them one by one.
+    """Epoch microseconds of a column of texts, as :func:`rowcast.models.values.parse_timestamp` gives them one by one.
 
     Returns:
         the timestamps ``[rows]``, INT64_MIN where the text is null or no such date; and where it is one, ``[rows]``.

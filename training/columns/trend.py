@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.columns.explained import share_explained
+from rowcast.training.columns.explained import share_explained
 
 if TYPE_CHECKING:
-    from training.columns.target import Target
+    from rowcast.training.columns.target import Target
 
 MIN_SHARE = 0.05
 """Share of the target's variance that the order of the rows has to tell."""

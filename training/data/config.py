@@ -6,9 +6,9 @@ from typing import Literal, Protocol
 
 from pydantic import Field
 
-from training.data.files.form import FileForm
-from training.features.config import FeaturesConfig
-from training.settings import ComponentConfig
+from rowcast.training.data.files.form import FileForm
+from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.settings import ComponentConfig
 
 
 class DataConfig(ComponentConfig):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from models.errors import TableError
+from rowcast.models.errors import TableError
 
 TARGET = "arrival"
 TIME = "time_hour"

@@ -17,11 +17,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import TableError
-from models.values import format_timestamp
-from training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
-from training.data.objects import Mixed, Unusable, half_character, native, series_of
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
+from rowcast.models.values import format_timestamp
+from rowcast.training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
+from rowcast.training.data.objects import Mixed, Unusable, half_character, native, series_of
 
 _INT64_MIN = np.iinfo(np.int64).min
 _WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dict of columns or a list of dicts"
@@ -41,7 +41,7 @@ class InMemory:
     typed: Mapping[str, str] = field(default_factory=dict)
     """What the levels of a declared category are where they are no texts: ``number``, ``boolean`` or ``date``."""
     mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
-    """What the values were of columns that hold several kinds, by name: see :class:`training.data.objects.Mixed`."""
+    """What the values were of columns that hold several kinds, by name; see :class:`.objects.Mixed`."""
 
 
 def to_frame(source: Any) -> InMemory:

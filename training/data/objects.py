@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.levels import boolean_level, number_level
-from models.values import EXACT_WHOLE, format_timestamp
+from rowcast.models.levels import boolean_level, number_level
+from rowcast.models.values import EXACT_WHOLE, format_timestamp
 
 _PLAIN = frozenset({str, int, bool, type(None)})
 _SAID_AS_TEXT = (uuid.UUID, PurePath, ipaddress.IPv4Address, ipaddress.IPv6Address)

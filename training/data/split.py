@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import ConfigError, TableError
-from training.columns.levels import count_levels, level_numbers
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.columns.levels import count_levels, level_numbers
 
 MIN_ROWS = 10
 """Fewer rows leave a part with one row or none."""

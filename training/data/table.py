@@ -14,14 +14,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import TableError
-from training.data.files.first_row import may_be_row, value_kind
-from training.data.files.form import Content, FileForm
-from training.data.files.paths import STDIN, files_of, left_out_of
-from training.data.files.reading import read_file, read_stdin, with_partitions
-from training.data.frames import plain, to_frame
-from training.data.index import index_columns
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
+from rowcast.training.data.files.first_row import may_be_row, value_kind
+from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.paths import STDIN, files_of, left_out_of
+from rowcast.training.data.files.reading import read_file, read_stdin, with_partitions
+from rowcast.training.data.frames import plain, to_frame
+from rowcast.training.data.index import index_columns
 
 _SAMPLE_ROWS = 20
 _OTHER_SEPARATOR = re.compile(r"[,;:|\t ^~]")
@@ -56,7 +56,7 @@ class Table:
     """The 0-based place in ``files`` of the file each row stands in, ``[rows]``; ``rows`` and ``lines`` count in it."""
     mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """What each value was of columns of several kinds, by name, ``[rows]``; in ``frame`` they are texts. See
-    :class:`training.data.objects.Mixed`."""
+    :class:`rowcast.training.data.objects.Mixed`."""
     sha256: str = ""
     """Of what was read, where it cannot be read again."""
 
@@ -163,7 +163,8 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
 
     Args:
         source: a path, a folder, a pattern such as ``data/*.csv``, ``-`` for standard input (see
-            :data:`training.data.files.extensions.EXTENSIONS`); or what :func:`training.data.frames.to_frame` takes.
+            :data:`rowcast.training.data.files.extensions.EXTENSIONS`); or what
+            :func:`rowcast.training.data.frames.to_frame` takes.
         form: how a file is written, as far as it is known.
         encoding: of a text file; instead of the form's.
 

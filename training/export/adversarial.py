@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import KINDS
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from rowcast.models.kinds import KINDS
+from rowcast.models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
 
 ADVERSARIAL_ROWS = 2000
 """Adversarial rows with one hostile value each, at most; beyond that, a row holds several."""

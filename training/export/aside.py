@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from models.plain_files import write_new
+from rowcast.models.plain_files import write_new
 
 REFUSED_FOLDER = ".refused"
 """In the repository; no model can be called so, and nothing there is served."""

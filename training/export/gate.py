@@ -1,8 +1,8 @@
 """The gate that a graph has to pass before it is published: it answers as the network does, and no odd value runs wild.
 
 Both are asked on held-out rows, on adversarial rows, and on training rows with one odd value
-(:mod:`training.export.adversarial`), of the answers and of what the network says before the head makes answers of it:
-two probabilities of 1 hide whatever lies between their logits.
+(:mod:`rowcast.training.export.adversarial`), of the answers and of what the network says before the head makes answers
+of it: two probabilities of 1 hide whatever lies between their logits.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import ExportRefused
-from models.session import Predictions, Session
-from models.signature import MISSING_TIMESTAMP, Signature
-from training.export.adversarial import OddRows, adversarial_rows, odd_rows, rows_of, typical
-from training.export.graph import Core, said_name
-from training.network.head import ClassHead, RegressionHead
+from rowcast.models.arguments import named
+from rowcast.models.errors import ExportRefused
+from rowcast.models.session import Predictions, Session
+from rowcast.models.signature import MISSING_TIMESTAMP, Signature
+from rowcast.training.export.adversarial import OddRows, adversarial_rows, odd_rows, rows_of, typical
+from rowcast.training.export.graph import Core, said_name
+from rowcast.training.network.head import ClassHead, RegressionHead
 
 TOLERANCE = 1e-5
 """Largest difference between PyTorch and ONNX Runtime, on probabilities and on predictions over the target's scale."""
@@ -80,7 +80,7 @@ def pass_gate(
 
     Args:
         core: what was exported, on the CPU.
-        graph: what :func:`training.export.graph.export` wrote.
+        graph: what :func:`rowcast.training.export.graph.export` wrote.
         held_out: columns ``[rows]`` of rows that no weight was fitted on.
         seen: columns ``[rows]`` of the training rows.
         target: of the training rows, ``[rows]``.
@@ -105,7 +105,7 @@ def check_parity(
 
     Args:
         core: what was exported, on the CPU.
-        graph: what :func:`training.export.graph.export` wrote.
+        graph: what :func:`rowcast.training.export.graph.export` wrote.
         held_out: columns ``[rows]`` of rows that no weight was fitted on.
         odd: training rows with one odd value each.
         rows: held-out rows to look at, at most.

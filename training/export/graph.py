@@ -1,7 +1,7 @@
 """From the trained network to one ONNX graph that takes raw columns.
 
-The core is written down while it runs (:mod:`training.export.trace`): numbers, timestamps and codes in, answers out. In
-front of it go the nodes that make these of the named columns:
+The core is written down while it runs (:mod:`rowcast.training.export.trace`): numbers, timestamps and codes in, answers
+out. In front of it go the nodes that make these of the named columns:
 
     number columns ──── Concat ──────────────────────────────── numbers ─┐
     timestamp columns ─ Concat ───────────────────────────── timestamps ─┤ core ─ probabilities ─ ArgMax ─ label
@@ -24,13 +24,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.signature import METADATA_KEY, Signature
-from training.export.operators import OPERATORS
-from training.export.pytorch import export_by_pytorch
-from training.export.trace import ROWS, Untranslated, trace
-from training.features.encoder import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureEncoder
-from training.network.head import ClassHead, RegressionHead
-from training.network.network import Ensemble, Network
+from rowcast.models.signature import METADATA_KEY, Signature
+from rowcast.training.export.operators import OPERATORS
+from rowcast.training.export.pytorch import export_by_pytorch
+from rowcast.training.export.trace import ROWS, Untranslated, trace
+from rowcast.training.features.encoder import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureEncoder
+from rowcast.training.network.head import ClassHead, RegressionHead
+from rowcast.training.network.network import Ensemble, Network
 
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000

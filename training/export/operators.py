@@ -14,7 +14,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from training.export.trace import Tracer, Untranslated
+from rowcast.training.export.trace import Tracer, Untranslated
 
 _END = np.iinfo(np.int64).max
 _SELU = {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.arguments import named
-from models.errors import ExportRefused, TableError
-from models.signature import Signature
-from training.export.gate import GATE_ROWS, pass_gate
-from training.export.graph import Core, export
-from training.features.bins import FARTHEST, Bins
-from training.features.encoder import FeatureEncoder
-from training.fit.objective import Objective
-from training.network.head import RegressionHead
+from rowcast.models.arguments import named
+from rowcast.models.errors import ExportRefused, TableError
+from rowcast.models.signature import Signature
+from rowcast.training.export.gate import GATE_ROWS, pass_gate
+from rowcast.training.export.graph import Core, export
+from rowcast.training.features.bins import FARTHEST, Bins
+from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.objective import Objective
+from rowcast.training.network.head import RegressionHead
 
 PRECHECK_ROWS = 64
 """Held-out rows that an untrained network is asked."""

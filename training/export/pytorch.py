@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 
 def export_by_pytorch(module: nn.Module, inputs: Mapping[str, Tensor], opset: int) -> ir.Graph:
-    """The graph of a module, see :func:`training.export.trace.trace`."""
+    """The graph of a module, see :func:`rowcast.training.export.trace.trace`."""
     with _quiet():
         program = torch.onnx.export(
             module,

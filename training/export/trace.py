@@ -2,7 +2,7 @@
 
 The module runs once, on a few rows. What does not depend on them is a number by then and becomes an initializer, and a
 branch is taken or not. PyTorch's own exporter comes to the same nodes by four passes over a symbolic program, which
-take seconds; this takes milliseconds. Which functions are known says :mod:`training.export.operators`.
+take seconds; this takes milliseconds. Which functions are known says :mod:`rowcast.training.export.operators`.
 
 What a run on a few rows could get wrong is a size: that of the rows is read by nothing here, and the gate asks in
 batches of several sizes.
@@ -33,7 +33,7 @@ class Tracer(TorchFunctionMode):
     """Writes nodes while a module runs.
 
     Args:
-        operators: writes the nodes of a function, by its name; see :mod:`training.export.operators`.
+        operators: writes the nodes of a function, by its name; see :mod:`rowcast.training.export.operators`.
         names: of parameters and buffers, by the tensor's ``id``.
     """
 
@@ -124,7 +124,7 @@ def trace(
 
     Args:
         module: on the CPU, in evaluation mode; gives a tensor, or several.
-        operators: see :data:`training.export.operators.OPERATORS`.
+        operators: see :data:`rowcast.training.export.operators.OPERATORS`.
         inputs: name to example, ``[ROWS, ...]``.
         opset: version of ONNX's operators.
 

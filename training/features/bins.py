@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.features.spacing import edges_of, is_flat, median, pulled_in
+from rowcast.training.features.spacing import edges_of, is_flat, median, pulled_in
 
 MAX_ENCODED = 4096
 """Bins of all numbers together: a table of thousands of columns gets fewer bins for each, and bounded memory."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from models.signature import MISSING_TIMESTAMP
-from training.features.spacing import is_flat, pulled_in
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.training.features.spacing import is_flat, pulled_in
 
 if TYPE_CHECKING:
     from torch import Tensor

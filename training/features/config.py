@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from models.signature import PUBLIC_LEVEL_ROWS
-from training.columns.levels import LevelRows
-from training.features.calendar import CalendarPart
-from training.settings import ComponentConfig
+from rowcast.models.signature import PUBLIC_LEVEL_ROWS
+from rowcast.training.columns.levels import LevelRows
+from rowcast.training.features.calendar import CalendarPart
+from rowcast.training.settings import ComponentConfig
 
 
 class FeaturesConfig(ComponentConfig):

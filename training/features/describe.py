@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import KINDS
-from models.signature import Column, JsonValue
-from training.columns.disclosure import percentiles, too_few
-from training.columns.infer import ColumnRule
-from training.features.encoder import FeatureEncoder
-from training.features.spacing import median as median_of
+from rowcast.models.kinds import KINDS
+from rowcast.models.signature import Column, JsonValue
+from rowcast.training.columns.disclosure import percentiles, too_few
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.features.spacing import median as median_of
 
 
 def describe_columns(

@@ -7,15 +7,15 @@ Three kinds of raw input come in, side by side:
 - codes ``[rows, n_categories]`` int64: 0 missing, 1 a level the graph does not know, 2 and up its levels.
 
 A timestamp becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
-(:mod:`training.features.oblique`). Every number is then written as how far it has come through each of its quantile
-bins: a piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2). That
-takes any scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten
-training rows lie beyond that, no row can be told by it (:mod:`training.columns.disclosure`). It is computed in float64,
-since float32 would erase a difference of a minute between two epochs.
+(:mod:`rowcast.training.features.oblique`). Every number is then written as how far it has come through each of its
+quantile bins: a piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2).
+That takes any scale and any outlier without harm: a value beyond the outermost bins answers like their end, and as ten
+training rows lie beyond that, no row can be told by it (:mod:`rowcast.training.columns.disclosure`). It is computed in
+float64, since float32 would erase a difference of a minute between two epochs.
 
 A number of two values has one bin and no need of an embedding: it is a binary feature, and enters the network as it
 is. So does one that does not vary, of which only whether it is missing says anything; one that says nothing at all is
-no input (:mod:`training.features.vary`).
+no input (:mod:`rowcast.training.features.vary`).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.reading import Reading
-from models.signature import MISSING_STRING, MISSING_TIMESTAMP
-from training.columns.infer import ColumnRule
-from training.columns.levels import vocabulary
-from training.features.bins import Bins, fit_bins
-from training.features.calendar import Part, calendar_part, parts_of, values_of
-from training.features.config import FeaturesConfig
-from training.features.oblique import Oblique, fit_oblique
-from training.features.spacing import is_flat, pulled_in
+from rowcast.models.reading import Reading
+from rowcast.models.signature import MISSING_STRING, MISSING_TIMESTAMP
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.columns.levels import vocabulary
+from rowcast.training.features.bins import Bins, fit_bins
+from rowcast.training.features.calendar import Part, calendar_part, parts_of, values_of
+from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.features.oblique import Oblique, fit_oblique
+from rowcast.training.features.spacing import is_flat, pulled_in
 
 MISSING_CODE, UNKNOWN_CODE, FIRST_LEVEL_CODE = 0, 1, 2
 _DIRECTION_ROUNDING = 1e-9
@@ -143,7 +143,7 @@ class FeatureEncoder(nn.Module):
         return tuple(len(self.vocabularies[name]) + FIRST_LEVEL_CODE for name in self.categories)
 
     def raw(self, columns: Mapping[str, NDArray[Any]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Put columns ``[rows]``, as :func:`training.columns.infer.read_column` gives them, side by side.
+        """Put columns ``[rows]``, as :func:`rowcast.training.columns.infer.read_column` gives them, side by side.
 
         Returns:
             numbers ``[rows, n_numbers]`` float64, timestamps ``[rows, n_timestamps]`` int64, codes
@@ -220,7 +220,7 @@ def fit_encoder(
     """Fit the feature encoder to training rows.
 
     Args:
-        columns: name to array ``[training rows]``, as :func:`training.columns.infer.read_column` gives them.
+        columns: name to array ``[training rows]``, as :func:`rowcast.training.columns.infer.read_column` gives them.
         rules: the columns to use, in graph order.
         config: how columns become numbers.
         target: of the same rows, ``[training rows]``: numbers or labels, which tell what numbers belong together.

@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.columns.disclosure import ends
+from rowcast.training.columns.disclosure import ends
 
 _SAMPLED_ROWS = 10_000
 """Rows that correlations are computed on, at most: their error is then about .01."""

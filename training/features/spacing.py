@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from training.columns.disclosure import ends, too_few
+from rowcast.training.columns.disclosure import ends, too_few
 
 HUGE = 1e307
 """Values beyond are read as this one, so that differences of two stay finite and their inverse a normal double."""

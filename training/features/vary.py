@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.signature import MISSING_TIMESTAMP
-from training.columns.disclosure import too_few
-from training.columns.infer import ColumnRule
-from training.features.calendar import parts_of
-from training.features.config import FeaturesConfig
-from training.features.spacing import is_flat, pulled_in
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.training.columns.disclosure import too_few
+from rowcast.training.columns.infer import ColumnRule
+from rowcast.training.features.calendar import parts_of
+from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.features.spacing import is_flat, pulled_in
 
 
 def keep_what_varies(
@@ -26,7 +26,7 @@ def keep_what_varies(
     """Leave out the columns that say nothing.
 
     Args:
-        columns: name to array ``[training rows]``, as :func:`training.columns.infer.read_column` gives them.
+        columns: name to array ``[training rows]``, as :func:`rowcast.training.columns.infer.read_column` gives them.
         rules: of the columns.
         config: which parts are read off timestamps.
         trend: whether time itself may be an input.

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from training.features.encoder import MISSING_CODE
-from training.fit.loop import Batch
-from training.settings import ComponentConfig
+from rowcast.training.features.encoder import MISSING_CODE
+from rowcast.training.fit.loop import Batch
+from rowcast.training.settings import ComponentConfig
 
 GRID = 256
 """Ranks that are told apart."""

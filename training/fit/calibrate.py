@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead
+from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead
 
 MIN_ROWS = 20
 """Fewer validation rows cannot tell whether calibration helps, and probabilities stay as they are."""

@@ -14,12 +14,12 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from models.errors import TrainingError
-from training.features.encoder import FeatureEncoder
-from training.fit.objective import Objective
-from training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
-from training.network.network import Ensemble, Network
-from training.settings import ComponentConfig
+from rowcast.models.errors import TrainingError
+from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from rowcast.training.network.network import Ensemble, Network
+from rowcast.training.settings import ComponentConfig
 
 EVALUATION_ROWS = 2048
 """Rows of one evaluation pass: what the members make of them still fits the cache."""
@@ -126,7 +126,7 @@ def fit(
         config: epochs, patience, batches.
         optimizer_config: optimizer, schedule, averaging.
         generator: CPU generator of the permutations.
-        augment: changes each batch of training rows, see :class:`training.fit.augment.Augment`.
+        augment: changes each batch of training rows, see :class:`rowcast.training.fit.augment.Augment`.
         report: called after each look at the validation rows.
         clock: monotonic seconds.
 

@@ -12,13 +12,13 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.errors import ConfigError, TableError
-from models.signature import Task
-from training.columns.target import Target
-from training.fit.losses import class_loss, focal_loss, pinball_loss
-from training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead, answer_limits
-from training.network.transform import TargetTransform
-from training.settings import ComponentConfig
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.signature import Task
+from rowcast.training.columns.target import Target
+from rowcast.training.fit.losses import class_loss, focal_loss, pinball_loss
+from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead, answer_limits
+from rowcast.training.network.transform import TargetTransform
+from rowcast.training.settings import ComponentConfig
 
 TAILS = ((1.0 - COVERAGE) / 2, (1.0 + COVERAGE) / 2)
 """Quantiles that the two further outputs of a regression learn."""
@@ -190,7 +190,7 @@ class Objective:
     def encode(self, values: NDArray[Any], *, cut_off: bool = True) -> Tensor:
         """Targets as the loss takes them: class indices int64 ``[rows]``, or transformed float32 ``[rows]``.
 
-        ``cut_off`` is for :meth:`training.network.transform.Transform.encode`.
+        ``cut_off`` is for :meth:`rowcast.training.network.transform.Transform.encode`.
         """
         if isinstance(self.head, RegressionHead):
             return torch.from_numpy(self.transform.encode(values, cut_off=cut_off))

@@ -10,8 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.network.network import Network
-from training.settings import ComponentConfig
+from rowcast.training.network.network import Network
+from rowcast.training.settings import ComponentConfig
 
 
 class OptimizerConfig(ComponentConfig):

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from training.network.transform import TargetTransform
+from rowcast.training.network.transform import TargetTransform
 
 Intervals = Literal["none", "constant", "quantiles"]
 COVERAGE = 0.9

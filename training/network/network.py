@@ -20,9 +20,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from training.features.bins import MAX_ENCODED
-from training.features.encoder import FIRST_LEVEL_CODE, Encoded
-from training.settings import ComponentConfig
+from rowcast.training.features.bins import MAX_ENCODED
+from rowcast.training.features.encoder import FIRST_LEVEL_CODE, Encoded
+from rowcast.training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.errors import ConfigError
-from training.columns.disclosure import ends
-from training.network.spread import Spread, spread_of
+from rowcast.models.errors import ConfigError
+from rowcast.training.columns.disclosure import ends
+from rowcast.training.network.spread import Spread, spread_of
 
 TransformName = Literal["none", "standardise", "log"]
 _LOG_MAX, _SMEARING_MAX = 700.0, 1000.0
@@ -28,7 +28,8 @@ class TargetTransform(nn.Module):
 
     ``none`` leaves values as they are; ``standardise`` is ``(y - mean) / deviation``; ``log`` is the same of ``ln(y)``,
     or of ``ln(1 + y)`` where some training rows hold 0. Where a few wild rows would set the deviation, it is that of
-    the others, and the wild ones are learned as if they lay not quite as far out (:mod:`training.network.spread`).
+    the others, and the wild ones are learned as if they lay not quite as far out
+    (:mod:`rowcast.training.network.spread`).
 
     The exponential of a mean logarithm is more like a median and lies below the mean: a factor found on held-out rows
     makes up for it (Duan 1983, "Smearing estimate: a nonparametric retransformation method"). What the network says

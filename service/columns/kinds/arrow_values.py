@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.arrow import Texts, Type, Values
-from models.errors import RequestError
-from models.signature import Column
-from models.texts.columns import digits_of
-from models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.arrow import Texts, Type, Values
+from rowcast.models.errors import RequestError
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import digits_of
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
 
 OUTSIDE = "must be a moment of the years 0001 to 9999"
 _DAY = 86_400_000_000

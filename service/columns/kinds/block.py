@@ -15,13 +15,13 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow import Texts
-from models.signature import Column
-from models.texts.columns import TextReader, text_reader
-from service.columns.arrow_buffers import Laid, Place
-from service.columns.kinds.rules import json_types
-from service.columns.tensors import FaultCollector, Tensor
-from service.errors import brief
+from rowcast.models.arrow import Texts
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import TextReader, text_reader
+from rowcast.service.columns.arrow_buffers import Laid, Place
+from rowcast.service.columns.kinds.rules import json_types
+from rowcast.service.columns.tensors import FaultCollector, Tensor
+from rowcast.service.errors import brief
 
 Order: TypeAlias = list[int]
 """For each column of a block the place of its tensor in a request, -1 where it is left out."""

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import MISSING_STRING, MISSING_TIMESTAMP
-from models.levels import boolean_level, number_level
-from models.signature import Column
-from service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_texts
-from service.columns.kinds.block import (
+from rowcast.models.kinds import MISSING_STRING, MISSING_TIMESTAMP
+from rowcast.models.levels import boolean_level, number_level
+from rowcast.models.signature import Column
+from rowcast.service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_texts
+from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
     Block,
@@ -25,12 +25,12 @@ from service.columns.kinds.block import (
     texts_of,
     types_in,
 )
-from service.columns.kinds.rules import LEVELS, RULES
-from service.columns.kinds.timestamp import wrong_micros
-from service.columns.level_values import TypedLevels
-from service.columns.tensor_bytes import from_raw
-from service.columns.tensors import FaultCollector, Tensor, kind_of
-from service.errors import brief
+from rowcast.service.columns.kinds.rules import LEVELS, RULES
+from rowcast.service.columns.kinds.timestamp import wrong_micros
+from rowcast.service.columns.level_values import TypedLevels
+from rowcast.service.columns.tensor_bytes import from_raw
+from rowcast.service.columns.tensors import FaultCollector, Tensor, kind_of
+from rowcast.service.errors import brief
 
 _TEXTS = frozenset({str, NULL})
 

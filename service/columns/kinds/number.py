@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import Kind
-from models.signature import Column
-from models.values import EXACT_WHOLE
-from service.columns.arrow_buffers import Laid, Place, batch_bits, batch_nulls, batch_words
-from service.columns.kinds.block import (
+from rowcast.models.kinds import Kind
+from rowcast.models.signature import Column
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.service.columns.arrow_buffers import Laid, Place, batch_bits, batch_nulls, batch_words
+from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
     Block,
@@ -32,9 +32,9 @@ from service.columns.kinds.block import (
     texts_of,
     types_in,
 )
-from service.columns.kinds.rules import RULES
-from service.columns.tensors import FaultCollector, Tensor, kind_of
-from service.errors import brief
+from rowcast.service.columns.kinds.rules import RULES
+from rowcast.service.columns.tensors import FaultCollector, Tensor, kind_of
+from rowcast.service.errors import brief
 
 _NUMBERS = frozenset({float, int, NULL})
 _EXACT_WHOLE = np.float64(EXACT_WHOLE)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from models.arrow import Family
-from models.kinds import KINDS, Kind
-from models.levels import LevelType
-from models.signature import Column
-from models.texts.columns import text_reader
+from rowcast.models.arrow import Family
+from rowcast.models.kinds import KINDS, Kind
+from rowcast.models.levels import LevelType
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import text_reader
 
 __all__ = ["LEVELS", "RULES", "LevelRule", "ValueRule", "arrow_families", "arrow_words", "json_types", "json_words"]
 

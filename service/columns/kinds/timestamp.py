@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.kinds import MISSING_TIMESTAMP
-from models.signature import Column
-from models.texts.columns import TextReader, digits_of
-from models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
-from service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_words
-from service.columns.kinds.block import (
+from rowcast.models.kinds import MISSING_TIMESTAMP
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import TextReader, digits_of
+from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
+from rowcast.service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_words
+from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
     Block,
@@ -29,9 +29,9 @@ from service.columns.kinds.block import (
     texts_of,
     types_in,
 )
-from service.columns.kinds.rules import RULES
-from service.columns.tensors import FaultCollector, Tensor, kind_of
-from service.errors import brief
+from rowcast.service.columns.kinds.rules import RULES
+from rowcast.service.columns.tensors import FaultCollector, Tensor, kind_of
+from rowcast.service.errors import brief
 
 _TEXTS = frozenset({str, NULL})
 _WHOLES = frozenset({int, NULL})
@@ -181,7 +181,7 @@ def _micros_of(text: str | None) -> int:
 def usual_timestamps(texts: Sequence[str]) -> NDArray[np.int64] | None:
     """Epoch microseconds of each text; None when one is no date, or is written another way.
 
-    Takes a sixth of the time of :func:`models.values.parse_timestamp`, text by text, and gives the same.
+    Takes a sixth of the time of :func:`rowcast.models.values.parse_timestamp`, text by text, and gives the same.
     """
     text = "".join(texts)
     if not text.isascii() or set(map(len, texts)) != {_TEXT_BYTES}:

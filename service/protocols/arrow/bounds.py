@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from models.arrow import Field
-from models.signature import Column
-from models.texts.columns import text_reader
-from service.columns.kinds.rules import RULES
+from rowcast.models.arrow import Field
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import text_reader
+from rowcast.service.columns.kinds.rules import RULES
 
 DECODED_MULTIPLE = 8
 """How many times as long as a stream what is decoded of it may be at any moment."""

@@ -9,12 +9,12 @@ from itertools import accumulate
 
 import numpy as np
 
-from models.arrow import Batch, Field, Schema, Type
-from models.signature import Column, Signature
-from service.columns.arrow_buffers import Laid, Place
-from service.columns.blocks import blocks_of
-from service.columns.kinds.rules import RULES
-from service.columns.named import Columns
+from rowcast.models.arrow import Batch, Field, Schema, Type
+from rowcast.models.signature import Column, Signature
+from rowcast.service.columns.arrow_buffers import Laid, Place
+from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.kinds.rules import RULES
+from rowcast.service.columns.named import Columns
 
 _ALIGNMENT = 8
 

@@ -15,20 +15,20 @@ from http import HTTPStatus
 from itertools import chain, islice
 from typing import Any
 
-from models.arrow import MEDIA_TYPE
-from models.errors import Fault, RequestError
-from models.session import Predictions
-from service.columns.named import Columns
-from service.engine.batcher import MAX_BATCH_ROWS
-from service.engine.model import Model
-from service.errors import QueueFull, refused
-from service.http.body import ClientGone, Receive
-from service.http.endpoint import Decoded, Endpoint
-from service.http.handlers import TakesLong
-from service.http.options import NO_OPTIONS, RequestOptions
-from service.http.reply import Reply, refused_with
-from service.protocols.arrow.bounds import Bounds
-from service.protocols.arrow.stream import ArrowEncoder, ArrowReader, LookedAt, OpenStream, Part
+from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.session import Predictions
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.batcher import MAX_BATCH_ROWS
+from rowcast.service.engine.model import Model
+from rowcast.service.errors import QueueFull, refused
+from rowcast.service.http.body import ClientGone, Receive
+from rowcast.service.http.endpoint import Decoded, Endpoint
+from rowcast.service.http.handlers import TakesLong
+from rowcast.service.http.options import NO_OPTIONS, RequestOptions
+from rowcast.service.http.reply import Reply, refused_with
+from rowcast.service.protocols.arrow.bounds import Bounds
+from rowcast.service.protocols.arrow.stream import ArrowEncoder, ArrowReader, LookedAt, OpenStream, Part
 
 _QUEUED_RUNS = 2
 """Full runs of a request that are in the queue or being run."""

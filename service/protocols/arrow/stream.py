@@ -1,8 +1,8 @@
 """Arrow's stream format on the wire: a request's record batches as columns, and predictions as record batches.
 
 Columns go by their names. Null is missing, and so is NaN, which is what data frames have for it. Beyond what
-:mod:`service.columns.kinds` takes, a number may be a decimal, a timestamp a date or a timestamp of any unit, with a
-zone or without one (then it is UTC), and any column may be dictionary-encoded, or hold nothing but nulls.
+:mod:`rowcast.service.columns.kinds` takes, a number may be a decimal, a timestamp a date or a timestamp of any unit,
+with a zone or without one (then it is UTC), and any column may be dictionary-encoded, or hold nothing but nulls.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from models.arrow import END, Array, Batch, Malformed, Schema, Stream, head_of, schema_of
-from models.arrow import Places as ArrayPlaces
-from models.arrow import types as arrow_types
-from models.arrow import writer as arrow_writer
-from models.arrow.arrays import REPEATED
-from models.errors import Fault, RequestError
-from models.session import Predictions
-from models.signature import Column, Signature
-from service.cache import BoundedCache
-from service.columns.kinds.arrow_values import OUTSIDE, to_arrays
-from service.columns.kinds.rules import arrow_families, arrow_words
-from service.columns.named import ColumnReader, Columns
-from service.columns.tensors import ErrorPaths, Tensor
-from service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
-from service.protocols.arrow.bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
-from service.protocols.arrow.columns import UsualBatches
+from rowcast.models.arrow import END, Array, Batch, Malformed, Schema, Stream, head_of, schema_of
+from rowcast.models.arrow import Places as ArrayPlaces
+from rowcast.models.arrow import types as arrow_types
+from rowcast.models.arrow import writer as arrow_writer
+from rowcast.models.arrow.arrays import REPEATED
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Column, Signature
+from rowcast.service.cache import BoundedCache
+from rowcast.service.columns.kinds.arrow_values import OUTSIDE, to_arrays
+from rowcast.service.columns.kinds.rules import arrow_families, arrow_words
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.tensors import ErrorPaths, Tensor
+from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
+from rowcast.service.protocols.arrow.bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
+from rowcast.service.protocols.arrow.columns import UsualBatches
 
 _MAX_MESSAGES = 4096
 """Record batches and dictionaries of a request: to look at one takes as long as to read dozens of rows."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.session import Predictions
-from models.signature import Signature
-from service.columns.tensor_bytes import TextsToRaw, array_to_raw
-from service.engine.queue import QueuedRequest
-from service.http.options import server_timing
-from service.protocols.grpc.messages import RESPONSE_CLASSES
-from service.protocols.v2.metadata import output_datatype, width
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Signature
+from rowcast.service.columns.tensor_bytes import TextsToRaw, array_to_raw
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.http.options import server_timing
+from rowcast.service.protocols.grpc.messages import RESPONSE_CLASSES
+from rowcast.service.protocols.v2.metadata import output_datatype, width
 
 _Message = RESPONSE_CLASSES["ModelInfer"]
 _CONTENTS = {"BYTES": "bytes_contents", "FP32": "fp32_contents", "FP64": "fp64_contents"}

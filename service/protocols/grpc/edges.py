@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health
 
-from service.http.body import Header
-from service.middleware.access_log import ID, request_id, write_line
-from service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
-from service.middleware.stack import Middleware
-from service.middleware.tracing import Tracing
-from service.protocols.grpc.messages import SERVICE
-from service.protocols.grpc.refusal import Context, Refusal, refusing
+from rowcast.service.http.body import Header
+from rowcast.service.middleware.access_log import ID, request_id, write_line
+from rowcast.service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
+from rowcast.service.middleware.stack import Middleware
+from rowcast.service.middleware.tracing import Tracing
+from rowcast.service.protocols.grpc.messages import SERVICE
+from rowcast.service.protocols.grpc.refusal import Context, Refusal, refusing
 
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[Any]]
 
@@ -96,7 +96,7 @@ class Watched(grpc.aio.ServerInterceptor):  # type: ignore[misc]
             finally:
                 if self._logs:
                     self._write(details.method, request, metadata, started, "OK" if answered else _code(context))
-                del requests, context  # a refusal keeps this frame, see service.protocols.grpc.refusal
+                del requests, context  # a refusal keeps this frame, see rowcast.service.protocols.grpc.refusal
 
         return grpc.stream_unary_rpc_method_handler(watched)
 

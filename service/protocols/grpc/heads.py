@@ -13,8 +13,8 @@ from typing import Generic, TypeVar
 
 from google.protobuf.message import DecodeError
 
-from service.cache import BoundedCache
-from service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.cache import BoundedCache
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
 
 T = TypeVar("T")
 

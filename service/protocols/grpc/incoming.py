@@ -12,10 +12,10 @@ import asyncio
 import time
 from typing import Any
 
-from models.errors import RequestError
-from service.limits.byte_budget import ByteBudget, Hold, NoRoom
-from service.limits.heap import Growth, trim
-from service.limits.timeouts import Timeouts
+from rowcast.models.errors import RequestError
+from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from rowcast.service.limits.heap import Growth, trim
+from rowcast.service.limits.timeouts import Timeouts
 
 _LOOK_SECONDS = 0.02
 """How often messages that take their time are looked at."""

@@ -15,22 +15,22 @@ from typing import Any, NamedTuple, TypeVar
 import grpc
 from google.protobuf.json_format import ParseDict
 
-from models.errors import RequestError
-from service.engine.model import Model
-from service.engine.queue import QueuedRequest
-from service.engine.registry import LOADING, Registry
-from service.errors import QueueFull, brief
-from service.http.options import wants_times
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps, at_once, in_turns
-from service.metrics.counts import NO_MODEL, REQUESTS
-from service.protocols.grpc.answer import AnswerWriter, times
-from service.protocols.grpc.incoming import Incoming
-from service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
-from service.protocols.grpc.reading import MessageReader, Readers
-from service.protocols.grpc.refusal import Context, Refusal, refusing
-from service.protocols.grpc.request import parsed
-from service.protocols.v2 import metadata as v2_metadata
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.queue import QueuedRequest
+from rowcast.service.engine.registry import LOADING, Registry
+from rowcast.service.errors import QueueFull, brief
+from rowcast.service.http.options import wants_times
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import Steps, at_once, in_turns
+from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
+from rowcast.service.protocols.grpc.answer import AnswerWriter, times
+from rowcast.service.protocols.grpc.incoming import Incoming
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from rowcast.service.protocols.grpc.reading import MessageReader, Readers
+from rowcast.service.protocols.grpc.refusal import Context, Refusal, refusing
+from rowcast.service.protocols.grpc.request import parsed
+from rowcast.service.protocols.v2 import metadata as v2_metadata
 
 logger = logging.getLogger("rowcast.service")
 

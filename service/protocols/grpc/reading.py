@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from models.signature import Signature
-from service.columns.named import ColumnReader, Columns
-from service.columns.raw import RawColumnReader
-from service.limits.byte_rule import MAX_ROWS
-from service.limits.steps import Steps
-from service.protocols.grpc.heads import Heads
-from service.protocols.grpc.request import InferRequest, RequestReader, parse
+from rowcast.models.signature import Signature
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.raw import RawColumnReader
+from rowcast.service.limits.byte_rule import MAX_ROWS
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.grpc.heads import Heads
+from rowcast.service.protocols.grpc.request import InferRequest, RequestReader, parse
 
 
 class Readers:

@@ -11,16 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf.message import DecodeError
 
-from models.errors import Fault, RequestError
-from models.signature import Signature
-from service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw, may_hold
-from service.columns.tensors import Tensor
-from service.errors import refused
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps
-from service.protocols.grpc.messages import REQUEST_CLASSES
-from service.protocols.grpc.weigh import weigh
-from service.protocols.v2.rules import (
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import Signature
+from rowcast.service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw, may_hold
+from rowcast.service.columns.tensors import Tensor
+from rowcast.service.errors import refused
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.protocols.grpc.weigh import weigh
+from rowcast.service.protocols.v2.rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
     SLACK,

@@ -11,17 +11,17 @@ import logging
 import grpc
 from grpc_health.v1 import health_pb2
 
-from models.errors import RowcastError
-from service.engine.registry import Registry
-from service.http.connection import MAX_HEAD_BYTES
-from service.limits.descriptors import connection_caps
-from service.middleware.stack import Middleware
-from service.process.grpc_port import address
-from service.protocols.grpc.edges import interceptors
-from service.protocols.grpc.messages import SERVICE
-from service.protocols.grpc.methods import Methods
-from service.protocols.grpc.standard import add_standard_services
-from service.settings import Settings
+from rowcast.models.errors import RowcastError
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.connection import MAX_HEAD_BYTES
+from rowcast.service.limits.descriptors import connection_caps
+from rowcast.service.middleware.stack import Middleware
+from rowcast.service.process.grpc_port import address
+from rowcast.service.protocols.grpc.edges import interceptors
+from rowcast.service.protocols.grpc.messages import SERVICE
+from rowcast.service.protocols.grpc.methods import Methods
+from rowcast.service.protocols.grpc.standard import add_standard_services
+from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 

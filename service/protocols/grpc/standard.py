@@ -18,11 +18,11 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from models.errors import RequestError
-from service.protocols.grpc.incoming import Incoming
-from service.protocols.grpc.messages import POOL, SERVICE
-from service.protocols.grpc.methods import CODES
-from service.protocols.grpc.refusal import Refusal, refusing
+from rowcast.models.errors import RequestError
+from rowcast.service.protocols.grpc.incoming import Incoming
+from rowcast.service.protocols.grpc.messages import POOL, SERVICE
+from rowcast.service.protocols.grpc.methods import CODES
+from rowcast.service.protocols.grpc.refusal import Refusal, refusing
 
 _V1 = "grpc.reflection.v1"
 REFLECTION_SERVICES = (f"{_V1}.ServerReflection", reflection.SERVICE_NAME)

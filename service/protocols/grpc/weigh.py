@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
-from models.errors import Fault, RequestError
-from service.errors import refused
-from service.limits.steps import Steps
-from service.protocols.grpc.messages import REQUEST_CLASSES
-from service.protocols.v2.rules import no_shape_of, too_many_values
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import refused
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
+from rowcast.service.protocols.v2.rules import no_shape_of, too_many_values
 
 _STEP_PARTS = 2**12
 """Parts that are counted in one step: a few milliseconds."""

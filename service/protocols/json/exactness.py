@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from models.values import EXACT_WHOLE
-from service.errors import SHOWN, Beyond
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.service.errors import SHOWN, Beyond
 
 
 class Pairs(list[tuple[str, Any]]):

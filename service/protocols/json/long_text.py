@@ -22,9 +22,9 @@ from typing import Any, NamedTuple
 import orjson
 import pydantic_core
 
-from models.errors import RequestError
-from service.limits.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
-from service.limits.steps import Steps
+from rowcast.models.errors import RequestError
+from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
+from rowcast.service.limits.steps import Steps
 
 LONG_TEXT = 2**20
 """Bytes from which a text is parsed in steps; one as long takes up to 12 ms, if it is full of escapes."""
@@ -124,7 +124,7 @@ class LongJson:
     """A long text of JSON.
 
     Args:
-        text: of which no string holds more than :data:`service.limits.byte_rule.MAX_TEXT_BYTES`.
+        text: of which no string holds more than :data:`rowcast.service.limits.byte_rule.MAX_TEXT_BYTES`.
         kind: of text.
     """
 

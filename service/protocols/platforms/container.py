@@ -25,7 +25,7 @@ def variables_for(variables: Mapping[str, str], arguments: Sequence[str]) -> tup
     Raises:
         EnvironmentRefused: a platform's variable is not as it should be.
     """
-    from service.platform_variables import for_sagemaker, port_of
+    from rowcast.service.platform_variables import for_sagemaker, port_of
 
     added, lines = {}, []
     port, why = port_of(variables, arguments)

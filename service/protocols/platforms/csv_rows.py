@@ -16,13 +16,13 @@ from typing import Any
 
 import orjson
 
-from models.errors import Fault
-from models.signature import Column
-from models.texts.columns import text_reader
-from service.columns.kinds.rules import RULES
-from service.errors import SHOWN, refuse, refused
-from service.protocols.platforms.json_reader import MAX_VALUE_BYTES
-from service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed
+from rowcast.models.errors import Fault
+from rowcast.models.signature import Column
+from rowcast.models.texts.columns import text_reader
+from rowcast.service.columns.kinds.rules import RULES
+from rowcast.service.errors import SHOWN, refuse, refused
+from rowcast.service.protocols.platforms.json_reader import MAX_VALUE_BYTES
+from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed
 
 _BOM = b"\xef\xbb\xbf"
 _PIECE_ROWS = 256

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from models.errors import Fault, RequestError
-from service.errors import SHOWN, refuse, refused
-from service.protocols.platforms.json_reader import Limits, Open, plain_json, read_json
-from service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed, shown
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import SHOWN, refuse, refused
+from rowcast.service.protocols.platforms.json_reader import Limits, Open, plain_json, read_json
+from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed, shown
 
 SPLIT = "dataframe_split"
 _SPLIT_MEMBERS = {"columns", "index", "data"}

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from models.errors import Fault, RequestError
-from service.errors import refused
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.errors import refused
 
 PIECE_BYTES = 2**15
 MAX_VALUE_BYTES = 2**18

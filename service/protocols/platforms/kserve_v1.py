@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from service.engine.registry import Registry
-from service.http.body import Header
-from service.protocols.platforms.json_forms import JsonForm
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import Header
+from rowcast.service.protocols.platforms.json_forms import JsonForm
 
 FORM = JsonForm(lists=("instances", "inputs"), empty=("parameters",), fixed=(("signature_name", "serving_default"),))
 ROOT = "/v1/models"

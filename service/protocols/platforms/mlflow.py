@@ -8,7 +8,7 @@ nullable column would otherwise be a missing value without a word.
 
 from __future__ import annotations
 
-from service.protocols.platforms.json_forms import JsonForm
+from rowcast.service.protocols.platforms.json_forms import JsonForm
 
 FORM = JsonForm(
     lists=("instances", "inputs", "dataframe_records"),

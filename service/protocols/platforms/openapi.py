@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from service.engine.model import Model
-from service.engine.registry import Registry
-from service.protocols.platforms import kserve_v1, mlflow
-from service.protocols.rows.typed import answer_schema, request_schema
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
+from rowcast.service.protocols.platforms import kserve_v1, mlflow
+from rowcast.service.protocols.rows.typed import answer_schema, request_schema
 
 Item = dict[str, Any]
 

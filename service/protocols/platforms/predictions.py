@@ -6,17 +6,17 @@ from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
 from typing import NamedTuple, TypeAlias
 
-from service.columns.named import Columns
-from service.engine.model import Model
-from service.http.body import ClientGone, Header, Receive, negotiate_content_type
-from service.http.endpoint import Refuser
-from service.http.handlers import AsyncHandler
-from service.http.options import RequestOptions, options_of
-from service.http.reply import Reply
-from service.limits.byte_rule import SMALL_BODY
-from service.protocols.platforms.json_forms import JsonForm
-from service.protocols.platforms.rows import ErrorPaths, RowSink, faults_of
-from service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.model import Model
+from rowcast.service.http.body import ClientGone, Header, Receive, negotiate_content_type
+from rowcast.service.http.endpoint import Refuser
+from rowcast.service.http.handlers import AsyncHandler
+from rowcast.service.http.options import RequestOptions, options_of
+from rowcast.service.http.reply import Reply
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.protocols.platforms.json_forms import JsonForm
+from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, faults_of
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 
 _PREDICTIONS = b'"predictions":'
 

@@ -9,17 +9,17 @@ from http import HTTPStatus
 
 import orjson
 
-from models.arrow import MEDIA_TYPE
-from service.engine.model import Model
-from service.engine.registry import Registry
-from service.http.body import JSON, ASGIApp, Receive, Scope, Send, error_body
-from service.http.exchange import Exchange
-from service.http.probes import OWN_PROBES
-from service.platform_variables import routes_of
-from service.protocols.platforms import kserve_v1, mlflow, sagemaker, vertex
-from service.protocols.platforms.predictions import PlatformEndpoint, Understand, json_exchange
-from service.protocols.rows.route import RowsRoute
-from service.protocols.v2 import metadata as v2_metadata
+from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import JSON, ASGIApp, Receive, Scope, Send, error_body
+from rowcast.service.http.exchange import Exchange
+from rowcast.service.http.probes import OWN_PROBES
+from rowcast.service.platform_variables import routes_of
+from rowcast.service.protocols.platforms import kserve_v1, mlflow, sagemaker, vertex
+from rowcast.service.protocols.platforms.predictions import PlatformEndpoint, Understand, json_exchange
+from rowcast.service.protocols.rows.route import RowsRoute
+from rowcast.service.protocols.v2 import metadata as v2_metadata
 
 _TEXT = b"text/plain; charset=utf-8"
 _SEVERAL = "this route is for one model, and several are served: name one with ROWCAST_MODELS, or send rows to "

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import orjson
 
-from models.errors import Fault, RequestError
-from models.signature import Signature
-from service.columns.named import Columns
-from service.errors import LEFT_OUT, SHOWN, brief, refused, unknown_column
-from service.http.body import refusal_body
-from service.http.reply import Reply
-from service.protocols.rows.codec import RowsCodec
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import Signature
+from rowcast.service.columns.named import Columns
+from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refused, unknown_column
+from rowcast.service.http.body import refusal_body
+from rowcast.service.http.reply import Reply
+from rowcast.service.protocols.rows.codec import RowsCodec
 
 _PATH = re.compile(r"rows\[(\d+)\](?:\.(.*))?", re.DOTALL)
 _FEATURES = "features"

@@ -16,17 +16,17 @@ from typing import Any
 
 import orjson
 
-from models.errors import Fault, RequestError
-from models.signature import Signature
-from service.engine.model import Model
-from service.errors import refused
-from service.http.body import Header, negotiate_content_type
-from service.http.reply import Reply
-from service.protocols.platforms.csv_rows import read_csv
-from service.protocols.platforms.json_reader import PIECE_BYTES, Limits, read_json
-from service.protocols.platforms.mlflow import FORM
-from service.protocols.platforms.predictions import Exchange, Write, as_predictions, predictions_in
-from service.protocols.platforms.rows import ErrorPaths, RowSink
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import Signature
+from rowcast.service.engine.model import Model
+from rowcast.service.errors import refused
+from rowcast.service.http.body import Header, negotiate_content_type
+from rowcast.service.http.reply import Reply
+from rowcast.service.protocols.platforms.csv_rows import read_csv
+from rowcast.service.protocols.platforms.json_reader import PIECE_BYTES, Limits, read_json
+from rowcast.service.protocols.platforms.mlflow import FORM
+from rowcast.service.protocols.platforms.predictions import Exchange, Write, as_predictions, predictions_in
+from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink
 
 CSV = "text/csv"
 LINES = "application/jsonlines"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from service.engine.model import Model
-from service.http.body import Header, negotiate_content_type
-from service.protocols.platforms.json_forms import JsonForm
-from service.protocols.platforms.predictions import Exchange, as_predictions
-from service.protocols.platforms.rows import ErrorPaths
+from rowcast.service.engine.model import Model
+from rowcast.service.http.body import Header, negotiate_content_type
+from rowcast.service.protocols.platforms.json_forms import JsonForm
+from rowcast.service.protocols.platforms.predictions import Exchange, as_predictions
+from rowcast.service.protocols.platforms.rows import ErrorPaths
 
 FORM = JsonForm(lists=("instances", "rows"), empty=("parameters",))
 

@@ -12,19 +12,19 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from models.errors import RequestError
-from models.session import Predictions
-from models.signature import Signature
-from service.columns.json_rows import MANY_ROWS, Unusual
-from service.columns.named import Columns
-from service.columns.rows import Row
-from service.engine.runner import Unread
-from service.limits.byte_rule import MAX_TEXT_BYTES
-from service.limits.steps import Steps
-from service.protocols.json.long_text import LONG_TEXT
-from service.protocols.rows.decode import Decoder
-from service.protocols.rows.encode import Encoder
-from service.protocols.rows.pieces import PIECE_BYTES, pieces
+from rowcast.models.errors import RequestError
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Signature
+from rowcast.service.columns.json_rows import MANY_ROWS, Unusual
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.rows import Row
+from rowcast.service.engine.runner import Unread
+from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.json.long_text import LONG_TEXT
+from rowcast.service.protocols.rows.decode import Decoder
+from rowcast.service.protocols.rows.encode import Encoder
+from rowcast.service.protocols.rows.pieces import PIECE_BYTES, pieces
 
 _SHORT = 2**12
 """Bytes of a body that may wait unread: if it is nonsense, it is short nonsense."""

@@ -2,9 +2,9 @@
 
 A body is checked in three steps, the cheap ones first:
 
-1. *Weigh* it, unless it is small: count braces, brackets and commas (:mod:`service.limits.weigh`). A body with more of
-   them than its rows could need is refused unparsed, because parsing 16 MiB of ``{},{},...`` takes seconds and a
-   gigabyte.
+1. *Weigh* it, unless it is small: count braces, brackets and commas (:mod:`rowcast.service.limits.weigh`). A body with
+   more of them than its rows could need is refused unparsed, because parsing 16 MiB of ``{},{},...`` takes seconds and
+   a gigabyte.
 2. *Validate* it against the signature in one pass of pydantic's parser, which stops at the first bad row. Only when it
    fails is the body read again, slowly, to name every fault.
 3. *Compare* what was read with what was sent where the parser is lenient: it keeps the last of two equal keys, and
@@ -12,8 +12,8 @@ A body is checked in three steps, the cheap ones first:
    is meant to be rounded can be written as a decimal: 1e20. Hardly any body needs this: one with a number that large
    does not pass the first validation, whose numbers are bounded, and equal keys show in the number of quotes.
 
-A body of many rows that is as usual is read column by column instead (:mod:`service.columns.json_rows`), to the same
-values.
+A body of many rows that is as usual is read column by column instead (:mod:`rowcast.service.columns.json_rows`), to the
+same values.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import numpy as np
 import pydantic_core
 from pydantic import TypeAdapter, ValidationError
 
-from models.errors import Fault, RequestError
-from models.signature import MISSING_TIMESTAMP, Column, Signature
-from models.texts.columns import digits_of, text_reader
-from models.values import parse_timestamp
-from service.columns.json_rows import MANY_ROWS, RowColumnReader, Unusual
-from service.columns.kinds.rules import json_types, json_words
-from service.columns.level_values import TypedLevels
-from service.columns.named import Columns
-from service.columns.rows import GraphInputs, Row, body_type, row_type, values_of
-from service.errors import (
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
+from rowcast.models.texts.columns import digits_of, text_reader
+from rowcast.models.values import parse_timestamp
+from rowcast.service.columns.json_rows import MANY_ROWS, RowColumnReader, Unusual
+from rowcast.service.columns.kinds.rules import json_types, json_words
+from rowcast.service.columns.level_values import TypedLevels
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.rows import GraphInputs, Row, body_type, row_type, values_of
+from rowcast.service.errors import (
     BEYOND,
     LEFT_OUT,
     SHOWN,
@@ -46,11 +46,11 @@ from service.errors import (
     too_many_rows,
     unknown_column,
 )
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps, at_once, refuse_in_steps
-from service.limits.weigh import Weight, weigh, without_long_texts
-from service.protocols.json.exactness import Pairs, repeated, whole
-from service.protocols.json.long_text import ROWS, LongJson
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import Steps, at_once, refuse_in_steps
+from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
+from rowcast.service.protocols.json.exactness import Pairs, repeated, whole
+from rowcast.service.protocols.json.long_text import ROWS, LongJson
 
 _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""

@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 from numpy.typing import NDArray
 
-from models.session import Predictions
-from models.signature import Signature
-from service.engine.runner import NotFinite
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Signature
+from rowcast.service.engine.runner import NotFinite
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from service.columns.named import Columns
-from service.engine.model import Model
-from service.http.body import BYTE_ORDER_MARK, Receive
-from service.http.endpoint import Decoded, SteppedEndpoint
-from service.http.options import RequestOptions
-from service.http.reply import Reply
-from service.limits.steps import Steps
-from service.protocols.rows.codec import RowsCodec
-from service.protocols.rows.encode import Encoder
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.model import Model
+from rowcast.service.http.body import BYTE_ORDER_MARK, Receive
+from rowcast.service.http.endpoint import Decoded, SteppedEndpoint
+from rowcast.service.http.options import RequestOptions
+from rowcast.service.http.reply import Reply
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.rows.codec import RowsCodec
+from rowcast.service.protocols.rows.encode import Encoder
 
 
 class RowsEndpoint(SteppedEndpoint):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from service.limits.byte_rule import MAX_TEXT_BYTES
+from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES
 
 PIECE_BYTES = 2**15
 

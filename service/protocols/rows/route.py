@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from models.arrow import MEDIA_TYPE
-from service.engine.model import Model
-from service.http.body import Header, negotiate_content_type
-from service.http.handlers import AsyncHandler, Handler
-from service.http.options import RequestOptions, options_of
-from service.http.reply import Reply
-from service.protocols.arrow.endpoint import ArrowEndpoint
-from service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.service.engine.model import Model
+from rowcast.service.http.body import Header, negotiate_content_type
+from rowcast.service.http.handlers import AsyncHandler, Handler
+from rowcast.service.http.options import RequestOptions, options_of
+from rowcast.service.http.reply import Reply
+from rowcast.service.protocols.arrow.endpoint import ArrowEndpoint
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 
 
 class RowsRoute:

@@ -15,16 +15,16 @@ from pydantic import WithJsonSchema, create_model
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from models.errors import RequestError
-from models.signature import Column, Signature
-from models.texts.columns import text_reader
-from service.columns.kinds.rules import LEVELS, RULES
-from service.engine.model import Model
-from service.engine.registry import Registry
-from service.http.body import BodyReader, ClientGone, negotiate_content_type, refusal_body
-from service.http.options import options_of
-from service.http.reply import Reply
-from service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.models.errors import RequestError
+from rowcast.models.signature import Column, Signature
+from rowcast.models.texts.columns import text_reader
+from rowcast.service.columns.kinds.rules import LEVELS, RULES
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import BodyReader, ClientGone, negotiate_content_type, refusal_body
+from rowcast.service.http.options import options_of
+from rowcast.service.http.reply import Reply
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 
 Schema = dict[str, Any]
 

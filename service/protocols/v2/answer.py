@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from models.session import Predictions
-from models.signature import Signature
-from service.columns.tensor_bytes import TextsToRaw, array_to_raw
-from service.protocols.v2.metadata import output_datatype, width
-from service.protocols.v2.request import Output
+from rowcast.models.session import Predictions
+from rowcast.models.signature import Signature
+from rowcast.service.columns.tensor_bytes import TextsToRaw, array_to_raw
+from rowcast.service.protocols.v2.metadata import output_datatype, width
+from rowcast.service.protocols.v2.request import Output
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import partial
 
-from models.errors import RequestError
-from models.session import Predictions
-from service.columns.named import Columns
-from service.engine.model import Model
-from service.http.body import BYTE_ORDER_MARK, Header, error_body, negotiate_content_type
-from service.http.endpoint import Decoded, SteppedEndpoint
-from service.http.handlers import AsyncHandler, Handler
-from service.http.options import options_of
-from service.http.reply import Reply, refused_with
-from service.limits.steps import Steps
-from service.protocols.v2.answer import AnswerWriter
-from service.protocols.v2.reading import InferReader
-from service.protocols.v2.request import InferRequest
+from rowcast.models.errors import RequestError
+from rowcast.models.session import Predictions
+from rowcast.service.columns.named import Columns
+from rowcast.service.engine.model import Model
+from rowcast.service.http.body import BYTE_ORDER_MARK, Header, error_body, negotiate_content_type
+from rowcast.service.http.endpoint import Decoded, SteppedEndpoint
+from rowcast.service.http.handlers import AsyncHandler, Handler
+from rowcast.service.http.options import options_of
+from rowcast.service.http.reply import Reply, refused_with
+from rowcast.service.limits.steps import Steps
+from rowcast.service.protocols.v2.answer import AnswerWriter
+from rowcast.service.protocols.v2.reading import InferReader
+from rowcast.service.protocols.v2.request import InferRequest
 
 _JSON_BYTES = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Fault
-from service.columns.tensor_bytes import DTYPES
-from service.errors import BEYOND, SHOWN, Beyond, brief
-from service.limits.weigh import without_long_texts
-from service.protocols.json.exactness import repeated, whole
-from service.protocols.json.long_text import LongJson
-from service.protocols.v2.rules import out_of_range
+from rowcast.models.errors import Fault
+from rowcast.service.columns.tensor_bytes import DTYPES
+from rowcast.service.errors import BEYOND, SHOWN, Beyond, brief
+from rowcast.service.limits.weigh import without_long_texts
+from rowcast.service.protocols.json.exactness import repeated, whole
+from rowcast.service.protocols.json.long_text import LongJson
+from rowcast.service.protocols.v2.rules import out_of_range
 
 _NULL = type(None)
 _TYPES: dict[str, frozenset[type]] = {
@@ -28,7 +28,7 @@ _TYPES: dict[str, frozenset[type]] = {
 _WORDS = {"B": "a string", "b": "true or false", "f": "a number", "i": "a whole number", "u": "a whole number"}
 
 Values = tuple[NDArray[Any] | list[Any], NDArray[np.bool_] | None]
-"""What a tensor holds, and where it is null, as :class:`service.columns.tensors.Tensor` has them."""
+"""What a tensor holds, and where it is null, as :class:`rowcast.service.columns.tensors.Tensor` has them."""
 
 
 class DataFaults(Exception):

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple, TypeAlias
 
 import orjson
 
-from service.cache import LearningCache
-from service.columns.named import Columns
-from service.columns.raw import RawColumnReader
-from service.protocols.v2.request import InferRequest
+from rowcast.service.cache import LearningCache
+from rowcast.service.columns.named import Columns
+from rowcast.service.columns.raw import RawColumnReader
+from rowcast.service.protocols.v2.request import InferRequest
 
 _SIZE = re.compile(rb'"binary_data_size": ?([1-9][0-9]{0,8})')
 """A size, as whoever writes one does."""

@@ -5,8 +5,8 @@ rest. So the text is cut at its lists of data into *pieces*, which are kept once
 be right. A body of the same pieces means the same of other data. The data alone are parsed then, all lists in one go.
 
 This reads what breaks no rule and is written as usual: flat lists, in whose texts stand no escapes, brackets or braces.
-Of any other body it says nothing: :mod:`service.protocols.v2.request` and :mod:`service.columns.named`, which know all
-the rules, read that one.
+Of any other body it says nothing: :mod:`rowcast.service.protocols.v2.request` and :mod:`rowcast.service.columns.named`,
+which know all the rules, read that one.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from service.cache import LearningCache
-from service.columns.flat import FlatColumnReader, Lists, Order
-from service.columns.named import Columns
-from service.protocols.v2.request import InferRequest
+from rowcast.service.cache import LearningCache
+from rowcast.service.columns.flat import FlatColumnReader, Lists, Order
+from rowcast.service.columns.named import Columns
+from rowcast.service.protocols.v2.request import InferRequest
 
 _DATA = re.compile(rb'"data"[ \t\n\r]*:[ \t\n\r]*\[')
 _MAX_STARTS = 64

@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from models.signature import Signature
-from service.columns.tensor_bytes import datatype_of
-from service.engine.model import Model
-from service.engine.registry import Registry
+from rowcast.models.signature import Signature
+from rowcast.service.columns.tensor_bytes import datatype_of
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
 
 Content = dict[str, Any]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from models.signature import Signature
-from service.columns.flat import FlatColumnReader
-from service.columns.named import ColumnReader, Columns
-from service.columns.raw import RawColumnReader
-from service.limits.steps import Steps, at_once
-from service.protocols.v2.known_binary import KnownBinary
-from service.protocols.v2.known_json import KnownJson
-from service.protocols.v2.request import InferRequest, RequestReader
+from rowcast.models.signature import Signature
+from rowcast.service.columns.flat import FlatColumnReader
+from rowcast.service.columns.named import ColumnReader, Columns
+from rowcast.service.columns.raw import RawColumnReader
+from rowcast.service.limits.steps import Steps, at_once
+from rowcast.service.protocols.v2.known_binary import KnownBinary
+from rowcast.service.protocols.v2.known_json import KnownJson
+from rowcast.service.protocols.v2.request import InferRequest, RequestReader
 
 
 class InferReader:

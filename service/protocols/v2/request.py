@@ -13,18 +13,18 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from models.errors import Fault, RequestError
-from models.signature import Signature
-from models.values import EXACT_WHOLE
-from service.columns.tensor_bytes import DATATYPES, from_raw, may_hold
-from service.columns.tensors import Tensor
-from service.errors import SHOWN, brief, refuse, refused
-from service.limits.byte_rule import SMALL_BODY
-from service.limits.steps import Steps, at_once, refuse_in_steps
-from service.limits.weigh import Weight, weigh, without_long_texts
-from service.protocols.json.long_text import LONG_TEXT, TENSORS, LongJson
-from service.protocols.v2.json_tensors import DataFaults, from_json, inexact, inexact_long
-from service.protocols.v2.rules import (
+from rowcast.models.errors import Fault, RequestError
+from rowcast.models.signature import Signature
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.service.columns.tensor_bytes import DATATYPES, from_raw, may_hold
+from rowcast.service.columns.tensors import Tensor
+from rowcast.service.errors import SHOWN, brief, refuse, refused
+from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import Steps, at_once, refuse_in_steps
+from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
+from rowcast.service.protocols.json.long_text import LONG_TEXT, TENSORS, LongJson
+from rowcast.service.protocols.v2.json_tensors import DataFaults, from_json, inexact, inexact_long
+from rowcast.service.protocols.v2.rules import (
     NO_SHARED_MEMORY,
     NOT_SUPPORTED,
     SLACK,

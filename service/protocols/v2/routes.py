@@ -12,14 +12,14 @@ from typing import Any
 
 import orjson
 
-from models.errors import RequestError
-from service.engine.model import Model
-from service.engine.registry import Registry
-from service.http.body import ClientGone, Receive, Scope, Send, error_body
-from service.http.exchange import Exchange, Page
-from service.metrics.counts import NO_MODEL, REQUESTS
-from service.protocols.v2 import metadata as v2_metadata
-from service.protocols.v2.endpoint import InferEndpoint
+from rowcast.models.errors import RequestError
+from rowcast.service.engine.model import Model
+from rowcast.service.engine.registry import Registry
+from rowcast.service.http.body import ClientGone, Receive, Scope, Send, error_body
+from rowcast.service.http.exchange import Exchange, Page
+from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
+from rowcast.service.protocols.v2 import metadata as v2_metadata
+from rowcast.service.protocols.v2.endpoint import InferEndpoint
 
 _MAX_COMMAND_BYTES = 2**16
 """Bytes that the body of a repository's command may hold."""

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.errors import Fault, RequestError
-from service.columns.tensor_bytes import DATATYPES, DTYPES
-from service.errors import SHOWN, brief, too_many_rows
+from rowcast.models.errors import Fault, RequestError
+from rowcast.service.columns.tensor_bytes import DATATYPES, DTYPES
+from rowcast.service.errors import SHOWN, brief, too_many_rows
 
 UNABLE = ("classification", "shared_memory_region")
 """Parameters of an output that are refused."""

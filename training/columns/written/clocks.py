@@ -1,7 +1,7 @@
 """Whole columns of times of day and durations, in seconds.
 
-The reading of one text is :func:`models.texts.parse_duration`; what arrays can read faster is read with arrays, and a
-test holds the two together.
+The reading of one text is :func:`rowcast.models.texts.parse_duration`; what arrays can read faster is read with arrays,
+and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.texts import parse_duration, parse_number
-from training.columns.written.forms import each
+from rowcast.models.texts import parse_duration, parse_number
+from rowcast.training.columns.written.forms import each
 
 _CLOCK = r"^([0-9]{1,6}):([0-5][0-9])(?::([0-5][0-9](?:\.[0-9]{1,9})?))?$"
 _LOOKS = (

@@ -1,7 +1,7 @@
 """Whole columns of dates in other forms than ISO 8601: whether the day or the month comes first, and the timestamps.
 
-The reading of one text is :func:`models.texts.parse_date`; what arrays can read faster is read with arrays, and a test
-holds the two together.
+The reading of one text is :func:`rowcast.models.texts.parse_date`; what arrays can read faster is read with arrays, and
+a test holds the two together.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.reading import EpochUnit
-from models.signature import MISSING_TIMESTAMP
-from models.texts import parse_date
-from models.texts.dates import DateOrder, parse_epoch
-from training.columns.timestamps import parse_timestamps
-from training.columns.written.forms import each
+from rowcast.models.reading import EpochUnit
+from rowcast.models.signature import MISSING_TIMESTAMP
+from rowcast.models.texts import parse_date
+from rowcast.models.texts.dates import DateOrder, parse_epoch
+from rowcast.training.columns.timestamps import parse_timestamps
+from rowcast.training.columns.written.forms import each
 
 _DAY_OF_WEEK = r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]{0,6}\.?"
 _NUMBERS = (
@@ -95,7 +95,7 @@ def find_order(texts: pl.Series) -> FoundOrder:
 
 
 def timestamps_in_order(texts: pl.Series, order: DateOrder | None) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Epoch microseconds of a column of texts, as :func:`models.texts.parse_date` gives them one by one.
+    """Epoch microseconds of a column of texts, as :func:`rowcast.models.texts.parse_date` gives them one by one.
 
     Returns:
         the timestamps ``[rows]``, INT64_MIN where the text is null or no date; and where it is one, ``[rows]``.

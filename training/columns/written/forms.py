@@ -1,7 +1,7 @@
 """Whole columns of numbers that are not written the plain way: which form they share, and what they are by it.
 
-The reading of one text is :func:`models.texts.parse_number`; what arrays can read faster is read with arrays, and a
-test holds the two together.
+The reading of one text is :func:`rowcast.models.texts.parse_number`; what arrays can read faster is read with arrays,
+and a test holds the two together.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from models.reading import NumberForm
-from models.texts import parse_number
-from models.texts.numbers import APOSTROPHES, BLANKS, MINUS, SPACES, digits_pattern
+from rowcast.models.reading import NumberForm
+from rowcast.models.texts import parse_number
+from rowcast.models.texts.numbers import APOSTROPHES, BLANKS, MINUS, SPACES, digits_pattern
 
 _CODES = (
     "USD|EUR|GBP|JPY|CNY|RMB|INR|AUD|CAD|CHF|NZD|SEK|NOK|DKK|PLN|CZK|HUF|RUB|BRL|MXN|ZAR|KRW|SGD|HKD|TRY|ILS|THB|IDR|MYR"
@@ -219,7 +219,7 @@ def _whole_pattern(form: NumberForm) -> str:
 
 
 def numbers_in_form(texts: pl.Series, form: NumberForm) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Numbers of a column of texts, as :func:`models.texts.parse_number` gives them one by one.
+    """Numbers of a column of texts, as :func:`rowcast.models.texts.parse_number` gives them one by one.
 
     Returns:
         the numbers ``[rows]``, NaN where the text is null or none; and where it is one, ``[rows]``.

@@ -17,13 +17,13 @@ from itertools import islice
 import numpy as np
 import polars as pl
 
-from models.errors import TableError
-from training.data.files.encoding import to_utf8
-from training.data.files.form import Content, FileForm
-from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
-from training.data.files.rows import Scan, scan_rows
-from training.data.files.separators import SAMPLE, check_said, check_separator, said_by_excel, sniff, spoken
-from training.data.index import PandasMetadata
+from rowcast.models.errors import TableError
+from rowcast.training.data.files.encoding import to_utf8
+from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
+from rowcast.training.data.files.rows import Scan, scan_rows
+from rowcast.training.data.files.separators import SAMPLE, check_said, check_separator, said_by_excel, sniff, spoken
+from rowcast.training.data.index import PandasMetadata
 
 _SAMPLE_ROWS = 100
 

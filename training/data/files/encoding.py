@@ -6,8 +6,8 @@ import codecs
 
 import numpy as np
 
-from models.arguments import named
-from models.errors import TableError
+from rowcast.models.arguments import named
+from rowcast.models.errors import TableError
 
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),  # before UTF-16, whose mark it begins with

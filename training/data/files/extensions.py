@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path, PurePath
 
-from training.data.files import spreadsheet
-from training.data.files.packed import PACKED
+from rowcast.training.data.files import spreadsheet
+from rowcast.training.data.files.packed import PACKED
 
 SEPARATORS = {".csv": ",", ".txt": ",", ".data": ",", ".tsv": "\t", ".tab": "\t"}
 """Extensions of delimited text, and what mostly stands between two fields there."""

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.data.index import NOTHING_WRITTEN, PandasMetadata
+from rowcast.training.data.index import NOTHING_WRITTEN, PandasMetadata
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,4 @@ class Content:
     is_text: bool = False
     """Whether every column is text in its plain form already, null where it is empty."""
     mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
-    """What the values were of columns that hold several kinds, by name: see :class:`training.data.objects.Mixed`."""
+    """What the values were of columns that hold several kinds, by name; see :class:`.objects.Mixed`."""

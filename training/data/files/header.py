@@ -7,9 +7,9 @@ from itertools import takewhile
 
 import polars as pl
 
-from models.errors import TableError
-from training.data.files.first_row import counts_up, looks_like_row, value_kind
-from training.data.index import names_rows
+from rowcast.models.errors import TableError
+from rowcast.training.data.files.first_row import counts_up, looks_like_row, value_kind
+from rowcast.training.data.index import names_rows
 
 _SET = "--set data.header"
 _WAYS = (

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from models.errors import TableError
-from training.data.files.encoding import to_utf8
-from training.data.files.form import Content
-from training.data.frames import to_frame
-from training.data.objects import describe_half, half_character
+from rowcast.models.errors import TableError
+from rowcast.training.data.files.encoding import to_utf8
+from rowcast.training.data.files.form import Content
+from rowcast.training.data.frames import to_frame
+from rowcast.training.data.objects import describe_half, half_character
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 

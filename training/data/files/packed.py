@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import IO, Any, BinaryIO
 
-from models.errors import TableError
+from rowcast.models.errors import TableError
 
 
 def open_zstd(stream: Any) -> Any:

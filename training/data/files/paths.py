@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from models.errors import TableError
-from training.data.files.extensions import tables_among
+from rowcast.models.errors import TableError
+from rowcast.training.data.files.extensions import tables_among
 
 STDIN = "-"
 

@@ -13,15 +13,23 @@ from typing import Any
 
 import polars as pl
 
-from models.errors import TableError
-from training.data.files import spreadsheet
-from training.data.files.delimited import read_delimited
-from training.data.files.extensions import ARROW, EXTENSIONS, JSON_LINES, PARQUET, SEPARATORS, kind_of, tables_among
-from training.data.files.form import Content, FileForm
-from training.data.files.json_lines import read_json, read_json_lines
-from training.data.files.packed import PACKED, unpack
-from training.data.files.paths import partitions_of
-from training.data.index import pandas_metadata
+from rowcast.models.errors import TableError
+from rowcast.training.data.files import spreadsheet
+from rowcast.training.data.files.delimited import read_delimited
+from rowcast.training.data.files.extensions import (
+    ARROW,
+    EXTENSIONS,
+    JSON_LINES,
+    PARQUET,
+    SEPARATORS,
+    kind_of,
+    tables_among,
+)
+from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.json_lines import read_json, read_json_lines
+from rowcast.training.data.files.packed import PACKED, unpack
+from rowcast.training.data.files.paths import partitions_of
+from rowcast.training.data.index import pandas_metadata
 
 _ARROW_FILE = b"ARROW1"
 _MAGIC = (

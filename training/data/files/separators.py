@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from models.errors import ConfigError, TableError
-from training.data.files.first_row import value_kind
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.data.files.first_row import value_kind
 
 SEPARATORS = (",", ";", "\t", "|")
 """Separators that are looked for."""

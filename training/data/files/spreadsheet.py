@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from models.errors import TableError
-from models.values import EXACT_WHOLE
-from training.data.files.form import Content, FileForm
-from training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
-from training.data.files.packed import check_zip
-from training.data.index import PandasMetadata
-from training.data.objects import Mixed, Unusable, series_of
+from rowcast.models.errors import TableError
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
+from rowcast.training.data.files.packed import check_zip
+from rowcast.training.data.index import PandasMetadata
+from rowcast.training.data.objects import Mixed, Unusable, series_of
 
 EXTENSIONS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 

@@ -1,0 +1,1 @@
+"""The service beside other servers, other protocols and itself."""

@@ -1,0 +1,1 @@
+"""The parts of the serving benchmark, ``python -m benchmarks.serving.compare``."""

@@ -1,0 +1,1 @@
+"""The parts of the benchmark of protocols, ``python -m benchmarks.serving.protocols``."""

@@ -1,0 +1,128 @@
+"""Who is measured: how each is started, what it is told, and the code that makes it what it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.cells import ROOT, hash_of
+from benchmarks.serving.harness.environments import python_of
+from benchmarks.training.accuracy.datasets import Parts
+from benchmarks.training.accuracy.scores import metrics_code
+from rowcast.training.config import Config, make_config, to_toml
+
+PEERS = ROOT / "benchmarks" / "training" / "peers"
+THREADS = 2
+_TASKS = ("regression", "binary", "multiclass")
+
+
+def exact(environment: str, package: str) -> str:
+    """The line of a package in the list of an environment, with its exact version."""
+    lines = (PEERS / f"{environment}.txt").read_text().splitlines()
+    return next(line for line in lines if line.partition("==")[0].lower() == package)
+
+
+@dataclass(frozen=True)
+class Rowcast:
+    """Rowcast at a preset, with ``settings`` as ``--set`` takes them; untuned without any."""
+
+    preset: str
+    settings: tuple[str, ...] = ()
+    validation_only: bool = False
+    tasks: tuple[str, ...] = _TASKS
+
+    @property
+    def name(self) -> str:
+        """In cells and filters."""
+        return f"rowcast-{self.preset}"
+
+    @property
+    def title(self) -> str:
+        """In tables."""
+        return f"**Rowcast, {self.preset}**"
+
+    def config(self, parts: Parts, seed: int) -> Config:
+        """Of one fit.
+
+        Raises:
+            ConfigError: a setting is none.
+        """
+        data = {**parts.about["config"].get("data", {}), "target": parts.about["target"]}
+        told: dict[str, Any] = {"preset": self.preset, "seed": seed, "device": "cpu", "data": data}
+        return make_config(settings=self.settings, overrides={**parts.about["config"], **told})
+
+    def code(self, parts: Parts, seed: int) -> str:
+        """Hash of all that decides the result: our code, the config, the rows, the metrics."""
+        files = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
+        config = to_toml(self.config(parts, seed))
+        return hash_of(
+            [*files, Path(__file__).with_name("ours.py")], config, str(parts.about["content"]), metrics_code()
+        )
+
+    def command(self, parts: Parts, out: Path, seed: int, scratch: Path) -> list[str]:
+        """What fits it and writes its answers to ``out``."""
+        config = out.with_suffix(".toml")
+        config.write_text(to_toml(self.config(parts, seed)))
+        options = ["--threads", str(THREADS), *(["--validation-only"] if self.validation_only else [])]
+        return [
+            *(sys.executable, "-m", "benchmarks.training.accuracy.ours", str(parts.folder), str(out), str(config)),
+            *options,
+        ]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Another library: ``script`` in the folder of peers runs in an environment, whose list holds ``package``."""
+
+    name: str
+    title: str
+    script: str
+    environment: str
+    package: str
+    options: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = _TASKS
+
+    def code(self, parts: Parts, seed: int) -> str:
+        """Hash of all that decides the result: the peer's code and version, the rows, the metrics."""
+        version = exact(self.environment, self.package)
+        settings = (version, *self.options, f"seed {seed}", str(parts.about["content"]), metrics_code())
+        return hash_of([PEERS / self.script, PEERS / "parts.py"], *settings)
+
+    def command(self, parts: Parts, out: Path, seed: int, scratch: Path) -> list[str]:
+        """What fits it and writes its answers to ``out``.
+
+        Raises:
+            NotMade: its environment cannot be made.
+        """
+        options = ["--seed", str(seed), "--threads", str(THREADS), *self.options]
+        return [
+            *(
+                python_of(PEERS / f"{self.environment}.txt", scratch),
+                str(PEERS / self.script),
+                str(parts.folder),
+                str(out),
+            ),
+            *options,
+        ]
+
+
+Contender = Rowcast | Peer
+
+PEER_LIST: Sequence[Peer] = (
+    Peer("catboost", "CatBoost", "catboost_defaults.py", "trees", "catboost"),
+    Peer("lightgbm", "LightGBM", "lightgbm_defaults.py", "trees", "lightgbm"),
+    Peer("xgboost", "XGBoost", "xgboost_defaults.py", "trees", "xgboost"),
+    Peer("realmlp", "RealMLP-TD", "realmlp_td.py", "realmlp_td", "pytabkit"),
+    Peer(
+        "realmlp-log-loss",
+        "RealMLP-TD, for log-loss",
+        "realmlp_td.py",
+        "realmlp_td",
+        "pytabkit",
+        options=("--for-log-loss",),
+        tasks=("binary", "multiclass"),
+    ),
+)

@@ -1,1 +1,0 @@
-"""What the commands of ``rowcast`` share. Imports any room; only ``rowcast.py`` imports it."""

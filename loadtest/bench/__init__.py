@@ -1,1 +1,0 @@
-"""The parts of the serving benchmark, ``python -m loadtest.bench_serving``."""

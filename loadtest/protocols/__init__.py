@@ -1,1 +1,0 @@
-"""The parts of the benchmark of protocols, ``python -m loadtest.bench_protocols``."""

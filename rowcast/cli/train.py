@@ -1,0 +1,85 @@
+"""``rowcast train``: a table in, a published model out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rowcast import DEFAULT_REPOSITORY
+from rowcast.cli.console import print_metrics, progress_bar, progress_console
+from rowcast.cli.named import RepositoryOption, checked_name
+from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, seconds, takes_data
+from rowcast.models.errors import ConfigError
+from rowcast.models.names import model_name_from
+from rowcast.models.printable import printable
+from rowcast.models.repository import Repository
+
+EXAMPLE = "Example: rowcast train my.csv --target y --preset quick --budget 60s"
+
+
+@takes_data
+def train(
+    table: TableArgument,
+    data: dict[str, Any],
+    name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's stem.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Wall clock at most, reading apart: 60, 60s, 30m, 2h.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,
+    test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,
+    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of split, weights and order; default 0.")] = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model on a table, and publish it."""
+    from rowcast.training.data.files.paths import stem_of
+
+    model_name = checked_name(name) if name is not None else model_name_from(stem_of(table))
+    overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
+    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+
+    from rowcast.training.config import make_config
+    from rowcast.training.train import train as train_model
+
+    chosen = make_config(file=config, settings=settings or (), overrides=given(overrides))
+    if not chosen.data.target:
+        raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
+    with progress_bar() as report:
+        trained = train_model(
+            table,
+            chosen,
+            name=model_name,
+            repository=Repository(repository),
+            validation=validation,
+            test=test,
+            report=report,
+        )
+    summary = trained.summary()
+    _print_training(summary, trained.fit.stopped)
+    if as_json:
+        print(json.dumps(summary))
+
+
+def _print_training(summary: dict[str, Any], stopped: str) -> None:
+    for decision in summary["decisions"]:
+        progress_console.print(f"  {printable(decision)}")
+    rows = ", ".join(f"{count:,} {part}" for part, count in summary["rows"].items())
+    progress_console.print(
+        f"{summary['task']} on {rows} rows; {summary['epochs']} epochs in {summary['seconds']:.0f} s"
+    )
+    progress_console.print(
+        {"patience": "stopped early", "budget": "the budget is spent"}.get(stopped, "went all epochs")
+    )
+    print_metrics(summary["metrics"])
+    parity = summary["parity"]
+    progress_console.print(
+        f"PyTorch and ONNX Runtime agree to {parity['max_difference']:.1e} on {parity['rows']:,} held-out "
+        f"and {parity['nasty_rows']:,} adversarial rows"
+    )
+    progress_console.print(f"published {summary['name']}:{summary['version']} in {summary['path']}", soft_wrap=True)

@@ -1,1 +1,0 @@
-"""The parts of the training benchmark, ``python -m tests.benchmarks.training``."""

@@ -1,0 +1,1 @@
+"""What tests, benchmarks and proofs share: models made by hand, tables, running services."""
