@@ -35,12 +35,7 @@ from rowcast.service.errors import brief
 
 _TEXTS = frozenset({str, NULL})
 _WHOLES = frozenset({int, NULL})
-_MANY_TEXTS = 8
-"""From so many on, they are looked at together."""
 _MICROS = 10**6
-_LOWEST = np.frombuffer(b"0000-00-00T00:00:00Z", np.uint8)
-_HIGHEST = np.frombuffer(b"9999-99-99T99:99:99Z", np.uint8)
-_TEXT_BYTES = len(_LOWEST)
 
 
 class Timestamps(Block):
@@ -70,8 +65,7 @@ class Timestamps(Block):
                 read = read_values(reader, written)
                 block[i] = [MISSING_TIMESTAMP if value is None else value for value in read]
                 continue
-            micros = None if NULL in types else usual_timestamps(values)
-            block[i] = list(map(_micros_of, values)) if micros is None else micros
+            block[i] = list(map(_micros_of, values))
         return texts, block
 
     def of_lists(self, lines: Lists, *, iso: bool) -> NDArray[Any] | None:
@@ -105,9 +99,8 @@ def _of_texts(lines: Lists, types: set[type]) -> NDArray[Any] | None:
     if not types <= _TEXTS:
         return None
     values = list(chain.from_iterable(lines))
-    micros = usual_timestamps(values) if NULL not in types and len(values) >= _MANY_TEXTS else None
     try:
-        block = np.array(list(map(_micros_of, values)), np.int64) if micros is None else micros
+        block = np.array(list(map(_micros_of, values)), np.int64)
     except ValueError:
         return None
     return block.reshape(len(lines), -1)
@@ -151,9 +144,6 @@ def _line(
 
 def _parsed(texts: list[str | None], i: int, collector: FaultCollector) -> NDArray[Any]:
     """Timestamps that come as text; each text is read once, however often it comes."""
-    usual = None if None in texts else usual_timestamps(texts)  # type: ignore[arg-type]
-    if usual is not None:
-        return usual
     micros: dict[str | None, int] = {}
     wrong: dict[str | None, str] = {}
     for text in set(texts):
@@ -176,22 +166,3 @@ def wrong_micros(micros: NDArray[Any]) -> NDArray[np.bool_]:
 def _micros_of(text: str | None) -> int:
     """The epoch microseconds of an ISO 8601 text, or what stands for a missing one."""
     return MISSING_TIMESTAMP if text is None else parse_timestamp(text)
-
-
-def usual_timestamps(texts: Sequence[str]) -> NDArray[np.int64] | None:
-    """Epoch microseconds of each text; None when one is no date, or is written another way.
-
-    Takes a sixth of the time of :func:`rowcast.models.values.parse_timestamp`, text by text, and gives the same.
-    """
-    text = "".join(texts)
-    if not text.isascii() or set(map(len, texts)) != {_TEXT_BYTES}:
-        return None
-    letters = np.frombuffer(text.encode(), np.uint8).reshape(-1, _TEXT_BYTES)
-    if not ((letters >= _LOWEST) & (letters <= _HIGHEST)).all():
-        return None
-    bare = np.ascontiguousarray(letters[:, :-1])  # NumPy knows no Z
-    try:
-        micros = bare.view(f"S{_TEXT_BYTES - 1}")[:, 0].astype("M8[us]").view(np.int64)
-    except ValueError:  # a 30th of February
-        return None
-    return micros if (micros >= FIRST_MOMENT).all() else None  # NumPy knows a year 0

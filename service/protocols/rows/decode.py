@@ -34,7 +34,7 @@ from rowcast.service.columns.json_rows import MANY_ROWS, RowColumnReader, Unusua
 from rowcast.service.columns.kinds.rules import json_types, json_words
 from rowcast.service.columns.level_values import TypedLevels
 from rowcast.service.columns.named import Columns
-from rowcast.service.columns.rows import GraphInputs, Row, body_type, row_type, values_of
+from rowcast.service.columns.rows import GraphInputs, Row, body_type, row_type
 from rowcast.service.errors import (
     BEYOND,
     LEFT_OUT,
@@ -85,7 +85,6 @@ class Decoder:
         self._texts = [c.name for c in signature.columns if str in json_types(c)]
         self._timestamps = [c.name for c in signature.columns if c.dtype == np.int64 and c.name not in self._readers]
         self._wholes = [c.name for c in signature.columns if c.kind == "integer"]
-        self._whole_values = values_of(self._wholes)
         self._levels = [(c.name, TypedLevels(c)) for c in signature.columns if c.levels_of is not None]
         self._settles = bool(self._wholes or self._levels or self._timestamps or self._readers)
 
@@ -243,12 +242,11 @@ class Decoder:
                     row[name] = missing
                 if i % _VALUES_AT_ONCE == _VALUES_AT_ONCE - 1:
                     yield None
-        if not self._surely_whole(rows):
-            for name in self._wholes:
-                for i, row in enumerate(rows):
-                    value = row.get(name)
-                    if value is not None and not value.is_integer():
-                        yield self._fault(i, name, value)
+        for name in self._wholes:
+            for i, row in enumerate(rows):
+                value = row.get(name)
+                if value is not None and not value.is_integer():
+                    yield self._fault(i, name, value)
         for name, levels in self._levels:
             for i, row in enumerate(rows):
                 value = row.get(name)
@@ -270,17 +268,6 @@ class Decoder:
                     row[name] = parse_timestamp(value)
                 except ValueError as error:
                     yield Fault(_path(i, name), f"{brief(value)} {error}")
-
-    def _surely_whole(self, rows: list[Row]) -> bool:
-        """Whether every integer column of every row holds a whole number, and not null: the quick look."""
-        is_whole, values = float.is_integer, self._whole_values
-        try:
-            for row in rows:
-                if not all(map(is_whole, values(row))):
-                    return False
-        except (KeyError, TypeError):  # left out, or null
-            return False
-        return True
 
     def _refusal(self, body: bytes) -> RequestError:
         """Why a body that did not validate is refused, fault by fault."""
