@@ -13,14 +13,14 @@ import numpy as np
 
 from rowcast.models.reading import NumberForm, Reading
 from rowcast.models.texts.dates import EPOCH_WORDS, ORDER_WORDS, parse_date, parse_epoch
-from rowcast.models.texts.durations import parse_duration
+from rowcast.models.texts.durations import format_duration, parse_duration
 from rowcast.models.texts.nulls import NULL_SPELLINGS
 from rowcast.models.texts.numbers import BLANKS, parse_number
 from rowcast.models.values import format_timestamp, parse_timestamp
 
 __all__ = ["KINDS", "MISSING_STRING", "MISSING_TIMESTAMP", "Kind", "KindRule"]
 
-Kind: TypeAlias = Literal["number", "integer", "boolean", "category", "timestamp"]
+Kind: TypeAlias = Literal["number", "integer", "boolean", "duration", "category", "timestamp"]
 
 MISSING_TIMESTAMP = np.iinfo(np.int64).min
 """Epoch microseconds that stand for a missing timestamp."""
@@ -99,6 +99,11 @@ def _boolean_words(reading: Reading) -> str:
     return "true or false, or a text of one"
 
 
+def _read_duration(text: str, reading: Reading) -> float | None:
+    seconds = parse_duration(text)
+    return parse_number(text) if seconds is None else seconds  # a bare number is one of seconds
+
+
 def _read_timestamp(text: str, reading: Reading) -> int | None:
     moment = None if reading.epoch is None else parse_epoch(text, reading.epoch)
     return parse_date(text, reading.date_order) if moment is None else moment
@@ -153,6 +158,20 @@ KINDS: dict[Kind, KindRule] = {
         declared="boolean",
         null_spellings=frozenset(),
         takes_digits=lambda reading: reading.words,
+    ),
+    "duration": KindRule(
+        noun="a time of day or a duration",
+        dtype=_DOUBLE,
+        missing=float("nan"),
+        read=_read_duration,
+        words=lambda reading: _number_words("a number", KINDS["duration"].reading),
+        shown=format_duration,
+        sent=format_duration,
+        taken=lambda value: parse_duration(value) if isinstance(value, str) else float(value),
+        values=frozenset({"number", "text", "time", "duration"}),
+        declared="number",
+        reading=Reading(duration=True),
+        is_quantity=True,
     ),
     "category": KindRule(
         noun="a string",

@@ -13,7 +13,7 @@ _FIELD_BYTES = 24
 """What a field takes of its message at least beside its name: its place among the fields, a table of three fields, and
 the length of the name. Tables of layouts and types may well be shared."""
 
-Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "moment"]
+Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "moment", "duration"]
 
 
 class Type(NamedTuple):
@@ -25,7 +25,7 @@ class Type(NamedTuple):
     dtype: str = ""
     """NumPy's name for the elements, or for the offsets of texts."""
     scale: int = 0
-    """Of a decimal: digits after the point; of a moment: its units in a second."""
+    """Of a decimal: digits after the point; of a moment and a duration: its units in a second."""
 
 
 class Kind(NamedTuple):
@@ -43,6 +43,8 @@ UTF8 = Kind(5, {})
 BOOL = Kind(6, {})
 MICROS = Kind(10, {0: Scalar("h", 2), 1: "UTC"})
 """Microseconds since the epoch, in UTC."""
+DURATION = Kind(18, {0: Scalar("h", 2)})
+"""Microseconds."""
 
 
 class Field(NamedTuple):
@@ -126,6 +128,8 @@ def _read_type(number: int, details: Table | None) -> tuple[Type | None, str]:
         return Type("moment", "fixed", "<i4" if days else "<i8", 0 if days else 1000), "dates"
     if number == 10 and (unit := details.number(0, "h")) in (0, 1, 2, 3):
         return Type("moment", "fixed", "<i8", 1000**unit), "timestamps"
+    if number == 18 and (unit := details.number(0, "h", 1)) in (0, 1, 2, 3):
+        return Type("duration", "fixed", "<i8", 1000**unit), "durations"
     if number in _PLAIN:
         return _PLAIN[number]
     return None, _OTHERS.get(number, "another type")
@@ -142,5 +146,5 @@ _OTHERS = {
     **dict.fromkeys((4, 15, 19, 23), "bytes"),
     **dict.fromkeys((12, 16, 21, 25, 26), "lists"),
     **dict.fromkeys((13, 17), "structs"),
-    **dict.fromkeys((9, 11, 18), "times or durations"),
+    **dict.fromkeys((9, 11, 18), "times or intervals"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 from rowcast.models.texts.numbers import BLANKS, MINUS
 
@@ -34,6 +35,8 @@ _UNITS = {
     )
     for unit in units.split()
 }
+_EXACT = 2.0**53
+"""Seconds from which on a double has no fractions."""
 _SECONDS = {"weeks": 604800.0, "days": 86400.0, "hours": 3600.0, "minutes": 60.0, "seconds": 1.0}
 
 
@@ -48,6 +51,24 @@ def parse_duration(text: str) -> float | None:
     """
     seconds = _seconds(text.strip(BLANKS))
     return seconds if seconds is not None and math.isfinite(seconds) else None
+
+
+def format_duration(seconds: float) -> str:
+    """The ISO 8601 text of a finite number of seconds, in days, hours, minutes and seconds.
+
+    >>> format_duration(5400.0), format_duration(-93784.5), format_duration(0.0)
+    ('PT1H30M', '-P1DT2H3M4.5S', 'PT0S')
+    """
+    seconds = float(seconds)
+    whole, fraction = divmod(abs(Decimal(repr(seconds))), 1) if abs(seconds) < _EXACT else (int(abs(seconds)), 0)
+    minutes, left = divmod(int(whole), 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    clock = [f"{count}{unit}" for count, unit in ((hours, "H"), (minutes, "M")) if count]
+    if left or fraction or not (days or clock):
+        clock.append(f"{left}{format(fraction, 'f').lstrip('0') if fraction else ''}S")
+    date = f"{days}D" if days else ""
+    return f"{'-' if seconds < 0 else ''}P{date}{'T' if clock else ''}{''.join(clock)}"
 
 
 def _seconds(text: str) -> float | None:

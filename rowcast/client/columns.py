@@ -10,15 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.client.errors import Unsendable
-from rowcast.client.values import Foreign, Inexact, Micros, micros_of, plain
+from rowcast.client.values import Duration, Foreign, Inexact, Micros, duration_micros, micros_of, plain
 from rowcast.models.arrow import END
 from rowcast.models.arrow import types as arrow_types
 from rowcast.models.arrow import writer as arrow_writer
+from rowcast.models.texts.durations import format_duration
 from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, format_timestamp
 
 _INT64 = np.iinfo(np.int64)
 _NULL = type(None)
-_FAMILIES = {bool: "a boolean", int: "a number", float: "a number", str: "text", Micros: "a date"}
+_FAMILIES = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "text",
+    Micros: "a date",
+    Duration: "a duration",
+}
 _ARTICLES = {"booleans": "a boolean", "whole numbers": "a whole number", "numbers": "a number", "text": "text"}
 
 
@@ -28,7 +36,8 @@ class Column(NamedTuple):
     kind: arrow_types.Kind | None
     """None of values of several types, which JSON alone can hold."""
     values: NDArray[Any] | list[Any]
-    """``[rows]``: texts, None where there is null, or numbers, booleans, or microseconds since the epoch."""
+    """``[rows]``: texts, None where there is null, or numbers, booleans, or microseconds since the epoch or of a
+    duration."""
     missing: NDArray[np.bool_] | None = None
     """``[rows]``: where there is null."""
 
@@ -55,7 +64,7 @@ def column_of(name: str, values: Any, rows: Sequence[int] | range | None = None)
     if isinstance(values, np.ndarray):
         if values.ndim != 1:
             raise Unsendable(f"column {name!r} must be one-dimensional, got the shape {values.shape}: use .ravel()")
-        if values.dtype.kind in "biufM":
+        if values.dtype.kind in "biufMm":
             return _of_array(where, values)
         masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
         data = np.ma.getdata(values)
@@ -95,7 +104,7 @@ def to_arrow(columns: Mapping[str, Column], rows: int, first: int = 0) -> bytes:
 
 
 def to_rows(columns: Mapping[str, Column], rows: int) -> list[dict[str, Any]]:
-    """Rows as JSON has them: what is missing is null, and a moment its ISO 8601 text."""
+    """Rows as JSON has them: what is missing is null, and a moment or a duration its ISO 8601 text."""
     values = list(map(_in_json, columns.values()))
     return [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)] if values else [{}] * rows
 
@@ -125,6 +134,8 @@ def _in_json(column: Column) -> list[Any]:
     values: list[Any]
     if column.kind is arrow_types.MICROS:
         values = [format_timestamp(value) for value in numbers.tolist()]
+    elif column.kind is arrow_types.DURATION:
+        values = [format_duration(value / 10**6) for value in numbers.tolist()]
     elif column.kind is arrow_types.FLOAT64:
         gone = gone | np.isnan(numbers)
         present = numbers[~gone]
@@ -144,11 +155,13 @@ def _of_array(where: _Where, values: NDArray[Any]) -> Column:
     masked = None
     if isinstance(values, np.ma.MaskedArray):
         masked = np.ma.getmaskarray(values)
-        values = values.filled(np.datetime64("NaT") if values.dtype.kind == "M" else 0)
+        values = values.filled(values.dtype.type("NaT") if values.dtype.kind in "Mm" else 0)
     kind = values.dtype.kind
     if kind == "M":
         micros, missing, outside = micros_of(values)
         return _moments(where, micros, missing, outside)
+    if kind == "m":
+        return _durations(where, *duration_micros(values))
     if kind == "b":
         return Column(arrow_types.BOOL, values, _some(masked))
     if kind == "f":
@@ -183,6 +196,10 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
         return Column(arrow_types.FLOAT64, np.where(missing, np.nan, numbers))
     if types == {Micros}:
         return _moments_of(where, values, missing)
+    if types == {Duration}:
+        beyond = np.array([abs(value or 0) > _INT64.max for value in values], bool)
+        micros = [0 if lost else value or 0 for value, lost in zip(values, beyond.tolist(), strict=True)]
+        return _durations(where, np.array(micros, np.int64), missing, beyond)
     return _several_types(where, values)
 
 
@@ -204,6 +221,8 @@ def _alone_in_json(value: Any) -> Any:
     """A value of a column of several types, as JSON has it."""
     if type(value) is Micros:
         return format_timestamp(value)
+    if type(value) is Duration:
+        return format_duration(value / 10**6)
     if type(value) is float and value.is_integer() and abs(value) <= EXACT_WHOLE:
         return int(value)
     return value
@@ -224,17 +243,14 @@ def _plain(where: _Where, i: int, value: Any) -> Any:
         return plain(value)
     except Foreign as error:
         raise Unsendable(
-            f"{where.row(i)} must be text, a number, a boolean, a date, or None where it is missing, got {error}"
+            f"{where.row(i)} must be text, a number, a boolean, a date, a duration, or None where it is missing, "
+            f"got {error}"
         ) from None
     except Inexact:
         raise Unsendable(
             f"{where.row(i)} must be a number that a double holds, got a whole number beyond 2**53 that none does: "
             "send the column as whole numbers, or as text"
         ) from None
-
-
-def _family(value: Any) -> str:
-    return {bool: "booleans", int: "whole numbers", float: "numbers", str: "text"}.get(type(value), "dates")
 
 
 def _numbers(where: _Where, values: list[Any]) -> NDArray[np.float64]:
@@ -272,6 +288,17 @@ def _moments(
         lambda place, name: f"column {name!r} holds a moment outside of the years 0001 to 9999, in {place}: send None",
     )
     return Column(arrow_types.MICROS, np.where(missing, 0, micros), _some(missing))
+
+
+def _durations(
+    where: _Where, micros: NDArray[np.int64], missing: NDArray[np.bool_], beyond: NDArray[np.bool_]
+) -> Column:
+    _check(
+        where,
+        beyond,
+        lambda place, _: f"{place} must be a duration in days or less that 64 bits hold in microseconds: send None",
+    )
+    return Column(arrow_types.DURATION, micros, _some(missing))
 
 
 def _check_texts(where: _Where, values: list[str | None]) -> None:

@@ -22,11 +22,11 @@ _NUMBERS = frozenset(
 """What polars and pyarrow call the numbers that NumPy has too."""
 _SENT_BY_POLARS = frozenset(
     {"Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "Float32", "Float64", "Boolean"}
-    | {"String", "Categorical", "Enum", "Date", "Datetime", "Null"}
+    | {"String", "Categorical", "Enum", "Date", "Datetime", "Duration", "Null"}
 )
 _SENT_BY_PYARROW = frozenset(
     {"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "float", "double", "bool"}
-    | {"string", "large_string", "string_view", "date32", "date64", "timestamp", "null"}
+    | {"string", "large_string", "string_view", "date32", "date64", "timestamp", "duration", "null"}
 )
 """The types that these libraries write as a service reads them."""
 Rows = Sequence[int] | range | None
@@ -68,7 +68,7 @@ def pandas_column(name: str, series: Any, rows: Rows = None) -> Column:
     if kind == "DatetimeTZDtype":
         series = series.dt.tz_convert("UTC").dt.tz_localize(None)
         dtype = series.dtype
-    if isinstance(dtype, np.dtype) and dtype.kind in "biufMO":
+    if isinstance(dtype, np.dtype) and dtype.kind in "biufMmO":
         return column_of(name, series.to_numpy(), rows)
     gone = series.isna().to_numpy()
     numbers = getattr(dtype, "numpy_dtype", None)
@@ -89,7 +89,11 @@ def polars_column(name: str, series: Any, rows: Rows = None) -> Column:
         return column_of(name, _masked(series.to_numpy(), missing), rows)
     if kind in ("Date", "Datetime"):
         counts = series.to_physical().fill_null(0).to_numpy()
-        return column_of(name, _moments(counts, "D" if kind == "Date" else series.dtype.time_unit, missing), rows)
+        unit = "D" if kind == "Date" else series.dtype.time_unit
+        return column_of(name, _counted(counts, f"datetime64[{unit}]", missing), rows)
+    if kind == "Duration":
+        counts = series.to_physical().fill_null(0).to_numpy()
+        return column_of(name, _counted(counts, f"timedelta64[{series.dtype.time_unit}]", missing), rows)
     return column_of(name, series.to_list(), rows)
 
 
@@ -105,10 +109,11 @@ def pyarrow_column(name: str, array: Any, rows: Rows = None) -> Column:
         if missing is not None:
             array = array.fill_null(False if kind == "bool" else 0)
         return column_of(name, _masked(array.to_numpy(zero_copy_only=False), missing), rows)
-    if kind in ("timestamp", "date32", "date64"):
+    if kind in ("timestamp", "date32", "date64", "duration"):
         counts = array.cast("int32" if kind == "date32" else "int64").fill_null(0).to_numpy(zero_copy_only=False)
         unit = {"date32": "D", "date64": "ms"}.get(kind) or array.type.unit
-        return column_of(name, _moments(counts, unit, missing), rows)
+        type_ = "timedelta64" if kind == "duration" else "datetime64"
+        return column_of(name, _counted(counts, f"{type_}[{unit}]", missing), rows)
     return column_of(name, array.to_pylist(), rows)
 
 
@@ -147,9 +152,9 @@ def _masked(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> NDArray[
     return values if missing is None else np.ma.MaskedArray(values, missing)
 
 
-def _moments(counts: NDArray[Any], unit: str, missing: NDArray[np.bool_] | None) -> NDArray[np.datetime64]:
-    """Counts of a unit since the epoch, ``[rows]``, as moments."""
-    moments = counts.astype(np.int64).view(f"datetime64[{unit}]")
+def _counted(counts: NDArray[Any], dtype: str, missing: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Counts of a unit, ``[rows]``, as moments or durations."""
+    values: NDArray[Any] = counts.astype(np.int64).view(dtype)
     if missing is not None:
-        moments[missing] = np.datetime64("NaT")
-    return moments
+        values[missing] = values.dtype.type("NaT")
+    return values

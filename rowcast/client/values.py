@@ -20,10 +20,12 @@ from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_ONE = _EPOCH.toordinal()
 _MICROSECOND = dt.timedelta(microseconds=1)
-_MICROS_A_DAY = 86_400_000_000
+_SECONDS_A_DAY = 86_400
+_MICROS_A_DAY = _SECONDS_A_DAY * 10**6
 _PLAIN = (type(None), bool, int, str)
+_LONGEST = np.iinfo(np.int64).max
 _FINE_UNITS = frozenset({"ns", "ps", "fs", "as"})
-"""Of datetime64: they reach 292 years at most."""
+"""Of datetime64 and timedelta64: they reach 292 years at most."""
 _PANDAS_NOTHING = frozenset({"NaTType", "NAType"})
 
 WAYS_OUT = {
@@ -32,9 +34,7 @@ WAYS_OUT = {
     "bytes_": "decode it to text",
     "complex": "send its parts as two columns",
     "complex128": "send its parts as two columns",
-    "timedelta": "send its total_seconds()",
-    "Timedelta": "send its total_seconds()",
-    "timedelta64": "divide it by np.timedelta64(1, 's')",
+    "timedelta64": "make it days or less, and shorter than 292,000 years",
     "time": "send its isoformat()",
     "Period": "send its to_timestamp()",
     "UUID": "send it as str()",
@@ -63,8 +63,12 @@ class Micros(int):
     """A moment: microseconds since 1970-01-01T00:00:00Z."""
 
 
+class Duration(int):
+    """A duration in microseconds."""
+
+
 def plain(value: Any) -> Any:
-    """A value as None where it is missing, or as a bool, an int, a float, a str or :class:`Micros`.
+    """A value as None where it is missing, or as a bool, an int, a float, a str, :class:`Micros` or :class:`Duration`.
 
     Missing are None, NaN of every float type and of Decimal, NaT and NA of pandas, NaT of NumPy's datetime64 and
     timedelta64, a masked element, and a null of pyarrow.
@@ -86,6 +90,8 @@ def plain(value: Any) -> Any:
         return plain(value.value)
     if isinstance(value, dt.date):
         return _micros(value)
+    if isinstance(value, dt.timedelta):  # digits of pandas past the microsecond are cut off
+        return Duration((value.days * _SECONDS_A_DAY + value.seconds) * 10**6 + value.microseconds)
     if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, int):
@@ -111,7 +117,10 @@ def _of_numpy(value: np.generic) -> Any:
     if isinstance(value, np.timedelta64):  # which NumPy takes for a whole number
         if np.isnat(value):
             return None
-        raise Foreign(value)
+        micros, _, outside = duration_micros(np.array([value]))
+        if outside[0]:
+            raise Foreign(value)
+        return Duration(micros[0])
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, np.integer):
@@ -136,7 +145,8 @@ def _of_pyarrow(value: Any) -> Any:
     try:
         return plain(value.as_py())
     except ValueError:  # nanoseconds, which Python's datetime does not have
-        return plain(np.datetime64(value.value, value.type.unit))
+        of = np.timedelta64 if str(value.type).startswith("duration") else np.datetime64
+        return plain(of(value.value, value.type.unit))
 
 
 def _double(value: Any) -> float:
@@ -191,3 +201,23 @@ def micros_of(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_
         outside = ~missing & ((values < first) | (values > last))
     micros = np.where(missing | outside, np.datetime64(0, "us"), values).astype("datetime64[us]").view(np.int64)
     return micros, missing, outside | (micros < FIRST_MOMENT) | (micros > LAST_MOMENT)
+
+
+def duration_micros(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Durations of timedelta64, of any unit, ``[rows]``; digits past the microsecond are cut off.
+
+    Returns:
+        microseconds, 0 where there is none; where there is none; and which are of no certain length, as months are, or
+        have more microseconds than 64 bits hold.
+    """
+    missing = np.isnat(values)
+    unit = np.datetime_data(values.dtype)[0]
+    if unit in ("generic", "Y", "M"):
+        return np.zeros(len(values), np.int64), missing, ~missing
+    if unit in _FINE_UNITS:
+        outside = np.zeros(len(values), bool)
+    else:  # NumPy's conversion would wrap around without a word
+        longest = np.timedelta64(_LONGEST, "us").astype(values.dtype)
+        outside = ~missing & ((values > longest) | (values < -longest))
+    none = np.zeros(1, values.dtype)
+    return np.where(missing | outside, none, values).astype("timedelta64[us]").view(np.int64), missing, outside

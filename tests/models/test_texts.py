@@ -10,6 +10,7 @@ from rowcast.models.reading import NumberForm, Reading
 from rowcast.models.reading import NumberForm as F
 from rowcast.models.texts import is_marker, parse_date, parse_duration, parse_number
 from rowcast.models.texts.columns import TextReader
+from rowcast.models.texts.durations import format_duration
 
 U = F(thousands=",", affixes=("$",), parentheses=True)
 
@@ -227,3 +228,20 @@ def test_a_text_longer_than_any_number_or_date_is_refused_unread():
         for text in ("P" + "1" * 2**21, "1" + ",111" * 2**19, "Mon," + " " * 2**21 + "Decx", "\u0130" * 2**20):
             with pytest.raises(ValueError, match=r"^must be "):
                 reader(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "PT0S"),
+        (5400, "PT1H30M"),
+        (86400, "P1D"),
+        (-93784.5, "-P1DT2H3M4.5S"),
+        (0.1, "PT0.1S"),
+        (1e-6, "PT0.000001S"),
+        (2.0**60, "P13343998895912DT13H56M16S"),
+    ],
+)
+def test_a_duration_is_shown_in_iso_8601(seconds, text):
+    assert format_duration(seconds) == text
+    assert parse_duration(text) == seconds

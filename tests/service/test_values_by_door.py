@@ -69,6 +69,22 @@ KINDS: dict[str, tuple[list[Any], dict[str, Any], list[Any]]] = {
     "comma alone": (["1,5", "2,25", "7,0"], {}, ["7.88", "7,88", 7.88, "1.234", 1.234, "0.123", "12345.678", True]),
     "percent": (["5%", "7.5%", "12%"], {}, ["5%", 5, "5", "(5%)", "5 %", "%", None]),
     "clock": (["08:30", "09:15", "23:59"], {}, ["08:30", 90, "90", "7:05", dt.date(2024, 1, 1), "soon", True]),
+    "duration": (
+        [dt.timedelta(hours=1), dt.timedelta(minutes=5)],
+        {},
+        [
+            dt.timedelta(days=1),
+            pd.Timedelta("90min"),
+            np.timedelta64(7, "s"),
+            "PT1H30M",
+            90,
+            0.5,
+            "90",
+            "soon",
+            True,
+            NOON,
+        ],
+    ),
     "flag": ([True, False, None], {}, [True, False, np.bool_(1), 1, 0, "true", "yes", 2.0]),
     "flag in both": (
         [True, "false", "true", False],
@@ -227,7 +243,9 @@ def test_lists_of_odd_values_have_one_answer_by_every_door_or_none(kind: str, tm
         assert differ(answers(asked, values, tmp_path)) == {}, values
 
 
-@pytest.mark.parametrize("kind", ["number", "price", "yes and no", "date", "seconds", "zip", "line", "member"])
+@pytest.mark.parametrize(
+    "kind", ["number", "price", "duration", "yes and no", "date", "seconds", "zip", "line", "member"]
+)
 def test_nothing_is_missing_by_every_door_whatever_its_type(kind: str, tmp_path: Path) -> None:
     train, declared, _ = KINDS[kind]
     asked = Asked(train, declared)

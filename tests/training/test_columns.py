@@ -65,7 +65,7 @@ def read(table: Table, rule: ColumnRule) -> list:
         (["2013-07-01 08:30", "2013-07-01t08:30z"], "timestamp"),
         (["20130701", "20130702"], "integer"),
         (["13/01/2013", "07/02/2013"], "timestamp"),
-        (["08:30", "09:30"], "number"),
+        (["08:30", "09:30"], "duration"),
         (["1", "2", "NA"], "integer"),
         (["1.5", "NaN", "null", "NA", None], "number"),
         (["2013-07-01", "NA"], "timestamp"),

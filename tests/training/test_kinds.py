@@ -269,7 +269,8 @@ def test_days_first_and_months_first_in_one_column_stay_text():
 )
 def test_times_of_day_and_durations_are_seconds(values, seconds):
     rule, decisions, got = inferred(values)
-    assert (rule.kind, rule.reading, got) == ("number", Reading(duration=True), seconds)
+    assert (rule.kind, rule.reading, got) == ("duration", Reading(duration=True), seconds)
+    assert rule.signature_reading is None
     assert decisions == ["'x' is read as seconds, of times of day or durations"]
 
 
@@ -282,7 +283,7 @@ def test_minutes_and_hours_in_one_column_stay_text():
 def test_typed_times_and_durations_read_as_their_texts_do():
     typed = read_table({"t": [dt.time(8, 30), None], "d": [dt.timedelta(days=1, seconds=2), dt.timedelta(0)]})
     rules, _ = infer_columns(typed, keep=True)
-    assert [(rule.kind, rule.reading) for rule in rules] == [("number", Reading(duration=True))] * 2
+    assert [(rule.kind, rule.reading) for rule in rules] == [("duration", Reading(duration=True))] * 2
     assert [read_column(typed, rule).tolist()[0] for rule in rules] == [30600.0, 86402.0]
     written = texts(t=["08:30"], d=["1 days 00:00:02"])
     assert [read_column(written, rule).tolist() for rule in rules] == [[30600.0], [86402.0]]

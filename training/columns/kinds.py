@@ -179,7 +179,7 @@ def kind_of_type(dtype: pl.DataType) -> Finding | None:
     if dtype.is_numeric() or dtype == pl.Null:
         return Finding("number")
     if dtype == pl.Time or isinstance(dtype, pl.Duration):
-        return Finding("number", Reading(duration=True), notes=(_IN_SECONDS,))
+        return Finding("duration", Reading(duration=True), notes=(_IN_SECONDS,))
     if dtype == pl.Date or isinstance(dtype, pl.Datetime):
         return Finding("timestamp")
     return None
@@ -368,7 +368,7 @@ def _declared_dates(look: Look, order: DateOrder | None, way_out: str) -> Findin
 
 
 def _durations(look: Look) -> Finding:
-    return look.found("number", Reading(duration=True), [_IN_SECONDS])
+    return look.found("duration", Reading(duration=True), [_IN_SECONDS])
 
 
 # --- what does not agree ----------------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ def to_arrays(values: Values, type_: Type, column: Column) -> tuple[Values, list
     """Values of a type as a column takes them; and the first of the rows that are :data:`OUTSIDE`."""
     if type_.family == "moment":
         return _micros(values, type_)
+    if type_.family == "duration":
+        return Values(np.asarray(values.values) / float(type_.scale), values.missing), []
     if type_.family == "null":
         return _nulls(len(values.values), column), []
     if type_.family in ("integer", "float") and column.dtype == np.int64:

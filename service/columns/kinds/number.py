@@ -1,4 +1,4 @@
-"""Numbers, integers and booleans: doubles, NaN where missing.
+"""Numbers, integers, booleans and durations in seconds: doubles, NaN where missing.
 
 An infinity is refused, and so is a 64-bit integer beyond 2**53, which a double cannot tell from its neighbours, a
 fraction in an integer column, and anything but 0 and 1 in a boolean one.
@@ -44,7 +44,7 @@ on any platform, nor are booleans."""
 
 
 class Numbers(Block):
-    """Numbers, integers and booleans."""
+    """Numbers, integers, booleans and durations."""
 
     def __init__(self, columns: list[Column]) -> None:
         super().__init__(columns)
@@ -143,7 +143,7 @@ class Numbers(Block):
         return None if block is None or np.count_nonzero(self._wrong(block)) else block
 
     def of_batches(self, places: list[Place]) -> ReadsBatch:
-        """What reads record batches of doubles, 64-bit integers and booleans."""
+        """What reads record batches of doubles, 64-bit integers, durations and booleans."""
         families = {place.type.family for place in places}
         lines = [(family, [i for i, place in enumerate(places) if place.type.family == family]) for family in families]
         return partial(self._of_batch, places, [(family, i, [places[k] for k in i]) for family, i in lines])
@@ -163,6 +163,9 @@ class Numbers(Block):
                 block[lines] = batch_bits(laid, [place.buffer + 1 for place in found], start, stop)
                 continue
             values = batch_words(laid, found, "<f8" if family == "float" else "<i8", start, stop)
+            if family == "duration":
+                block[lines] = values / np.array([[float(place.type.scale)] for place in found])
+                continue
             if family == "integer":
                 beyond = (values > EXACT_WHOLE) | (values < -EXACT_WHOLE)
                 if np.count_nonzero(beyond):  # it may lie under a null, which the long way looks into

@@ -93,6 +93,16 @@ RULES: dict[Kind, ValueRule] = {
         families=frozenset({"boolean", "null"}),
         usual=frozenset({("boolean", "")}),
     ),
+    "duration": ValueRule(
+        json_types=_NUMBERS | {str},
+        schema={"type": "number"},
+        description="duration",
+        array="floats or integers of seconds, or text of durations",
+        element="a number of seconds",
+        arrow="durations, numbers of seconds, or text of durations",
+        families=_QUANTITIES | {"duration", "text"},
+        usual=_WORDS | {("duration", "<i8")},
+    ),
     "category": ValueRule(
         json_types=frozenset({str, _NULL}),
         schema={"type": "string"},
@@ -185,6 +195,8 @@ def arrow_families(column: Column) -> frozenset[Family]:
         families |= LEVELS[column.levels_of].families
     if reader is not None:
         families |= {"text", "integer", "float"} if reader.takes_digits else {"text"}
+    if column.reading is not None and column.reading.duration:  # a number in models of earlier versions
+        families |= {"duration"}
     return families
 
 
