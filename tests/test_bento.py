@@ -45,6 +45,14 @@ def test_it_holds_every_module_of_the_service(built):
     assert modules("service", "models") - files == set()
 
 
+def test_what_it_imports_is_its_own(built):
+    """BentoML copies no links: the package finds its rooms beside itself."""
+    code = "import rowcast.models.session as m, rowcast.service.router as s; print(m.__file__, s.__file__)"
+    source = built[1] / "src"
+    done = subprocess.run([sys.executable, "-c", code], cwd=source, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(source / "models" / "session.py"), str(source / "service" / "router.py")]
+
+
 def pins(lock):
     """Names and versions of a lock, `name==version`."""
     return set(re.findall(r"^[a-z0-9._-]+==[^\s;\\]+", lock, flags=re.MULTILINE | re.IGNORECASE))
