@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-edges bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -102,8 +102,8 @@ bench-protocols: $(MADE)  ## Measure V2 JSON, V2 binary, gRPC and Arrow beside s
 bench-versions: $(MADE)  ## Measure this checkout beside another one: make bench-versions AGAINST=../before (installed there)
 	$(BIN)/python -m benchmarks.serving.versions $(AGAINST) $(ARGS)
 
-bench-edges: $(MADE)  ## Measure what API keys, a line for each request and traces cost
-	$(BIN)/python -m benchmarks.serving.edges
+bench-middleware: $(MADE)  ## Measure what API keys, the access log and traces cost
+	$(BIN)/python -m benchmarks.serving.middleware
 
 bench-stalls: $(MADE)  ## Measure the slowest requests of a minute at half load, beside the server by hand
 	$(BIN)/python -m benchmarks.serving.stalls

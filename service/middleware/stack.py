@@ -1,6 +1,6 @@
-"""What stands around the router when it is asked for: API keys, other origins, a line for each request, traces.
+"""The middleware around the router: API keys, CORS, the access log, traces.
 
-Each is left out where its setting is: then it costs nothing.
+Each is there only if its setting is, and otherwise costs nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _TOLD_WITH = ("retry-after", "server-timing", ID.decode(), "inference-header-con
 
 
 class Middleware:
-    """The edges of a worker.
+    """The middleware of a worker.
 
     Args:
         settings: the service's.

@@ -68,16 +68,16 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("edges", ["none", "access log", "keys"])
+@pytest.mark.parametrize("middleware", ["none", "access log", "keys"])
 def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes(
-    one_model: Path, tmp_path: Path, edges: str
+    one_model: Path, tmp_path: Path, middleware: str
 ) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f"somebody {'0' * 64}\n")
 
     async def scenario(channel: grpc.aio.Channel, serving: Registry) -> None:
         for method, message, code in REFUSED.values():
-            expected = grpc.StatusCode.UNAUTHENTICATED if edges == "keys" else code
+            expected = grpc.StatusCode.UNAUTHENTICATED if middleware == "keys" else code
             gc.collect()
             gc.disable()
             try:
@@ -88,7 +88,7 @@ def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes
             finally:
                 gc.enable()
 
-    settings: dict[str, Any] = {"keys": {"api_keys": keys}, "access log": {"access_log": True}}.get(edges, {})
+    settings: dict[str, Any] = {"keys": {"api_keys": keys}, "access log": {"access_log": True}}.get(middleware, {})
     in_this_process(one_model, scenario, **settings)
 
 

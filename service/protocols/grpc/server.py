@@ -17,9 +17,9 @@ from rowcast.service.http.connection import MAX_HEAD_BYTES
 from rowcast.service.limits.descriptors import connection_caps
 from rowcast.service.middleware.stack import Middleware
 from rowcast.service.process.grpc_port import address
-from rowcast.service.protocols.grpc.edges import interceptors
 from rowcast.service.protocols.grpc.messages import SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
+from rowcast.service.protocols.grpc.middleware import interceptors
 from rowcast.service.protocols.grpc.standard import add_standard_services
 from rowcast.service.settings import Settings
 

@@ -1,4 +1,4 @@
-"""The edges of a running service: keys, other origins, TLS, a line for each request, traces."""
+"""The middleware of a running service: API keys, CORS, TLS, the access log, traces."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import rowcast
-from benchmarks.serving.edges import collecting
+from benchmarks.serving.middleware import collecting
 from rowcast.service.middleware.keys import new_key
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
@@ -181,7 +181,7 @@ def test_a_page_reads_answers_when_its_origin_may(locked: Locked, origin: str, a
     assert ("access-control-allow-origin" in refused.headers) is allowed
 
 
-def test_without_settings_there_is_no_edge(server: Server) -> None:
+def test_without_settings_there_is_no_middleware(server: Server) -> None:
     answer = server.post("/predict", GOOD, origin="https://example.com", x_request_id="abc")
     assert answer.status_code == 200
     assert not {"access-control-allow-origin", "x-request-id", "www-authenticate"} & set(answer.headers)

@@ -1,9 +1,9 @@
-"""What the edges cost: the service with API keys, with a line for each request, and with traces, beside itself without.
+"""What middleware costs: the service with API keys, with the access log, and with traces, beside itself without.
 
 Each is a service of its own on one core, the client on the other; rounds alternate, and those that are not measured are
 held still. The model, the rows and the client are those of `benchmarks.serving.compare`.
 
-    make bench-edges
+    make bench-middleware
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from benchmarks.serving.harness.duel import BODIES, Load, Plan, Running
 from benchmarks.serving.harness.processes import pinned
 from rowcast.loadtest.payloads import Payloads
 
-STORE = RESULTS / "edges.md"
+STORE = RESULTS / "middleware.md"
 LOADS = (Load(1, 1), Load(32, 1))
 KEY = "of the benchmark alone"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A service with one edge."""
+    """A service with one kind of middleware."""
 
     title: str
     variables: Mapping[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ def variants(home: Path, collector: int) -> list[Variant]:
     return [
         Variant("nothing"),
         Variant("API keys", {"ROWCAST_API_KEYS": str(keys)}, f"X-API-Key: {KEY}\r\n"),
-        Variant("a line for each request", {"ROWCAST_ACCESS_LOG": "on"}),
+        Variant("access log", {"ROWCAST_ACCESS_LOG": "on"}),
         Variant("traces, 1 in 100", {**traces, "OTEL_TRACES_SAMPLER_ARG": "0.01"}),
         Variant("traces, all", {**traces, "OTEL_TRACES_SAMPLER_ARG": "1"}),
     ]
@@ -97,11 +97,11 @@ def main() -> int:
     model = trained_model()
     cores = sorted(os.sched_getaffinity(0))
     lines = [
-        "# What the edges cost",
+        "# What middleware costs",
         "",
         (
             f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. One worker on one core; one-row requests; {plan.rounds} "
-            f"alternating rounds of {plan.seconds:g} s, medians. *Times*: requests/s beside those without any edge."
+            f"alternating rounds of {plan.seconds:g} s, medians. *Times*: requests/s beside those without any."
         ),
         *(
             "",

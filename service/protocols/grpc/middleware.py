@@ -1,4 +1,4 @@
-"""The edges of gRPC: API keys, a line for each call, spans; each only when it is asked for."""
+"""The middleware of gRPC: API keys, the access log, spans; each only when a setting asks for it."""
 
 from __future__ import annotations
 
