@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.models.signature import MISSING_STRING, Signature
+from rowcast.models.signature import MISSING_STRING, Column, Signature
 from rowcast.models.texts.columns import text_reader
 from rowcast.service.columns.blocks import blocks_of
 from rowcast.service.columns.kinds.block import Order
@@ -19,8 +19,10 @@ from rowcast.service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCol
 from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
 from rowcast.service.limits.steps import Steps, at_once
 
-_TEXTS_AT_ONCE = 1024
-"""Texts that are read in one step where each is looked at by itself: at 25 us a text as many milliseconds."""
+_STEP_US = 25_600
+"""Microseconds of a step in which texts are looked at one by one."""
+_READ_US, _MOMENT_US = 25, 1
+"""What a text takes that is read by what training found out of its column, or made a level; and an ISO 8601 text."""
 _LEAST_ROWS = 16
 
 
@@ -78,10 +80,8 @@ class ColumnReader:
             for i, block in enumerate(self._blocks)
             if block.columns[0].dtype == object
         ]
-        read_as_text = sum(
-            column.levels_of is not None or text_reader(column) is not None for column in signature.columns
-        )
-        self._rows_at_once = max(_LEAST_ROWS, _TEXTS_AT_ONCE // read_as_text) if read_as_text else max_rows
+        row_us = sum(map(_microseconds, signature.columns))
+        self._rows_at_once = max(_LEAST_ROWS, _STEP_US // row_us) if row_us else max_rows
 
     def read(self, tensors: Sequence[Tensor], places: ErrorPaths = OPEN_INFERENCE) -> Columns:
         """The columns of a request, see :meth:`steps`."""
@@ -163,3 +163,10 @@ class ColumnReader:
         for name, column in self._columns.items():
             if not column.nullable and name not in names:
                 yield Fault(places.whole, f"{name[:SHOWN]} {LEFT_OUT}")
+
+
+def _microseconds(column: Column) -> int:
+    """What a value of a column takes to read that comes in text, where texts are looked at one by one."""
+    if column.levels_of is not None or text_reader(column) is not None:
+        return _READ_US
+    return _MOMENT_US if column.dtype == np.int64 else 0

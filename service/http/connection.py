@@ -303,10 +303,6 @@ class Protocol(HttpToolsProtocol):
         """Close a connection that is idle."""
         self.transport.close()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that the parser refused, and close."""
-        self.refuse(_NO_REQUEST)
-
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request whose bytes are coming with an error, after those that came whole, and close."""
         if self._refusal is not None or self.transport.is_closing():

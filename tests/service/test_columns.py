@@ -328,6 +328,25 @@ def test_texts_that_are_read_one_by_one_are_read_in_steps_and_named_by_their_row
         steps([*texts[:-1], "far"])
 
 
+def test_many_columns_of_timestamps_in_text_are_read_in_steps() -> None:
+    columns = tuple(Column(name=f"t{i}", kind="timestamp", nullable=True) for i in range(20))
+    many = ColumnReader(Signature(task="regression", target="y", columns=columns), max_rows=4096)
+    texts = [f"2013-07-01T{i // 60 % 24:02}:{i % 60:02}:00Z" for i in range(4000)]
+    work = many.steps([Tensor(column.name, texts) for column in columns])
+    pauses = 0
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            read = done.value
+            break
+        pauses += 1
+    assert pauses == 4
+    first = np.datetime64("2013-07-01").astype("M8[us]").astype(np.int64)
+    expected = first + np.arange(4000) % 1440 * 60_000_000
+    assert np.array_equal(read.blocks[0][:, :, 0], np.broadcast_to(expected, (20, 4000)))
+
+
 def test_digits_of_a_date_are_no_microseconds() -> None:
     column = Column(name="day", kind="timestamp", nullable=True, reading=Reading(date_order="ymd"))
     one = ColumnReader(Signature(task="regression", target="y", columns=(column,)), max_rows=9)
