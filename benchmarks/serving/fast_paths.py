@@ -42,7 +42,7 @@ from rowcast.service.settings import Settings
 
 STORE = RESULTS / "fast_paths.json"
 TABLE = STORE.with_suffix(".md")
-ROUNDS = 40
+ROUNDS = 100
 BODIES = 64
 ROUND_ROWS = 128
 """Rows of a round, at least."""
