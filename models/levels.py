@@ -52,7 +52,7 @@ def boolean_level(value: bool) -> str:
     return "true" if value else "false"
 
 
-def moment_level(micros: int, of: LevelType) -> str:
+def timestamp_level(micros: int, of: LevelType) -> str:
     """The level of epoch microseconds; among dates that of midnight, UTC, is the date alone."""
     text = format_timestamp(micros)
     return text.removesuffix("T00:00:00Z") if of == "date" else text
@@ -79,7 +79,7 @@ def canonical_level(text: str, of: LevelType) -> str:
         return text.lower() if text.lower() in ("true", "false") else text
     if of in ("date", "timestamp"):
         try:
-            return moment_level(parse_timestamp(text), of)
+            return timestamp_level(parse_timestamp(text), of)
         except ValueError:
             return text
     if _WHOLE.fullmatch(text):  # however many digits there are
@@ -101,7 +101,7 @@ def type_of_levels(texts: Iterable[str]) -> LevelType | None:
         return "number" if all(np.isfinite(float(text)) for text in texts) else None
     if all(text.lower() in ("true", "false") for text in texts):
         return "boolean"
-    if not all(map(_is_moment, texts)):
+    if not all(map(_is_timestamp, texts)):
         return None
     return "date" if all(len(text) == _DATE for text in texts) else "timestamp"
 
@@ -112,7 +112,7 @@ def canonical_levels(texts: Collection[str], of: LevelType, known: Collection[st
     return {text: form for text, form in forms.items() if form != text}
 
 
-def _is_moment(text: Any) -> bool:
+def _is_timestamp(text: Any) -> bool:
     try:
         parse_timestamp(text)
     except ValueError:

@@ -38,7 +38,7 @@ class Listing:
     """What was passed over and why, a line each."""
 
     @property
-    def told(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """The first lines of :attr:`ignored`, and how many more there are."""
         more = len(self.ignored) - _TOLD
         return self.ignored if more <= 0 else [*self.ignored[:_TOLD], f"{more:,} more are passed over"]

@@ -41,7 +41,7 @@ class Reading(_Frozen):
     nulls: tuple[str, ...] = ()
     """Texts that mean null, besides the empty one. In a category the graph itself takes them for missing."""
     missing_numbers: tuple[float, ...] = ()
-    """Numbers that mean null, such as -999, and epoch microseconds of moments that do, such as 9999-12-31: the graph
+    """Numbers that mean null, such as -999, and epoch microseconds of timestamps that do, such as 9999-12-31: the graph
     itself takes them for missing."""
     number: NumberForm | None = None
     """Number and integer only."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 EXACT_WHOLE = 2**53
 """Whole numbers up to this size are exact as a double."""
 
-FIRST_MOMENT, LAST_MOMENT = -62_135_596_800_000_000, 253_402_300_799_999_999
+FIRST_TIMESTAMP, LAST_TIMESTAMP = -62_135_596_800_000_000, 253_402_300_799_999_999
 """Epoch microseconds of 0001-01-01T00:00:00Z and 9999-12-31T23:59:59.999999Z."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,7 +52,7 @@ def parse_timestamp(text: str) -> int:
     except ValueError as error:
         raise ValueError(f"is not a date that exists: {error}") from None
     micros = (moment - _EPOCH) // _MICROSECOND + int(((fraction or "") + "000000")[:6]) - _zone_offset(zone)
-    if not FIRST_MOMENT <= micros <= LAST_MOMENT:
+    if not FIRST_TIMESTAMP <= micros <= LAST_TIMESTAMP:
         raise ValueError("lies outside the years 0001 to 9999 in UTC")
     return micros
 

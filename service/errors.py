@@ -82,7 +82,7 @@ def brief(value: Any) -> str:
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
 
 
-def refuse(faults: Iterator[Fault]) -> None:
+def raise_faults(faults: Iterator[Fault]) -> None:
     """Look at as many faults as a refusal lists.
 
     Raises:
@@ -90,10 +90,10 @@ def refuse(faults: Iterator[Fault]) -> None:
     """
     found = [fault for fault, _ in zip(faults, range(RequestError.MAX_FAULTS), strict=False)]
     if found:
-        raise refused(*found)
+        raise bad_request(*found)
 
 
-def refused(*faults: Fault) -> RequestError:
+def bad_request(*faults: Fault) -> RequestError:
     """The refusal of a request for its faults."""
     if not faults:  # the two readings of a body disagree: it is refused all the same
         return RequestError("the body does not fit the model's signature")

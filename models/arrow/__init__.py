@@ -14,7 +14,7 @@ Source: https://arrow.apache.org/docs/format/Columnar.html, format version 1.5
 
 from rowcast.models.arrow.arrays import Array, Texts, Values
 from rowcast.models.arrow.batch import Batch
-from rowcast.models.arrow.dictionaries import Places
+from rowcast.models.arrow.dictionaries import DictionaryArray
 from rowcast.models.arrow.flatbuffer import Malformed
 from rowcast.models.arrow.stream import END, Stream, head_of, metadata_of, schema_of
 from rowcast.models.arrow.types import Family, Field, Schema, Type
@@ -26,10 +26,10 @@ __all__ = [
     "MEDIA_TYPE",
     "Array",
     "Batch",
+    "DictionaryArray",
     "Family",
     "Field",
     "Malformed",
-    "Places",
     "Schema",
     "Stream",
     "Texts",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.arrow.arrays import Array
-from rowcast.models.arrow.dictionaries import Dictionary, Places
+from rowcast.models.arrow.dictionaries import Dictionary, DictionaryArray
 from rowcast.models.arrow.flatbuffer import Malformed, Table
 from rowcast.models.arrow.types import Field, Type
 
@@ -79,7 +79,7 @@ class Batch:
         """Rows of each column."""
         return self.record.rows
 
-    def columns(self) -> list[Array | Places]:
+    def columns(self) -> list[Array | DictionaryArray]:
         """The columns, in the order of the schema's fields.
 
         Raises:
@@ -88,13 +88,13 @@ class Batch:
         arrays = self.record.arrays([_held(field) for field in self._fields])
         return [self._column(field, array) for field, array in zip(self._fields, arrays, strict=True)]
 
-    def _column(self, field: Field, array: Array) -> Array | Places:
+    def _column(self, field: Field, array: Array) -> Array | DictionaryArray:
         if field.dictionary is None:
             return array
         dictionary = self._dictionaries.get(field.dictionary)
         if dictionary is None:
             raise Malformed("a dictionary is missing: send it before the record batch that needs it")
-        return Places(array, dictionary)
+        return DictionaryArray(array, dictionary)
 
 
 def _held(field: Field) -> Type:

@@ -153,7 +153,7 @@ class Dictionary:
         self._is_kept[wanted] = True
 
 
-class Places:
+class DictionaryArray:
     """A dictionary-encoded column of one record batch; a slice gives the :class:`Values` of its rows."""
 
     __slots__ = ("_dictionary", "_places")

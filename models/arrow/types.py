@@ -13,7 +13,7 @@ _FIELD_BYTES = 24
 """What a field takes of its message at least beside its name: its place among the fields, a table of three fields, and
 the length of the name. Tables of layouts and types may well be shared."""
 
-Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "moment", "duration"]
+Family: TypeAlias = Literal["null", "boolean", "integer", "float", "decimal", "text", "timestamp", "duration"]
 
 
 class Type(NamedTuple):
@@ -125,9 +125,9 @@ def _read_type(number: int, details: Table | None) -> tuple[Type | None, str]:
         return Type("decimal", "fixed", dtype, scale), "decimals"
     if number == 8:
         days = details.number(0, "h", 1) == 0
-        return Type("moment", "fixed", "<i4" if days else "<i8", 0 if days else 1000), "dates"
+        return Type("timestamp", "fixed", "<i4" if days else "<i8", 0 if days else 1000), "dates"
     if number == 10 and (unit := details.number(0, "h")) in (0, 1, 2, 3):
-        return Type("moment", "fixed", "<i8", 1000**unit), "timestamps"
+        return Type("timestamp", "fixed", "<i8", 1000**unit), "timestamps"
     if number == 18 and (unit := details.number(0, "h", 1)) in (0, 1, 2, 3):
         return Type("duration", "fixed", "<i8", 1000**unit), "durations"
     if number in _PLAIN:

@@ -1,4 +1,4 @@
-"""Arrow's stream format, written: numbers, booleans, texts and moments, never compressed.
+"""Arrow's stream format, written: numbers, booleans, texts and timestamps, never compressed.
 
 A stream is ``schema(...)``, any number of ``batch(...)``, and :data:`rowcast.models.arrow.END`.
 """
@@ -93,7 +93,7 @@ def column(
 
 
 def numbers(values: NDArray[Any], missing: NDArray[np.bool_] | None = None) -> Written:
-    """Numbers, or moments: ``[rows]`` of the kind's own dtype."""
+    """Numbers, or timestamps: ``[rows]`` of the kind's own dtype."""
     nulls, bitmap = _bitmap(missing)
     return Written(len(values), nulls, [bitmap, np.ascontiguousarray(values)])
 

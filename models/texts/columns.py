@@ -19,7 +19,7 @@ _DIGITS = frozenset("0123456789")
 def text_value(text: str, kind: Kind, reading: Reading) -> float | int | None:
     """What a text stands for in a number, integer, boolean or timestamp column; None where it is no such value.
 
-    Numbers and durations are doubles, booleans 1 or 0, moments epoch microseconds. Whether a null is meant is not
+    Numbers and durations are doubles, booleans 1 or 0, timestamps epoch microseconds. Whether a null is meant is not
     looked at, nor whether a number is whole.
     """
     return KINDS[kind].read(text, reading)

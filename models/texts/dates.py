@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from rowcast.models.reading import EpochUnit
 from rowcast.models.texts.numbers import BLANKS
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP, parse_timestamp
 
 DateOrder: TypeAlias = Literal["ymd", "dmy", "mdy"]
 ORDER_WORDS = {
@@ -91,17 +91,17 @@ def parse_date(text: str, order: DateOrder | None = None) -> int | None:
         if match is not None and order != "ymd":
             parts = match.groupdict()
             day, month = ("first", "next") if order == "dmy" else ("next", "first")
-            return _moment(parts | {"day": parts[day], "month": parts[month]})
+            return _timestamp(parts | {"day": parts[day], "month": parts[month]})
         if match is not None:
             return None
     if match is None:
         match = next(filter(None, (pattern.fullmatch(text) for pattern in _NAMED)), None)
     if match is None and (match := next(filter(None, (p.fullmatch(text) for p in _MONTHS_ALONE)), None)):
-        return _moment(match.groupdict() | {"day": "1"})
-    return None if match is None else _moment(match.groupdict())
+        return _timestamp(match.groupdict() | {"day": "1"})
+    return None if match is None else _timestamp(match.groupdict())
 
 
-def _moment(parts: dict[str, str | None]) -> int | None:
+def _timestamp(parts: dict[str, str | None]) -> int | None:
     """Epoch microseconds of the parts of a match; None where there is no such moment."""
     year, hour = int(parts["year"] or 0), int(parts.get("hour") or 0)
     if len(parts["year"] or "") == 2:
@@ -129,7 +129,7 @@ def _moment(parts: dict[str, str | None]) -> int | None:
             return None
         offset = (hours * 60 + minutes) * 60_000_000
         micros -= -offset if zone[0] == "-" else offset
-    return micros if FIRST_MOMENT <= micros <= LAST_MOMENT else None
+    return micros if FIRST_TIMESTAMP <= micros <= LAST_TIMESTAMP else None
 
 
 def parse_epoch(text: str, unit: EpochUnit) -> int | None:
@@ -147,4 +147,4 @@ def parse_epoch(text: str, unit: EpochUnit) -> int | None:
     # Digit by digit: nanoseconds are more than a double holds.
     units = int(f"{whole}{(fraction or '')[:6]:0<6}") * (-1 if sign == "-" else 1)
     micros = units // 10**9 if unit == "ns" else units * _MICROS[unit] // 10**6
-    return micros if FIRST_MOMENT <= micros <= LAST_MOMENT else None
+    return micros if FIRST_TIMESTAMP <= micros <= LAST_TIMESTAMP else None

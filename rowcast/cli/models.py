@@ -25,7 +25,7 @@ def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: Json
     found = {name: home.versions(name) for name in home.names()}
     for name, versions in found.items():
         progress_console.print(f"{name}  versions {', '.join(map(str, versions))}")
-    for line in home.listing().told:
+    for line in home.listing().warnings:
         progress_console.print(line, soft_wrap=True)
     if not found:
         progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")

@@ -11,7 +11,7 @@ import httpcore
 
 from rowcast.client.answers import Response
 from rowcast.client.errors import Failed, Unreachable
-from rowcast.client.exchange import Patience, Sent
+from rowcast.client.exchange import RetryPolicy, Sent
 from rowcast.client.wire import Attempt
 
 _ERROR_BYTES = 2**16
@@ -65,15 +65,15 @@ class Arrival:
         self._pieces.append(piece)
         return True
 
-    def wait(self, patience: Patience) -> float | None:
+    def wait(self, policy: RetryPolicy) -> float | None:
         """Seconds to wait before its request is sent again; None when it is not to be."""
-        return patience.wait_after(self._status, self._headers)
+        return policy.wait_after(self._status, self._headers)
 
-    def is_repeated(self, _: Patience) -> bool:
+    def is_repeated(self, _: RetryPolicy) -> bool:
         """Whether its request is to be sent again at once: never."""
         return False
 
-    def settled(self, _: Patience) -> Response:
+    def settled(self, _: RetryPolicy) -> Response:
         """The answer.
 
         Raises:
@@ -99,21 +99,21 @@ class Trouble(NamedTuple):
     an answer came; ``stale``: and it had been used before; ``late``: the time was up; ``broken``: anything else."""
     message: str
 
-    def wait(self, patience: Patience) -> float | None:
+    def wait(self, policy: RetryPolicy) -> float | None:
         """Seconds to wait before its request is sent again; None when it is not to be."""
-        return patience.wait_unconnected() if self.kind == "unsent" else None
+        return policy.wait_unconnected() if self.kind == "unsent" else None
 
-    def is_repeated(self, patience: Patience) -> bool:
+    def is_repeated(self, policy: RetryPolicy) -> bool:
         """Whether its request is to be sent again at once, on a new connection."""
-        return self.kind in ("stale", "dropped") and patience.may_repeat(counts=self.kind == "dropped")
+        return self.kind in ("stale", "dropped") and policy.may_repeat(counts=self.kind == "dropped")
 
-    def settled(self, patience: Patience) -> NoReturn:
+    def settled(self, policy: RetryPolicy) -> NoReturn:
         """Raise what came of it.
 
         Raises:
             Unreachable: always.
         """
-        raise patience.out_of_time() if self.kind == "late" else Unreachable(self.message)
+        raise policy.out_of_time() if self.kind == "late" else Unreachable(self.message)
 
 
 def trouble_of(error: Exception, attempt: Attempt, service: str, key: str) -> Trouble:

@@ -10,7 +10,7 @@ import httpcore
 
 from rowcast.client.arrivals import Arrival, Trouble, trouble_of
 from rowcast.client.errors import Unusable
-from rowcast.client.exchange import Patience, Protocol, Sent, Speaker
+from rowcast.client.exchange import Protocol, RetryPolicy, Sent, Speaker
 from rowcast.client.route import Route
 from rowcast.client.wire import Attempt
 from rowcast.models.access import checked_address, checked_key
@@ -87,8 +87,8 @@ class Base:
             headers.append(("authorization", f"Bearer {self._key.text}"))
         return headers
 
-    def _options(self, sent: Sent, patience: Patience) -> dict[str, Any]:
-        left = max(patience.left, 0.001)
+    def _options(self, sent: Sent, policy: RetryPolicy) -> dict[str, Any]:
+        left = max(policy.left, 0.001)
         return {
             "method": "POST" if sent.body else "GET",
             "url": self._route.url(sent.asked.path),

@@ -16,7 +16,7 @@ import httpcore
 from rowcast.client.answers import Response, described, joined, understood
 from rowcast.client.arrivals import Arrival, Trouble
 from rowcast.client.base import TROUBLES, Base
-from rowcast.client.exchange import Patience, Sent
+from rowcast.client.exchange import RetryPolicy, Sent
 from rowcast.client.tables import given
 from rowcast.client.wire import ATTEMPT, Attempt
 
@@ -82,24 +82,24 @@ class Client(Base):
 
     def _ask(self, sent: Sent) -> Response:
         """The service's last word on a request."""
-        patience = Patience(self._timeout, self._retries)
+        policy = RetryPolicy(self._timeout, self._retries)
         while True:
-            outcome = self._attempt(self._connections(), sent, patience)
-            if outcome.is_repeated(patience):
+            outcome = self._attempt(self._connections(), sent, policy)
+            if outcome.is_repeated(policy):
                 self._check_open()
                 with self._route.pool() as fresh:  # its connection cannot have gone stale
-                    outcome = self._attempt(fresh, sent, patience)
-            wait = outcome.wait(patience)
+                    outcome = self._attempt(fresh, sent, policy)
+            wait = outcome.wait(policy)
             if wait is None:
-                return outcome.settled(patience)
+                return outcome.settled(policy)
             time.sleep(wait)
 
-    def _attempt(self, pool: httpcore.ConnectionPool, sent: Sent, patience: Patience) -> Arrival | Trouble:
+    def _attempt(self, pool: httpcore.ConnectionPool, sent: Sent, policy: RetryPolicy) -> Arrival | Trouble:
         """Send a request once. What goes wrong is returned: the trace of an error would hold the key."""
-        attempt = Attempt(patience)
+        attempt = Attempt(policy)
         token = ATTEMPT.set(attempt)
         try:
-            with pool.stream(**self._options(sent, patience)) as response:
+            with pool.stream(**self._options(sent, policy)) as response:
                 arrival = self._arrival(sent, response)
                 for piece in response.iter_stream() if arrival.is_wanted else ():
                     if not arrival.add(piece):
@@ -168,26 +168,26 @@ class AsyncClient(Base):
 
     async def _ask(self, sent: Sent) -> Response:
         """The service's last word on a request."""
-        patience = Patience(self._timeout, self._retries)
+        policy = RetryPolicy(self._timeout, self._retries)
         while True:
-            outcome = await self._attempt(self._connections(), sent, patience)
-            if outcome.is_repeated(patience):
+            outcome = await self._attempt(self._connections(), sent, policy)
+            if outcome.is_repeated(policy):
                 self._check_open()
                 async with self._route.async_pool() as fresh:
-                    outcome = await self._attempt(fresh, sent, patience)
-            wait = outcome.wait(patience)
+                    outcome = await self._attempt(fresh, sent, policy)
+            wait = outcome.wait(policy)
             if wait is None:
-                return outcome.settled(patience)
+                return outcome.settled(policy)
             await asyncio.sleep(wait)
 
-    async def _attempt(self, pool: httpcore.AsyncConnectionPool, sent: Sent, patience: Patience) -> Arrival | Trouble:
+    async def _attempt(self, pool: httpcore.AsyncConnectionPool, sent: Sent, policy: RetryPolicy) -> Arrival | Trouble:
         """Send a request once: see :meth:`Client._attempt`."""
-        attempt = Attempt(patience)
+        attempt = Attempt(policy)
         token = ATTEMPT.set(attempt)
         try:
             async with (
-                asyncio.timeout(max(patience.left, 0.0)),
-                pool.stream(**self._options(sent, patience)) as response,
+                asyncio.timeout(max(policy.left, 0.0)),
+                pool.stream(**self._options(sent, policy)) as response,
             ):
                 arrival = self._arrival(sent, response)
                 if arrival.is_wanted:

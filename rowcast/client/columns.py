@@ -15,7 +15,7 @@ from rowcast.models.arrow import END
 from rowcast.models.arrow import types as arrow_types
 from rowcast.models.arrow import writer as arrow_writer
 from rowcast.models.texts.durations import format_duration
-from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT, format_timestamp
+from rowcast.models.values import EXACT_WHOLE, FIRST_TIMESTAMP, LAST_TIMESTAMP, format_timestamp
 
 _INT64 = np.iinfo(np.int64)
 _NULL = type(None)
@@ -159,7 +159,7 @@ def _of_array(where: _Where, values: NDArray[Any]) -> Column:
     kind = values.dtype.kind
     if kind == "M":
         micros, missing, outside = micros_of(values)
-        return _moments(where, micros, missing, outside)
+        return _timestamps(where, micros, missing, outside)
     if kind == "m":
         return _durations(where, *duration_micros(values))
     if kind == "b":
@@ -195,7 +195,7 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
         numbers = _numbers(where, values)
         return Column(arrow_types.FLOAT64, np.where(missing, np.nan, numbers))
     if types == {Micros}:
-        return _moments_of(where, values, missing)
+        return _timestamps_of(where, values, missing)
     if types == {Duration}:
         beyond = np.array([abs(value or 0) > _INT64.max for value in values], bool)
         micros = [0 if lost else value or 0 for value, lost in zip(values, beyond.tolist(), strict=True)]
@@ -203,17 +203,17 @@ def _of_objects(where: _Where, values: list[Any]) -> Column:
     return _several_types(where, values)
 
 
-def _moments_of(where: _Where, values: list[Any], missing: NDArray[np.bool_]) -> Column:
+def _timestamps_of(where: _Where, values: list[Any], missing: NDArray[np.bool_]) -> Column:
     micros = np.array([value or 0 for value in values], np.int64)
-    return _moments(where, micros, missing, (micros < FIRST_MOMENT) | (micros > LAST_MOMENT))
+    return _timestamps(where, micros, missing, (micros < FIRST_TIMESTAMP) | (micros > LAST_TIMESTAMP))
 
 
 def _several_types(where: _Where, values: list[Any]) -> Column:
     """Values of several types as JSON has them, one by one: what each means is for the service to say."""
     _check_texts(where, [value if type(value) is str else None for value in values])
     _numbers(where, [value if type(value) is float else None for value in values])
-    moments = [value if type(value) is Micros else None for value in values]
-    _moments_of(where, moments, np.array([value is None for value in moments]))
+    timestamps = [value if type(value) is Micros else None for value in values]
+    _timestamps_of(where, timestamps, np.array([value is None for value in timestamps]))
     return Column(None, values)
 
 
@@ -279,13 +279,15 @@ def _whole(where: _Where, values: list[Any]) -> NDArray[np.int64]:
         raise
 
 
-def _moments(
+def _timestamps(
     where: _Where, micros: NDArray[np.int64], missing: NDArray[np.bool_], outside: NDArray[np.bool_]
 ) -> Column:
     _check(
         where,
         outside & ~missing,
-        lambda place, name: f"column {name!r} holds a moment outside of the years 0001 to 9999, in {place}: send None",
+        lambda place, name: (
+            f"column {name!r} holds a timestamp outside of the years 0001 to 9999, in {place}: send None"
+        ),
     )
     return Column(arrow_types.MICROS, np.where(missing, 0, micros), _some(missing))
 

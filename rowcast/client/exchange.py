@@ -108,7 +108,7 @@ class Speaker:
             yield Sent(asked, MEDIA_TYPE if in_arrow else "application/json", body, most)
 
 
-class Patience:
+class RetryPolicy:
     """How often and how long one request is tried.
 
     Args:

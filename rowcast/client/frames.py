@@ -153,7 +153,7 @@ def _masked(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> NDArray[
 
 
 def _counted(counts: NDArray[Any], dtype: str, missing: NDArray[np.bool_] | None) -> NDArray[Any]:
-    """Counts of a unit, ``[rows]``, as moments or durations."""
+    """Counts of a unit, ``[rows]``, as timestamps or durations."""
     values: NDArray[Any] = counts.astype(np.int64).view(dtype)
     if missing is not None:
         values[missing] = values.dtype.type("NaT")

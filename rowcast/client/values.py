@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.values import EXACT_WHOLE, FIRST_TIMESTAMP, LAST_TIMESTAMP
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_ONE = _EPOCH.toordinal()
@@ -60,7 +60,7 @@ class Inexact(ValueError):
 
 
 class Micros(int):
-    """A moment: microseconds since 1970-01-01T00:00:00Z."""
+    """A timestamp: microseconds since 1970-01-01T00:00:00Z."""
 
 
 class Duration(int):
@@ -136,7 +136,7 @@ def _of_numpy(value: np.generic) -> Any:
 
 def _of_datetime64(value: np.datetime64) -> Micros:
     micros, _, outside = micros_of(np.array([value]))
-    return Micros(LAST_MOMENT + 1 if outside[0] else micros[0])
+    return Micros(LAST_TIMESTAMP + 1 if outside[0] else micros[0])
 
 
 def _of_pyarrow(value: Any) -> Any:
@@ -197,10 +197,10 @@ def micros_of(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_
     elif unit == "generic":  # a number of nothing
         outside = ~missing
     else:  # NumPy's conversion would wrap around without a word
-        first, last = (np.datetime64(moment, "us").astype(values.dtype) for moment in (FIRST_MOMENT, LAST_MOMENT))
+        first, last = (np.datetime64(end, "us").astype(values.dtype) for end in (FIRST_TIMESTAMP, LAST_TIMESTAMP))
         outside = ~missing & ((values < first) | (values > last))
     micros = np.where(missing | outside, np.datetime64(0, "us"), values).astype("datetime64[us]").view(np.int64)
-    return micros, missing, outside | (micros < FIRST_MOMENT) | (micros > LAST_MOMENT)
+    return micros, missing, outside | (micros < FIRST_TIMESTAMP) | (micros > LAST_TIMESTAMP)
 
 
 def duration_micros(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:

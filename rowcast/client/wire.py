@@ -17,7 +17,7 @@ from typing import Any
 
 import httpcore
 
-from rowcast.client.exchange import Patience
+from rowcast.client.exchange import RetryPolicy
 
 CONNECT_SECONDS = 5.0
 """At most, to connect to one address: then the next is tried."""
@@ -29,11 +29,11 @@ class Attempt:
     """One request that is under way, and how much of its answer has come.
 
     Args:
-        patience: whose time it takes.
+        policy: whose time it takes.
     """
 
-    def __init__(self, patience: Patience) -> None:
-        self._patience = patience
+    def __init__(self, policy: RetryPolicy) -> None:
+        self._policy = policy
         self.received = 0
         """Bytes of the answer so far."""
         self.reused = True
@@ -42,7 +42,7 @@ class Attempt:
     @property
     def in_time(self) -> bool:
         """Whether there is time left."""
-        return self._patience.left > 0
+        return self._policy.left > 0
 
     def left(self, late: type[httpcore.TimeoutException], at_most: float = _LONGEST_SECONDS) -> float:
         """Seconds that the next operation may take.
@@ -50,7 +50,7 @@ class Attempt:
         Raises:
             httpcore.TimeoutException: there are none; of the given kind.
         """
-        left = self._patience.left
+        left = self._policy.left
         if left <= 0:
             raise late("the time is up")
         return min(left, at_most)

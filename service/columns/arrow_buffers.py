@@ -1,4 +1,4 @@
-"""The buffers of a record batch that lies as usual, read many columns at a time."""
+"""The buffers of a record batch that lies in the standard order, read many columns at a time."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _GATHERED_ROWS = 16
 """Rows up to which values are gathered from the body at once; with more a slice a column is quicker."""
 
 
-class Laid(NamedTuple):
-    """A record batch whose buffers lie as usual, each within its body and long enough."""
+class BatchLayout(NamedTuple):
+    """A record batch whose buffers lie in the standard order, each within its body and long enough."""
 
     rows: int
     body: memoryview
@@ -34,51 +34,51 @@ class Place(NamedTuple):
     type: Type
 
 
-def batch_words(laid: Laid, places: list[Place], dtype: str, start: int, stop: int) -> NDArray[Any]:
+def batch_words(layout: BatchLayout, places: list[Place], dtype: str, start: int, stop: int) -> NDArray[Any]:
     """Values of 8 bytes, ``[places, rows]``."""
-    rows, starts = stop - start, [laid.buffers[place.buffer + 1][0] + 8 * start for place in places]
+    rows, starts = stop - start, [layout.buffers[place.buffer + 1][0] + 8 * start for place in places]
     if rows <= _GATHERED_ROWS:
-        body = np.frombuffer(laid.body, dtype, len(laid.body) // 8)
+        body = np.frombuffer(layout.body, dtype, len(layout.body) // 8)
         return body[np.array(starts)[:, None] // 8 + np.arange(rows)]
     values = np.empty((len(places), rows), dtype)
     for line, first in zip(values, starts, strict=True):
-        line[:] = np.frombuffer(laid.body, dtype, rows, first)
+        line[:] = np.frombuffer(layout.body, dtype, rows, first)
     return values
 
 
-def batch_bits(laid: Laid, buffers: list[int], start: int, stop: int) -> NDArray[np.bool_]:
+def batch_bits(layout: BatchLayout, buffers: list[int], start: int, stop: int) -> NDArray[np.bool_]:
     """Bits, ``[buffers, rows]``."""
     first, last = start // 8, (stop + 7) // 8
-    starts = [laid.buffers[i][0] for i in buffers]
-    data = b"".join([laid.body[at + first : at + last] for at in starts])
+    starts = [layout.buffers[i][0] for i in buffers]
+    data = b"".join([layout.body[at + first : at + last] for at in starts])
     packed = np.frombuffer(data, np.uint8).reshape(len(buffers), -1)
     skipped = start - 8 * first
     values = np.unpackbits(packed, axis=1, count=stop - 8 * first, bitorder="little").view(bool)
     return values[:, skipped:] if skipped else values
 
 
-def batch_nulls(laid: Laid, places: list[Place], start: int, stop: int) -> NDArray[np.bool_] | None:
+def batch_nulls(layout: BatchLayout, places: list[Place], start: int, stop: int) -> NDArray[np.bool_] | None:
     """Where there is null, ``[places, rows]``; None where there is none."""
-    if not laid.with_nulls:
+    if not layout.with_nulls:
         return None
-    some = [i for i, place in enumerate(places) if place.field in laid.with_nulls]
+    some = [i for i, place in enumerate(places) if place.field in layout.with_nulls]
     if not some:
         return None
     missing = np.zeros((len(places), stop - start), bool)
-    missing[some] = ~batch_bits(laid, [places[i].buffer for i in some], start, stop)
+    missing[some] = ~batch_bits(layout, [places[i].buffer for i in some], start, stop)
     return missing
 
 
 def batch_texts(
-    laid: Laid, places: list[Place], offset: np.dtype[Any], start: int, stop: int, max_text: int
+    layout: BatchLayout, places: list[Place], offset: np.dtype[Any], start: int, stop: int, max_text: int
 ) -> tuple[NDArray[Any] | None, int]:
     """Texts, ``[places, rows]``, and their bytes; None where they are none, or have more bytes than these."""
     rows = stop - start
     offsets = np.empty((len(places), rows + 1), offset)
     for line, place in zip(offsets, places, strict=True):
-        first = laid.buffers[place.buffer + 1][0] + offset.itemsize * start
-        line[:] = np.frombuffer(laid.body, offset, rows + 1, first)
-    ends = np.array([laid.buffers[place.buffer + 2][1] for place in places])
+        first = layout.buffers[place.buffer + 1][0] + offset.itemsize * start
+        line[:] = np.frombuffer(layout.body, offset, rows + 1, first)
+    ends = np.array([layout.buffers[place.buffer + 2][1] for place in places])
     if np.count_nonzero(offsets[:, 0] < 0) or np.count_nonzero(offsets[:, -1] > ends):
         return None, 0
     if np.count_nonzero(offsets[:, 1:] < offsets[:, :-1]):
@@ -90,7 +90,7 @@ def batch_texts(
         return None, 0
     try:
         lines = [
-            _cut(laid.body, laid.buffers[place.buffer + 2][0] + first, line)
+            _cut(layout.body, layout.buffers[place.buffer + 2][0] + first, line)
             for place, first, line in zip(places, firsts, cuts, strict=True)
         ]
     except UnicodeDecodeError:

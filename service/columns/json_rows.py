@@ -1,4 +1,4 @@
-"""Many rows of JSON read at once, column by column: the quick way of a body that is as usual.
+"""Many rows of JSON read at once, column by column: the quick way of a body that is in the standard form.
 
 To check rows one value at a time takes as long as parsing them twice over. What the rules ask is soon told of a whole
 column, though: the set of its values' types, and its largest number. So this reads a body that breaks no rule, has

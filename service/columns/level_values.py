@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rowcast.models.levels import boolean_level, canonical_level, moment_level, number_level
+from rowcast.models.levels import boolean_level, canonical_level, number_level, timestamp_level
 from rowcast.models.signature import MISSING_STRING, Column
 
 
@@ -43,5 +43,5 @@ class TypedLevels:
 
     def of_moments(self, micros: Sequence[int]) -> list[str]:
         """The levels of epoch microseconds."""
-        levels = {moment: moment_level(moment, self._of) for moment in set(micros)}
+        levels = {micro: timestamp_level(micro, self._of) for micro in set(micros)}
         return list(map(levels.__getitem__, micros))

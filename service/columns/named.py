@@ -16,7 +16,7 @@ from rowcast.models.texts.columns import text_reader
 from rowcast.service.columns.blocks import blocks_of
 from rowcast.service.columns.kinds.block import Order
 from rowcast.service.columns.tensors import OPEN_INFERENCE, ErrorPaths, FaultCollector, Tensor, rows_of
-from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, too_many_rows, unknown_column
+from rowcast.service.errors import LEFT_OUT, SHOWN, bad_request, brief, raise_faults, too_many_rows, unknown_column
 from rowcast.service.limits.steps import Steps, at_once
 
 _STEP_US = 25_600
@@ -103,8 +103,8 @@ class ColumnReader:
         orders = self._orders_of([tensor.name for tensor in tensors])
         shapes = {len(values) if isinstance(values, list) else values.shape for _, values, _ in tensors}
         if orders is None or not rows or not shapes <= {rows, (rows,), (rows, 1)}:
-            refuse(self._misfits(tensors, places))
-            raise refused()
+            raise_faults(self._misfits(tensors, places))
+            raise bad_request()
         collector = FaultCollector(places)
         parts = []
         for start in range(0, rows, self._rows_at_once):
@@ -117,7 +117,7 @@ class ColumnReader:
                 [block.of_tensors(order, part, n, collector) for block, order in zip(self._blocks, orders, strict=True)]
             )
         if collector.faults:
-            raise refused(*collector.faults[: RequestError.MAX_FAULTS])
+            raise bad_request(*collector.faults[: RequestError.MAX_FAULTS])
         return Columns.joined(parts)
 
     def unseen(self, columns: Columns) -> Counter[str]:

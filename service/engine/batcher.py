@@ -203,12 +203,12 @@ class Batcher:
 
         What is reckoned with is the least it can take, so that none is refused that could have been answered.
         """
-        rows, pace = len(item.rows), self._latency
-        ahead = self._queue.ahead(rows, item.level, now, pace.drain_seconds_per_row)
-        if now + self._rest(now) + pace.least(ahead + rows) > deadline:
+        rows, latency = len(item.rows), self._latency
+        ahead = self._queue.ahead(rows, item.level, now, latency.drain_seconds_per_row)
+        if now + self._rest(now) + latency.least(ahead + rows) > deadline:
             raise DeadlineExceeded
         item.end_by = deadline
-        item.deadline = deadline - pace.least(rows)
+        item.deadline = deadline - latency.least(rows)
         self._deadlines.watch(item)
 
     def _rest(self, now: float) -> float:

@@ -24,7 +24,7 @@ def choose(settings: Settings) -> list[StoredModel]:
         DeviceError: CUDA is demanded and is absent.
     """
     repository = Repository(settings.repository)
-    for line in repository.listing().told:
+    for line in repository.listing().warnings:
         logger.warning("%s", line)
     # the first process opens a GPU only to prove that a demanded one works
     device = settings.device if settings.device.startswith("cuda") else "cpu"

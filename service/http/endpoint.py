@@ -58,9 +58,9 @@ class Refuser:
             logger.error("a request to %s failed", self.model.name, exc_info=error)
             return Reply(500, error_body("something went wrong on the server; its log says what"))
         self.model.count_refusal(error)
-        return self.refused(error)
+        return self.error_reply(error)
 
-    def refused(self, error: RequestError) -> Reply:
+    def error_reply(self, error: RequestError) -> Reply:
         """A refusal as the protocol has it."""
         return refused_with(error)
 
@@ -140,7 +140,7 @@ class Endpoint(Refuser, ABC):
         def tell(outcome: Any) -> None:
             try:
                 failed = isinstance(outcome, Exception)
-                reply = self.refused(self.model.refusal_of(outcome)) if failed else write(outcome)
+                reply = self.error_reply(self.model.refusal_of(outcome)) if failed else write(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 reply = self.refusal(error)
             done(timed(reply, waiting) if options.timed and waiting is not None else reply)

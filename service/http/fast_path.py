@@ -39,7 +39,7 @@ _MAX_HEADS = 1024
 _MAX_REQUEST_BYTES = 2**18
 """Larger requests are not held here while they come."""
 _HOLD_SECONDS = 0.25
-"""How long a request may take to come whole; then it goes the usual way, which knows what to do with slow callers."""
+"""How long a request may take to come whole; then it takes the standard path, which knows how to treat slow callers."""
 
 
 class _Known(NamedTuple):
@@ -85,7 +85,7 @@ class FastPath:
         return self._registry.draining
 
     def look_up(self, head: bytes) -> _Known | None:
-        """What a head says, without the empty line at its end; None when its request has to go the usual way."""
+        """What a head says, without the empty line at its end; None when its request has to go the standard path."""
         try:
             return self._heads[head]
         except KeyError:
@@ -213,7 +213,7 @@ class FastPathProtocol(Protocol):
                 return
             is_whole = len(self._held) >= self._whole_bytes
             data = self._let_go()
-            if not is_whole:  # there is no room for it: the usual way says so
+            if not is_whole:  # there is no room for it: the standard path says so
                 self._parser_rests = False
                 super().data_received(data)
                 return
@@ -308,7 +308,7 @@ class FastPathProtocol(Protocol):
         return held
 
     def _handle(self, known: _Known, body: bytes) -> bool:
-        """Have a body answered; False when it has to go the usual way."""
+        """Have a body answered; False when it has to go the standard path."""
         self._unset_keepalive_if_required()
         self._waiting_since = None
         self._model = known.served

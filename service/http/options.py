@@ -40,7 +40,7 @@ NO_OPTIONS = RequestOptions()
 
 
 def options_of(headers: Iterable[Header]) -> RequestOptions:
-    """The terms of a request.
+    """The options of a request.
 
     Raises:
         RequestError: 400 for a timeout that is none.

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from typing import TypeAlias, TypeVar
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 
 T = TypeVar("T")
 
@@ -51,4 +51,4 @@ def refuse_in_steps(faults: Iterator[Fault | None]) -> Steps[None]:
             if len(found) == RequestError.MAX_FAULTS:
                 break
     if found:
-        raise refused(*found)
+        raise bad_request(*found)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES, STEP_BYTES
 from rowcast.service.limits.steps import Steps
 
@@ -90,7 +90,7 @@ def weigh(text: bytes, most: Weight) -> Steps[Weight]:
 
 
 def _endless() -> RequestError:
-    return refused(Fault("", "the body must be JSON in UTF-8: a text that does not end"))
+    return bad_request(Fault("", "the body must be JSON in UTF-8: a text that does not end"))
 
 
 def _too_long() -> RequestError:

@@ -90,7 +90,7 @@ _days = st.dates().map(str)
 _times = st.times().map("T{}".format)
 
 
-def _moments(dates: list[str], clocks: list[str], zones: list[str]) -> SearchStrategy[str]:
+def _timestamps(dates: list[str], clocks: list[str], zones: list[str]) -> SearchStrategy[str]:
     parts = _days | st.sampled_from(dates), _times | st.sampled_from(clocks), st.sampled_from(zones)
     return st.tuples(*parts).map(lambda parts: "".join(parts if parts[1] else parts[:1]))
 
@@ -114,7 +114,7 @@ _right = {
     "integer": st.integers(-9, 9).map(str) | st.sampled_from(["3.0", "1e20", "-0", "1E2", "9007199254740992", "1e308"]),
     "boolean": st.sampled_from(["true", "false"]),
     "category": _levels,
-    "timestamp": _json(_moments(_DATES, _CLOCKS, _ZONES)),
+    "timestamp": _json(_timestamps(_DATES, _CLOCKS, _ZONES)),
     "line": _levels | _wholes.map(str) | st.sampled_from(["7.0", "1e3", "-0.0"]),
 }
 _near = st.one_of(
@@ -123,7 +123,7 @@ _near = st.one_of(
     _wholes.map(str),
     st.sampled_from([_BIG - 1, _BIG, _BIG + 1, -_BIG, -_BIG - 1, -_BIG - 2, 2**63 - 1, 10**20]).map(str),
     st.floats().map(repr),
-    _json(_moments(_DATES + _NO_DATES, _CLOCKS + _NO_CLOCKS, _ZONES + _NO_ZONES)),
+    _json(_timestamps(_DATES + _NO_DATES, _CLOCKS + _NO_CLOCKS, _ZONES + _NO_ZONES)),
     _right["category"].flatmap(_escaped_oddly),
     _right["category"],
 )

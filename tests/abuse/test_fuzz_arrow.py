@@ -23,14 +23,14 @@ from rowcast.models.arrow import END, MEDIA_TYPE, Malformed, Schema, Stream, hea
 from rowcast.models.arrow.flatbuffer import Table
 from rowcast.models.errors import RequestError
 from rowcast.models.repository import Repository
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP
 from rowcast.service.columns.named import Columns
 from rowcast.service.engine.registry import Registry
 from rowcast.service.protocols.arrow.stream import ArrowReader, Part
 from rowcast.service.router import Router
 from rowcast.service.settings import Settings
 from tests.abuse.mutations import fuzzed
-from tests.service.test_front import Caller, inner
+from tests.service.test_router import Caller, inner
 from tests.support import handmade
 
 N = 20
@@ -172,14 +172,16 @@ LONG_WAY = LongWay(SIGNATURE, *LIMITS)
 
 _numbers = st.sampled_from([0.0, 1.0, -2.5, float("nan"), float("inf"), 2.0**60]) | st.floats()
 _wholes = st.integers(-3, 3) | st.sampled_from([2**53, 2**53 + 1, -(2**63), 2**63 - 1])
-_moments = st.integers(FIRST_MOMENT, LAST_MOMENT) | st.sampled_from([FIRST_MOMENT - 1, LAST_MOMENT + 1, -(2**63)])
+_timestamps = st.integers(FIRST_TIMESTAMP, LAST_TIMESTAMP) | st.sampled_from(
+    [FIRST_TIMESTAMP - 1, LAST_TIMESTAMP + 1, -(2**63)]
+)
 _texts = st.sampled_from(["AA", "", "Zürich", "never seen, and longer than a view"]) | st.text(max_size=3)
 NO_OPTIONS: dict[str, list[tuple[pa.DataType, SearchStrategy[Any], SearchStrategy[Any]]]] = {
     "distance": [(pa.float64(), st.floats(-9, 9), _numbers), (pa.int64(), st.integers(-9, 9), _wholes)],
     "stops": [(pa.int64(), st.integers(0, 3), _wholes), (pa.float64(), st.integers(0, 3).map(float), _numbers)],
     "night": [(pa.bool_(), st.booleans(), st.booleans())],
     "carrier": [(pa.string(), _texts, _texts), (pa.large_string(), _texts, _texts)],
-    "departs": [(pa.timestamp(*unit), st.integers(0, 10**15), _moments) for unit in (("us", "UTC"), ("us",))],
+    "departs": [(pa.timestamp(*unit), st.integers(0, 10**15), _timestamps) for unit in (("us", "UTC"), ("us",))],
 }
 """Types that are read block by block, values that their columns take, and some that they may not."""
 

@@ -23,7 +23,7 @@ from rowcast.service.settings import Settings
 from tests.abuse import mutations, oracle
 from tests.abuse.mutations import MAX_ROWS, SIGNATURE, fuzzed
 from tests.service.hostile_payloads import ACCEPTED, PAYLOADS, Payload
-from tests.service.test_front import Caller, inner
+from tests.service.test_router import Caller, inner
 from tests.support import handmade
 
 DECODERS = Decoder(SIGNATURE, MAX_ROWS), Decoder(SIGNATURE, MAX_ROWS, many_rows=0)
@@ -133,7 +133,7 @@ def test_bodies_nearly_valid_or_damaged_are_read_as_the_slow_reading_reads_them_
     assert 0.2 < sum(accepted) / len(accepted) < 0.8  # else hardly anything would have been compared
 
 
-def test_many_rows_as_usual_are_read_as_the_slow_reading_reads_them() -> None:
+def test_many_rows_in_the_standard_form_are_read_as_the_slow_reading_reads_them() -> None:
     at_once: list[bool] = []
 
     @fuzzed

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.client.test_values import arrow_of, objects, rows_of
 
 Table: TypeAlias = dict[str, list[Any]]
-KINDS = ("text", "boolean", "whole", "number", "moment", "day")
+KINDS = ("text", "boolean", "whole", "number", "timestamp", "day")
 FIRST, LAST = dt.datetime(1700, 1, 1, tzinfo=dt.UTC), dt.datetime(2250, 1, 1, tzinfo=dt.UTC)
 """What nanoseconds reach."""
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -25,7 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "boolean": st.booleans(),
     "whole": st.integers(-(2**53), 2**53),
     "number": st.floats(allow_nan=False, allow_infinity=False) | st.integers(-1000, 1000).map(float),
-    "moment": st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(dt.UTC)),
+    "timestamp": st.datetimes(FIRST.replace(tzinfo=None), LAST.replace(tzinfo=None), timezones=st.just(dt.UTC)),
     "day": st.dates(FIRST.date(), LAST.date()),
 }
 
@@ -57,9 +57,9 @@ def numpy_array(kind: str, values: list[Any]) -> Any:
         return np.ma.MaskedArray(np.array(filled(values, "")), mask(values))
     if kind == "number":
         return np.array(filled(values, math.nan))
-    if kind in ("moment", "day"):
+    if kind in ("timestamp", "day"):
         return np.array(
-            filled(micros(values), np.datetime64("NaT")), f"datetime64[{'us' if kind == 'moment' else 'D'}]"
+            filled(micros(values), np.datetime64("NaT")), f"datetime64[{'us' if kind == 'timestamp' else 'D'}]"
         )
     return np.ma.MaskedArray(filled(values, 0), mask(values), dtype=bool if kind == "boolean" else np.int64)
 
@@ -72,25 +72,25 @@ ARROW = {
     "boolean": pa.bool_(),
     "whole": pa.int64(),
     "number": pa.float64(),
-    "moment": pa.timestamp("us", "UTC"),
+    "timestamp": pa.timestamp("us", "UTC"),
     "day": pa.date32(),
 }
 OTHER_ARROW = ARROW | {
     "text": pa.dictionary(pa.int8(), pa.large_string()),
-    "moment": pa.timestamp("ns", "America/New_York"),
+    "timestamp": pa.timestamp("ns", "America/New_York"),
     "day": pa.date64(),
 }
-VIEWS = ARROW | {"text": pa.string_view(), "moment": pa.timestamp("us"), "day": pa.timestamp("s")}
+VIEWS = ARROW | {"text": pa.string_view(), "timestamp": pa.timestamp("us"), "day": pa.timestamp("s")}
 
 
 def pandas_frame(table: Table, types: dict[str, Any], moments: str) -> pd.DataFrame:
     columns = {}
     for kind, values in table.items():
-        if kind in ("moment", "day"):
+        if kind in ("timestamp", "day"):
             columns[kind] = pd.Series(filled(values, pd.NaT), dtype=object).astype(
-                "datetime64[us, UTC]" if kind == "moment" else "datetime64[us]"
+                "datetime64[us, UTC]" if kind == "timestamp" else "datetime64[us]"
             )
-            if kind == "moment":
+            if kind == "timestamp":
                 columns[kind] = columns[kind].astype(moments)
         else:
             columns[kind] = pd.Series(values, dtype=object).astype(types[kind])
@@ -123,7 +123,7 @@ def other_polars_frame(table: Table) -> pl.DataFrame:
     frame = polars_frame(table)
     other = {
         "text": pl.Categorical,
-        "moment": pl.Datetime("ns", "Asia/Tokyo"),
+        "timestamp": pl.Datetime("ns", "Asia/Tokyo"),
         "day": pl.Datetime("ms"),
         "whole": pl.Int128,
     }

@@ -241,10 +241,13 @@ def test_what_is_not_sent_is_named_with_its_row_and_the_way_out(form: Any, value
         ([0.5, np.longdouble("1e4000")], r"rows\[1\].x must be a number, or NaN"),
         ([0.0, float("-inf")], r"rows\[1\].x must be a number, or NaN where it is missing, got inf"),
         ([dt.timedelta.max], r"rows\[0\].x must be a duration in days or less that 64 bits hold"),
-        ([np.datetime64("10000-01-01", "s")], r"moment outside of the years 0001 to 9999, in rows\[0\].x"),
-        ([None, np.datetime64(10**15, "Y")], r"moment outside of the years 0001 to 9999, in rows\[1\].x"),
-        ([np.datetime64("-0001-01-01", "D")], r"moment outside of the years 0001 to 9999, in rows\[0\].x"),
-        ([dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))], "moment outside of the years 0001 to 9999"),
+        ([np.datetime64("10000-01-01", "s")], r"timestamp outside of the years 0001 to 9999, in rows\[0\].x"),
+        ([None, np.datetime64(10**15, "Y")], r"timestamp outside of the years 0001 to 9999, in rows\[1\].x"),
+        ([np.datetime64("-0001-01-01", "D")], r"timestamp outside of the years 0001 to 9999, in rows\[0\].x"),
+        (
+            [dt.datetime(1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))],
+            "timestamp outside of the years 0001 to 9999",
+        ),
         (["a", "b\ud800"], r"rows\[1\].x must be text that can be written in UTF-8"),
     ],
 )

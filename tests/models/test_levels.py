@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rowcast.models.levels import canonical_level, canonical_levels, moment_level, number_level, type_of_levels
+from rowcast.models.levels import canonical_level, canonical_levels, number_level, timestamp_level, type_of_levels
 
 
 @pytest.mark.parametrize(
@@ -46,8 +46,8 @@ def test_numbers_are_levels_of_as_few_digits_as_tell_them_apart():
 
 
 def test_a_midnight_is_a_date_among_dates_alone():
-    assert moment_level(0, "date") == "1970-01-01"
-    assert moment_level(0, "timestamp") == "1970-01-01T00:00:00Z"
+    assert timestamp_level(0, "date") == "1970-01-01"
+    assert timestamp_level(0, "timestamp") == "1970-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(

@@ -109,8 +109,8 @@ def test_a_thousand_strays_are_not_a_thousand_lines(repository):
     for i in range(1000):
         (repository.root / "flights" / f"0{i:04}").mkdir()
     listing = repository.listing()
-    assert (len(listing.ignored), len(listing.told)) == (1000, 21)
-    assert listing.told[-1] == "980 more are passed over"
+    assert (len(listing.ignored), len(listing.warnings)) == (1000, 21)
+    assert listing.warnings[-1] == "980 more are passed over"
 
 
 def test_the_repository_itself_may_be_a_link(repository, tmp_path):

@@ -22,7 +22,7 @@ from rowcast.service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import ROW, rows
 from tests.service.servers import publish_delay, publish_flights
-from tests.service.test_front import Caller, serve
+from tests.service.test_router import Caller, serve
 
 ARROW = [(b"content-type", MEDIA_TYPE.encode())]
 
@@ -149,7 +149,7 @@ WRONG = {
     ),
     "a year": (
         GOOD.with_columns(departs=pl.Series([0, 0, 10**16]).cast(pl.Datetime("ms"))),
-        "columns.departs[2]: must be a moment of the years 0001 to 9999",
+        "columns.departs[2]: must be a timestamp of the years 0001 to 9999",
     ),
     "a date that is none": (
         GOOD.with_columns(departs=pl.Series(["2013-02-30", None, "2013-02-03"])),

@@ -19,7 +19,7 @@ from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
 from rowcast.service.router import Router
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body, request
-from tests.service.test_front import Caller, serve
+from tests.service.test_router import Caller, serve
 
 
 def test_a_body_is_counted_as_it_comes_and_forgotten_once() -> None:

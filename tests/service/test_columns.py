@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rowcast.models.errors import RequestError
 from rowcast.models.reading import NumberForm, Reading
 from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
-from rowcast.models.values import EXACT_WHOLE, FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.values import EXACT_WHOLE, FIRST_TIMESTAMP, LAST_TIMESTAMP
 from rowcast.service.columns.blocks import Layout
 from rowcast.service.columns.named import ColumnReader, Columns
 from rowcast.service.columns.tensors import ErrorPaths, Tensor
@@ -106,9 +106,9 @@ def test_nan_is_missing_and_so_is_what_the_mask_says_whatever_stands_there(kind:
     ("integer", np.array([-(2**63)]), "[0]: must be at most 2**53, got -9223372036854775808"),
     ("number", np.array([2**64 - 1], "u8"), "[0]: must be at most 2**53, got 18446744073709551615"),
     ("line", np.array([7.5]), "[0]: must be a string or a whole number, got 7.5"),
-    ("timestamp", np.array([LAST_MOMENT + 1]),
+    ("timestamp", np.array([LAST_TIMESTAMP + 1]),
      "[0]: must be epoch microseconds of the years 0001 to 9999, got 253402300800000000"),
-    ("timestamp", np.array([FIRST_MOMENT - 1]),
+    ("timestamp", np.array([FIRST_TIMESTAMP - 1]),
      "[0]: must be epoch microseconds of the years 0001 to 9999, got -62135596800000001"),
     ("timestamp", np.array([2**63], "u8"),
      "[0]: must be epoch microseconds of the years 0001 to 9999, got 9223372036854775808"),
@@ -179,7 +179,7 @@ def test_whole_levels_come_in_numbers_as_well() -> None:
 
 
 def test_timestamps_come_in_microseconds_or_as_text() -> None:
-    edges = [FIRST_MOMENT, LAST_MOMENT, MISSING_TIMESTAMP, 0]
+    edges = [FIRST_TIMESTAMP, LAST_TIMESTAMP, MISSING_TIMESTAMP, 0]
     assert read("timestamp", np.array(edges)) == edges
     assert read("timestamp", np.array([5, 6], "u4")) == [5, 6]
     assert read("timestamp", np.array([5, 2**63], "u8"), [False, True]) == [5, MISSING_TIMESTAMP]

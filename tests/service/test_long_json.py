@@ -187,7 +187,7 @@ def rows_of(body: bytes) -> Any:
 
 
 def long_rows_of(body: bytes) -> Any:
-    """The same, by the way of those that are long and not as usual."""
+    """The same, by the way of those that are long and not in the standard form."""
     try:
         found = at_once(FEW.long_steps(body))
     except RequestError as error:

@@ -13,7 +13,7 @@ from rowcast.service.engine.registry import Registry
 from rowcast.service.router import Router
 from tests.service.hostile_payloads import ROW
 from tests.service.hostile_platforms import CASES, Platform
-from tests.service.test_front import Caller, serve
+from tests.service.test_router import Caller, serve
 from tests.support import handmade
 
 VALUES = list(ROW.values())

@@ -146,7 +146,7 @@ def test_rows_that_come_unread_are_answered_or_refused_as_each_is_alone(bodies: 
             close(outcome, probabilities_of(RUN([one_by_one(body)])[0]))
 
 
-def test_unread_rows_as_usual_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unread_rows_in_the_standard_form_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {**ROW, "line": None, "Größe": None}
     content = [{"rows": [{**row, "distance": float(i)}]} for i in range(MANY_ROWS)]
     bodies = [json.dumps(one, ensure_ascii=False).encode() for one in content]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rowcast.models.errors import RequestError
 from rowcast.models.signature import MISSING_TIMESTAMP, Signature
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP
 from rowcast.service import cache
 from rowcast.service.columns.named import ColumnReader, Columns
 from rowcast.service.protocols.v2 import known_binary as v2_known_binary
@@ -104,11 +104,11 @@ NUMBERS = {
 }
 USUAL_TEXTS = st.sampled_from(["UA", "", "7", "never seen", "é", "😀", "null", "a,b", "data", ":"])
 DATES = st.sampled_from(["2013-07-01", "2013-07-01T08:30:00Z", "0001-01-01T00:00:00Z", "2013-07-01T08:30:00.5+01:00"])
-MOMENTS = st.sampled_from([0, 1, -1, 1_372_636_800_000_000, FIRST_MOMENT, LAST_MOMENT, MISSING_TIMESTAMP])
+MOMENTS = st.sampled_from([0, 1, -1, 1_372_636_800_000_000, FIRST_TIMESTAMP, LAST_TIMESTAMP, MISSING_TIMESTAMP])
 ODD = st.sampled_from([
     "null", "true", "false", "NaN", "Infinity", "1e400", "-1e400", "1e308", "1e16", "0.5", "2", "01", "+1", "", " ",
     " 1", *(str(sign * (2**53 + near)) for sign in (1, -1) for near in (-1, 0, 1)), "9007199254740993.0",
-    str(2**63 - 1), str(2**63), str(-(2**63) - 1), str(2**64), str(LAST_MOMENT + 1), str(FIRST_MOMENT - 1),
+    str(2**63 - 1), str(2**63), str(-(2**63) - 1), str(2**64), str(LAST_TIMESTAMP + 1), str(FIRST_TIMESTAMP - 1),
     "[1]", "[[1]]", "[]", "{}", "1],[2", "1],2", "1]", "[1", "1,2", ",", '"', '"a', 'a"', '"a","b"', '"],["', '"],"',
     '"]"', '"["', '"{"', '"}"', '"\\u0041"', '"\\""', '"\\\\"', '"\\ud800"', '"a\nb"', '"\0"', "UA", '"1"',
     '"2013-02-30"', '"2013-07-01T24:00:00Z"', '""', '"]},{"', '"]}"', '1]},{"name":"stops"',
@@ -464,13 +464,21 @@ def test_what_looks_like_data_but_is_a_parameter_is_no_data() -> None:
 
 def test_timestamps_in_numbers_are_read_the_short_way() -> None:
     content = request(ROW, ROW)
-    content["inputs"][-1].update(datatype="INT64", data=[FIRST_MOMENT, None])
+    content["inputs"][-1].update(datatype="INT64", data=[FIRST_TIMESTAMP, None])
     reader = taught((body(content), None), **READER_OF)
-    for data in ([LAST_MOMENT, MISSING_TIMESTAMP], [None, None], [0, -1]):
+    for data in ([LAST_TIMESTAMP, MISSING_TIMESTAMP], [None, None], [0, -1]):
         content["inputs"][-1]["data"] = data
         assert is_known(reader, body(content))
         assert len(check(reader, body(content), **READER_OF)) == 4
-    for data in ([LAST_MOMENT + 1, 0], [0, FIRST_MOMENT - 1], [2**63, 0], [2**64, 0], [1.0, 0], [True, 0], ["1", 0]):
+    for data in (
+        [LAST_TIMESTAMP + 1, 0],
+        [0, FIRST_TIMESTAMP - 1],
+        [2**63, 0],
+        [2**64, 0],
+        [1.0, 0],
+        [True, 0],
+        ["1", 0],
+    ):
         content["inputs"][-1]["data"] = data
         assert len(check(reader, body(content), **READER_OF)) == 3
 

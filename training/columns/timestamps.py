@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.signature import MISSING_TIMESTAMP
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, TIMESTAMP
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP, TIMESTAMP
 
 _PATTERN = r"(?i)^(?:" + TIMESTAMP.pattern.replace(r"\d", "[0-9]") + r")$"  # polars' own \d takes any script's digits
 _DAY = 86_400_000_000
@@ -39,7 +39,7 @@ def parse_timestamps(texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.bo
     time = ((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction
     offset = (zone_hours * 60 + zone_minutes) * 60_000_000
     timestamps = _days_from_civil(year, month, day) * _DAY + time - np.where(behind, -offset, offset)
-    ok &= (timestamps >= FIRST_MOMENT) & (timestamps <= LAST_MOMENT)
+    ok &= (timestamps >= FIRST_TIMESTAMP) & (timestamps <= LAST_TIMESTAMP)
     return np.where(ok, timestamps, MISSING_TIMESTAMP), ok
 
 
@@ -55,7 +55,7 @@ def typed_timestamps(column: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.b
     scale = {None: _DAY, "ms": 1000, "us": 1, "ns": 1}[unit]
     if unit == "ns":
         physical = physical // 1000  # floors, before 1970 too
-    ok = present & (physical >= FIRST_MOMENT // scale) & (physical <= LAST_MOMENT // scale)
+    ok = present & (physical >= FIRST_TIMESTAMP // scale) & (physical <= LAST_TIMESTAMP // scale)
     return np.where(ok, np.where(ok, physical, 0) * scale, MISSING_TIMESTAMP), ok
 
 

@@ -8,15 +8,15 @@ from rowcast.models.arrow import Texts, Type, Values
 from rowcast.models.errors import RequestError
 from rowcast.models.signature import Column
 from rowcast.models.texts.columns import digits_of
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP
 
-OUTSIDE = "must be a moment of the years 0001 to 9999"
+OUTSIDE = "must be a timestamp of the years 0001 to 9999"
 _DAY = 86_400_000_000
 
 
 def to_arrays(values: Values, type_: Type, column: Column) -> tuple[Values, list[int]]:
     """Values of a type as a column takes them; and the first of the rows that are :data:`OUTSIDE`."""
-    if type_.family == "moment":
+    if type_.family == "timestamp":
         return _micros(values, type_)
     if type_.family == "duration":
         return Values(np.asarray(values.values) / float(type_.scale), values.missing), []
@@ -34,7 +34,7 @@ def _micros(values: Values, type_: Type) -> tuple[Values, list[int]]:
         units, each = units // 1000, 1  # digits past the microsecond are cut off
     else:
         each = 10**6 // type_.scale if type_.scale else _DAY
-    outside = (units > LAST_MOMENT // each) | (units < -(-FIRST_MOMENT // each))
+    outside = (units > LAST_TIMESTAMP // each) | (units < -(-FIRST_TIMESTAMP // each))
     if values.missing is not None:
         outside &= ~values.missing
         units[values.missing] = 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rowcast.models.arrow import Texts
 from rowcast.models.signature import Column
 from rowcast.models.texts.columns import TextReader, text_reader
-from rowcast.service.columns.arrow_buffers import Laid, Place
+from rowcast.service.columns.arrow_buffers import BatchLayout, Place
 from rowcast.service.columns.kinds.rules import json_types
 from rowcast.service.columns.tensors import FaultCollector, Tensor
 from rowcast.service.errors import brief
@@ -42,7 +42,9 @@ class Unusual(ValueError):
 class ReadsBatch(Protocol):
     """Reads some rows of a record batch: the block ``[columns, rows]``, None where it is unusual; and bytes of text."""
 
-    def __call__(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[NDArray[Any] | None, int]: ...
+    def __call__(
+        self, layout: BatchLayout, start: int, stop: int, max_text: int
+    ) -> tuple[NDArray[Any] | None, int]: ...
 
 
 class Block(ABC):

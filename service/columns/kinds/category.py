@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rowcast.models.kinds import MISSING_STRING, MISSING_TIMESTAMP
 from rowcast.models.levels import boolean_level, number_level
 from rowcast.models.signature import Column
-from rowcast.service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_texts
+from rowcast.service.columns.arrow_buffers import BatchLayout, Place, batch_nulls, batch_texts
 from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
@@ -63,7 +63,7 @@ class Categories(Block):
     def _typed(
         self, i: int, tensor: Tensor, column: Column, levels: TypedLevels, rows: int, collector: FaultCollector
     ) -> list[str]:
-        """Levels that come as numbers, booleans or moments, in the words that the graph knows them by."""
+        """Levels that come as numbers, booleans or timestamps, in the words that the graph knows them by."""
         values = np.asarray(tensor.values).reshape(rows)
         missing = np.zeros(rows, bool) if tensor.missing is None else tensor.missing
         bad = np.zeros(rows, bool)
@@ -126,12 +126,12 @@ class Categories(Block):
         return partial(self._of_batch, places, np.dtype(places[0].type.dtype))
 
     def _of_batch(
-        self, places: list[Place], offset: np.dtype[Any], laid: Laid, start: int, stop: int, max_text: int
+        self, places: list[Place], offset: np.dtype[Any], layout: BatchLayout, start: int, stop: int, max_text: int
     ) -> tuple[NDArray[Any] | None, int]:
-        block, text_bytes = batch_texts(laid, places, offset, start, stop, max_text)
+        block, text_bytes = batch_texts(layout, places, offset, start, stop, max_text)
         if block is None:
             return None, 0
-        missing = batch_nulls(laid, places, start, stop)
+        missing = batch_nulls(layout, places, start, stop)
         if missing is not None:
             block[missing] = MISSING_STRING
         return self._settled(block) if self._levels else block, text_bytes

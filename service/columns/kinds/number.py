@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from rowcast.models.kinds import Kind
 from rowcast.models.signature import Column
 from rowcast.models.values import EXACT_WHOLE
-from rowcast.service.columns.arrow_buffers import Laid, Place, batch_bits, batch_nulls, batch_words
+from rowcast.service.columns.arrow_buffers import BatchLayout, Place, batch_bits, batch_nulls, batch_words
 from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
@@ -152,7 +152,7 @@ class Numbers(Block):
         self,
         places: list[Place],
         families: list[tuple[str, list[int], list[Place]]],
-        laid: Laid,
+        layout: BatchLayout,
         start: int,
         stop: int,
         max_text: int,
@@ -160,9 +160,9 @@ class Numbers(Block):
         block = np.empty((len(places), stop - start))
         for family, lines, found in families:
             if family == "boolean":
-                block[lines] = batch_bits(laid, [place.buffer + 1 for place in found], start, stop)
+                block[lines] = batch_bits(layout, [place.buffer + 1 for place in found], start, stop)
                 continue
-            values = batch_words(laid, found, "<f8" if family == "float" else "<i8", start, stop)
+            values = batch_words(layout, found, "<f8" if family == "float" else "<i8", start, stop)
             if family == "duration":
                 block[lines] = values / np.array([[float(place.type.scale)] for place in found])
                 continue
@@ -171,7 +171,7 @@ class Numbers(Block):
                 if np.count_nonzero(beyond):  # it may lie under a null, which the long way looks into
                     return None, 0
             block[lines] = values
-        missing = batch_nulls(laid, places, start, stop)
+        missing = batch_nulls(layout, places, start, stop)
         if missing is not None:
             block[missing] = np.nan
         return None if np.count_nonzero(self._wrong(block)) else block, 0

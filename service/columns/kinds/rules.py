@@ -120,8 +120,8 @@ RULES: dict[Kind, ValueRule] = {
         array="integers of epoch microseconds, or ISO 8601 text",
         element="epoch microseconds of the years 0001 to 9999",
         arrow="timestamps, dates or ISO 8601 text",
-        families=frozenset({"moment", "text", "null"}),
-        usual=frozenset({("moment", "<i8")}),
+        families=frozenset({"timestamp", "text", "null"}),
+        usual=frozenset({("timestamp", "<i8")}),
         json="an ISO 8601 date or date-time string",
         text_work=16,
     ),
@@ -133,7 +133,7 @@ _MOMENT_LEVELS = LevelRule(
     "text, or integers of epoch microseconds",
     "i",
     "text, timestamps or dates",
-    frozenset({"moment"}),
+    frozenset({"timestamp"}),
 )
 LEVELS: dict[LevelType, LevelRule] = {
     "whole": LevelRule(

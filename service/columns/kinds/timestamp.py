@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from rowcast.models.kinds import MISSING_TIMESTAMP
 from rowcast.models.signature import Column
 from rowcast.models.texts.columns import TextReader, digits_of
-from rowcast.models.values import FIRST_MOMENT, LAST_MOMENT, parse_timestamp
-from rowcast.service.columns.arrow_buffers import Laid, Place, batch_nulls, batch_words
+from rowcast.models.values import FIRST_TIMESTAMP, LAST_TIMESTAMP, parse_timestamp
+from rowcast.service.columns.arrow_buffers import BatchLayout, Place, batch_nulls, batch_words
 from rowcast.service.columns.kinds.block import (
     NULL,
     TEXT_ARRAYS,
@@ -91,7 +91,7 @@ class Timestamps(Block):
     def of_batches(self, places: list[Place]) -> ReadsBatch:
         """What reads record batches of timestamps in microseconds."""
         if any(place.type.scale != _MICROS for place in places):
-            raise LookupError("moments that are not in microseconds")
+            raise LookupError("timestamps that are not in microseconds")
         return partial(_of_batch, places)
 
 
@@ -106,10 +106,12 @@ def _of_texts(lines: Lists, types: set[type]) -> NDArray[Any] | None:
     return block.reshape(len(lines), -1)
 
 
-def _of_batch(places: list[Place], laid: Laid, start: int, stop: int, max_text: int) -> tuple[NDArray[Any] | None, int]:
-    block = batch_words(laid, places, "<i8", start, stop)
-    outside = (block > LAST_MOMENT) | (block < FIRST_MOMENT)
-    missing = batch_nulls(laid, places, start, stop)
+def _of_batch(
+    places: list[Place], layout: BatchLayout, start: int, stop: int, max_text: int
+) -> tuple[NDArray[Any] | None, int]:
+    block = batch_words(layout, places, "<i8", start, stop)
+    outside = (block > LAST_TIMESTAMP) | (block < FIRST_TIMESTAMP)
+    missing = batch_nulls(layout, places, start, stop)
     if missing is not None:
         outside &= ~missing
         block[missing] = MISSING_TIMESTAMP
@@ -159,7 +161,7 @@ def _parsed(texts: list[str | None], i: int, collector: FaultCollector) -> NDArr
 
 def wrong_micros(micros: NDArray[Any]) -> NDArray[np.bool_]:
     """Which whole numbers are neither a moment nor what stands for a missing one."""
-    bad: NDArray[np.bool_] = (micros > LAST_MOMENT) | ((micros < FIRST_MOMENT) & (micros != MISSING_TIMESTAMP))
+    bad: NDArray[np.bool_] = (micros > LAST_TIMESTAMP) | ((micros < FIRST_TIMESTAMP) & (micros != MISSING_TIMESTAMP))
     return bad
 
 

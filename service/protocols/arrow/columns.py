@@ -1,6 +1,7 @@
 """Record batches of the types that writers usually have, read block by block and without a look at each column.
 
-It says nothing of what is wrong with them: whatever is not as usual goes the long way, column by column, which does.
+It says nothing of what is wrong with them: whatever is not in the standard form is read
+column by column instead, which does.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 
 from rowcast.models.arrow import Batch, Field, Schema, Type
 from rowcast.models.signature import Column, Signature
-from rowcast.service.columns.arrow_buffers import Laid, Place
+from rowcast.service.columns.arrow_buffers import BatchLayout, Place
 from rowcast.service.columns.blocks import blocks_of
 from rowcast.service.columns.kinds.rules import RULES
 from rowcast.service.columns.named import Columns
@@ -46,8 +47,8 @@ class UsualBatches:
             for block in blocks_of(signature)
         ]
 
-    def lay(self, batch: Batch) -> Laid | None:
-        """A batch of the schema; None unless it lies as usual."""
+    def locate(self, batch: Batch) -> BatchLayout | None:
+        """A batch of the schema; None unless it lies in the standard order."""
         rows, body = batch.rows, batch.record.body
         end = 0
         if len(batch.record.nodes) != len(self._bitmaps) or len(batch.record.buffers) != len(self._needed):
@@ -68,20 +69,20 @@ class UsualBatches:
                 if buffers[bitmap][1] < eights:
                     return None
                 with_nulls.append(field)
-        return Laid(rows, body, frozenset(with_nulls), buffers)
+        return BatchLayout(rows, body, frozenset(with_nulls), buffers)
 
-    def read(self, laid: Laid, start: int, stop: int, max_text: int) -> tuple[Columns, int] | None:
-        """Some rows of a batch, and the bytes of their texts; None where anything about them is not as usual.
+    def read(self, layout: BatchLayout, start: int, stop: int, max_text: int) -> tuple[Columns, int] | None:
+        """Some rows of a batch, and the bytes of their texts; None where any of them is not in the standard form.
 
         Args:
-            laid: the batch.
+            layout: the batch.
             start: the first row.
             stop: the row behind the last.
             max_text: bytes that their texts may have.
         """
         blocks, text_bytes = [], 0
         for read in self._blocks:
-            block, its_bytes = read(laid, start, stop, max_text)
+            block, its_bytes = read(layout, start, stop, max_text)
             if block is None:
                 return None
             blocks.append(block[:, :, None])
@@ -90,7 +91,7 @@ class UsualBatches:
 
 
 def _usual(column: Column, field: Field) -> Type:
-    """The type of a field, if it is as usual for its column."""
+    """The type of a field, if it is in the standard form for its column."""
     type_ = field.type
     usual = RULES[column.kind].usual
     if type_ is None or field.dictionary is not None or (type_.family, type_.dtype) not in usual:

@@ -21,7 +21,7 @@ from rowcast.models.session import Predictions
 from rowcast.service.columns.named import Columns
 from rowcast.service.engine.batcher import MAX_BATCH_ROWS
 from rowcast.service.engine.model import Model
-from rowcast.service.errors import QueueFull, refused
+from rowcast.service.errors import QueueFull, bad_request
 from rowcast.service.http.body import ClientGone, Receive
 from rowcast.service.http.endpoint import Decoded, Endpoint
 from rowcast.service.http.handlers import TakesLong
@@ -198,7 +198,7 @@ class ArrowEndpoint(Endpoint):
                 if part is not None or n % _LOOKED_AT_BATCHES == 0:
                     await asyncio.sleep(0)
             if faults:
-                raise refused(*faults)
+                raise bad_request(*faults)
             await window.drain()
         finally:
             window.close()
@@ -227,7 +227,7 @@ def _whole(parts: Iterable[Part | RequestError]) -> Columns:
         else:
             columns.append(part.columns)
     if faults:
-        raise refused(*faults)
+        raise bad_request(*faults)
     return Columns.joined([part.blocks for part in columns])
 
 

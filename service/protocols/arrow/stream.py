@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rowcast.models.arrow import END, Array, Batch, Malformed, Schema, Stream, head_of, schema_of
-from rowcast.models.arrow import Places as ArrayPlaces
+from rowcast.models.arrow import END, Array, Batch, DictionaryArray, Malformed, Schema, Stream, head_of, schema_of
 from rowcast.models.arrow import types as arrow_types
 from rowcast.models.arrow import writer as arrow_writer
 from rowcast.models.arrow.arrays import REPEATED
@@ -26,7 +25,7 @@ from rowcast.service.columns.kinds.arrow_values import OUTSIDE, to_arrays
 from rowcast.service.columns.kinds.rules import arrow_families, arrow_words
 from rowcast.service.columns.named import ColumnReader, Columns
 from rowcast.service.columns.tensors import ErrorPaths, Tensor
-from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refuse, refused, unknown_column
+from rowcast.service.errors import LEFT_OUT, SHOWN, bad_request, brief, raise_faults, unknown_column
 from rowcast.service.protocols.arrow.bounds import MAX_NAME_BYTES, MAX_ROW_TEXT, PART_ROWS, Bounds, RowCost
 from rowcast.service.protocols.arrow.columns import UsualBatches
 
@@ -42,7 +41,7 @@ _MAX_HEAD_BYTES = 2**16
 """The longest of them: one of 20 columns takes 2 kB."""
 
 
-class ArrowPlaces(ErrorPaths):
+class ArrowPaths(ErrorPaths):
     """How the places of a stream are named: ``columns.distance[3]``.
 
     Args:
@@ -99,7 +98,7 @@ class ArrowReader:
             known = self._known.get(bytes(head)) if len(head) <= _MAX_HEAD_BYTES else None
             if known is None:
                 schema = schema_of(head, len(self._columns) + RequestError.MAX_FAULTS + 1, self._max_name)
-                refuse(self._misfits(schema))
+                raise_faults(self._misfits(schema))
                 known = self._learned(head, schema)
             bounds = Bounds.of(len(body), known.row)
             stream = Stream(body, known.schema, bounds.kept_bytes)
@@ -124,7 +123,7 @@ class ArrowReader:
     def _misfits(self, schema: Schema) -> Iterator[Fault]:
         """The columns that are unknown, come twice, are of a type that cannot be read into the model's, or left out."""
         names: set[str] = set()
-        places = ArrowPlaces([field.name for field in schema.fields])
+        places = ArrowPaths([field.name for field in schema.fields])
         for i, field in enumerate(schema.fields):
             column = self._columns.get(field.name)
             if column is None:
@@ -147,7 +146,7 @@ class _Known(NamedTuple):
     columns: list[Column]
     """The model's, in the order of the stream's."""
     usual: UsualBatches | None
-    """None where its types are not as usual."""
+    """None where its types are not in the standard form."""
     row: RowCost
     in_text: list[bool]
     """Of each column."""
@@ -172,17 +171,17 @@ class LookedAt:
         self.rows = batch.rows
         self._batch = batch
         self._reader = reader
-        self._laid = None if reader is None else reader.lay(batch)
-        self._columns = batch.columns() if self._laid is None else None
+        self._layout = None if reader is None else reader.locate(batch)
+        self._columns = batch.columns() if self._layout is None else None
 
     def usual(self, rows: slice, max_text: int) -> Part | None:
-        """Some rows, if they are as usual and have no more bytes of text than this."""
-        if self._reader is None or self._laid is None:
+        """Some rows, if they are in the standard form and have no more bytes of text than this."""
+        if self._reader is None or self._layout is None:
             return None
-        read = self._reader.read(self._laid, rows.start, rows.stop, max_text)
+        read = self._reader.read(self._layout, rows.start, rows.stop, max_text)
         return None if read is None else Part(*read)
 
-    def columns(self) -> list[Array | ArrayPlaces]:
+    def columns(self) -> list[Array | DictionaryArray]:
         """The columns one by one, of any type."""
         if self._columns is None:
             self._columns = self._batch.columns()
@@ -272,7 +271,7 @@ class OpenStream:
                     yield _malformed(error)
             first += batch.rows
         if first == 0:
-            yield refused(Fault("columns", "must hold at least one row, got none"))
+            yield bad_request(Fault("columns", "must hold at least one row, got none"))
 
     def _text_sizes(self, batch: LookedAt, rows: slice) -> dict[int, NDArray[np.int64]]:
         """Bytes of the text of each row, of each column of texts."""
@@ -282,18 +281,18 @@ class OpenStream:
                 try:
                     sizes[i] = array.sizes(rows)
                 except Malformed as error:
-                    raise refused(Fault(ArrowPlaces(self._known.names).tensor(i), str(error))) from None
+                    raise bad_request(Fault(ArrowPaths(self._known.names).tensor(i), str(error))) from None
         return sizes
 
     def _check_texts(
         self, by_column: dict[int, NDArray[np.int64]], sizes: NDArray[np.int64], so_far: int, first: int
     ) -> None:
         """Refuse texts that are too long, or repeated too often."""
-        places = ArrowPlaces(self._known.names, first)
+        places = ArrowPaths(self._known.names, first)
         row = int(sizes.argmax())
         if (longest := int(sizes[row])) > MAX_ROW_TEXT:
             widest = max(by_column, key=lambda i: int(by_column[i][row]))
-            raise refused(
+            raise bad_request(
                 Fault(
                     places.element(widest, row),
                     f"the texts of a row may have at most {MAX_ROW_TEXT:,} bytes together, got {longest:,}",
@@ -302,7 +301,7 @@ class OpenStream:
         most = self.bounds.text_bytes(self.rows)
         if so_far > most:
             widest = max(by_column, key=lambda i: int(by_column[i].sum()))
-            raise refused(
+            raise bad_request(
                 Fault(
                     places.tensor(widest),
                     f"{REPEATED}, or shorter texts; all of this stream may come to {most:,} bytes",
@@ -321,20 +320,20 @@ class OpenStream:
             start = stop
 
     def _read(self, batch: LookedAt, rows: slice, first: int) -> Columns:
-        places = ArrowPlaces(self._known.names, first)
+        places = ArrowPaths(self._known.names, first)
         tensors, faults = [], []
         fields = self._known.schema.fields
         for i, (field, column, array) in enumerate(zip(fields, self._known.columns, batch.columns(), strict=True)):
             try:
                 values = array[rows]
             except Malformed as error:
-                raise refused(Fault(places.tensor(i), str(error))) from None
+                raise bad_request(Fault(places.tensor(i), str(error))) from None
             if field.type is not None:
                 values, wrong = to_arrays(values, field.type, column)
                 faults += [Fault(places.element(i, row), OUTSIDE) for row in wrong]
             tensors.append(Tensor(field.name, *values))
         if faults:
-            raise refused(*faults)
+            raise bad_request(*faults)
         return self._reader.read(tensors, places)
 
 
@@ -372,4 +371,4 @@ class ArrowEncoder:
 
 
 def _malformed(error: Malformed) -> RequestError:
-    return refused(Fault("", f"the body is no Arrow stream that can be read: {error}"))
+    return bad_request(Fault("", f"the body is no Arrow stream that can be read: {error}"))

@@ -15,7 +15,7 @@ from rowcast.models.errors import Fault, RequestError
 from rowcast.models.signature import Signature
 from rowcast.service.columns.tensor_bytes import DATATYPES, DTYPES, from_raw, may_hold
 from rowcast.service.columns.tensors import Tensor
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
@@ -136,7 +136,7 @@ class _Reading:
             self._refuse_shared_memory(inputs)  # such an input has no entry, so the counts differ
             came = f"{len(self._raw):,}"
             expected = f"must hold one entry for each of the {len(inputs):,} inputs, or none"
-            raise refused(Fault("raw_input_contents", f"{expected}, got {came}"))
+            raise bad_request(Fault("raw_input_contents", f"{expected}, got {came}"))
         tensors = []
         for i, entry in enumerate(inputs):
             tensor = self._tensor(i, entry, raw)
@@ -148,7 +148,7 @@ class _Reading:
         limits, faults = limits_of(self._parameter("timeout"), self._parameter("priority"))
         self._faults += faults
         if self._faults:
-            raise refused(*self._faults)
+            raise bad_request(*self._faults)
         return InferRequest(message.id, tensors, outputs, raw, limits)
 
     def _parameter(self, name: str) -> Any:
@@ -182,7 +182,7 @@ class _Reading:
         for i, entry in enumerate(inputs):
             self._shared_memory(i, entry)
         if self._faults:
-            raise refused(*self._faults)
+            raise bad_request(*self._faults)
 
     def _shared_memory(self, i: int, entry: Any) -> None:
         """Note an input whose values are said to be in shared memory."""

@@ -15,7 +15,7 @@ import numpy as np
 from google.protobuf.descriptor import FieldDescriptor
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 from rowcast.service.limits.steps import Steps
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES
 from rowcast.service.protocols.v2.rules import no_shape_of, too_many_values
@@ -114,7 +114,7 @@ class _Weighing:
                 if number in kind.packed:
                     numbers = self._numbers(at, stop, kind.packed[number])
                     if kind is _INPUT and number == _SHAPE and numbers > _MAX_SIZES:
-                        raise refused(Fault(f"inputs[{self._inputs}].shape", no_shape_of(numbers)))
+                        raise bad_request(Fault(f"inputs[{self._inputs}].shape", no_shape_of(numbers)))
                     self._values(numbers)
                 elif number in kind.messages:
                     yield from self.message(kind.messages[number], at, stop)

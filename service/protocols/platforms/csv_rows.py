@@ -20,7 +20,7 @@ from rowcast.models.errors import Fault
 from rowcast.models.signature import Column
 from rowcast.models.texts.columns import text_reader
 from rowcast.service.columns.kinds.rules import RULES
-from rowcast.service.errors import SHOWN, refuse, refused
+from rowcast.service.errors import SHOWN, bad_request, raise_faults
 from rowcast.service.protocols.platforms.json_reader import MAX_VALUE_BYTES
 from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed
 
@@ -50,7 +50,7 @@ async def read_csv(body: bytes, sink: RowSink, *, header: bool | None = None) ->
     Raises:
         RequestError: a line breaks a rule.
     """
-    places = sink.places = CsvPlaces()
+    places = sink.places = CsvPaths()
     columns = {column.name: column for column in sink.columns}
     lines = _Lines(body)
     records = csv.reader(lines, strict=True)
@@ -63,21 +63,21 @@ async def read_csv(body: bytes, sink: RowSink, *, header: bool | None = None) ->
         try:
             record = next(records, None)
         except csv.Error as error:
-            raise refused(Fault(f"csv line {line}", f"must be CSV, got none: {error}")) from None
+            raise bad_request(Fault(f"csv line {line}", f"must be CSV, got none: {error}")) from None
         if record is None:
             break
         if not record:
-            raise refused(Fault(f"csv line {line}", f"must hold {len(names)} cells, got an empty line"))
+            raise bad_request(Fault(f"csv line {line}", f"must hold {len(names)} cells, got an empty line"))
         if cells is None:
             if header or (header is None and _is_header(record, columns)):
                 names = record
-                refuse(misnamed(names, sink, f"csv line {line}", f"csv line {line} cell {{i}}"))
+                raise_faults(misnamed(names, sink, f"csv line {line}", f"csv line {line} cell {{i}}"))
                 sink.set_order(names)
                 cells = [_cell_of(columns[name]) for name in names]
                 continue
             cells = [_cell_of(column) for column in sink.columns]
         if len(record) != len(names):
-            raise refused(Fault(f"csv line {line}", f"must hold {len(names)} cells, got {len(record)}"))
+            raise bad_request(Fault(f"csv line {line}", f"must hold {len(names)} cells, got {len(record)}"))
         places.lines.append(line)
         rows.append(dict(zip(names, [read(text) for read, text in zip(cells, record, strict=True)], strict=True)))
         if len(rows) >= _PIECE_ROWS or lines.offset - size >= _PIECE_BYTES:
@@ -88,7 +88,7 @@ async def read_csv(body: bytes, sink: RowSink, *, header: bool | None = None) ->
     sink.add(rows)
 
 
-class CsvPlaces(ErrorPaths):
+class CsvPaths(ErrorPaths):
     """Cells by their line and column: ``csv line 3 column "distance"``."""
 
     def __init__(self) -> None:
@@ -134,16 +134,18 @@ class _Lines(Iterator[str]):
         self.offset += len(line)
         where = f"csv line {self.count}"
         if self.count - self._row > _MAX_LINES:
-            raise refused(Fault(f"csv line {self._row + 1}", f"must go over at most {_MAX_LINES:,} lines, got more"))
+            raise bad_request(
+                Fault(f"csv line {self._row + 1}", f"must go over at most {_MAX_LINES:,} lines, got more")
+            )
         if len(line) > MAX_VALUE_BYTES:
-            raise refused(Fault(where, f"must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
+            raise bad_request(Fault(where, f"must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
         if self.offset - self._row_offset > MAX_VALUE_BYTES:  # it is read in one go
             words = f"must be a row of at most {MAX_VALUE_BYTES:,} bytes, got a longer one"
-            raise refused(Fault(f"csv line {self._row + 1}", words))
+            raise bad_request(Fault(f"csv line {self._row + 1}", words))
         try:
             return line.decode()
         except UnicodeDecodeError:
-            raise refused(Fault(where, "must be text in UTF-8, got bytes that are not")) from None
+            raise bad_request(Fault(where, "must be text in UTF-8, got bytes that are not")) from None
 
 
 def _is_header(record: list[str], columns: dict[str, Column]) -> bool:

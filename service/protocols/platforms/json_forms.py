@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.service.errors import SHOWN, refuse, refused
+from rowcast.service.errors import SHOWN, bad_request, raise_faults
 from rowcast.service.protocols.platforms.json_reader import Limits, Open, plain_json, read_json
 from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed, shown
 
@@ -117,7 +117,7 @@ class _Reading:
     def _drain_frame(self, frame: dict[str, Any], still_open: Open) -> None:
         names = frame.get("columns")
         if not self._ordered and type(names) is list and not any(names is inner for inner in still_open):
-            refuse(misnamed(names, self._sink, f"{SPLIT}.columns", SPLIT + ".columns[{i}]"))
+            raise_faults(misnamed(names, self._sink, f"{SPLIT}.columns", SPLIT + ".columns[{i}]"))
             self._sink.set_order(names)
             self._ordered = True
         if type(rows := frame.get("data")) is not list:
@@ -134,8 +134,8 @@ class _Reading:
         if type(content) is list and self._form.bare:
             return
         if type(content) is not dict:
-            raise refused(Fault("", f"the body must be an object of {self._wanted()}, got {shown(content)}"))
-        refuse(self._misfits(content))
+            raise bad_request(Fault("", f"the body must be an object of {self._wanted()}, got {shown(content)}"))
+        raise_faults(self._misfits(content))
         form = next(name for name in self._form.forms if name in content)
         value = content[form]
         if form == SPLIT:
@@ -143,7 +143,7 @@ class _Reading:
         elif form == _COLUMNS and type(value) is dict:
             await self._finish_columns(value)
         elif type(value) is not list:
-            raise refused(Fault(form, f"must be a list of rows, got {shown(value)}"))
+            raise bad_request(Fault(form, f"must be a list of rows, got {shown(value)}"))
         else:
             self._sink.places.base = form
 
@@ -168,21 +168,23 @@ class _Reading:
 
     async def _finish_frame(self, frame: Any) -> None:
         if type(frame) is not dict:
-            raise refused(Fault(SPLIT, f'must be an object of "columns" and "data", got {shown(frame)}'))
+            raise bad_request(Fault(SPLIT, f'must be an object of "columns" and "data", got {shown(frame)}'))
         for name, value in frame.items():
             if name not in _SPLIT_MEMBERS:
-                raise refused(Fault(f"{SPLIT}.{name[:SHOWN]}", 'is unknown: it holds "columns", "index" and "data"'))
+                raise bad_request(
+                    Fault(f"{SPLIT}.{name[:SHOWN]}", 'is unknown: it holds "columns", "index" and "data"')
+                )
             if name != "index" and type(value) is not list:
-                raise refused(Fault(f"{SPLIT}.{name}", f"must be a list, got {shown(value)}"))
+                raise bad_request(Fault(f"{SPLIT}.{name}", f"must be a list, got {shown(value)}"))
         if missing := _SPLIT_MEMBERS - {"index"} - frame.keys():
-            raise refused(Fault(f"{SPLIT}.{min(missing)}", "is missing"))
+            raise bad_request(Fault(f"{SPLIT}.{min(missing)}", "is missing"))
         for rows in self._early:
             self._sink.add(_lists(plain_json(rows), self._sink))
             await asyncio.sleep(0)
 
     async def _finish_columns(self, content: dict[str, Any]) -> None:
         """Hand on columns, a row of each at a time; values that are no lists are one row."""
-        refuse(misnamed(list(content), self._sink, _COLUMNS, _COLUMNS + ".{name}"))
+        raise_faults(misnamed(list(content), self._sink, _COLUMNS, _COLUMNS + ".{name}"))
         if not any(type(value) is list for value in content.values()):
             self._sink.places = _OneRow(_COLUMNS)
             self._sink.add([content])
@@ -192,11 +194,11 @@ class _Reading:
         for name in names:
             column = self._columns.get(name)
             if column is None or first is None:
-                raise refused(Fault(f"{_COLUMNS}.{name}", "must be a list, as other columns are"))
+                raise bad_request(Fault(f"{_COLUMNS}.{name}", "must be a list, as other columns are"))
             if column.count != first.count:
                 words = f"must hold {first.count:,} values as {names[0]} does, got {column.count:,}"
-                raise refused(Fault(f"{_COLUMNS}.{name}", words))
-        self._sink.places = _ColumnPlaces(_COLUMNS)
+                raise bad_request(Fault(f"{_COLUMNS}.{name}", words))
+        self._sink.places = _ColumnPaths(_COLUMNS)
         columns = [self._columns[name].blocks() for name in names]
         for blocks in zip(*columns, strict=True):
             values = zip(*map(plain_json, blocks), strict=True)
@@ -225,7 +227,7 @@ class _Column:
         return [*self._blocks, _kept(self._rest)] if self._rest else self._blocks
 
 
-class _ColumnPlaces(ErrorPaths):
+class _ColumnPaths(ErrorPaths):
     """Values of named columns: ``inputs.distance[3]``."""
 
     def fault(self, i: int, name: str, message: str) -> Fault:
@@ -253,7 +255,7 @@ def _lists(rows: list[Any], sink: RowSink) -> list[Any]:
     """Rows of a frame, which are lists and nothing else."""
     for i, row in enumerate(rows, sink.count):
         if type(row) is not list:
-            raise refused(Fault(sink.places.row(i), f"must be a list of values, got {shown(row)}"))
+            raise bad_request(Fault(sink.places.row(i), f"must be a list of values, got {shown(row)}"))
     return rows
 
 

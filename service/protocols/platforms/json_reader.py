@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from rowcast.models.errors import Fault, RequestError
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 
 PIECE_BYTES = 2**15
 MAX_VALUE_BYTES = 2**18
@@ -111,16 +111,16 @@ class _Reader:
         """Read a piece that begins at byte ``at`` of the body, where no string is open."""
         begins = not self.begun or _BEGINS_VALUE.match(piece) is not None
         if not begins or not (last or piece.rstrip(_BLANKS)[-1:] not in {b"", b"[", b"{", b":"}):
-            raise refused(Fault("", f"the body must be JSON in UTF-8: a comma without a value beside byte {at:,}"))
+            raise bad_request(Fault("", f"the body must be JSON in UTF-8: a comma without a value beside byte {at:,}"))
         closed, opened = self._weighed(piece)
         kinds = [type(container) for container in self.open]
         before = "".join(map(_OPENERS.__getitem__, kinds))
         if kinds and kinds[-1] is dict:
             before = before.removesuffix(_OPENERS[dict]) + "{"
         if closed >= len(kinds) + (not kinds) and not last:
-            raise refused(Fault("", "the body must be one JSON value, got more after it"))
+            raise bad_request(Fault("", "the body must be one JSON value, got more after it"))
         if not last and closed >= len(kinds) + len(opened):
-            raise refused(Fault("", "the body must be one JSON value, got more after it"))
+            raise bad_request(Fault("", "the body must be one JSON value, got more after it"))
         still_open = kinds[: len(kinds) - closed]
         after = (
             "" if last else _closers(opened) + "".join("]" if kind is list else "}" for kind in reversed(still_open))
@@ -136,9 +136,9 @@ class _Reader:
         except json.JSONDecodeError as error:
             place = max(0, at + error.pos - len(before))
             words = f"the body must be JSON in UTF-8: none: {error.msg} at character {place:,}"
-            raise refused(Fault("", words)) from None
+            raise bad_request(Fault("", words)) from None
         except UnicodeDecodeError:
-            raise refused(Fault("", "the body must be JSON in UTF-8: bytes that are not")) from None
+            raise bad_request(Fault("", "the body must be JSON in UTF-8: bytes that are not")) from None
         if kinds:
             self._join(0, read)
         else:
@@ -161,7 +161,9 @@ class _Reader:
         self._containers += brackets.count(b"[") + brackets.count(b"{")
         self._values += bare.count(b",") + 1
         if self._containers > self._limits.containers or self._values > self._limits.values:
-            raise refused(Fault("", "the body must hold rows of the model's columns, got far more values than those"))
+            raise bad_request(
+                Fault("", "the body must hold rows of the model's columns, got far more values than those")
+            )
         for _ in range(MAX_DEPTH + 1):
             shorter = brackets.replace(b"[]", b"").replace(b"{}", b"")
             if len(shorter) == len(brackets):
@@ -169,7 +171,7 @@ class _Reader:
             brackets = shorter
         match = _UNMATCHED.fullmatch(brackets)
         if match is None or len(self.open) - len(match[1]) + len(match[2]) > MAX_DEPTH:
-            raise refused(
+            raise bad_request(
                 Fault("", "the body must be JSON of flat rows, got brackets that do not match or too many levels")
             )
         return len(match[1]), match[2]
@@ -200,7 +202,7 @@ def _cut(body: bytes, start: int) -> int:
         start = limit if ended is None else ended.end()
         at = body.find(b",", start, limit)
     if limit < len(body):
-        raise refused(Fault("", f"a value must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
+        raise bad_request(Fault("", f"a value must be at most {MAX_VALUE_BYTES:,} bytes long, got a longer one"))
     return len(body)
 
 
@@ -224,4 +226,4 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _twice(key: str) -> RequestError:
-    return refused(Fault("", f"an object must name each of its members once, got {json.dumps(key)[:40]} twice"))
+    return bad_request(Fault("", f"an object must name each of its members once, got {json.dumps(key)[:40]} twice"))

@@ -17,7 +17,7 @@ import orjson
 from rowcast.models.errors import Fault, RequestError
 from rowcast.models.signature import Signature
 from rowcast.service.columns.named import Columns
-from rowcast.service.errors import LEFT_OUT, SHOWN, brief, refused, unknown_column
+from rowcast.service.errors import LEFT_OUT, SHOWN, bad_request, brief, unknown_column
 from rowcast.service.http.body import refusal_body
 from rowcast.service.http.reply import Reply
 from rowcast.service.protocols.rows.codec import RowsCodec
@@ -69,7 +69,7 @@ class RowSink:
         self, signature: Signature, codec: RowsCodec, places: ErrorPaths, *, nat_is_null: bool = False
     ) -> None:
         self.places = places
-        self._moments = [c.name for c in signature.columns if c.dtype == np.int64] if nat_is_null else []
+        self._timestamps = [c.name for c in signature.columns if c.dtype == np.int64] if nat_is_null else []
         self.columns = signature.columns
         self.count = 0
         """Rows that have come."""
@@ -105,16 +105,16 @@ class RowSink:
             if isinstance(found, Fault):
                 faults.append(found)
                 continue
-            for name in self._moments:
+            for name in self._timestamps:
                 if found.get(name) == "NaT":
                     found[name] = None
             content.append(found)
         if faults:
-            raise refused(*faults[: RequestError.MAX_FAULTS])
+            raise bad_request(*faults[: RequestError.MAX_FAULTS])
         try:
             body = b'{"rows":%b}' % orjson.dumps(content)
         except TypeError as error:  # orjson's own error is one
-            raise refused(Fault(self.places.base, f"must hold text in UTF-8, got none ({error})")) from None
+            raise bad_request(Fault(self.places.base, f"must hold text in UTF-8, got none ({error})")) from None
         self.count += len(rows)
         if first == 0:
             self._held = body
@@ -129,14 +129,14 @@ class RowSink:
             RequestError: there are none.
         """
         if self.count == 0:
-            raise refused(Fault(self.places.base, "must be a list of at least one row, got none"))
+            raise bad_request(Fault(self.places.base, "must be a list of at least one row, got none"))
         return self._codec.joined(self._parts) if self._held is None else self._held
 
     def in_words(self, error: RequestError, first: int = 0) -> RequestError:
         """A decoder's refusal of the rows from ``first`` on, in the platform's words."""
         if not error.faults:
             return error
-        return refused(*(self._fault(fault, first) for fault in error.faults))
+        return bad_request(*(self._fault(fault, first) for fault in error.faults))
 
     def told(self, reply: Reply) -> Reply:
         """A reply to the only part, with its faults in the platform's words."""
@@ -231,4 +231,4 @@ def faults_of(reply: Reply) -> list[Fault]:
 
 def body_of(faults: Iterable[Fault]) -> bytes:
     """The body of a refusal for these faults."""
-    return refusal_body(refused(*faults))
+    return refusal_body(bad_request(*faults))

@@ -19,7 +19,7 @@ import orjson
 from rowcast.models.errors import Fault, RequestError
 from rowcast.models.signature import Signature
 from rowcast.service.engine.model import Model
-from rowcast.service.errors import refused
+from rowcast.service.errors import bad_request
 from rowcast.service.http.body import Header, negotiate_content_type
 from rowcast.service.http.reply import Reply
 from rowcast.service.protocols.platforms.csv_rows import read_csv
@@ -58,12 +58,12 @@ def handler(headers: Iterable[Header], served: Model) -> Exchange:
     if parameters.get("charset", "utf-8") not in {"utf-8", "utf8", "us-ascii"}:
         raise RequestError("a body must be text in UTF-8: send it without another charset", status=415)
     if media_type in _LINES:
-        return Exchange(_read_lines, _LinePlaces(), write)
+        return Exchange(_read_lines, _LinePaths(), write)
     header = {"present": True, "absent": False}.get(parameters.get("header", ""))
     return Exchange(partial(read_csv, header=header), ErrorPaths("csv"), write)
 
 
-class _LinePlaces(ErrorPaths):
+class _LinePaths(ErrorPaths):
     """Rows by their line: ``line 3.distance``."""
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ async def _read_lines(body: bytes, sink: RowSink) -> None:
         try:
             rows.append(await read_json(body[start:end], limits, nan_is_null=True))
         except RequestError as error:
-            raise refused(Fault(f"line {number}", str(error))) from None
+            raise bad_request(Fault(f"line {number}", str(error))) from None
         start = end + 1
         if start - begun > PIECE_BYTES or len(rows) > sink.max_rows:
             sink.add(rows)

@@ -63,7 +63,7 @@ class RowsCodec:
             try:
                 return self.decoder.together(bodies), [None] * len(bodies)
             except Unusual:
-                pass  # one of them is not as usual
+                pass  # one of them is not in the standard form
         rows: list[Row] = []
         refusals: list[RequestError | None] = []
         for body in bodies:

@@ -12,8 +12,8 @@ A body is checked in three steps, the cheap ones first:
    is meant to be rounded can be written as a decimal: 1e20. Hardly any body needs this: one with a number that large
    does not pass the first validation, whose numbers are bounded, and equal keys show in the number of quotes.
 
-A body of many rows that is as usual is read column by column instead (:mod:`rowcast.service.columns.json_rows`), to the
-same values.
+A body of many rows that is in the standard form is read column by column instead
+(:mod:`rowcast.service.columns.json_rows`), to the same values.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from rowcast.service.errors import (
     LEFT_OUT,
     SHOWN,
     Beyond,
+    bad_request,
     brief,
-    refuse,
-    refused,
+    raise_faults,
     too_many_rows,
     unknown_column,
 )
@@ -130,7 +130,9 @@ class Decoder:
             raise too_many_rows(weight.objects - 1, self.max_rows)
         # lists need commas between them: those in one another a parser refuses soon
         if weight.objects > most or weight.commas > len(self.columns) * weight.objects + _SLACK:
-            raise refused(Fault("rows", "must hold flat rows of the model's columns, got far more values than those"))
+            raise bad_request(
+                Fault("rows", "must hold flat rows of the model's columns, got far more values than those")
+            )
 
     def together(self, bodies: list[bytes]) -> Columns:
         """The rows of several bodies, none of them large, one after the other.
@@ -155,7 +157,7 @@ class Decoder:
         else:
             if b"\\" in body or body.count(b'"') != 2 * (1 + self._strings(rows)):
                 yield
-                refuse(_inexact((yield from without_long_texts(body)), self.columns))
+                raise_faults(_inexact((yield from without_long_texts(body)), self.columns))
         if len(rows) > self.max_rows:
             raise too_many_rows(len(rows), self.max_rows)
         if self._settles:
@@ -163,7 +165,7 @@ class Decoder:
         return rows
 
     def long_steps(self, body: bytes) -> Steps[list[Row]]:
-        """The rows of a weighed body that is long and not as usual, row by row, or all that is wrong with it.
+        """The rows of a long, weighed body that is not in the standard form, row by row, or all that is wrong.
 
         Raises:
             RequestError: it breaks a rule.
@@ -187,7 +189,7 @@ class Decoder:
                 yield
             rows += [self._row.validate_python(row) for row in left]
         except ValidationError:
-            raise refused() from None
+            raise bad_request() from None
         yield from refuse_in_steps(self._settle(rows))
         return rows
 
@@ -213,7 +215,7 @@ class Decoder:
         else:
             if len(rows) <= self.max_rows:
                 yield
-                refuse(_inexact((yield from without_long_texts(body)), self.columns))
+                raise_faults(_inexact((yield from without_long_texts(body)), self.columns))
             return rows
         yield
         raise self._refusal(body)
@@ -275,12 +277,12 @@ class Decoder:
             content = pydantic_core.from_json(body)
         except ValueError as error:
             return _no_json(error)
-        return at_once(self._wrong(content)) or refused()
+        return at_once(self._wrong(content)) or bad_request()
 
     def _wrong(self, content: Any) -> Steps[RequestError | None]:
         """Why a body that holds this is refused; None if it is good but for what only its text shows."""
         if not isinstance(content, dict):
-            return refused(Fault("", f'the body must be an object {{"rows": [...]}}, got {brief(content)}'))
+            return bad_request(Fault("", f'the body must be an object {{"rows": [...]}}, got {brief(content)}'))
         rows = content.get("rows")
         if isinstance(rows, list) and len(rows) > self.max_rows:
             return too_many_rows(len(rows), self.max_rows)
@@ -296,7 +298,7 @@ class Decoder:
                     break
                 if i % _ROWS_AT_ONCE == _ROWS_AT_ONCE - 1:
                     yield
-        return refused(*faults) if faults else None
+        return bad_request(*faults) if faults else None
 
     def _row_faults(self, i: int, row: Any) -> list[Fault]:
         if not isinstance(row, dict):
@@ -316,7 +318,7 @@ class Decoder:
 
 
 def _no_json(error: ValueError) -> RequestError:
-    return refused(Fault("", f"the body must be JSON in UTF-8: {error}"))
+    return bad_request(Fault("", f"the body must be JSON in UTF-8: {error}"))
 
 
 def _inexact(body: bytes, columns: dict[str, Column]) -> Iterator[Fault]:

@@ -64,7 +64,7 @@ class InferEndpoint(SteppedEndpoint):
         limits = request.limits
         return Decoded(columns, partial(self._written, request), limits.timeout, limits.priority)
 
-    def refused(self, error: RequestError) -> Reply:
+    def error_reply(self, error: RequestError) -> Reply:
         """A refusal as the protocol has it: in one line."""
         return refused_with(error)._replace(body=error_body(str(error)))
 

@@ -4,9 +4,9 @@ A caller sends the same text around other data again and again, and to parse and
 rest. So the text is cut at its lists of data into *pieces*, which are kept once a whole request with them was found to
 be right. A body of the same pieces means the same of other data. The data alone are parsed then, all lists in one go.
 
-This reads what breaks no rule and is written as usual: flat lists, in whose texts stand no escapes, brackets or braces.
-Of any other body it says nothing: :mod:`rowcast.service.protocols.v2.request` and :mod:`rowcast.service.columns.named`,
-which know all the rules, read that one.
+This reads what breaks no rule and is written in the standard form: flat lists, in whose texts stand no escapes,
+brackets or braces. Of any other body it says nothing: :mod:`rowcast.service.protocols.v2.request` and
+:mod:`rowcast.service.columns.named`, which know all the rules, read that one.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from rowcast.models.signature import Signature
 from rowcast.models.values import EXACT_WHOLE
 from rowcast.service.columns.tensor_bytes import DATATYPES, from_raw, may_hold
 from rowcast.service.columns.tensors import Tensor
-from rowcast.service.errors import SHOWN, brief, refuse, refused
+from rowcast.service.errors import SHOWN, bad_request, brief, raise_faults
 from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps, at_once, refuse_in_steps
 from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
@@ -115,11 +115,11 @@ class RequestReader:
         reading = _Reading(memoryview(body)[len(text) :], ValueCount(self._max_rows, self.max_values))
         request = yield from reading.request(content, self._outputs)
         if reading.faults:
-            raise refused(*reading.faults)
+            raise bad_request(*reading.faults)
         if long is None:
             if b"\\" in text or text.count(b'"') != 2 * _strings(content) or reading.large:
                 yield
-                refuse(inexact((yield from without_long_texts(text))))
+                raise_faults(inexact((yield from without_long_texts(text))))
         else:
             yield
             frame, strings = long.frame, _strings(content, long.parts) + len(long.runs)

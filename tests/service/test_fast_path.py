@@ -1,4 +1,4 @@
-"""The short way answers what the usual way answers, and takes no request that is not for it."""
+"""The short way answers what the standard path answers, and takes no request that is not for it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tensors(content: bytes, json_bytes: int | str | None = None) -> bytes:
 
 
 class Counting:
-    """An app that counts the requests that come the usual way."""
+    """An app that counts the requests that come the standard path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -168,7 +168,7 @@ def test_every_answer_is_the_same_bytes_on_either_way(one_model: Path, kind: str
     asyncio.run(scenario())
 
 
-def test_a_stream_of_many_rows_goes_the_usual_way(one_model: Path) -> None:
+def test_a_stream_of_many_rows_takes_the_standard_path(one_model: Path) -> None:
     request = post("/predict", stream(table(300)), MEDIA_TYPE)
 
     async def scenario() -> None:
@@ -234,7 +234,7 @@ def test_a_request_in_two_parts_comes_the_short_way_too(one_model: Path, cut: in
     asyncio.run(scenario())
 
 
-def test_a_request_that_does_not_come_whole_soon_goes_the_usual_way(one_model: Path) -> None:
+def test_a_request_that_does_not_come_whole_soon_takes_the_standard_path(one_model: Path) -> None:
     request = HEAD % len(GOOD) + GOOD
 
     async def scenario() -> None:

@@ -23,7 +23,7 @@ from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.servers import publish_flights
 from tests.service.test_arrow import ARROW, arrow, stream, table
-from tests.service.test_front import Caller, serve
+from tests.service.test_router import Caller, serve
 
 
 @pytest.fixture(scope="module")
