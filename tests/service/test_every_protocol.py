@@ -213,8 +213,9 @@ def test_what_training_found_out_of_each_column(house: House) -> None:
     columns = {column.name: column for column in house.model.stored.manifest.signature.columns}
     kinds = {name: column.levels_of or column.kind for name, column in columns.items()}
     assert kinds == {
-        **dict.fromkeys(("number", "price", "share", "took", "level", "depth"), "number"),
+        **dict.fromkeys(("number", "price", "share", "level", "depth"), "number"),
         "whole": "integer",
+        "took": "duration",
         **dict.fromkeys(("flag", "member"), "boolean"),
         **dict.fromkeys(("when", "day", "stamp"), "timestamp"),
         **dict.fromkeys(("zip", "mood"), "category"),
