@@ -50,7 +50,7 @@ def trained_model() -> StoredModel:
 
 
 def main() -> int:
-    """Measure what is not measured yet, print the table and write it beside this file."""
+    """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each server")

@@ -351,7 +351,7 @@ def _rows_of(results: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it to `benchmarks/results`."""
     wanted = sys.argv[1] if len(sys.argv) > 1 else ""
     uvloop.run(measure_all([case for case in CASES if wanted in case.name]))
     TABLE.write_text(table())

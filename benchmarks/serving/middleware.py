@@ -88,7 +88,7 @@ def collecting(take: Callable[[bytes, str], None] = lambda body, encoding: None)
 
 
 def main() -> int:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a round")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each")

@@ -79,7 +79,7 @@ def table(rows: list[tuple[str, openloop.Result]], rate: float, seconds: float) 
 
 
 def main() -> int:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60.0, help="length of a turn")
     parser.add_argument("--turns", type=int, default=1, help="turns of each server")

@@ -184,7 +184,7 @@ def report(cells: dict[str, dict[str, Any]], title: str, plan: Plan) -> str:
 
 
 def main() -> int:
-    """Measure what is not measured yet, print the table and write it beside this file."""
+    """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("against", type=Path, help="the other checkout")
     parser.add_argument("--title", default="the version before", help="what the table calls it")

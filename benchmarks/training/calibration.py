@@ -77,7 +77,7 @@ def page(lines: Sequence[str], seeds: int) -> str:
 
 
 def main() -> int:
-    """Measure what is not measured yet, print the table and write it beside this file."""
+    """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = {data.name: data for data in DATASETS if data.task != "regression"}
     parser.add_argument("--data", default="", help=f"with commas between: {', '.join(known)}")

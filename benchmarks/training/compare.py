@@ -53,7 +53,7 @@ def measure(bench: Bench, parts: Parts, seeds: int) -> Table:
 
 
 def main() -> int:
-    """Measure what is not measured yet, print the table and write it beside this file."""
+    """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = ("rowcast", *(peer.name for peer in PEER_LIST))
     every = tuple(data.name for data in DATASETS)

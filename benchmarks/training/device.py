@@ -62,7 +62,7 @@ def first_rows(prepared: Prepared, rows: int) -> dict[str, NDArray[Any]]:
 
 
 def main() -> int:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it to `benchmarks/results`."""
     if not torch.cuda.is_available() or cuda_device_count() == 0:
         print("there is no CUDA device, so nothing is measured", file=sys.stderr)
         return 1

@@ -66,7 +66,7 @@ def lightgbm_cell(prepared: Prepared) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure what is not measured yet, print the table and write it beside this file."""
+    """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     code = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
     ours, theirs = hash_of(code, repr(CONFIG)), hash_of([Path(__file__)], "lightgbm")
     with tempfile.TemporaryDirectory() as folder:

@@ -107,7 +107,7 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
 
 
 def main() -> int:
-    """Measure, print the table and write it beside this file."""
+    """Measure, print the table and write it to `benchmarks/results`."""
     torch.set_num_threads(THREADS)
     scratch = ROOT / ".bench" / "training"
     scratch.mkdir(parents=True, exist_ok=True)
