@@ -34,7 +34,7 @@ from rowcast.service.process.start import Settled, settled
 from rowcast.service.process.supervisor import StartRefused, look_after_workers, refuse_to_start
 from rowcast.service.process.tls import CIPHERS, bound_handshakes, check_pair
 from rowcast.service.protocols.platforms.openapi import path_items
-from rowcast.service.protocols.rows.typed import typed_methods
+from rowcast.service.protocols.rows.bentoml_methods import typed_methods
 from rowcast.service.router import Router, paths_of
 from rowcast.service.settings import Settings
 
@@ -64,10 +64,11 @@ def build(given: Settled) -> bentoml.Service[Any]:
 
         def to_asgi(self, is_main: bool = True) -> ASGIApp:
             inner = super().to_asgi(is_main)
+            # BentoML's worker runs uvicorn on the socket; what it does with a connection's bytes is ours from here on
             router = Router(inner, registry, paths_of(inner))
             protocol.Protocol.rows_wait = registry.rows_wait
             FastPathProtocol.fast_path = FastPath(
-                registry, with_prefix(router.routes, settings.root_path), middleware.admit
+                registry, with_prefix(router.routes, settings.root_path), middleware.may_take_fast_path
             )
             protocol.install(protocol.Protocol if middleware.see_every_request else FastPathProtocol)
             app = middleware.around(router)

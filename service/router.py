@@ -1,4 +1,6 @@
-"""The way in: an ASGI app that answers the hot routes itself and hands everything else to BentoML's.
+"""The ASGI app: answers the routes of predictions itself and hands everything else to BentoML's.
+
+Most requests for predictions never come here: ``http/fast_path.py`` answers those that arrive whole, before ASGI.
 
 BentoML's own stack (five tracing spans, a request context, a timer, a schema rebuilt for each answer) serves several
 hundred requests a second; ahead of it a worker serves several thousand. The routes are looked up whole, in a table made

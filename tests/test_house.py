@@ -118,7 +118,7 @@ LAYERS = [
     ["http"],
     ["middleware"],
     ["process"],
-    ["protocols.json"],
+    ["json_text"],
     ["protocols.arrow", "protocols.v2"],
     ["protocols.rows", "protocols.grpc"],
     ["protocols.platforms"],

@@ -33,7 +33,7 @@ from benchmarks.serving.tensors.wire import ARROW, GRPC, V2_BINARY, V2_JSON, Bod
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.payloads import Payloads
 from rowcast.models.signature import Signature
-from rowcast.service.columns import json_rows
+from rowcast.service.columns import many_json_rows
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.fast_path import FastPath, FastPathProtocol
 from rowcast.service.protocols.grpc.methods import Methods
@@ -220,7 +220,7 @@ def _no_renamed_rows(worker: Worker) -> None:
 
 def _no_row_columns(worker: Worker) -> None:
     def unread(bodies: list[bytes]) -> Any:
-        raise json_rows.Unusual
+        raise many_json_rows.Unusual
 
     worker.rows.rows.codec.decoder._row_columns = unread
 
@@ -270,7 +270,7 @@ def _in(protocol: Any) -> Asked:
 
 CASES = (
     Case("fast path of known heads (`http/fast_path.py`)", "rows", _rows, _no_http_heads),
-    Case("rows read column by column (`columns/json_rows.py`)", "rows", _rows, _no_row_columns),
+    Case("rows read column by column (`columns/many_json_rows.py`)", "rows", _rows, _no_row_columns),
     Case("instances read as rows (`platforms/predictions.py`)", "KServe V1", _instances, _no_renamed_rows),
     Case("V2 JSON templates (`v2/known_json.py`)", "V2 JSON", _in(V2_JSON), _no_json_templates),
     Case("V2 binary texts (`v2/known_binary.py`)", "V2 binary", _in(V2_BINARY), _no_binary_texts),

@@ -1,4 +1,7 @@
-"""Requests that come as columns: named arrays, each for all rows, as Open Inference and Arrow bring them."""
+"""The columns of a request, which every protocol decodes to, and the reader of those that come as named arrays.
+
+Open Inference and Arrow bring such arrays, each for all rows.
+"""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Middleware:
         """Whether no request may take the fast path."""
         return self.logs or self._traces
 
-    def admit(self, headers: Iterable[Header]) -> bool:
+    def may_take_fast_path(self, headers: Iterable[Header]) -> bool:
         """Whether a request with these headers may take the fast path: it has its key, and no page sent it."""
         headers = list(headers)
         if self._origins and any(name == b"origin" for name, _ in headers):

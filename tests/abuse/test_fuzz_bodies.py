@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rowcast.models.errors import RequestError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import MISSING_TIMESTAMP
-from rowcast.service.columns.json_rows import Unusual
+from rowcast.service.columns.many_json_rows import Unusual
 from rowcast.service.columns.rows import GraphInputs
 from rowcast.service.engine.registry import Registry
 from rowcast.service.protocols.rows.decode import Decoder

@@ -14,8 +14,8 @@ from rowcast.models.errors import RequestError
 from rowcast.models.reading import NumberForm, Reading
 from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
 from rowcast.service.columns.flat import FlatColumnReader
-from rowcast.service.columns.json_rows import MANY_ROWS
 from rowcast.service.columns.kinds.rules import arrow_families
+from rowcast.service.columns.many_json_rows import MANY_ROWS
 from rowcast.service.columns.named import ColumnReader
 from rowcast.service.columns.raw import RawColumnReader
 from rowcast.service.columns.tensors import Tensor
@@ -24,7 +24,7 @@ from rowcast.service.protocols.rows.decode import Decoder
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    from rowcast.service.protocols.rows.typed import request_schema
+    from rowcast.service.protocols.rows.bentoml_methods import request_schema
 
 JULY = 1_372_636_800_000_000
 NAN = float("nan")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rowcast.models.errors import RequestError
 from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
-from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.many_json_rows import MANY_ROWS
 from rowcast.service.columns.named import ColumnReader
 from rowcast.service.columns.rows import GraphInputs, Row
 from rowcast.service.protocols.rows.decode import Decoder

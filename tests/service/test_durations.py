@@ -28,7 +28,7 @@ from rowcast.service.protocols.v2.reading import InferReader
 
 with warnings.catch_warnings():  # a library of BentoML's was deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
-    from rowcast.service.protocols.rows.typed import request_schema
+    from rowcast.service.protocols.rows.bentoml_methods import request_schema
 
 NAN = float("nan")
 TOOK = Column(

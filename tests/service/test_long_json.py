@@ -11,12 +11,12 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-import rowcast.service.protocols.json.long_text
+import rowcast.service.json_text.long_text
 import rowcast.service.protocols.v2.request
 from rowcast.models.errors import RequestError
+from rowcast.service.json_text.long_text import ROWS, TENSORS, Kind, LongJson
 from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES
 from rowcast.service.limits.steps import at_once
-from rowcast.service.protocols.json.long_text import ROWS, TENSORS, Kind, LongJson
 from rowcast.service.protocols.rows.decode import Decoder
 from rowcast.service.protocols.v2.request import RequestReader
 from tests.abuse.mutations import SIGNATURE, bodies, damage, edits, fuzzed, usual_bodies
@@ -33,8 +33,8 @@ MAX_ROWS = 8
 def cut_at(part: int, long_list: int = 0) -> Iterator[None]:
     """Texts are cut into parts of some bytes, and every longer list is taken out of the frame."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rowcast.service.protocols.json.long_text, "PART_BYTES", part)
-        patch.setattr(rowcast.service.protocols.json.long_text, "_LONG_LIST", long_list)
+        patch.setattr(rowcast.service.json_text.long_text, "PART_BYTES", part)
+        patch.setattr(rowcast.service.json_text.long_text, "_LONG_LIST", long_list)
         patch.setattr(rowcast.service.protocols.v2.request, "LONG_TEXT", 0)
         yield
 
@@ -155,7 +155,7 @@ def test_no_part_of_a_long_text_is_long() -> None:
     assert content == {"inputs": [{"data": data}, {"data": ["a" * 1000] * 999}]}
     parts = [part.stop - part.start for run in long.runs.values() for part in run.parts]
     assert len(parts) > 10
-    assert max(parts) < rowcast.service.protocols.json.long_text.PART_BYTES + 1100
+    assert max(parts) < rowcast.service.json_text.long_text.PART_BYTES + 1100
     assert len(long.frame) < 200
     texts = long.parts(content["inputs"][0]["data"])
     assert texts is not None

@@ -20,7 +20,7 @@ from rowcast.models.errors import RequestError
 from rowcast.models.repository import Repository
 from rowcast.models.session import Predictions, Session
 from rowcast.service.columns.blocks import Layout
-from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.many_json_rows import MANY_ROWS
 from rowcast.service.columns.named import ColumnReader, Columns
 from rowcast.service.engine.model import Model, NoAnswer
 from rowcast.service.engine.queue import QueuedRequest

@@ -26,7 +26,7 @@ from rowcast.client.errors import ClientError
 from rowcast.client.tables import given
 from rowcast.models.errors import RequestError, RowcastError
 from rowcast.models.signature import Column, Signature
-from rowcast.service.columns.json_rows import MANY_ROWS
+from rowcast.service.columns.many_json_rows import MANY_ROWS
 from rowcast.service.columns.named import Columns
 from rowcast.service.columns.rows import GraphInputs
 from rowcast.service.protocols.arrow.stream import ArrowReader

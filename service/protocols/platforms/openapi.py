@@ -7,7 +7,7 @@ from typing import Any
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.protocols.platforms import kserve_v1, mlflow
-from rowcast.service.protocols.rows.typed import answer_schema, request_schema
+from rowcast.service.protocols.rows.bentoml_methods import answer_schema, request_schema
 
 Item = dict[str, Any]
 

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from rowcast.models.errors import RequestError
 from rowcast.models.session import Predictions
 from rowcast.models.signature import Signature
-from rowcast.service.columns.json_rows import MANY_ROWS, Unusual
+from rowcast.service.columns.many_json_rows import MANY_ROWS, Unusual
 from rowcast.service.columns.named import Columns
 from rowcast.service.columns.rows import Row
 from rowcast.service.engine.runner import Unread
+from rowcast.service.json_text.long_text import LONG_TEXT
 from rowcast.service.limits.byte_rule import MAX_TEXT_BYTES
 from rowcast.service.limits.steps import Steps
-from rowcast.service.protocols.json.long_text import LONG_TEXT
 from rowcast.service.protocols.rows.decode import Decoder
 from rowcast.service.protocols.rows.encode import Encoder
 from rowcast.service.protocols.rows.pieces import PIECE_BYTES, pieces

@@ -13,7 +13,7 @@ A body is checked in three steps, the cheap ones first:
    does not pass the first validation, whose numbers are bounded, and equal keys show in the number of quotes.
 
 A body of many rows that is in the standard form is read column by column instead
-(:mod:`rowcast.service.columns.json_rows`), to the same values.
+(:mod:`rowcast.service.columns.many_json_rows`), to the same values.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from rowcast.models.errors import Fault, RequestError
 from rowcast.models.signature import MISSING_TIMESTAMP, Column, Signature
 from rowcast.models.texts.columns import digits_of, text_reader
 from rowcast.models.values import parse_timestamp
-from rowcast.service.columns.json_rows import MANY_ROWS, RowColumnReader, Unusual
 from rowcast.service.columns.kinds.rules import json_types, json_words
 from rowcast.service.columns.level_values import TypedLevels
+from rowcast.service.columns.many_json_rows import MANY_ROWS, RowColumnReader, Unusual
 from rowcast.service.columns.named import Columns
 from rowcast.service.columns.rows import GraphInputs, Row, body_type, row_type
 from rowcast.service.errors import (
@@ -46,11 +46,11 @@ from rowcast.service.errors import (
     too_many_rows,
     unknown_column,
 )
+from rowcast.service.json_text.exactness import Pairs, repeated, whole
+from rowcast.service.json_text.long_text import ROWS, LongJson
 from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps, at_once, refuse_in_steps
 from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
-from rowcast.service.protocols.json.exactness import Pairs, repeated, whole
-from rowcast.service.protocols.json.long_text import ROWS, LongJson
 
 _SLACK = 1000
 """Commas a body may have beyond what its rows need, so that a small muddle is still explained column by column."""

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rowcast.models.errors import Fault
 from rowcast.service.columns.tensor_bytes import DTYPES
 from rowcast.service.errors import BEYOND, SHOWN, Beyond, brief
+from rowcast.service.json_text.exactness import repeated, whole
+from rowcast.service.json_text.long_text import LongJson
 from rowcast.service.limits.weigh import without_long_texts
-from rowcast.service.protocols.json.exactness import repeated, whole
-from rowcast.service.protocols.json.long_text import LongJson
 from rowcast.service.protocols.v2.rules import out_of_range
 
 _NULL = type(None)

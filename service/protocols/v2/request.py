@@ -19,10 +19,10 @@ from rowcast.models.values import EXACT_WHOLE
 from rowcast.service.columns.tensor_bytes import DATATYPES, from_raw, may_hold
 from rowcast.service.columns.tensors import Tensor
 from rowcast.service.errors import SHOWN, bad_request, brief, raise_faults
+from rowcast.service.json_text.long_text import LONG_TEXT, TENSORS, LongJson
 from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps, at_once, refuse_in_steps
 from rowcast.service.limits.weigh import Weight, weigh, without_long_texts
-from rowcast.service.protocols.json.long_text import LONG_TEXT, TENSORS, LongJson
 from rowcast.service.protocols.v2.json_tensors import DataFaults, from_json, inexact, inexact_long
 from rowcast.service.protocols.v2.rules import (
     NO_SHARED_MEMORY,
