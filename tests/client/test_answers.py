@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import socket
 import time
 import zlib
@@ -20,6 +19,7 @@ from rowcast.models import arrow
 from rowcast.models.arrow import types, writer
 from tests.client.conftest import GOOD_BODY, RawStub, answer, ask_blocking, both, raw_stub, stub
 from tests.client.hostile_answers import HOSTILE_ANSWERS, HOSTILE_PAIRS
+from tests.support.memory import peak_bytes, reset_peak
 
 JSON = {"content-type": "application/json"}
 ARROW = {"content-type": arrow.MEDIA_TYPE}
@@ -187,11 +187,12 @@ def test_an_answer_without_an_end_is_cut_off(ask: Any) -> None:
             connection.sendall(bytes(2**20))
             sent += 2**20
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reset_peak()
+    before = peak_bytes()
     with raw_stub(script) as service, pytest.raises(Failed, match="at most 1,179,648 bytes for 1 rows, got more"):
         ask(service.url)
     assert sent < 64 * 2**20
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64 * 2**10  # KiB
+    assert peak_bytes() - before < 64 * 2**20
 
 
 @both

@@ -232,7 +232,7 @@ def test_an_output_that_nobody_reads_stops_neither_workers_nor_supervisor(one_mo
         server.wait_until_ready()
         first = workers(process.pid)[0]
         first.kill()
-        until(lambda: workers(process.pid) and workers(process.pid)[0] != first, 20)
+        until(lambda: any(worker != first for worker in workers(process.pid)), 20)
         server.wait_until_ready()
         assert server.post("/predict", GOOD).status_code == 200
         process.terminate()

@@ -21,12 +21,13 @@ from tests.support import tables
 
 ROOT = Path(__file__).resolve().parents[2]
 MEASURED = """
-import json, resource, sys
+import json
 import numpy as np, polars as pl
 from rowcast.training.config import make_config
 from rowcast.training.predict import evaluate_table, predict_table
 from rowcast.training.prepare import prepare
 from rowcast.training.train import fit_network
+from tests.support.memory import peak_bytes
 import torch
 rng = np.random.default_rng(0)
 
@@ -44,7 +45,7 @@ often = np.arange(105_000) % 21 > 0
 levels = rng.permutation(np.repeat(np.arange(105_000), np.where(often, 3, 2)))
 prepared = prepare(frame(levels), config, validation=frame(levels[:500]), test=frame(levels[-500:]))
 core, _, _ = fit_network(prepared, config, torch.device("cpu"))
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = peak_bytes()
 weights = core.network.categories.weight.numel()
 known = set(core.encoder.vocabularies["name"])
 commonest = known == {f"level {i}" for i in np.flatnonzero(often)}

@@ -500,7 +500,7 @@ def test_a_budget_leaves_the_same_to_the_epochs_however_many_rows_are_measured_a
     config = make_config(overrides={**tables.QUICK, "fit": {"budget_s": 120.0}, "data": {"target": "class"}})
     for n_test in (GATE_ROWS, 20 * GATE_ROWS):
         for module in ("prepare", "train", "export.precheck"):
-            monkeypatch.setattr(f"training.{module}.time", _Clock())
+            monkeypatch.setattr(f"rowcast.training.{module}.time", _Clock())
         test = rows[np.arange(n_test) % len(rows)]
         with pytest.raises(TrainingError):
             train(rows, config, name="m", repository=Repository(tmp_path), test=test)
