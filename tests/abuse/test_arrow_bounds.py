@@ -87,6 +87,7 @@ def check(body: bytes, took: Taken, answer_bytes: int = 0) -> None:
     assert took.longest_seconds <= SHARED_MACHINE * LOOP_SECONDS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hostile", STREAMS, ids=lambda hostile: hostile.build.__name__)
 def test_a_hostile_stream_is_answered_or_refused_within_its_bounds(answer: Answer, hostile: Hostile) -> None:
     body = hostile.build(MIB // 8 if hostile.status == 200 else 2 * MIB)
@@ -95,6 +96,7 @@ def test_a_hostile_stream_is_answered_or_refused_within_its_bounds(answer: Answe
     check(body, took, len(content))
 
 
+@pytest.mark.slow
 def test_a_stream_of_sixteen_mebibytes_keeps_to_the_same_bounds(answer: Answer) -> None:
     build = {hostile.build.__name__: hostile.build for hostile in STREAMS}
     for name in ("long_texts_in_few_rows", "a_large_dictionary_of_nothing", "a_dictionary_of_long_texts"):
@@ -231,6 +233,7 @@ def wide_model(n: int) -> Signature:
     return SIGNATURE.model_copy(update={"columns": tuple(half)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["", "ab", WIDE])
 def test_a_model_of_many_columns_reads_few_rows_at_a_time(text: str) -> None:
     model = wide_model(600)
@@ -387,6 +390,7 @@ def test_no_stream_takes_more_than_its_bounds(streams: Any) -> None:
     assert 0.05 < answered / tried < 0.95  # else one of the two would hardly have been tried
 
 
+@pytest.mark.slow
 def test_rows_in_many_batches_are_answered_as_in_one(answer: Answer) -> None:
     columns = {name: table(600).to_arrow()[name] for name in ROW}
     _, whole, _ = answer(written(columns, 600))

@@ -10,6 +10,7 @@ import pytest
 from tests.abuse import body_bounds
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system tells nobody what a process had")
 @pytest.mark.parametrize("decoder", ["v2_binary", "grpc"])
 def test_no_body_takes_more_than_it_may(decoder: str) -> None:

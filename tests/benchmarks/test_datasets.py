@@ -43,6 +43,7 @@ def peer_parts():
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", DATASETS, ids=lambda data: data.name)
 def test_a_data_set_has_the_rows_of_its_protocol(data, tmp_path):
     try:

@@ -200,6 +200,7 @@ def test_nothing_is_published_or_left_over_through_a_link(repository, tmp_path):
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_latest_is_opened_while_the_latest_is_published_and_removed(repository):
     publish(repository)
     stop = threading.Event()

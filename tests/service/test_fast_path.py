@@ -152,6 +152,7 @@ REQUESTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", REQUESTS)
 def test_every_answer_is_the_same_bytes_on_either_way(one_model: Path, kind: str) -> None:
     async def scenario() -> None:

@@ -68,6 +68,7 @@ REFUSED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("middleware", ["none", "access log", "keys"])
 def test_nothing_of_a_refused_call_stays_though_the_cyclic_collector_never_comes(
     one_model: Path, tmp_path: Path, middleware: str

@@ -229,6 +229,7 @@ def differ(found: dict[str, str]) -> dict[str, str]:
     return {} if len(said) == 1 else found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_lists_of_odd_values_have_one_answer_by_every_door_or_none(kind: str, tmp_path: Path) -> None:
     train, declared, odd = KINDS[kind]

@@ -136,6 +136,7 @@ MESSAGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", MESSAGES.values(), ids=MESSAGES)
 def test_a_message_of_millions_of_parts_is_refused_before_it_is_parsed_wherever_they_lie(body: bytes) -> None:
     assert peak(weigh_message(body, 1000, 20_000)) < 2 * SIZE

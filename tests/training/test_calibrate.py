@@ -92,6 +92,7 @@ def test_after_a_split_by_time_a_calibration_has_to_help_at_all_times():
     assert decisions["drifting", True].endswith("clearly better log-loss, in each of 4 stretches of time")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["auto", "temperature", "affine"])
 @pytest.mark.parametrize("rows", [MIN_ROWS, 60, 1000])
 def test_probabilities_that_are_right_are_seldom_touched_and_never_made_much_worse(method, rows):

@@ -35,6 +35,7 @@ def liked_best(objective, values):
 # ─── numbers ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "best"),
     [
@@ -55,6 +56,7 @@ def test_each_loss_predicts_what_it_stands_for(config, best):
     assert told == pytest.approx(best(values), abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "ordinary"),
     [

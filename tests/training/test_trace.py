@@ -123,6 +123,7 @@ def untrained(normalisation="none", activation="relu", target="class", *, interv
     return core, signature_of(prepared, core), prepared.test.columns
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalisation", ["none", "layer"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_network_is_written_without_pytorchs_exporter(monkeypatch, activation, normalisation):
@@ -131,6 +132,7 @@ def test_every_network_is_written_without_pytorchs_exporter(monkeypatch, activat
     assert check_parity(core, export(core, signature), rows).labels_equal
 
 
+@pytest.mark.slow
 def test_any_other_module_goes_through_pytorchs_exporter():
     core, signature, rows = untrained()
     core.network.layers[0].activation = nn.Softsign()
