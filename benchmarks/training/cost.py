@@ -155,7 +155,7 @@ def rmse_by_preset() -> dict[str, float]:
 
 
 def main() -> int:
-    """Measure what is not measured yet, print the tables, write them beside this file, and draw the plot."""
+    """Measure what is not measured yet, print the tables, write them to `benchmarks/results`, and draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--train-on", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
