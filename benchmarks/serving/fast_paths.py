@@ -65,8 +65,9 @@ A path stays if it saves at least {least} of a request's CPU in one of these cel
 
 {gone}
 
-The heads of gRPC's answers took 3.5 us to make and 0.2 to find, each alone: 1.5% of the 234 us that a call costs the
-whole server at 32 connections.
+Measured before they went. The heads of gRPC's answers took 3.5 us to make and 0.2 to find, each
+alone: 1.5% of the 234 us that a call costs the whole server at 32 connections. ISO texts of 1,024 rows take 0.8 ms a
+column one by one and 0.1 ms together, of 30 ms.
 """
 
 
@@ -315,7 +316,7 @@ async def measure_all(cases: Sequence[Case]) -> None:
     )
     await registry.start()
     for case in cases:
-        found = {"asked": case.asked, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine()}
+        found = {"asked": case.asked, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), "rounds": ROUNDS}
         found |= {"cells": await measure(registry, case)}
         results = {**kept(), case.name: found}
         STORE.write_text(json.dumps(results, indent=2) + "\n")
@@ -335,7 +336,7 @@ def table() -> str:
     return TEXT.format(
         date=max(found["date"] for found in results.values()),
         machine=first["machine"],
-        rounds=ROUNDS,
+        rounds=" to ".join(map(str, sorted({found["rounds"] for found in results.values()}))),
         least=f"{LEAST_SHARE:.0%}",
         here=_rows_of({name: found for name, found in results.items() if name in here}),
         gone=_rows_of({name: found for name, found in results.items() if name not in here}),
