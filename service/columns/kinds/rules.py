@@ -123,7 +123,7 @@ RULES: dict[Kind, ValueRule] = {
         families=frozenset({"timestamp", "text", "null"}),
         usual=frozenset({("timestamp", "<i8")}),
         json="an ISO 8601 date or date-time string",
-        text_work=16,
+        text_work=32,
     ),
 }
 _MOMENT_LEVELS = LevelRule(

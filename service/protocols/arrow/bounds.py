@@ -33,9 +33,9 @@ PART_ROWS = 1024
 """Rows that are read at once, at most: a millisecond for twenty columns of usual types."""
 _PART_WORK = 2**15
 """Values that are read at once, at most: 30 ms where each of them is as slow to read as its type can be."""
-_SLOWER_READINGS = 32
+_SLOWER_READINGS = 64
 """How many times as long as another value a text may take that is read by what training found out of its column: up to
-25 us."""
+25 us, and as much again for a machine that is busy."""
 _SLOWER_LEVELS = 4
 """The same of a value of another type that is made the text of a level."""
 
