@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
-WORKERS ?= 3
+WORKERS ?= 2
 FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fuzz_grpc.py fuzz_arrow.py arrow_bounds.py) \
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
@@ -19,7 +19,7 @@ install: $(MADE)  ## Make .venv with exactly the locked versions, all extras
 demo: $(MADE)  ## Train on a year of real flights, publish the model and serve it; Ctrl-C stops
 	@$(BIN)/rowcast demo
 
-test: $(MADE)  ## Run the test suite: on three workers (WORKERS=4), then alone what measures time or memory
+test: $(MADE)  ## Run the test suite: on two workers (WORKERS=3), then alone what measures time or memory
 	@status=0; \
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m 'not alone' || status=$$?; \
 	$(BIN)/python -m pytest -m alone $$(grep -rlw --include='*.py' 'mark\.alone' tests) || status=$$?; exit $$status

@@ -70,9 +70,8 @@ def _print_training(summary: dict[str, Any], stopped: str) -> None:
     for decision in summary["decisions"]:
         progress_console.print(f"  {printable(decision)}")
     rows = ", ".join(f"{count:,} {part}" for part, count in summary["rows"].items())
-    progress_console.print(
-        f"{summary['task']} on {rows} rows; {summary['epochs']} epochs in {summary['seconds']:.0f} s"
-    )
+    epochs = "1 epoch" if summary["epochs"] == 1 else f"{summary['epochs']} epochs"
+    progress_console.print(f"{summary['task']} on {rows} rows; {epochs} in {summary['seconds']:.0f} s")
     progress_console.print(
         {"patience": "stopped early", "budget": "the budget is spent"}.get(stopped, "went all epochs")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from rowcast.models.arrow import MEDIA_TYPE
+from rowcast.service.http.page_cache import PER_SECOND
 from tests.abuse.exchange import Answer, check_refusal, connect, in_chunks, read_answer, request, say
 from tests.abuse.slow_model import publish_slow, slow_row
 from tests.service import open_inference
@@ -79,6 +81,7 @@ class Slow:
             yield Held(self.server, self.long_row, callers)
 
     def metric(self, name: str) -> float:
+        time.sleep(1.1 / PER_SECOND)  # or a page that was made before may be shown
         lines = self.server.get("/metrics").text.splitlines()
         series = f'rowcast_{name}{{model="flights"}} '
         return sum(float(line.removeprefix(series)) for line in lines if line.startswith(series))
