@@ -83,8 +83,7 @@ class ColumnReader:
             for i, block in enumerate(self._blocks)
             if block.columns[0].dtype == object
         ]
-        row_us = sum(map(_microseconds, signature.columns))
-        self._rows_at_once = max(1, _STEP_US // row_us) if row_us else max_rows
+        self._text_us = {column.name: us for column in signature.columns if (us := _microseconds(column))}
 
     def read(self, tensors: Sequence[Tensor], places: ErrorPaths = OPEN_INFERENCE) -> Columns:
         """The columns of a request, see :meth:`steps`."""
@@ -110,8 +109,9 @@ class ColumnReader:
             raise bad_request()
         collector = FaultCollector(places)
         parts = []
-        for start in range(0, rows, self._rows_at_once):
-            part, n = tensors, min(self._rows_at_once, rows - start)
+        rows_at_once = self._rows_at_once(tensors)
+        for start in range(0, rows, rows_at_once):
+            part, n = tensors, min(rows_at_once, rows - start)
             if n < rows:
                 yield
                 part = [tensor.part(start, start + n) for tensor in tensors]
@@ -122,6 +122,17 @@ class ColumnReader:
         if collector.faults:
             raise bad_request(*collector.faults[: RequestError.MAX_FAULTS])
         return Columns.joined(parts)
+
+    def _rows_at_once(self, tensors: Sequence[Tensor]) -> int:
+        """How many rows are read in a step: only what comes in text is read one by one, or is made a level."""
+        if not self._text_us:
+            return self.max_rows
+        row_us = 0
+        for name, values, _ in tensors:
+            texts = isinstance(values, list) or values.dtype.kind in "OSU"
+            if name in self._text_us and (texts or self._columns[name].levels_of):
+                row_us += self._text_us[name]
+        return max(1, _STEP_US // row_us) if row_us else self.max_rows
 
     def unseen(self, columns: Columns) -> Counter[str]:
         """How many values of each category column are levels that training never saw."""

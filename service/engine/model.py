@@ -16,6 +16,7 @@ from rowcast.models.errors import RequestError
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Column
+from rowcast.models.texts.columns import text_reader
 from rowcast.service.columns.blocks import Layout
 from rowcast.service.columns.named import ColumnReader, Columns
 from rowcast.service.engine.arrivals import Arrivals
@@ -25,6 +26,7 @@ from rowcast.service.engine.queue import QueuedRequest
 from rowcast.service.engine.runner import NotFinite, Request, Runner, joined
 from rowcast.service.errors import DeadlineExceeded, QueueFull
 from rowcast.service.limits.byte_budget import ByteBudget
+from rowcast.service.limits.byte_rule import SMALL_BODY, SMALL_BODY_OF_TEXTS
 from rowcast.service.limits.machine import usable_cores
 from rowcast.service.metrics.counts import Meter
 from rowcast.service.settings import Settings
@@ -61,6 +63,9 @@ class Model:
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
         self.has_second_core = usable_cores() > settings.workers
+        reads_texts = any(column.levels_of or text_reader(column) for column in self.signature.columns)
+        self.small_body = SMALL_BODY_OF_TEXTS if reads_texts else SMALL_BODY
+        """Bytes of a body that is decoded in one go."""
         self.columns = ColumnReader(self.signature, settings.max_rows)
         self.layout = Layout(self.signature)
         self.example = {"rows": [self.signature.example_row()]}

@@ -21,7 +21,6 @@ from rowcast.service.http.body import ClientGone, Receive, error_body
 from rowcast.service.http.handlers import TakesLong
 from rowcast.service.http.options import NO_OPTIONS, RequestOptions
 from rowcast.service.http.reply import Reply, refused_with, timed
-from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps, in_turns
 
 logger = logging.getLogger("rowcast.service")
@@ -68,6 +67,11 @@ class Refuser:
 class Endpoint(Refuser, ABC):
     """Where requests of one protocol for one model are answered. ``form`` is what headers said of the body's."""
 
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.at_once_bytes = model.max_body
+        """Bytes of a body that is decoded in one go."""
+
     @abstractmethod
     def decode(self, body: bytes, form: Any) -> Decoded:
         """Read a body that can be read in one go.
@@ -101,6 +105,8 @@ class Endpoint(Refuser, ABC):
         Raises:
             TakesLong: it is more than is answered in one go; ``done`` was told nothing.
         """
+        if len(body) > self.at_once_bytes:
+            raise TakesLong
         try:
             self.model.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
             decoded = self.decode(body, form)
@@ -180,6 +186,10 @@ class Endpoint(Refuser, ABC):
 class SteppedEndpoint(Endpoint):
     """An endpoint that reads long bodies in steps."""
 
+    def __init__(self, model: Model) -> None:
+        super().__init__(model)
+        self.at_once_bytes = model.small_body
+
     @abstractmethod
     def decode_steps(self, body: bytes, form: Any) -> Steps[Decoded]:
         """Read a long body.
@@ -205,7 +215,7 @@ class SteppedEndpoint(Endpoint):
         Raises:
             ClientGone: the caller hung up; rows that still waited are not computed.
         """
-        if len(body) <= SMALL_BODY:
+        if len(body) <= self.at_once_bytes:
             return await self.wait(partial(self.handle, body, since=since, options=options, form=form), receive)
         try:
             self.model.batcher.admit(size=len(body))

@@ -354,3 +354,13 @@ def test_digits_of_a_date_are_no_microseconds() -> None:
     assert micros.tolist() == [[[10**15]]]
     with pytest.raises(RequestError, match=r"inputs\[0\]: day must be"):
         one.read([Tensor("day", np.array([20241231], np.int32))])
+
+
+def test_numbers_of_a_column_that_may_come_in_text_are_read_in_one_step() -> None:
+    form = Reading(number=NumberForm(affixes=("$",)))
+    columns = tuple(Column(name=f"price{i}", kind="number", nullable=True, reading=form) for i in range(512))
+    many = ColumnReader(Signature(task="regression", target="y", columns=columns), max_rows=4096)
+    work = many.steps([Tensor(column.name, np.arange(100.0)) for column in columns])
+    with pytest.raises(StopIteration) as done:
+        next(work)
+    assert len(done.value.value) == 100

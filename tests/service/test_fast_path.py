@@ -187,6 +187,22 @@ def test_a_stream_of_many_rows_takes_the_standard_path(one_model: Path) -> None:
     asyncio.run(scenario())
 
 
+def test_a_body_of_more_than_64_kib_takes_the_standard_path(one_model: Path) -> None:
+    """There it is decoded in steps, whatever its texts take."""
+    long = GOOD + b" " * (2**16 + 1 - len(GOOD))
+
+    async def scenario() -> None:
+        async with listening(one_model) as service:
+            reader, writer = await service.connect()
+            for body, usual in ((long, 1), (long[:-1], 1), (long, 2)):
+                writer.write(HEAD % len(body) + body)
+                assert (await one_answer(reader)).startswith(b"HTTP/1.1 200")
+                assert service.usual.requests == usual
+            writer.close()
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(
     "place",
     [

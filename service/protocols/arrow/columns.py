@@ -6,6 +6,7 @@ column by column instead, which does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from rowcast.models.arrow import Batch, Field, Schema, Type
 from rowcast.models.signature import Column, Signature
 from rowcast.service.columns.arrow_buffers import BatchLayout, Place
-from rowcast.service.columns.blocks import blocks_of
+from rowcast.service.columns.kinds.block import Block
 from rowcast.service.columns.kinds.rules import RULES
 from rowcast.service.columns.named import Columns
 
@@ -25,13 +26,14 @@ class UsualBatches:
 
     Args:
         signature: the model's.
+        blocks: its columns, as :func:`rowcast.service.columns.blocks.blocks_of` has them.
         schema: of the streams.
 
     Raises:
         LookupError: not of this schema.
     """
 
-    def __init__(self, signature: Signature, schema: Schema) -> None:
+    def __init__(self, signature: Signature, blocks: Sequence[Block], schema: Schema) -> None:
         fields = {field.name: i for i, field in enumerate(schema.fields)}
         if len(fields) != schema.n_fields or fields.keys() != {column.name for column in signature.columns}:
             raise LookupError("other columns than the model's")
@@ -44,7 +46,7 @@ class UsualBatches:
             block.of_batches(
                 [Place(fields[c.name], firsts[fields[c.name]], types[fields[c.name]]) for c in block.columns]
             )
-            for block in blocks_of(signature)
+            for block in blocks
         ]
 
     def locate(self, batch: Batch) -> BatchLayout | None:

@@ -21,6 +21,7 @@ from rowcast.models.errors import Fault, RequestError
 from rowcast.models.session import Predictions
 from rowcast.models.signature import Column, Signature
 from rowcast.service.cache import BoundedCache
+from rowcast.service.columns.blocks import blocks_of
 from rowcast.service.columns.kinds.arrow_values import OUTSIDE, to_arrays
 from rowcast.service.columns.kinds.rules import arrow_families, arrow_words
 from rowcast.service.columns.named import ColumnReader, Columns
@@ -75,6 +76,8 @@ class ArrowReader:
 
     def __init__(self, signature: Signature, max_rows: int, max_body: int) -> None:
         self._signature = signature
+        self._blocks = blocks_of(signature)
+        """Once for all schemas: a typed category of many levels takes megabytes, and milliseconds to build."""
         self._columns = {column.name: column for column in signature.columns}
         self._known: BoundedCache[bytes, _Known] = BoundedCache(_MAX_HEADS)
         self._reader = ColumnReader(signature, PART_ROWS)
@@ -109,7 +112,7 @@ class ArrowReader:
     def _learned(self, head: memoryview, schema: Schema) -> _Known:
         """What a head that fits the model says: whoever sends many streams begins each with the same."""
         try:
-            usual = UsualBatches(self._signature, schema)
+            usual = UsualBatches(self._signature, self._blocks, schema)
         except LookupError:
             usual = None
         names = [field.name for field in schema.fields]

@@ -135,9 +135,9 @@ class Methods:
             self._strangers.inc()
         return Refusal(CODES[status], words, metadata)
 
-    async def _read(self, steps: Steps[T], body: bytes) -> T:
+    async def _read(self, steps: Steps[T], body: bytes, small_body: int = SMALL_BODY) -> T:
         """What is read of a message; of a long one with others' turns in between."""
-        if len(body) <= SMALL_BODY:
+        if len(body) <= small_body:
             return at_once(steps)
         async with self._registry.budget.decoding(len(body)):
             return await in_turns(steps)
@@ -161,7 +161,7 @@ class Methods:
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = await self._read(self._reader.read(asked, model.readers), body)
+        request, columns = await self._read(self._reader.read(asked, model.readers), body, served.small_body)
         size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
         del body, asked  # while the rows wait, nothing else is kept of them
         limits = request.limits
