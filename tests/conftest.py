@@ -13,16 +13,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # The networks of tests are small: several threads wait for each other, and take five times the processor for it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch is imported
 
 from tests.support import reach, standing_out
 
-settings.register_profile("same", derandomize=True)
-if "FUZZ_CASES" not in os.environ:
-    settings.load_profile("same")
+# No case fails for the time that it takes: a busy machine would decide.
+settings.register_profile("new", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", settings.get_profile("new"), derandomize=True)
+settings.load_profile("new" if "FUZZ_CASES" in os.environ else "same")
 
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each of some hundred processes would compile our modules anew
