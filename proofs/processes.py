@@ -219,6 +219,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="the round to begin with")
     options = parser.parse_args()
+    # A shell ignores SIGINT for what it runs in the background, and a service would inherit that: a signal that came
+    # before the launcher's first lines would be lost, which no terminal does.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # what is started hears it, even where this runs under nohup
     broken = 0
     print(f"{'round':>5}  {'process':10}  {'signal':15}  {'after':>6}  {'outcome':16}  seconds", flush=True)

@@ -27,7 +27,6 @@ _FAMILIES = {
     Micros: "a date",
     Duration: "a duration",
 }
-_ARTICLES = {"booleans": "a boolean", "whole numbers": "a whole number", "numbers": "a number", "text": "text"}
 
 
 class Column(NamedTuple):
