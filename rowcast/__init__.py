@@ -12,7 +12,7 @@ Each function hands over to the room that does the work; nothing is computed her
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rowcast.client import AsyncClient, Client, ClientError
     from rowcast.models.repository import StoredModel
+    from rowcast.training.fit.loop import Progress
     from rowcast.training.look import Look
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "look"]
@@ -70,6 +71,14 @@ class Model:
         return self.stored.manifest.metrics
 
     @property
+    def history(self) -> pl.DataFrame:
+        """A row for each look at the validation rows: ``epoch``, ``train_loss``, ``validation_loss``,
+        ``learning_rate``, ``seconds``, ``best``; see :mod:`rowcast.training.fit.history`."""
+        from rowcast.training.fit.history import history_of
+
+        return history_of(self.stored)
+
+    @property
     def decisions(self) -> tuple[str, ...]:
         """What training decided, in sentences that name arguments of :func:`fit`; the manifest names flags."""
         return tuple(map(in_python, self.stored.manifest.decisions))
@@ -104,6 +113,7 @@ def fit(
     repository: str | os.PathLike[str] = DEFAULT_REPOSITORY,
     validation: Any = None,
     test: Any = None,
+    callbacks: Sequence[Callable[[Progress], object]] = (),
     **config: Any,
 ) -> Model:
     """Train a model on a file or data frame, and publish it.
@@ -116,6 +126,9 @@ def fit(
         repository: where models live.
         validation: a table of validation rows, instead of a share of ``table``.
         test: a table that is only evaluated, instead of a share of ``table``.
+        callbacks: called after each look at the validation rows, with
+            :class:`rowcast.training.fit.loop.Progress`; one that answers with what is true ends the fit, and the best
+            weights so far are published.
         config: fields of :class:`rowcast.training.config.Config`, such as ``preset="quick"`` or
             ``network={"members": 16}``.
 
@@ -134,6 +147,7 @@ def fit(
         repository=Repository(repository),
         validation=validation,
         test=test,
+        callbacks=callbacks,
     )
     return Model(trained.model)
 

@@ -43,11 +43,12 @@ def summary(home):
 def test_train_prints_the_summary_as_the_last_line_of_stdout(summary, home):
     assert list(summary) == [
         *("name", "version", "path", "task", "rows", "metrics", "parity", "decisions", "seconds", "epochs"),
+        "stopped",
     ]
     assert (summary["name"], summary["version"], summary["task"]) == ("my-table", 1, "regression")
     assert summary["path"] == str(home / "repository" / "my-table" / "1")
     assert summary["rows"] == {"train": 256, "validation": 64, "test": 80}
-    assert summary["epochs"] == 2
+    assert (summary["epochs"], summary["stopped"]) == (2, "epochs")
     assert all(isinstance(value, float) for value in summary["metrics"]["test"].values())
 
 

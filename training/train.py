@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed_version
 from typing import Any
@@ -28,7 +28,8 @@ from rowcast.training.features.describe import describe_columns
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.augment import Augment
 from rowcast.training.fit.calibrate import calibrate_classes, calibrate_intervals
-from rowcast.training.fit.loop import Batch, FitResult, Progress, epochs_of, fit, outputs_of
+from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
+from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
 from rowcast.training.fit.objective import Objective
 from rowcast.training.network.head import COVERAGE, ClassHead, RegressionHead
 from rowcast.training.network.network import Ensemble, Network
@@ -60,6 +61,7 @@ class Trained:
             "decisions": manifest.decisions,
             "seconds": round(self.fit.seconds, 3),
             "epochs": self.fit.epochs,
+            "stopped": self.fit.stopped,
         }
 
 
@@ -71,7 +73,8 @@ def train(
     repository: Repository,
     validation: Any = None,
     test: Any = None,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Report = lambda _: None,
+    callbacks: Sequence[Report] = (),
 ) -> Trained:
     """Train a model on a table and publish it.
 
@@ -82,7 +85,9 @@ def train(
         repository: where to publish.
         validation: a table of validation rows; without it they are split from ``source``.
         test: a table that is only evaluated; without it, test rows are split from ``source``.
-        report: called after each epoch.
+        report: called after each look at the validation rows.
+        callbacks: called after each look as well. One that answers with what is true ends the fit, and the best weights
+            so far are published; what one raises ends the fit, and nothing is published.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
@@ -100,11 +105,12 @@ def train(
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out)
     within = _less_budget(config, time.monotonic() - started + reserved)
-    core, fit_result, notes = fit_network(prepared, within, device, report)
+    core, fit_result, notes = fit_network(prepared, within, device, _each([report, *callbacks]))
     signature = signature_of(prepared, core)
     files = {
         "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
         "config.toml": to_toml(config).encode(),
+        HISTORY_FILE: to_csv(fit_result.history),
     }
     try:
         graph = export(core, signature)
@@ -130,6 +136,16 @@ def train(
     )
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
     return Trained(model, fit_result, counts)
+
+
+def _each(reports: Sequence[Report]) -> Report:
+    """Calls all of them, even where one has already said that the fit is to end."""
+
+    def told(progress: Progress) -> bool:
+        answers = [bool(report(progress)) for report in reports]
+        return any(answers)
+
+    return told
 
 
 def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]]) -> float:
@@ -169,7 +185,7 @@ def _less_budget(config: Config, seconds: float) -> Config:
 
 
 def fit_network(
-    prepared: Prepared, config: Config, device: torch.device, report: Callable[[Progress], None] = lambda _: None
+    prepared: Prepared, config: Config, device: torch.device, report: Report = lambda _: None
 ) -> tuple[Core, FitResult, list[str]]:
     """Train and calibrate a network.
 
@@ -177,7 +193,7 @@ def fit_network(
         prepared: the table.
         config: of the network and its training.
         device: to train on.
-        report: called after each look at the validation rows.
+        report: called after each look at the validation rows; what it answers ends the fit, if it is true.
 
     Returns:
         what is exported, on the CPU and in evaluation mode; how the fit went; and what calibration decided.
@@ -195,10 +211,19 @@ def fit_network(
     objective.head.to(device)
     train_rows = to_batch(prepared.train, encoder, objective, device)
     validation_rows = to_batch(prepared.validation, encoder, objective, device)
-    networks, fits = [], []
+    networks: list[Network] = []
+    fits: list[FitResult] = []
     for number in range(config.fit.seeds):
+        if fits and fits[-1].stopped == "interrupted":
+            break
         within = _less_budget(config, time.monotonic() - started)
-        network, result = _fit_one(number, prepared, within, encoder, objective, train_rows, validation_rows, report)
+        spent = sum(fit.seconds for fit in fits)
+
+        def told(progress: Progress, number: int = number, spent: float = spent) -> object:
+            done = (number + progress.done) / config.fit.seeds
+            return report(replace(progress, done=done, seconds=spent + progress.seconds))
+
+        network, result = _fit_one(number, prepared, within, encoder, objective, train_rows, validation_rows, told)
         networks.append(network)
         fits.append(result)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -222,7 +247,7 @@ def _fit_one(
     objective: Objective,
     train_rows: Batch,
     validation_rows: Batch,
-    report: Callable[[Progress], None],
+    report: Report,
 ) -> tuple[Network, FitResult]:
     """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget."""
     n_fits = config.fit.seeds
@@ -242,7 +267,7 @@ def _fit_one(
             config.optimizer,
             generator=torch.Generator().manual_seed(seed),
             augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
-            report=lambda progress: report(replace(progress, done=(number + progress.done) / n_fits)),
+            report=report,
         )
     return network, result
 
@@ -250,12 +275,17 @@ def _fit_one(
 def joined(fits: Sequence[FitResult]) -> FitResult:
     """How several fits went: the seconds of all, the mean of their scores, and whether each could stop by itself."""
     stopped = [fit.stopped for fit in fits]
+    history: list[Look] = []
+    for number, fit_ in enumerate(fits):
+        before = sum(earlier.seconds for earlier in fits[:number])
+        history += [look._replace(seconds=before + look.seconds) for look in fit_.history]
     return FitResult(
         epochs=max(fit.epochs for fit in fits),
         best_epoch=max(fit.best_epoch for fit in fits),
         validation_loss=float(np.mean([fit.validation_loss for fit in fits])),
         seconds=sum(fit.seconds for fit in fits),
-        stopped=next((way for way in ("budget", "epochs") if way in stopped), "patience"),
+        stopped=next((way for way in ("interrupted", "budget", "epochs") if way in stopped), "patience"),
+        history=tuple(history),
     )
 
 

@@ -73,7 +73,11 @@ def _print_training(summary: dict[str, Any], stopped: str) -> None:
     epochs = "1 epoch" if summary["epochs"] == 1 else f"{summary['epochs']} epochs"
     progress_console.print(f"{summary['task']} on {rows} rows; {epochs} in {summary['seconds']:.0f} s")
     progress_console.print(
-        {"patience": "stopped early", "budget": "the budget is spent"}.get(stopped, "went all epochs")
+        {
+            "patience": "stopped early",
+            "budget": "the budget is spent",
+            "interrupted": "ended when it was asked to, with the best weights so far",
+        }.get(stopped, "went all epochs")
     )
     print_metrics(summary["metrics"])
     parity = summary["parity"]

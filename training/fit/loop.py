@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from rowcast.models.errors import TrainingError
 from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.history import Look
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
 from rowcast.training.network.network import Ensemble, Network
@@ -32,7 +33,7 @@ LOOKED_AT_ROWS = 16_384
 of them an epoch of a million rows would spend half of its time on looking."""
 
 
-Stop = Literal["epochs", "patience", "budget"]
+Stop = Literal["epochs", "patience", "budget", "interrupted"]
 
 
 class FitConfig(ComponentConfig):
@@ -86,8 +87,25 @@ class Progress:
     done: float
     """Share of the training that is over, 0 to 1."""
     train_loss: float
+    """Mean loss of the epoch's steps so far."""
     validation_loss: float
     best_epoch: int
+    """The epoch of the best look so far; 0 where none was better than the network before its first step."""
+    learning_rate: float
+    """Of the last step."""
+    seconds: float
+    """Since the fit began; with ``fit.seeds`` above 1 since the first of them did."""
+    best: bool
+    """Whether no look before was as good."""
+
+    @property
+    def look(self) -> Look:
+        """This look as a row of the history."""
+        return Look(self.epoch, self.train_loss, self.validation_loss, self.learning_rate, self.seconds, self.best)
+
+
+Report = Callable[[Progress], object]
+"""Called after each look; to answer with what is true ends the fit."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +117,7 @@ class FitResult:
     validation_loss: float
     seconds: float
     stopped: Stop
+    history: tuple[Look, ...]
 
 
 def fit(
@@ -112,7 +131,7 @@ def fit(
     *,
     generator: torch.Generator,
     augment: Callable[[Batch], Batch] = lambda batch: batch,
-    report: Callable[[Progress], None] = lambda _: None,
+    report: Report = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FitResult:
     """Train ``network`` in place; at the end it holds the weights that did best on validation rows.
@@ -127,7 +146,7 @@ def fit(
         optimizer_config: optimizer, schedule, averaging.
         generator: CPU generator of the permutations.
         augment: changes each batch of training rows, see :class:`rowcast.training.fit.augment.Augment`.
-        report: called after each look at the validation rows.
+        report: called after each look at the validation rows; what it answers ends the fit, if it is true.
         clock: monotonic seconds.
 
     Raises:
@@ -148,7 +167,8 @@ def fit(
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
-    done, ended = (clock() - started) / budget, False
+    done, ended, asked_to_end = (clock() - started) / budget, False, False
+    history: list[Look] = []
 
     for epoch in range(1, epochs + 1):
         order = torch.randperm(len(train), generator=generator).to(device)
@@ -156,8 +176,9 @@ def fit(
 
         for step, rows in enumerate(order[: steps_per_epoch * batch_size].split(batch_size)):
             network.train()
+            rate = learning_rate(done, optimizer_config)
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(done, optimizer_config)
+                group["lr"] = rate
 
             batch = augment(train[rows])
             encoded = encoder.encode(batch.features)
@@ -179,8 +200,20 @@ def fit(
                 _check_finite(total_loss, epoch, optimizer_config.lr)
                 best.look(average.network, evaluate(average.network, encoder, objective, validation), epoch)
                 train_loss = float(total_loss) / (step + 1)
-                report(Progress(epoch, epochs, min(done, 1.0), train_loss, best.last_score, best.epoch))
-                ended = done >= 1.0 or best.looks_since >= config.patience
+                progress = Progress(
+                    epoch,
+                    epochs,
+                    min(done, 1.0),
+                    train_loss,
+                    best.last_score,
+                    best.epoch,
+                    learning_rate=rate,
+                    seconds=clock() - started,
+                    best=best.looks_since == 0,
+                )
+                history.append(progress.look)
+                asked_to_end = bool(report(progress))
+                ended = asked_to_end or done >= 1.0 or best.looks_since >= config.patience
                 if ended:
                     break
         if ended:
@@ -188,8 +221,9 @@ def fit(
 
     network.load_state_dict(best.weights)
     network.eval()
-    stopped: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
-    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped)
+    over: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
+    stopped: Stop = "interrupted" if asked_to_end else over
+    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(history))
 
 
 def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
