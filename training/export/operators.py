@@ -148,6 +148,22 @@ def _getitem(t: Tracer, result: Tensor, x: Tensor, index: Any) -> ir.Value:
     return value
 
 
+def _embedding(
+    t: Tracer,
+    result: Tensor,
+    codes: Tensor,
+    weight: Tensor,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> ir.Value:
+    if max_norm is not None:
+        raise Untranslated("embedding with a largest norm")
+    return t.node("Gather", t.value(weight), t.value(codes), axis=0)
+
+
 def _layer_norm(
     t: Tracer, result: Tensor, x: Tensor, shape: Sequence[int], weight: Tensor, bias: Tensor, eps: float
 ) -> ir.Value:
@@ -207,6 +223,7 @@ OPERATORS: dict[str, Callable[..., ir.Value]] = {
     "unsqueeze": _unsqueeze,
     "flatten": _flatten,
     "getitem": _getitem,
+    "embedding": _embedding,
     "layer_norm": _layer_norm,
     "relu": _relu,
     "leaky_relu": _leaky_relu,

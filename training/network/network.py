@@ -97,7 +97,8 @@ class CategoryEmbedding(nn.Module):
         self.weight = nn.Parameter(torch.empty(sum(self.level_counts), d).uniform_(-(d**-0.5), d**-0.5))
 
     def forward(self, codes: Tensor) -> Tensor:
-        return self.weight[codes + self.offsets].flatten(1)
+        # Not by indexing: on several threads its gradients are added up in whatever order the threads come.
+        return nn.functional.embedding(codes + self.offsets, self.weight).flatten(1)
 
     @torch.no_grad()
     def settle(self, counts: Sequence[Tensor]) -> None:
