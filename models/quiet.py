@@ -1,8 +1,9 @@
 """Nothing is sent home: the telemetry of the libraries is turned off before they are loaded.
 
 ONNX Runtime reports to Microsoft (its version, the machine, each session and how often it runs), BentoML to
-t.bentoml.com. Both heed a variable, which the processes that this one starts inherit. The variables are set whatever
-they held before: BentoML takes ``BENTOML_DO_NOT_TRACK=1`` for a yes to tracking.
+t.bentoml.com, and MLflow, which training can be told to use, to its makers. All heed a variable, which the processes
+that this one starts inherit. The variables are set whatever they held before: BentoML takes ``BENTOML_DO_NOT_TRACK=1``
+for a yes to tracking.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-VARIABLES = {"ORT_DISABLE_TELEMETRY": "1", "BENTOML_DO_NOT_TRACK": "True"}
+VARIABLES = {"ORT_DISABLE_TELEMETRY": "1", "BENTOML_DO_NOT_TRACK": "True", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _BENTOML_TRACKING = "bentoml._internal.utils.analytics.usage_stats"
 
 

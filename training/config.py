@@ -21,6 +21,7 @@ from rowcast.training.fit.objective import ObjectiveConfig
 from rowcast.training.fit.optimizer import OptimizerConfig
 from rowcast.training.network.network import NetworkConfig
 from rowcast.training.settings import ComponentConfig, explain, valid_range
+from rowcast.training.track.config import TrackConfig
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # about a minute on two cores
@@ -51,6 +52,7 @@ class Config(ComponentConfig):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
+    track: TrackConfig = TrackConfig()
 
     @model_validator(mode="after")
     def _objective_fits_task(self) -> Config:

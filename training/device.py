@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -52,6 +55,25 @@ def check_precision(precision: str, device: torch.device) -> None:
         has = any(flag in _cpu_flags() for flag in ("avx512_bf16", "amx_bf16", "bf16"))
     if not has:
         raise DeviceError(f"fit.precision=bfloat16: {device} has no instructions for it; use float32")
+
+
+@contextmanager
+def same_bits(device: torch.device, *, asked: bool) -> Iterator[None]:
+    """Where that is asked for, only kernels that add up in one order, for as long as this is entered.
+
+    On a CPU all that we use do, see ``CategoryEmbedding``. On a CUDA device some of cuBLAS and PyTorch do not unless
+    they are told to (https://docs.pytorch.org/docs/stable/notes/randomness.html).
+    """
+    if not asked or device.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
 
 
 def _cpu_flags() -> frozenset[str]:

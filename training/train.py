@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed_version
 from typing import Any
 
@@ -14,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from rowcast.models.errors import ExportRefused, RowcastError
+from rowcast.models.errors import ConfigError, ExportRefused, RowcastError
 from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Session
 from rowcast.models.signature import Signature, check_model_name
 from rowcast.training.config import Config, to_toml
-from rowcast.training.device import training_device
+from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.aside import keep_aside
 from rowcast.training.export.gate import pass_gate
 from rowcast.training.export.graph import Core, export
@@ -28,13 +30,17 @@ from rowcast.training.features.describe import describe_columns
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.augment import Augment
 from rowcast.training.fit.calibrate import calibrate_classes, calibrate_intervals
+from rowcast.training.fit.checkpoint import Checkpoint, CheckpointOfFit, open_checkpoint
 from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
+from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.told import Told
 from rowcast.training.network.head import COVERAGE, ClassHead, RegressionHead
 from rowcast.training.network.network import Ensemble, Network
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared, prepare
+from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
 
@@ -46,6 +52,8 @@ class Trained:
     model: StoredModel
     fit: FitResult
     rows: dict[str, int]
+    ended_by: str = ""
+    """The signal that ended the fit before it was over, if one did: ``Ctrl-C`` or ``SIGTERM``."""
 
     def summary(self) -> dict[str, Any]:
         """What ``rowcast train --json`` prints."""
@@ -74,9 +82,15 @@ def train(
     validation: Any = None,
     test: Any = None,
     report: Report = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
     callbacks: Sequence[Report] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
 ) -> Trained:
     """Train a model on a table and publish it.
+
+    Once the fit has begun, the first SIGINT or SIGTERM ends it at its next step and the best weights so far are
+    published; see :mod:`rowcast.training.fit.interrupt`.
 
     Args:
         source: a file or a data frame, see :func:`rowcast.training.data.table.read_table`.
@@ -86,26 +100,72 @@ def train(
         validation: a table of validation rows; without it they are split from ``source``.
         test: a table that is only evaluated; without it, test rows are split from ``source``.
         report: called after each look at the validation rows.
+        say: told what happens meanwhile, in a sentence: a signal that came, what became of the checkpoint.
         callbacks: called after each look as well. One that answers with what is true ends the fit, and the best weights
             so far are published; what one raises ends the fit, and nothing is published.
+        checkpoint: a folder in which the fit is kept as it goes on, see :mod:`rowcast.training.fit.checkpoint`; empty
+            once the model is published, unless a signal ended the fit.
+        resume: go on with what lies there. If nothing does, the fit starts anew.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
         DeviceError: a demanded device is absent.
         ModelError: the name is not valid, or the repository cannot be written.
-        TrainingError: the fit cannot go on.
+        TrainingError: the fit cannot go on, or the checkpoint is damaged, or of another table or config.
+        ConfigError: there is a checkpoint, and nobody asked to resume it; or the other way round.
         ExportRefused: the graph does not answer as the network does, or one odd value decides alone. Where that could
             not be known before the fit, the model is kept aside, see :mod:`rowcast.training.export.aside`.
     """
     check_model_name(name)
+    if resume and checkpoint is None:
+        raise ConfigError("a fit is resumed from a folder: name it with --checkpoint")
+    check_trackers(config.track)
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
+    with ExitStack() as stack:
+        kept = checkpoint and stack.enter_context(open_checkpoint(checkpoint, resume=resume, say=say))
+        return _train(
+            source,
+            config,
+            name=name,
+            repository=repository,
+            validation=validation,
+            test=test,
+            device=device,
+            told=Told([report, *callbacks], say),
+            checkpoint=kept or None,
+            stack=stack,
+        )
+
+
+def _train(
+    source: Any,
+    config: Config,
+    *,
+    name: str,
+    repository: Repository,
+    validation: Any,
+    test: Any,
+    device: torch.device,
+    told: Told,
+    checkpoint: Checkpoint | None,
+    stack: ExitStack,
+) -> Trained:
+    """See :func:`train`. ``stack`` is left when all is done."""
     prepared = prepare(source, config, validation=validation, test=test)
     started = time.monotonic() - prepared.seconds
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out)
     within = _less_budget(config, time.monotonic() - started + reserved)
-    core, fit_result, notes = fit_network(prepared, within, device, _each([report, *callbacks]))
+    began = [] if checkpoint is None else checkpoint.begin(_about(prepared, config, device))
+    settings = config.model_dump(mode="json", exclude={"track"})
+    trackers = stack.enter_context(tracked(config.track, name, settings, told.say))
+    told.reports.append(trackers.look)
+    told.interrupt = stack.enter_context(ended_by_signals())
+    core, fit_result, notes = fit_network(
+        prepared, within, device, told, interrupt=told.interrupt, checkpoint=checkpoint
+    )
+    notes = [*began, *told.how_it_ended(fit_result), *notes]
     signature = signature_of(prepared, core)
     files = {
         "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
@@ -134,18 +194,40 @@ def train(
         },
         files,
     )
+    told.interrupt.published = True
+    manifest = model.manifest
+    trackers.published(manifest.metrics, {"model": f"{name}:{manifest.version}", "path": str(model.path)})
+    if checkpoint is not None and told.ended_by:
+        say = f"the checkpoint in {checkpoint.folder} is kept: --resume goes on with the fit where it was ended"
+        told.say(say)
+    elif checkpoint is not None:
+        checkpoint.clear()
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
-    return Trained(model, fit_result, counts)
+    return Trained(model, fit_result, counts, told.ended_by)
 
 
-def _each(reports: Sequence[Report]) -> Report:
-    """Calls all of them, even where one has already said that the fit is to end."""
-
-    def told(progress: Progress) -> bool:
-        answers = [bool(report(progress)) for report in reports]
-        return any(answers)
-
-    return told
+def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str, dict[str, Any]]:
+    """What a checkpoint is of: nothing else may go on with it."""
+    validation = hashlib.sha256()
+    for name in sorted(prepared.validation.columns):
+        values = prepared.validation.columns[name]
+        validation.update(values.tobytes() if values.dtype != object else repr(values.tolist()).encode())
+    parts = {"training": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    return {
+        "table": {
+            **{f"the number of {name} rows": len(part) for name, part in parts.items()},
+            "the SHA-256 of the table": prepared.data["sha256"],
+            "the SHA-256 of its validation rows": validation.hexdigest(),
+            "the SHA-256 of what was read off its training rows": prepared.encoder.fingerprint(),
+        },
+        "config": config.model_dump(mode="json", exclude={"track"}),
+        "machine": {
+            "PyTorch": torch.__version__,
+            "threads": torch.get_num_threads(),
+            "device": str(device),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+        },
+    }
 
 
 def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]]) -> float:
@@ -185,7 +267,13 @@ def _less_budget(config: Config, seconds: float) -> Config:
 
 
 def fit_network(
-    prepared: Prepared, config: Config, device: torch.device, report: Report = lambda _: None
+    prepared: Prepared,
+    config: Config,
+    device: torch.device,
+    report: Report = lambda _: None,
+    *,
+    interrupt: Interrupt | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[Core, FitResult, list[str]]:
     """Train and calibrate a network.
 
@@ -194,6 +282,8 @@ def fit_network(
         config: of the network and its training.
         device: to train on.
         report: called after each look at the validation rows; what it answers ends the fit, if it is true.
+        interrupt: ends the fit at its next step, once it is true.
+        checkpoint: where the fit is kept, and what it goes on with.
 
     Returns:
         what is exported, on the CPU and in evaluation mode; how the fit went; and what calibration decided.
@@ -214,7 +304,7 @@ def fit_network(
     networks: list[Network] = []
     fits: list[FitResult] = []
     for number in range(config.fit.seeds):
-        if fits and fits[-1].stopped == "interrupted":
+        if fits and (interrupt or fits[-1].stopped == "interrupted"):
             break
         within = _less_budget(config, time.monotonic() - started)
         spent = sum(fit.seconds for fit in fits)
@@ -223,7 +313,20 @@ def fit_network(
             done = (number + progress.done) / config.fit.seeds
             return report(replace(progress, done=done, seconds=spent + progress.seconds))
 
-        network, result = _fit_one(number, prepared, within, encoder, objective, train_rows, validation_rows, told)
+        network, result, was_over = _fit_one(
+            number,
+            prepared,
+            within,
+            encoder,
+            objective,
+            train_rows,
+            validation_rows,
+            told,
+            interrupt,
+            None if checkpoint is None else CheckpointOfFit(checkpoint, number),
+        )
+        if was_over:
+            started -= result.seconds  # which were spent before
         networks.append(network)
         fits.append(result)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
@@ -236,7 +339,10 @@ def fit_network(
         prepared.validation.target,
         by_time=bool(config.data.split_by_time),
     )
-    return Core(encoder, combined, objective.head).cpu().eval(), joined(fits), decisions
+    result = joined(fits)
+    if len(fits) < config.fit.seeds:
+        result = replace(result, stopped="interrupted")
+    return Core(encoder, combined, objective.head).cpu().eval(), result, decisions
 
 
 def _fit_one(
@@ -248,15 +354,24 @@ def _fit_one(
     train_rows: Batch,
     validation_rows: Batch,
     report: Report,
-) -> tuple[Network, FitResult]:
-    """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget."""
+    interrupt: Interrupt | None,
+    checkpoint: CheckpointOfFit | None,
+) -> tuple[Network, FitResult, bool]:
+    """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget.
+
+    Returns:
+        the network, how its fit went, and whether that was over before, as the checkpoint says.
+    """
     n_fits = config.fit.seeds
     seed = config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
     budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / (n_fits - number)
     device = train_rows.target.device
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
         torch.manual_seed(seed)
         network = network_of(encoder, objective, config).to(device)
+        before = None if checkpoint is None else checkpoint.finished(network)
+        if before is not None:
+            return network.eval(), FitResult(**before), True
         result = fit(
             network,
             encoder,
@@ -268,8 +383,12 @@ def _fit_one(
             generator=torch.Generator().manual_seed(seed),
             augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
             report=report,
+            interrupt=interrupt,
+            checkpoint=checkpoint,
         )
-    return network, result
+    if checkpoint is not None and result.stopped != "interrupted":
+        checkpoint.finish(network, asdict(result))
+    return network, result, False
 
 
 def joined(fits: Sequence[FitResult]) -> FitResult:

@@ -491,7 +491,7 @@ def test_a_budget_leaves_the_same_to_the_epochs_however_many_rows_are_measured_a
     """Metrics run in large batches. They were guessed to take as long a row as the gate, which asks many one by one."""
     given = []
 
-    def end(prepared, config, *rest):
+    def end(prepared, config, *rest, **others):
         given.append(config.fit.budget_s)
         raise TrainingError("the budget is known")
 

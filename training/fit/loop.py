@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from rowcast.models.errors import TrainingError
 from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.checkpoint import CheckpointOfFit
 from rowcast.training.fit.history import Look
+from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from rowcast.training.fit.snapshot import Moving, Position
 from rowcast.training.network.network import Ensemble, Network
 from rowcast.training.settings import ComponentConfig
 
@@ -56,6 +59,9 @@ class FitConfig(ComponentConfig):
     processor with instructions for it (AVX-512 BF16, AMX, or a GPU), and halves the step there."""
     clip: float = Field(1.0, gt=0.0)
     """Norm to which gradients are clipped; 1 as in TabM."""
+    deterministic: bool = False
+    """On a CUDA device, only kernels that add up in one order: the same seed then gives the same bits there, for some
+    time a step. On a CPU it does anyway."""
     budget_s: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
     """Seconds of wall clock the fit may take. The schedule bends to it, so that the rate still falls to 0 in time."""
 
@@ -97,6 +103,8 @@ class Progress:
     """Since the fit began; with ``fit.seeds`` above 1 since the first of them did."""
     best: bool
     """Whether no look before was as good."""
+    ends_epoch: bool
+    """Whether the epoch is over; one of a large table has looks before that."""
 
     @property
     def look(self) -> Look:
@@ -132,6 +140,8 @@ def fit(
     generator: torch.Generator,
     augment: Callable[[Batch], Batch] = lambda batch: batch,
     report: Report = lambda _: None,
+    interrupt: Interrupt | None = None,
+    checkpoint: CheckpointOfFit | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> FitResult:
     """Train ``network`` in place; at the end it holds the weights that did best on validation rows.
@@ -147,10 +157,12 @@ def fit(
         generator: CPU generator of the permutations.
         augment: changes each batch of training rows, see :class:`rowcast.training.fit.augment.Augment`.
         report: called after each look at the validation rows; what it answers ends the fit, if it is true.
+        interrupt: ends the fit at its next step, once it is true.
+        checkpoint: where the fit is kept, and what it goes on with.
         clock: monotonic seconds.
 
     Raises:
-        TrainingError: the loss is no longer finite.
+        TrainingError: the loss is no longer finite, or the checkpoint is damaged.
     """
     started = clock()
     device = train.target.device
@@ -167,20 +179,47 @@ def fit(
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
-    done, ended, asked_to_end = (clock() - started) / budget, False, False
-    history: list[Look] = []
+    moving = Moving(network, average, optimizer, best)
+    at = Position(1, 0, torch.zeros((), device=device), generator.get_state(), (clock() - started) / budget, budget)
+    if checkpoint is not None and checkpoint.restore(moving, at):
+        started = clock() - at.seconds
+        generator.set_state(at.drawn_from)
+    first_epoch = at.epoch
+    ended = asked_to_end = interrupted = False
 
-    for epoch in range(1, epochs + 1):
+    def look(rate: float) -> bool:
+        """Score the averaged weights and tell how it went; whether the fit is to end, as somebody says."""
+        _check_finite(at.total_loss, at.epoch, optimizer_config.lr)
+        best.look(average.network, evaluate(average.network, encoder, objective, validation), at.epoch)
+        progress = Progress(
+            at.epoch,
+            epochs,
+            min(at.done, 1.0),
+            float(at.total_loss) / at.steps,
+            best.last_score,
+            best.epoch,
+            learning_rate=rate,
+            seconds=clock() - started,
+            best=best.looks_since == 0,
+            ends_epoch=at.steps == steps_per_epoch,
+        )
+        at.history.append(progress.look)
+        return bool(report(progress))
+
+    if interrupt is not None:
+        interrupt.begun = True
+    for epoch in range(first_epoch, epochs + 1):
+        if epoch > first_epoch:
+            at.begin(epoch, generator.get_state())
         order = torch.randperm(len(train), generator=generator).to(device)
-        total_loss = torch.zeros((), device=device)
 
-        for step, rows in enumerate(order[: steps_per_epoch * batch_size].split(batch_size)):
+        for step in range(at.steps, steps_per_epoch):
             network.train()
-            rate = learning_rate(done, optimizer_config)
+            rate = learning_rate(at.done, optimizer_config)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
-            batch = augment(train[rows])
+            batch = augment(train[order[step * batch_size : (step + 1) * batch_size]])
             encoded = encoder.encode(batch.features)
             with _precision(config, device):
                 outputs = network(encoded, batch.codes).float()
@@ -191,39 +230,35 @@ def fit(
             optimizer.step()
             average.update()
 
-            total_loss = total_loss + loss.detach()
-            if (step + 1) % CHECK_EVERY == 0:
-                _check_finite(total_loss, epoch, optimizer_config.lr)
+            at.total_loss = at.total_loss + loss.detach()
+            at.steps = step + 1
+            if at.steps % CHECK_EVERY == 0:
+                _check_finite(at.total_loss, epoch, optimizer_config.lr)
+            at.seconds = clock() - started
+            at.done = max((epoch - 1 + at.steps / steps_per_epoch) / epochs, at.seconds / at.budget)
 
-            done = max((epoch - 1 + (step + 1) / steps_per_epoch) / epochs, (clock() - started) / budget)
-            if step in looks or done >= 1.0:
-                _check_finite(total_loss, epoch, optimizer_config.lr)
-                best.look(average.network, evaluate(average.network, encoder, objective, validation), epoch)
-                train_loss = float(total_loss) / (step + 1)
-                progress = Progress(
-                    epoch,
-                    epochs,
-                    min(done, 1.0),
-                    train_loss,
-                    best.last_score,
-                    best.epoch,
-                    learning_rate=rate,
-                    seconds=clock() - started,
-                    best=best.looks_since == 0,
-                )
-                history.append(progress.look)
-                asked_to_end = bool(report(progress))
-                ended = asked_to_end or done >= 1.0 or best.looks_since >= config.patience
-                if ended:
-                    break
+            looked, asked_to_end = step in looks or at.done >= 1.0, False
+            if looked:
+                asked_to_end = look(rate)
+            over = at.done >= 1.0 or best.looks_since >= config.patience
+            interrupted = bool(interrupt) and not over
+            if checkpoint is not None and not over and (interrupted or (looked and checkpoint.is_due)):
+                at.seconds = clock() - started
+                checkpoint.save(moving, at)
+            if interrupted and not looked:  # and it is not kept: a fit that goes on has no such look
+                look(rate)
+            ended = over or asked_to_end or interrupted
+            if ended:
+                break
         if ended:
             break
 
     network.load_state_dict(best.weights)
     network.eval()
-    over: Stop = "patience" if done < 1.0 else "epochs" if epoch == epochs else "budget"
-    stopped: Stop = "interrupted" if asked_to_end else over
-    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(history))
+    stopped: Stop = "patience" if at.done < 1.0 else "epochs" if epoch == epochs else "budget"
+    if asked_to_end or interrupted:
+        stopped = "interrupted"
+    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history))
 
 
 def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:

@@ -67,15 +67,16 @@ class WeightAverage:
         self.network = copy.deepcopy(network).eval() if decay else network
         self._source = network
         self._decay = decay
-        self._steps = 0
+        self.steps = 0
+        """How many it has taken in."""
 
     @torch.no_grad()
     def update(self) -> None:
         """Take in the weights after a step. Early steps count more, so that the start is soon forgotten."""
         if not self._decay:
             return
-        self._steps += 1
-        decay = min(self._decay, self._steps / (self._steps + 10))
+        self.steps += 1
+        decay = min(self._decay, self.steps / (self.steps + 10))
         mean: list[Tensor] = list(self.network.parameters())
         now: list[Tensor] = list(self._source.parameters())
         torch._foreach_lerp_(mean, now, 1.0 - decay)

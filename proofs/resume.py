@@ -1,0 +1,139 @@
+"""Proof: a fit that was killed at any moment and resumed gives the model, to the last bit, of a fit that never was.
+
+A table with every kind of column is trained by `rowcast train --checkpoint DIR --resume`, once to its end and then
+killed (SIGKILL) at random moments, from its start to its end, and started again with the same command until it
+publishes. Graph and weights must be those of the fit that ran through. So must those of a fit that SIGTERM ended, which
+published its best so far, and that then went on.
+
+    make proof-resume
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rowcast.models import Repository
+from rowcast.training.fit.sealed import read_sealed
+from tests.support import tables
+
+ROWS = 6_000
+THREADS = "2"
+FIELDS = ("fit.seeds=2", "fit.epochs=12", "fit.patience=100", "network.members=4", "augment.swap=0.05")
+TARGET = "amount"
+
+
+@dataclass(frozen=True)
+class Training:
+    """A table, and the folders that a training of it uses."""
+
+    table: Path
+    home: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """Of the fit."""
+        return self.home / "checkpoint"
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The command, always the same."""
+        settings = [argument for field in FIELDS for argument in ("--set", field)]
+        command = [sys.executable, "-m", "rowcast", "train", self.table, "--target", TARGET, *settings]
+        command += [
+            "--repository",
+            self.home / "repository",
+            "--name",
+            "m",
+            "--checkpoint",
+            self.checkpoint,
+            "--resume",
+        ]
+        with open(self.home / "log", "ab") as log:
+            environment = os.environ | {"OMP_NUM_THREADS": THREADS}
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+    def run(self) -> float:
+        """Start it and wait for its end: seconds that took."""
+        started = time.monotonic()
+        if self.start().wait() != 0:
+            raise SystemExit((self.home / "log").read_text())
+        return time.monotonic() - started
+
+    def hashes(self, version: int | None = None) -> tuple[str, str]:
+        """Of the graph and of the weights that were published."""
+        files = Repository(self.home / "repository").open("m", version).manifest.files
+        return files["model.onnx"], files["weights.safetensors"]
+
+    def kept(self) -> str:
+        """How far the fit had come that the checkpoint holds."""
+        done = len(list(self.checkpoint.glob("done-*.safetensors")))
+        try:
+            _, facts = read_sealed(self.checkpoint / "fit.safetensors")
+        except FileNotFoundError:
+            return f"{done} fits" if done else "nothing"
+        return f"{done} fits, and epoch {facts['epoch']} of one" if facts["number"] == done else f"{done} fits"
+
+
+def main() -> int:
+    """Kill, resume, compare; exit code 0 if every pair of hashes is the one of the fit that ran through."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=20, help="how many fits to kill")
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        table = Path(folder) / "table.csv"
+        tables.every_kind(ROWS).drop("class").write_csv(table)
+
+        def fresh() -> Training:
+            home = Path(folder) / "home"
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir()
+            return Training(table, home)
+
+        whole = fresh()
+        seconds = whole.run()
+        expected = whole.hashes()
+        print(f"a fit that ran through: {seconds:.1f} s, graph {expected[0][:12]}, weights {expected[1][:12]}")
+        print("run  killed after  the checkpoint then held        graph         weights       equal")
+        equal = 0
+        for number in range(1, arguments.runs + 1):
+            training, moment = fresh(), rng.uniform(0.0, seconds)
+            process = training.start()
+            time.sleep(moment)
+            process.kill()
+            process.wait()
+            kept = training.kept() if training.checkpoint.exists() else "nothing"
+            training.run()
+            found = training.hashes(1)
+            equal += found == expected
+            print(
+                f"{number:>3}  {moment:>10.1f} s  {kept:<30}  {found[0][:12]}  {found[1][:12]}  {found == expected}",
+                flush=True,
+            )
+
+        training = fresh()
+        process = training.start()
+        while not (training.checkpoint / "fit.safetensors").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        interrupted = training.hashes()
+        training.run()
+        gone_on = training.hashes() == expected and interrupted != expected
+        print(f"ended by SIGTERM, published, and resumed: {'equal' if gone_on else 'DIFFERENT'}")
+    print(f"equal hashes: {equal} of {arguments.runs}")
+    return 0 if equal == arguments.runs and gone_on else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""Ctrl-C and SIGTERM during a fit: once, and the best is published; twice, and all ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from rowcast.models import Repository
+from rowcast.training.config import make_config
+from rowcast.training.fit.interrupt import ended_by_signals
+from rowcast.training.train import train
+from tests.support import tables
+
+LONG = {**tables.QUICK, "fit": {"epochs": 1000, "patience": 1000}, "data": {"target": "amount"}}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return tables.every_kind(200).drop("class")
+
+
+@pytest.fixture(autouse=True)
+def as_in_the_foreground():
+    """Where tests run in the background, SIGINT is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def fitted(table, folder, at, *signals, say=lambda _: None):
+    """Train, and get signals in a look, counted from 1."""
+    looks = []
+
+    def end(progress):
+        looks.append(progress)
+        if len(looks) == at:
+            for number in signals:
+                os.kill(os.getpid(), number)
+
+    trained = train(
+        table, make_config(overrides=LONG), name="m", repository=Repository(folder), callbacks=[end], say=say
+    )
+    return trained, looks
+
+
+def test_the_first_ctrl_c_ends_the_fit_and_publishes_the_best_so_far(table, tmp_path):
+    said, before = [], signal.getsignal(signal.SIGINT)
+    trained, looks = fitted(table, tmp_path, 3, signal.SIGINT, say=said.append)
+    assert (trained.summary()["stopped"], trained.ended_by, trained.model.manifest.version) == (
+        *("interrupted", "Ctrl-C", 1),
+    )
+    assert [look.epoch for look in looks] == [1, 2, 3]
+    assert trained.fit.validation_loss == min(look.validation_loss for look in looks)
+    best = f"those of epoch {looks[-1].best_epoch}"
+    decision = f"the fit was ended by Ctrl-C in epoch 3: the weights are the best so far, {best}"
+    assert trained.model.manifest.decisions.count(decision) == 1
+    assert [sentence.partition(",")[0] for sentence in said] == ["Ctrl-C: the fit ends"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)], ids=["SIGINT", "SIGTERM"]
+)
+def test_the_second_signal_ends_all_and_nothing_is_published(table, tmp_path, number, raised):
+    before = signal.getsignal(number)
+    with pytest.raises(raised):
+        fitted(table, tmp_path / "r", 2, signal.SIGINT, number)
+    assert not (tmp_path / "r").exists()
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_between_two_looks_ends_the_fit_at_its_next_step(table, tmp_path, monkeypatch):
+    from rowcast.training.fit.optimizer import WeightAverage
+
+    steps, update = [], WeightAverage.update
+
+    def counted(self):
+        update(self)
+        steps.append(1)
+        if len(steps) == 9:  # of 4 an epoch
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(WeightAverage, "update", counted)
+    trained, looks = fitted(table, tmp_path, 0)
+    assert len(steps) == 9
+    assert [(look.epoch, look.ends_epoch) for look in looks] == [(1, True), (2, True), (3, False)]
+    assert trained.ended_by == "SIGTERM"
+
+
+def test_a_signal_that_is_ignored_stays_ignored():
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with ended_by_signals() as interrupt:
+            interrupt.begun = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+        assert not interrupt
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_outside_the_main_thread_no_signal_is_taken():
+    found = []
+
+    def enter():
+        with ended_by_signals():
+            found.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert found == [signal.getsignal(signal.SIGINT)]
+
+
+def test_a_signal_before_the_first_step_ends_all(table, tmp_path, monkeypatch):
+    def early(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rowcast.training.train.check_encoder", early)
+    with pytest.raises(KeyboardInterrupt):
+        fitted(table, tmp_path / "r", 0)
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,42 @@
+"""Who is told how a fit goes, and what a signal or a callback made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from rowcast.training.fit.interrupt import Interrupt
+from rowcast.training.fit.loop import FitResult, Progress, Report
+
+
+class Told:
+    """Called after each look at the validation rows; true once one of those that it tells wants the fit to end.
+
+    Args:
+        reports: told of each look, all of them, even where one has already said that the fit is to end.
+        say: told what happens meanwhile, in a sentence.
+    """
+
+    def __init__(self, reports: Sequence[Report], say: Callable[[str], None]) -> None:
+        self.reports = list(reports)
+        self.say = say
+        self.interrupt = Interrupt()
+        self.ended_by = ""
+        """The signal that ended the fit before it was over, if one did."""
+
+    def __call__(self, progress: Progress) -> bool:
+        answers = [bool(report(progress)) for report in self.reports]
+        if self.interrupt:
+            self.say(
+                f"{self.interrupt.name}: the fit ends, and the best weights so far are published; "
+                "once more, and all ends at once with nothing published"
+            )
+        return any(answers)
+
+    def how_it_ended(self, result: FitResult) -> list[str]:
+        """A sentence for the decisions, where a signal or a callback ended the fit."""
+        if result.stopped != "interrupted":
+            return []
+        self.ended_by = self.interrupt.name
+        best = f"those of epoch {result.best_epoch}" if result.best_epoch else "those before the first step"
+        by = self.ended_by or "a callback"
+        return [f"the fit was ended by {by} in epoch {result.epochs}: the weights are the best so far, {best}"]
