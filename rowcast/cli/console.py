@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
 from rowcast.models.printable import printable
 
-if TYPE_CHECKING:
-    from rowcast.training.fit.loop import Progress
-
 # No markup and no emoji: a column may be named [/b] or :cat:.
 progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[Progress], None]]:
-    """A bar on stderr with the losses and the time left."""
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(12), TimeElapsedColumn(), TimeRemainingColumn())
-    with Bar(*columns, TextColumn("left"), console=progress_console) as bar:
-        task = bar.add_task("reading the table", total=None)
-
-        def report(progress: Progress) -> None:
-            losses = f"loss {progress.train_loss:.4f}, validation {progress.validation_loss:.4f}"
-            description = f"epoch {progress.epoch}/{progress.epochs}: {losses}"
-            bar.update(task, total=1.0, completed=progress.done, description=description)
-
-        yield report
-        bar.update(task, total=1.0, completed=1.0)
 
 
 def print_metrics(metrics: dict[str, Any]) -> None:

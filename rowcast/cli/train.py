@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
-from rowcast.cli.console import print_metrics, progress_bar, progress_console
+from rowcast.cli.console import print_metrics, progress_console
 from rowcast.cli.named import RepositoryOption, checked_name
 from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, seconds, takes_data
 from rowcast.models.errors import ConfigError
@@ -32,6 +33,10 @@ def train(
     test: Annotated[Path | None, typer.Option(help="A table that is only evaluated.", metavar="F")] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of split, weights and order; default 0.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="A folder in which the fit is kept as it goes on.", metavar="DIR")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --checkpoint.")] = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
@@ -44,22 +49,30 @@ def train(
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
     overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
 
+    from rowcast.api.display import display_of
     from rowcast.training.config import make_config
     from rowcast.training.train import train as train_model
 
     chosen = make_config(file=config, settings=settings or (), overrides=given(overrides))
     if not chosen.data.target:
         raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
-    with progress_bar() as report:
-        trained = train_model(
-            table,
-            chosen,
-            name=model_name,
-            repository=Repository(repository),
-            validation=validation,
-            test=test,
-            report=report,
-        )
+    try:
+        with display_of() as display:
+            trained = train_model(
+                table,
+                chosen,
+                name=model_name,
+                repository=Repository(repository),
+                validation=validation,
+                test=test,
+                report=display.report,
+                say=display.say,
+                checkpoint=checkpoint,
+                resume=resume,
+            )
+    except (KeyboardInterrupt, SystemExit):
+        print("rowcast: stopped; nothing was published", file=sys.stderr)
+        raise
     summary = trained.summary()
     _print_training(summary, trained.fit.stopped)
     if as_json:
