@@ -64,6 +64,9 @@ class Manifest(BaseModel):
     versions: dict[str, str]
     files: dict[str, str] = Field(max_length=MAX_FILES)
     """SHA-256 of every other file of the folder."""
+    threshold: dict[str, Any] | None = Field(None, exclude_if=lambda rule: rule is None)
+    """What ``label`` follows, where it is not the most probable class. Written only where one was asked for, so that
+    earlier versions of the service read the models that have none."""
     seal: str = _UNSEALED
     """SHA-256 of ``model.json`` itself, with 64 zeros in the seal's place, so that a change there is noticed too."""
 
@@ -254,7 +257,21 @@ def open_version(path: Path) -> StoredModel:
             raise
 
 
-def _verified(folder: Folder) -> StoredModel:
+def read_manifest(path: Path) -> Manifest:
+    """What the version in the folder ``path`` says of itself; no other file is looked at.
+
+    Raises:
+        ModelRefused: it says nothing that holds.
+    """
+    try:
+        opened = Folder(path)
+    except NoFolderError:
+        raise _GoneError(f"{path} was removed while it was read") from None
+    with opened as folder:
+        return _manifest_of(folder)
+
+
+def _manifest_of(folder: Folder) -> Manifest:
     path = folder.path
     text = folder.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
     if text[_SEAL] != _sha256(text[: _SEAL.start] + _UNSEALED.encode() + text[_SEAL.stop :]).encode():
@@ -268,6 +285,11 @@ def _verified(folder: Folder) -> StoredModel:
     if manifest.name != path.parent.name or str(manifest.version) != path.name:
         belongs = f"{_brief(manifest.name)}:{manifest.version}"
         raise ModelRefused(f"{path} holds {belongs}, which belongs in another folder")
+    return manifest
+
+
+def _verified(folder: Folder) -> StoredModel:
+    path, manifest = folder.path, _manifest_of(folder)
     if GRAPH_FILE not in manifest.files:
         raise ModelRefused(f"{path / MANIFEST_FILE} does not declare {GRAPH_FILE}")
     undeclared = set(folder.names()) - set(manifest.files) - {MANIFEST_FILE}

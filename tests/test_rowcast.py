@@ -18,8 +18,8 @@ from tests.support import handmade, tables
 from tests.support.command import run
 
 COMMANDS = (
-    *("init", "look", "train", "crossvalidate", "evaluate", "predict", "serve", "demo"),
-    *("models list", "models show", "models verify", "models remove", "loadtest check"),
+    *("init", "look", "train", "crossvalidate", "evaluate", "importance", "predict", "serve", "demo"),
+    *("models list", "models show", "models compare", "models verify", "models remove", "loadtest check"),
 )
 FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
 
@@ -141,7 +141,8 @@ def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, c
     for _ in range(2):
         rowcast.fit(frame, target="class", name="m", repository=repository, **tables.QUICK)
     code, out, _ = run(capfd, "models", "list", "--repository", repository, "--json")
-    assert (code, json.loads(out)["models"]) == (0, [{"name": "m", "versions": [1, 2]}])
+    (listed,) = json.loads(out.splitlines()[-1])["models"]
+    assert (code, listed["name"], listed["versions"]) == (0, "m", [1, 2])
     code, out, _ = run(capfd, "models", "show", "m:1", "--repository", repository, "--json")
     assert (code, json.loads(out.splitlines()[-1])["version"]) == (0, 1)
     code, _, err = run(capfd, "models", "verify", "m", "--repository", repository)

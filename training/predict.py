@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,19 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
     )
 
 
-def metrics_of(predictions: Predictions, actual: NDArray[Any], classes: Sequence[str]) -> dict[str, float]:
-    """The metrics of the task: see :mod:`rowcast.training.fit.evaluate`."""
+def metrics_of(
+    predictions: Predictions, actual: NDArray[Any], classes: Sequence[str], *, threshold: bool = False
+) -> dict[str, float]:
+    """The metrics of the task: see :mod:`rowcast.training.fit.evaluate`.
+
+    Args:
+        predictions: of the rows.
+        actual: their target, ``[rows]``.
+        classes: in the order of the probabilities.
+        threshold: whether labels follow one, and are measured as they are.
+    """
     if predictions.probabilities is not None:
-        return class_metrics(actual, predictions.probabilities, classes)
+        return class_metrics(actual, predictions.probabilities, classes, predictions.labels if threshold else None)
     assert predictions.prediction is not None
     return regression_metrics(actual, predictions.prediction)
 
@@ -107,10 +117,22 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, 
     return table.rename(present) if present else table
 
 
-def evaluate_table(
-    model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None
-) -> dict[str, Any]:
-    """Metrics of a stored model on a table that holds the target.
+@dataclass(frozen=True)
+class Known:
+    """Rows of a table that hold the target."""
+
+    table: Table
+    columns: Mapping[str, NDArray[Any]]
+    """The model's inputs, ``[rows]`` each."""
+    actual: NDArray[Any]
+    """``[rows]``: numbers, or labels as the model's classes are written."""
+
+    def __len__(self) -> int:
+        return len(self.actual)
+
+
+def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None) -> Known:
+    """Read a table that holds the target for a model.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
@@ -122,10 +144,23 @@ def evaluate_table(
     nulls = _nulls(model.manifest)
     table = with_target_like(table, like, null=tuple(nulls))
     actual = read_target_like(table, like, null=tuple(nulls))
-    columns = columns_for(table, signature, model.manifest.name, nulls)
-    predictions = predict_columns(bulk_session(model), columns)
-    measured = {"rows": len(table), "metrics": metrics_of(predictions, actual, signature.classes)}
-    return measured | ({"decisions": list(table.notes)} if table.notes else {})
+    return Known(table, columns_for(table, signature, model.manifest.name, nulls), actual)
+
+
+def evaluate_table(
+    model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None
+) -> dict[str, Any]:
+    """Metrics of a stored model on a table that holds the target.
+
+    Raises:
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    known = open_known(model, source, encoding=encoding, separator=separator)
+    predictions = predict_columns(bulk_session(model), known.columns)
+    threshold = model.manifest.threshold is not None
+    metrics = metrics_of(predictions, known.actual, model.manifest.signature.classes, threshold=threshold)
+    measured = {"rows": len(known), "metrics": metrics}
+    return measured | ({"decisions": list(known.table.notes)} if known.table.notes else {})
 
 
 def predict_table(

@@ -49,7 +49,8 @@ def _choices(annotation: Any) -> list[str]:
         return [bounds] if bounds else _choices(inner)
     if get_origin(annotation) is dict:
         rule = " or ".join(_choices(get_args(annotation)[1]))
-        return [f"a table of numbers {rule}"] if rule else []
+        of = f"tables{rule.removeprefix('a table')}" if rule.startswith("a table") else f"numbers {rule}"
+        return [f"a table of {of}"] if rule else []
     return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 

@@ -35,8 +35,9 @@ from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.threshold import find_rule
 from rowcast.training.fit.told import Told
-from rowcast.training.network.head import COVERAGE, ClassHead, RegressionHead
+from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.network.network import Ensemble, Network
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared, prepare
@@ -185,8 +186,9 @@ def _train(
         name,
         {
             "signature": signature,
-            "metrics": _metrics(graph, prepared),
+            "metrics": _metrics(graph, prepared, core),
             "parity": parity.as_dict(),
+            "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
             "decisions": [*prepared.decisions, *notes],
             "config": config.model_dump(mode="json"),
             "data": prepared.data | {"front": core.encoder.fingerprint()},
@@ -453,7 +455,7 @@ def calibrate(
     outputs, head, config = outputs_of(network, encoder, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
         weights = objective.class_weights
-        return [
+        decisions = [
             calibrate_classes(
                 head,
                 head.log_mean(outputs).cpu().numpy(),
@@ -463,6 +465,12 @@ def calibrate(
                 weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
             )
         ]
+        answers, classes = head(outputs).cpu().numpy(), validation.target.cpu().numpy()
+        found = find_rule(config.threshold, objective.classes, answers, classes)
+        if found is not None:
+            head.rule, head.threshold = found.rule, found.record
+            decisions.append(found.decision)
+        return decisions
     answers, target = head.mean(outputs), validation.target.to(torch.float64)
     decisions = []
     if objective.predicts_mean and head.transform.name == "log":
@@ -472,7 +480,8 @@ def calibrate(
         )
     contest, two_sided = config.intervals == "auto", objective.loss_name == "pinball"
     exact = objective.encode(actual, cut_off=False).to(answers.device, torch.float64)
-    decisions.append(calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided))
+    own = torch.tensor(actual, dtype=torch.float64, device=answers.device)
+    decisions.append(calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided, actual=own))
     if head.intervals != "quantiles":
         network.keep_first()
     return decisions
@@ -486,19 +495,20 @@ def _held_out(prepared: Prepared) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _metrics(graph: bytes, prepared: Prepared) -> dict[str, Any]:
+def _metrics(graph: bytes, prepared: Prepared, core: Core) -> dict[str, Any]:
     """Metrics of the exported graph itself, so that they are those of what is served."""
     session = Session(graph, "cpu", threads=os.cpu_count() or 1)
     metrics: dict[str, Any] = {}
     coverage: dict[str, float] = {}
+    follows = isinstance(core.head, ClassHead) and core.head.threshold is not None
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
         predictions = predict_columns(session, part.columns)
-        metrics[name] = metrics_of(predictions, part.target, prepared.target.classes)
+        metrics[name] = metrics_of(predictions, part.target, prepared.target.classes, threshold=follows)
         if predictions.lower is not None and predictions.upper is not None:
             inside = (predictions.lower <= part.target) & (part.target <= predictions.upper)
             coverage[name] = float(inside.mean())
-    if coverage:
-        metrics["interval_coverage"] = {"level": COVERAGE} | coverage
+    if coverage and isinstance(core.head, RegressionHead):
+        metrics["interval_coverage"] = {"level": core.head.coverage} | coverage
     return metrics
 
 

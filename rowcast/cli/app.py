@@ -8,7 +8,20 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from rowcast.cli import crossvalidate, demo, evaluate, init, key, loadtest, look, models, predict, serve, train
+from rowcast.cli import (
+    crossvalidate,
+    demo,
+    evaluate,
+    importance,
+    init,
+    key,
+    loadtest,
+    look,
+    models,
+    predict,
+    serve,
+    train,
+)
 from rowcast.cli.console import progress_console
 from rowcast.models.errors import ConfigError, RowcastError
 from rowcast.models.printable import printable
@@ -27,6 +40,7 @@ app.command(epilog=look.EXAMPLE)(look.look)
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=crossvalidate.EXAMPLE)(crossvalidate.crossvalidate)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command(epilog=importance.EXAMPLE)(importance.importance)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=key.EXAMPLE)(key.key)

@@ -1,7 +1,8 @@
-"""Where progress, decisions and metrics go: stderr, so that stdout holds results alone."""
+"""Where what a command tells goes: results to stdout, progress and decisions to stderr."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,8 +13,21 @@ from rowcast.models.printable import printable
 progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def print_metrics(metrics: dict[str, Any]) -> None:
-    """Print metrics of a model, which somebody else may have written: whatever they hold, it is shown."""
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows as a table on stdout, in columns as wide as what they hold."""
+    lines = [[printable(cell) for cell in row] for row in (head, *rows)]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_metrics(metrics: dict[str, Any], say: Callable[[str], None] | None = None) -> None:
+    """Print metrics of a model, which somebody else may have written: whatever they hold, it is shown.
+
+    Args:
+        metrics: by part.
+        say: prints a line; on stderr unless given.
+    """
 
     def number(value: Any) -> str:
         return f"{value:.4g}" if isinstance(value, (int, float)) else str(value)
@@ -21,4 +35,5 @@ def print_metrics(metrics: dict[str, Any]) -> None:
     for part, values in metrics.items():
         named = values.items() if isinstance(values, dict) else [("", values)]
         text = "  ".join(f"{name} {number(value)}" for name, value in named)
-        progress_console.print(printable(f"  {part:<10} {text}"), soft_wrap=True)
+        line = printable(f"  {part:<10} {text}")
+        progress_console.print(line, soft_wrap=True) if say is None else say(line)

@@ -1,37 +1,82 @@
-"""``rowcast models``: list, show, verify and remove what is published."""
+"""``rowcast models``: list, show, compare, verify and remove what is published."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
-from rowcast.cli.console import print_metrics, progress_console
+from rowcast.cli.console import print_metrics, print_table, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model
-from rowcast.cli.options import JsonOption
-from rowcast.models.errors import ConfigError
+from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
+from rowcast.models.errors import ConfigError, ModelRefused
 from rowcast.models.printable import printable
-from rowcast.models.repository import Repository
+from rowcast.models.repository import Repository, read_manifest
 
 app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list", epilog="Example: rowcast models list")
 def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False) -> None:
-    """Name every model and its versions."""
+    """Name every model and its versions, with how well each does."""
     home = Repository(repository)
     found = {name: home.versions(name) for name in home.names()}
-    for name, versions in found.items():
-        progress_console.print(f"{name}  versions {', '.join(map(str, versions))}")
+    details = {name: [_details(home, name, version) for version in versions] for name, versions in found.items()}
+    if found:
+        head = ("NAME", "VERSION", "TASK", "METRIC", "ROWS", "CREATED", "SIZE")
+        print_table(head, [(name, *_cells(one)) for name, every in details.items() for one in every])
     for line in home.listing().warnings:
         progress_console.print(line, soft_wrap=True)
     if not found:
         progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")
     if as_json:
-        listed = [{"name": name, "versions": versions} for name, versions in found.items()]
+        listed = [{"name": name, "versions": found[name], "details": details[name]} for name in found]
         print(json.dumps({"repository": str(repository.absolute()), "models": listed}))
+
+
+def _details(home: Repository, name: str, version: int) -> dict[str, Any]:
+    """What ``models list --json`` says of a version; ``error`` where its manifest cannot be read."""
+    path = home.root / name / str(version)
+    try:
+        manifest = read_manifest(path)
+    except (ModelRefused, OSError) as error:
+        return {"version": version, "error": printable(str(error))}
+    metric = "rmse" if manifest.signature.task == "regression" else "log_loss"
+    part, value = next(
+        (
+            (part, value)
+            for part in ("test", "validation")
+            if isinstance(values := manifest.metrics.get(part), dict)
+            and isinstance(value := values.get(metric), (int, float))
+        ),
+        (None, None),
+    )
+    rows = manifest.data.get("rows")
+    return {
+        "version": version,
+        "task": manifest.signature.task,
+        "target": manifest.signature.target,
+        "metric": metric,
+        "value": value,
+        "part": part,
+        "rows": rows if isinstance(rows, int) else None,
+        "created": manifest.created,
+        "bytes": sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
+    }
+
+
+def _cells(one: dict[str, Any]) -> tuple[str, ...]:
+    if "error" in one:
+        return (str(one["version"]), one["error"], "", "", "", "")
+    metric = "" if one["value"] is None else f"{one['part']} {one['metric']} {one['value']:.4g}"
+    rows = "" if one["rows"] is None else f"{one['rows']:,}"
+    return (str(one["version"]), one["task"], metric, rows, one["created"], _size(one["bytes"]))
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / 2**20:.1f} MiB" if n_bytes >= 2**20 else f"{n_bytes / 2**10:.0f} KiB"
 
 
 @app.command(epilog="Example: rowcast models show flights:3")
@@ -43,7 +88,9 @@ def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY
     print(f"{manifest.name}:{manifest.version}  {printable(about)}")
     for column in signature.columns:
         print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
-    print_metrics(manifest.metrics)
+    print_metrics(manifest.metrics, print)
+    if manifest.threshold is not None:
+        print(printable(f"  threshold  {json.dumps(manifest.threshold)}"))
     for decision in manifest.decisions:
         print(f"  {printable(decision)}")
     if as_json:
@@ -63,6 +110,39 @@ def verify(
     progress_console.print(f"{manifest.name}:{manifest.version} is what was published ({len(manifest.files)} files)")
     if as_json:
         print(json.dumps({"name": manifest.name, "version": manifest.version, "files": manifest.files}))
+
+
+@app.command(epilog="Example: rowcast models compare flights:1 flights:2 new_rows.csv")
+def compare(
+    a: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")],
+    b: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="Another one, of the same target.")],
+    table: TableArgument,
+    encoding: EncodingOption = None,
+    separator: SeparatorOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which of two models is better on a table, or that its rows cannot tell."""
+    models = open_model(a, repository), open_model(b, repository)
+    from rowcast.training.compare import compare as compare_models
+
+    found = compare_models(*models, table, encoding=encoding, separator=separator)
+    rows = [
+        (name, *(f"{one[side]:.4g}" for side in ("a", "b")), f"{one['difference']:.3g}", _interval(one), _better(one))
+        for name, one in found["metrics"].items()
+    ]
+    print_table(("METRIC", *found["models"], "DIFFERENCE", f"{found['level']:.0%} INTERVAL", "BETTER"), rows)
+    print(found["verdict"])
+    if as_json:
+        print(json.dumps(found))
+
+
+def _interval(one: dict[str, Any]) -> str:
+    return "[{:.3g}, {:.3g}]".format(*one["interval"])
+
+
+def _better(one: dict[str, Any]) -> str:
+    return {"a": "the first", "b": "the second"}.get(one["better"], "")
 
 
 @app.command(epilog="Example: rowcast models remove flights:3")

@@ -79,6 +79,8 @@ class Model:
             "metrics": self.manifest.metrics,
             "example": self.example,
         }
+        if self.manifest.threshold is not None:
+            self.description["threshold"] = self.manifest.threshold
         self.meter = Meter(self.name)
         self.budget = budget
         self._batcher: Batcher | None = None

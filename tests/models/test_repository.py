@@ -349,5 +349,5 @@ def test_the_signature_in_the_graph_must_be_the_one_in_the_manifest(repository):
 def test_a_manifest_keeps_the_published_shape():
     assert list(Manifest.model_fields) == [
         *("format", "name", "version", "created", "signature", "metrics", "parity", "decisions"),
-        *("config", "data", "versions", "files", "seal"),
+        *("config", "data", "versions", "files", "threshold", "seal"),
     ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rowcast.models.repository import Repository
 from rowcast.service.engine.registry import Registry
 from rowcast.service.router import Router
 from tests.service.hostile_payloads import ROW
@@ -74,6 +75,22 @@ def test_every_form_of_a_row_is_answered_as_rows_are(one_model: Path) -> None:
             assert (status, answer) == (200, {"predictions": [LATE, LATE]}), content
 
     serve(one_model, scenario)
+
+
+def test_platforms_and_the_description_follow_a_threshold(tmp_path: Path) -> None:
+    told, graph = handmade.manifest(threshold=0.999), handmade.graph(threshold=0.999)
+    Repository(tmp_path).publish("flights", told, {"model.onnx": graph})
+
+    async def scenario(app: Router, models: Registry) -> None:
+        for path, content in (*FORMS, ("/predict", {"rows": [ROW, ROW]})):
+            status, _, answer = await Asked(path, body(content)).answer(app)
+            assert (status, answer["predictions"]) == (200, [{**LATE, "label": "on time"}] * 2), content
+        asked = Asked("/invocations", body([ROW]), JSON, b"text/csv")
+        assert (await asked.answer(app))[2].startswith(b"on time,")
+        about = models.find("flights").description
+        assert about["threshold"] == {"by": "number", "class": "late", "value": 0.999}
+
+    serve(tmp_path, scenario)
 
 
 def test_a_row_may_be_columns_of_one_value_each(one_model: Path) -> None:

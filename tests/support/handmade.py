@@ -57,8 +57,11 @@ def late(row: dict) -> float:
     return 1 / (1 + math.exp(-score(row)))
 
 
-def graph(signature: Signature = BINARY) -> bytes:
-    """The graph of the score: ``label`` and ``probabilities``, or ``prediction``, ``lower`` and ``upper`` (+- 1)."""
+def graph(signature: Signature = BINARY, threshold: float | None = None) -> bytes:
+    """The graph of the score: ``label`` and ``probabilities``, or ``prediction``, ``lower`` and ``upper`` (+- 1).
+
+    With a ``threshold`` the label is "late" from that probability on.
+    """
     nodes, inits = [], []
 
     def constant(name: str, value: np.ndarray) -> str:
@@ -92,7 +95,11 @@ def graph(signature: Signature = BINARY) -> bytes:
         nodes.append(h.make_node("Cast", ["late.d"], ["late"], to=T.FLOAT))
         nodes.append(h.make_node("Sub", [constant("one", np.array(1.0, np.float32)), "late"], ["on time"]))
         nodes.append(h.make_node("Concat", ["on time", "late"], ["probabilities"], axis=1))
-        nodes.append(h.make_node("ArgMax", ["probabilities"], ["index"], axis=1, keepdims=1))
+        if threshold is None:
+            nodes.append(h.make_node("ArgMax", ["probabilities"], ["index"], axis=1, keepdims=1))
+        else:
+            nodes.append(h.make_node("GreaterOrEqual", ["late", constant("at", np.float32([threshold]))], ["reached"]))
+            nodes.append(h.make_node("Cast", ["reached"], ["index"], to=T.INT64))
         constant("classes", np.array(signature.classes, dtype=object))
         nodes.append(h.make_node("Gather", ["classes", "index"], ["label"]))
         outputs = [
@@ -111,8 +118,9 @@ def graph(signature: Signature = BINARY) -> bytes:
     return model.SerializeToString()
 
 
-def manifest(signature: Signature = BINARY) -> dict:
+def manifest(signature: Signature = BINARY, threshold: float | None = None) -> dict:
     """What a publish needs besides the files."""
+    told = None if threshold is None else {"by": "number", "class": signature.classes[1], "value": threshold}
     return {
         "signature": signature,
         "metrics": {"test": {"roc_auc": 0.5}},
@@ -121,4 +129,5 @@ def manifest(signature: Signature = BINARY) -> dict:
         "config": {},
         "data": {"rows": 0, "sha256": ""},
         "versions": {},
+        "threshold": told,
     }

@@ -143,7 +143,7 @@ def check_parity(
         difference = max(difference, float(apart.max(initial=0.0)))
         between = max(between, float(_apart(answer, whole_answer[chosen]).max(initial=0.0)))
         if signature.classes:
-            wrong = _wrong_labels(runs, expected[chosen], signature.classes)
+            wrong = _wrong_labels(runs, expected[chosen], signature.classes, core.head)
             worst[chosen[wrong]] = np.inf
             labels_equal = labels_equal and not len(wrong)
     apart = _apart_said(_said(graph, signature, columns), said.numpy())
@@ -245,12 +245,14 @@ def _apart_said(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(_apart(a, b) / size, np.float64)
 
 
-def _wrong_labels(run: Sequence[Predictions], expected: NDArray[Any], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Rows whose label is another one, though no other is as probable."""
+def _wrong_labels(
+    run: Sequence[Predictions], expected: NDArray[Any], classes: Sequence[str], head: ClassHead | RegressionHead
+) -> NDArray[np.int64]:
+    """Rows whose label is another one, though the probabilities leave no doubt."""
+    assert isinstance(head, ClassHead)
     got = np.array([label for part in run for label in part.labels or ()], dtype=object)
-    wanted = np.array(classes, dtype=object)[expected.argmax(axis=1)]
-    ordered = np.sort(expected, axis=1)
-    tied = ordered[:, -1] - ordered[:, -2] <= TOLERANCE
+    wanted = np.array(classes, dtype=object)[head.rule.choose(expected)]
+    tied = head.rule.margin(expected) <= TOLERANCE
     return np.flatnonzero((got != wanted) & ~tied)
 
 

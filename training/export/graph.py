@@ -7,6 +7,8 @@ out. In front of it go the nodes that make these of the named columns:
     timestamp columns ─ Concat ───────────────────────────── timestamps ─┤ core ─ probabilities ─ ArgMax ─ label
     category columns ── Concat ─ LabelEncoder ─ Add ─ Gather ─── codes ──┘
 
+Where a threshold was asked for, other nodes stand in ArgMax's place (:mod:`rowcast.training.network.labels`).
+
 One LabelEncoder over the union of all vocabularies and a table of codes per column cost 8 us where an encoder a column
 costs 93 us (50 columns). A column of very many levels gets an encoder of its own, since its row in the table would be
 mostly empty.
@@ -104,7 +106,7 @@ def export(core: Core, signature: Signature) -> bytes:
         value.name = f"{inside}core.{value.name}"
     graph.outputs.pop().name = said_name(signature)
     _put_inputs(graph, encoder, signature, f"{inside}inputs.")
-    _put_outputs(graph, signature, f"{inside}head.")
+    _put_outputs(graph, core.head, signature, f"{inside}head.")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="rowcast", producer_version="1")
     model.metadata_props[METADATA_KEY] = signature.model_dump_json()
     proto = ir.serde.serialize_model(model)
@@ -225,11 +227,11 @@ def _codes_of_ids(
     return table.reshape(-1)
 
 
-def _put_outputs(graph: ir.Graph, signature: Signature, prefix: str) -> None:
+def _put_outputs(graph: ir.Graph, head: ClassHead | RegressionHead, signature: Signature, prefix: str) -> None:
     """Name the outputs: label and probabilities, or prediction, lower and upper."""
     answers = graph.outputs[0]
     graph.outputs.clear()
-    if signature.task == "regression":
+    if isinstance(head, RegressionHead):
         outputs = [answers]
         if len(signature.outputs) > 1:
             sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(np.ones(3, np.int64), name=f"{prefix}sizes"))
@@ -251,10 +253,8 @@ def _put_outputs(graph: ir.Graph, signature: Signature, prefix: str) -> None:
         ),
     )
     graph.register_initializer(classes)
-    best = ir.node("ArgMax", [answers], {"axis": 1, "keepdims": 1})
-    best.outputs[0].name = f"{prefix}best"
-    label = ir.node("Gather", [classes, best.outputs[0]], {"axis": 0})
-    graph.extend([best, label])
+    label = ir.node("Gather", [classes, head.rule.put(graph, answers, prefix)], {"axis": 0})
+    graph.append(label)
     out = label.outputs[0]
     out.name, out.type, out.shape = "label", ir.TensorType(ir.DataType.STRING), ir.Shape(["rows", 1])
     answers.name = "probabilities"

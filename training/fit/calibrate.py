@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead
+from rowcast.training.network.head import ClassHead, Intervals, RegressionHead
 
 MIN_ROWS = 20
 """Fewer validation rows cannot tell whether calibration helps, and probabilities stay as they are."""
@@ -118,7 +118,7 @@ def calibrate_classes(
         return f"probabilities are left as they are: {len(actual)} validation rows are too few to calibrate on"
     kept = np.random.default_rng(0).permutation(len(actual))[: max(MIN_ROWS, MAX_CELLS // log_probabilities.shape[1])]
     kept.sort()
-    judges = _stretches(len(kept)) if by_time else _halves(len(kept))
+    judges = _stretches(len(kept)) if by_time else halves(len(kept))
     log_p, actual = log_probabilities[kept], actual[kept]
     # A network that learned with weights says p_c * w_c over their sum. That is known, and needs no estimate.
     undone = np.zeros(log_p.shape[1]) if weights is None else -np.log(weights)
@@ -175,7 +175,13 @@ def _clearly_lower(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
 
 
 def calibrate_intervals(
-    head: RegressionHead, answers: Tensor, target: Tensor, *, contest: bool = False, two_sided: bool = False
+    head: RegressionHead,
+    answers: Tensor,
+    target: Tensor,
+    *,
+    contest: bool = False,
+    two_sided: bool = False,
+    actual: Tensor | None = None,
 ) -> str:
     """Set the head's bounds; say what was decided.
 
@@ -185,6 +191,7 @@ def calibrate_intervals(
         target: likewise, ``[rows]``.
         contest: choose the kind whose bounds are closer together in the target's own units.
         two_sided: each bound is to leave half of the misses; for a prediction that is not the middle.
+        actual: ``target`` in its own units, where the way there and back would not end at the same number.
     """
     if head.intervals == "none":
         return "there are no intervals, as objective.intervals says"
@@ -201,8 +208,13 @@ def calibrate_intervals(
     kind = "follow the row" if head.intervals == "quantiles" else "are equally wide for every row"
     if head.intervals == "constant" and head.transform.name == "log":
         kind = "are in proportion to the prediction"
-    width = float(_widths(head, answers).mean())
-    return f"intervals {kind}, {width:.4g} wide on average, and held {COVERAGE:.0%} of the validation rows{note}"
+    _, lower, upper = head.answer(answers).unbind(dim=1)
+    own = head.transform(target) if actual is None else actual
+    held = float(((lower <= own) & (own <= upper)).double().mean())
+    return (
+        f"intervals {kind}, {float((upper - lower).mean()):.4g} wide on average, asked to hold {head.coverage:.10g} of "
+        f"all rows; they hold {held:.4f} of the {len(own):,} validation rows{note}"
+    )
 
 
 def conformal_quantile(scores: Tensor, level: float) -> float:
@@ -221,10 +233,10 @@ def _fit_bounds(head: RegressionHead, answers: Tensor, target: Tensor, *, two_si
     low, high = (1, 2) if head.intervals == "quantiles" else (0, 0)
     under, over = answers[:, low] - target, target - answers[:, high]
     if two_sided:
-        each = (1.0 + COVERAGE) / 2
+        each = (1.0 + head.coverage) / 2
         below, above = conformal_quantile(under, each), conformal_quantile(over, each)
     else:
-        below = above = conformal_quantile(torch.maximum(under, over), COVERAGE)
+        below = above = conformal_quantile(torch.maximum(under, over), head.coverage)
     head.below.fill_(below + SLACK)
     head.above.fill_(above + SLACK)
 
@@ -235,7 +247,7 @@ def _held_out_width(
     """Mean width of intervals of a kind, in the target's own units, on rows their bounds were not fitted on."""
     head.intervals = kind
     widths = []
-    first, second = _halves(len(target))
+    first, second = halves(len(target))
     for fitted, judged in ((first, second), (second, first)):
         _fit_bounds(head, answers[fitted], target[fitted], two_sided=two_sided)
         widths.append(_widths(head, answers[judged]))
@@ -247,7 +259,7 @@ def _widths(head: RegressionHead, answers: Tensor) -> Tensor:
     return answer[:, 2] - answer[:, 1]
 
 
-def _halves(rows: int) -> tuple[NDArray[np.int64], ...]:
+def halves(rows: int) -> tuple[NDArray[np.int64], ...]:
     """Two halves of the rows at random, the same for the same number of rows."""
     order = np.random.default_rng(1).permutation(rows)
     return order[: rows // 2], order[rows // 2 :]

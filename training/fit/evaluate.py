@@ -31,19 +31,27 @@ def regression_metrics(actual: NDArray[np.float64], predicted: NDArray[np.float6
 
 
 def class_metrics(
-    labels: Sequence[str] | NDArray[Any], probabilities: NDArray[np.float32], classes: Sequence[str]
+    labels: Sequence[str] | NDArray[Any],
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    said: Sequence[str] | None = None,
 ) -> dict[str, float]:
     """``accuracy balanced_accuracy roc_auc log_loss brier ece``, all between 0 and 1 but log_loss.
+
+    ``accuracy`` and ``balanced_accuracy`` are of the labels that were ``said``; where none are given, of the most
+    probable classes. Where some are, ``f1`` is measured too, see :func:`label_metrics`: without a threshold it only
+    says where the probabilities lie.
 
     ``roc_auc`` is one-vs-rest, macro, over the classes that these rows hold; it is left out when they hold only one.
     ``brier`` is the mean squared error of the second class's probability for two classes, and the mean squared distance
     to the one-hot label for more, as in scikit-learn. ``ece`` has 15 bins of equal width over the probability of the
-    answer (Guo et al. 2017, section 2).
+    most probable class (Guo et al. 2017, section 2).
 
     Args:
         labels: ``[rows]`` actual labels.
         probabilities: ``[rows, classes]``.
         classes: in the order of the columns of ``probabilities``.
+        said: ``[rows]`` labels that follow a threshold.
     """
     index = {label: i for i, label in enumerate(classes)}
     actual = np.array([index[label] for label in labels])
@@ -51,10 +59,10 @@ def class_metrics(
     answer = p.argmax(axis=1)
     one_hot = np.eye(len(classes))[actual]
     present = np.unique(actual)
-    metrics = {
-        "accuracy": float(np.mean(answer == actual)),
-        "balanced_accuracy": float(np.mean([np.mean(answer[actual == c] == c) for c in present])),
-    }
+    of_labels = label_metrics(
+        actual, answer if said is None else np.array([index[label] for label in said]), len(classes)
+    )
+    metrics = {name: value for name, value in of_labels.items() if name != "f1" or said is not None}
     if len(present) > 1:
         scored = present[1:] if len(classes) == 2 else present
         metrics["roc_auc"] = float(np.mean([roc_auc(actual == c, p[:, c]) for c in scored]))
@@ -62,6 +70,27 @@ def class_metrics(
     metrics["brier"] = float(np.mean(np.sum((p - one_hot) ** 2, axis=1))) / (2 if len(classes) == 2 else 1)
     metrics["ece"] = expected_calibration_error(p.max(axis=1), answer == actual)
     return metrics
+
+
+def label_metrics(actual: NDArray[np.int64], said: NDArray[np.int64], n_classes: int) -> dict[str, float]:
+    """``accuracy``, ``balanced_accuracy`` (the mean recall of the classes that these rows hold) and ``f1``.
+
+    ``f1`` is that of the second of two classes, and the mean over more, of those that these rows hold or that were
+    said; 0 where neither is.
+
+    Args:
+        actual: ``[rows]`` class indices.
+        said: ``[rows]`` likewise.
+        n_classes: how many there are.
+    """
+    held, called = (np.bincount(part, minlength=n_classes) for part in (actual, said))
+    hits = np.bincount(actual[actual == said], minlength=n_classes)
+    f1 = 2.0 * hits / np.maximum(held + called, 1)
+    return {
+        "accuracy": float(np.mean(said == actual)),
+        "balanced_accuracy": float(np.mean(hits[held > 0] / held[held > 0])),
+        "f1": float(f1[1] if n_classes == 2 else np.mean(f1[held + called > 0])),
+    }
 
 
 def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.float64]) -> float:

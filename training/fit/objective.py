@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -16,20 +16,19 @@ from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.signature import Task
 from rowcast.training.columns.target import Target
 from rowcast.training.fit.losses import class_loss, focal_loss, pinball_loss
+from rowcast.training.fit.threshold import check_threshold
 from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead, answer_limits
 from rowcast.training.network.transform import TargetTransform
 from rowcast.training.settings import ComponentConfig
 
-TAILS = ((1.0 - COVERAGE) / 2, (1.0 + COVERAGE) / 2)
-"""Quantiles that the two further outputs of a regression learn."""
 BOUNDS_WEIGHT = 0.3
 """Of the two quantiles' loss beside the prediction's own. At .1, .3 and 1 the RMSE stayed where it is without them, and
 .3 gave narrower intervals than .1."""
 
 _LOSSES = {"classes": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber", "pinball")}
 _ONLY = {
-    "classes": ("class_weights", "label_smoothing", "focal_gamma", "calibration"),
-    "regression": ("huber_delta", "quantile", "target_transform", "intervals"),
+    "classes": ("class_weights", "label_smoothing", "focal_gamma", "calibration", "threshold"),
+    "regression": ("huber_delta", "quantile", "target_transform", "intervals", "coverage"),
 }
 _DOMINATED = {"mse": 10.0, "mae": 3.0, "huber": 3.0, "pinball": 3.0}
 """From how many times the deviation of the other rows on a few wild ones do not set the unit. What asks for a mean has
@@ -62,10 +61,32 @@ class ObjectiveConfig(ComponentConfig):
     that a few wild rows do not set; what is asked for by name takes all rows as they are."""
     intervals: Literal["auto", "none", "constant", "quantiles"] = "auto"
     """lower and upper. constant: equally far from every prediction. quantiles: as far as two more outputs of the
-    network say. Both are set on validation rows to hold 90%; auto takes the one that is narrower there."""
+    network say. Both are set on validation rows to hold the share of coverage; auto takes the one that is narrower
+    there."""
+    coverage: float = Field(COVERAGE, gt=0.0, lt=1.0)
+    """Share of rows whose target is to lie between lower and upper."""
     calibration: Literal["auto", "none", "temperature", "affine"] = "auto"
     """Of probabilities, on validation rows, kept where it lowers the log-loss of rows it was not fitted on.
     temperature: one factor of the logits. affine: a bias for each class as well. auto tries both."""
+    threshold: (
+        Literal["none", "f1", "balanced_accuracy"]
+        | Annotated[float, Field(gt=0.0, lt=1.0)]
+        | dict[str, dict[str, Annotated[float, Field(gt=0.0, le=1e6)]]]
+    ) = "none"
+    """What label follows, everywhere. none: the most probable class. A number: the second of two classes from that
+    probability on. f1 (of the second of two classes, the mean over more), balanced_accuracy: what makes that highest on
+    validation rows. What errors cost, such as {yes = {no = 5.0}} for a yes that is called no, the others 1: the class
+    of the least expected cost."""
+
+    @field_validator("coverage", mode="before")
+    @classmethod
+    def _one_level(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            raise ConfigError(
+                f"'objective.coverage' must be one level, since a graph gives one lower and one upper, got {value!r}: "
+                "train a model for each"
+            )
+        return value
 
     @model_validator(mode="after")
     def _fits_together(self) -> ObjectiveConfig:
@@ -132,8 +153,9 @@ class Objective:
             self.decisions = self._notes_on_wild_rows(target)
             intervals: Intervals = "quantiles" if config.intervals == "auto" else config.intervals
             self.n_outputs = 3 if intervals == "quantiles" else 1
-            self.head = RegressionHead(self.transform, intervals, answer_limits(target.values))
+            self.head = RegressionHead(self.transform, intervals, answer_limits(target.values), config.coverage)
         else:
+            check_threshold(config.threshold, target.classes)
             self.n_outputs = len(target.classes)
             self.head = ClassHead(self.n_outputs)
             if config.class_weights != "none":
@@ -218,8 +240,13 @@ class Objective:
         loss = self._regression_loss(outputs[..., 0], wanted)
         if self.n_outputs == 1:
             return loss
-        low, high = (pinball_loss(outputs[..., i], wanted, quantile) for i, quantile in enumerate(TAILS, 1))
+        low, high = (pinball_loss(outputs[..., i], wanted, quantile) for i, quantile in enumerate(self.tails, 1))
         return loss + BOUNDS_WEIGHT * (low + high)
+
+    @property
+    def tails(self) -> tuple[float, float]:
+        """Quantiles that the two further outputs of a regression learn."""
+        return (1.0 - self.config.coverage) / 2, (1.0 + self.config.coverage) / 2
 
     def score(self, outputs: Tensor, target: Tensor) -> Tensor:
         """What early stopping watches, lower is better: the loss of the ensemble's own answer on validation rows."""

@@ -6,18 +6,19 @@ In float64 throughout, so that an answer does not depend on how many rows were r
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rowcast.training.network.labels import LabelRule, MostProbable
 from rowcast.training.network.transform import TargetTransform
 
 Intervals = Literal["none", "constant", "quantiles"]
 COVERAGE = 0.9
-"""Share of rows whose target is to lie between ``lower`` and ``upper``."""
+"""Share of rows whose target is to lie between ``lower`` and ``upper``, where none is asked for."""
 _MOST = float(np.finfo(np.float64).max)
 
 
@@ -59,6 +60,10 @@ class ClassHead(nn.Module):
         # One element and not a scalar: the exporter takes a scalar within 1e-5 of 1 for 1.
         self.register_buffer("temperature", torch.ones(1, dtype=torch.float64))
         self.register_buffer("bias", torch.zeros(n_classes, dtype=torch.float64))
+        self.rule: LabelRule = MostProbable()
+        """Which class a row is called; no tensor of the network's, but nodes of the graph."""
+        self.threshold: dict[str, Any] | None = None
+        """What ``model.json`` says of the rule, where one was asked for."""
 
     def log_mean(self, logits: Tensor) -> Tensor:
         """Log of the members' mean probability, ``[rows, classes]`` float64."""
@@ -86,6 +91,7 @@ class RegressionHead(nn.Module):
     Args:
         transform: fitted on the training rows' targets.
         intervals: which bounds; ``none`` for a prediction alone.
+        coverage: share of rows whose target is to lie between the bounds.
         limits: what a prediction lies between, in the target's own units, see :func:`answer_limits`.
 
     Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper), or ``[rows, 1]``.
@@ -97,11 +103,16 @@ class RegressionHead(nn.Module):
     most: Tensor
 
     def __init__(
-        self, transform: TargetTransform, intervals: Intervals, limits: tuple[float, float] = (-_MOST, _MOST)
+        self,
+        transform: TargetTransform,
+        intervals: Intervals,
+        limits: tuple[float, float] = (-_MOST, _MOST),
+        coverage: float = COVERAGE,
     ) -> None:
         super().__init__()
         self.transform = transform
         self.intervals = intervals
+        self.coverage = coverage
         self.register_buffer("below", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("above", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("least", torch.tensor([limits[0]], dtype=torch.float64))

@@ -10,11 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rowcast.training.bootstrap import RESAMPLES, Counts, interval
 from rowcast.training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics
-
-RESAMPLES = 2000
-LEVEL = 0.95
-"""Of the intervals of differences."""
 
 Verdict = Literal["better", "level, better", "level, worse", "worse"]
 
@@ -61,9 +58,9 @@ def row_losses(task: str, classes: list[str], actual: NDArray[Any], predicted: N
     return -np.log(np.clip(of_label, 1e-15, 1.0))
 
 
-def total(task: str, losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The primary metric of the losses of rows, ``[..., rows] -> [...]``."""
-    mean = losses.mean(axis=-1)
+def total(task: str, losses: NDArray[np.float64], counts: Counts | None = None) -> NDArray[np.float64]:
+    """The primary metric of the losses of rows, ``[..., rows] -> [...]``; ``counts`` says how often each counts."""
+    mean = losses.mean(axis=-1) if counts is None else losses @ counts / losses.shape[-1]
     return np.sqrt(mean) if task == "regression" else mean
 
 
@@ -87,14 +84,12 @@ def difference(
     if ours.shape[1] != theirs.shape[1]:
         raise ValueError(f"both must answer the same rows, got {ours.shape[1]} and {theirs.shape[1]}")
     n_rows = ours.shape[1]
-    generator = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    for i in range(resamples):
-        rows = generator.integers(0, n_rows, n_rows)
-        drawn[i] = total(task, ours[:, rows]).mean() - total(task, theirs[:, rows]).mean()
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    found = float(total(task, ours).mean() - total(task, theirs).mean())
-    return {"difference": found, "low": float(low), "high": float(high)}
+
+    def apart(counts: Counts) -> float:
+        return float(total(task, ours, counts).mean() - total(task, theirs, counts).mean())
+
+    low, high = interval(apart, n_rows, resamples=resamples, seed=seed)
+    return {"difference": apart(np.ones(n_rows, np.int64)), "low": low, "high": high}
 
 
 def verdict(found: Mapping[str, float]) -> Verdict:
