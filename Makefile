@@ -93,7 +93,7 @@ bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of ea
 bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
 	$(BIN)/python -m benchmarks.training.device
 
-bench-serving: $(MADE)  ## Measure the service beside seven others, on one core each (makes .bench)
+bench-serving: $(MADE)  ## Measure the service beside nine others, on one core each (makes .bench)
 	$(BIN)/python -m benchmarks.serving.compare
 
 bench-protocols: $(MADE)  ## Measure V2 JSON, V2 binary, gRPC and Arrow beside servers that speak them (makes .bench)

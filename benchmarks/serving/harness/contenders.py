@@ -69,12 +69,14 @@ class Contender:
     own_environment: bool = False
     may_be_held: bool = True
     """Triton's processes share locks with a time limit, and abort when one is held still past it."""
+    uses: tuple[str, ...] = ()
+    """Files of other peers that it runs."""
 
     @property
     def files(self) -> list[Path]:
         """The code that makes it what it is, besides Rowcast's."""
         own = [*PEERS.glob(f"{self.name}.*"), *PEERS.glob(f"{self.name.partition('_')[0]}_*.py")]
-        return sorted({*own, *_SHARED})
+        return sorted({*own, *_SHARED, *(PEERS / name for name in self.uses)})
 
     def command(self, port: int, scratch: Path) -> list[str]:
         """What starts it.
@@ -94,6 +96,14 @@ OURS = Contender("rowcast", "Rowcast", ("-m", "rowcast", "serve", "--port", "{po
 PEER_LIST = (
     Contender("by_hand", "by hand: Starlette, orjson, no validation", ("by_hand.py",), ready="/ready"),
     Contender(
+        "granian_by_hand",
+        "by hand, under Granian instead of uvicorn",
+        ("granian_by_hand.py",),
+        ready="/ready",
+        own_environment=True,
+        uses=("by_hand.py",),
+    ),
+    Contender(
         "fastapi_pydantic", "FastAPI, pydantic", ("fastapi_pydantic.py",), ready="/openapi.json", own_environment=True
     ),
     Contender(
@@ -107,6 +117,7 @@ PEER_LIST = (
     Contender(
         "litserve_api", "LitServe, batches within 2 ms", ("litserve_api.py",), ready="/health", own_environment=True
     ),
+    Contender("mosec_batch", "Mosec, batches within 1 ms", ("mosec_batch.py",), ready="/", own_environment=True),
     Contender(
         "mlserver_runtime",
         "MLServer, V2 JSON",

@@ -2,7 +2,6 @@
 
 # mypy: ignore-errors
 import orjson
-import uvicorn
 from onnx_rows import PORT, predict
 from starlette.applications import Starlette
 from starlette.responses import Response
@@ -21,4 +20,6 @@ async def ready(request):
 app = Starlette(routes=[Route("/predict", endpoint, methods=["POST"]), Route("/ready", ready)])
 
 if __name__ == "__main__":
+    import uvicorn  # Granian serves the same application without it
+
     uvicorn.run(app, port=PORT, loop="uvloop", http="httptools", log_level="warning", access_log=False)
