@@ -25,6 +25,7 @@ if not os.path.isdir(os.path.join(os.path.dirname(__file__), "service")):
 
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.errors import RowcastError
+from rowcast.models.version import VERSION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from rowcast.training.look import Look
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "look"]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 DEFAULT_REPOSITORY = Path("models/repository")
 

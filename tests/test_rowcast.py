@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -21,6 +24,8 @@ COMMANDS = (
     *("init", "look", "train", "crossvalidate", "evaluate", "importance", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove", "loadtest check"),
 )
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPT = Path(sys.executable).parent / "rowcast"
 FAST = ("--epochs", "2", "--set", "network.members=2", "--set", "network.layers=[16]")
 
 
@@ -145,10 +150,9 @@ def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, c
     assert (code, listed["name"], listed["versions"]) == (0, "m", [1, 2])
     code, out, _ = run(capfd, "models", "show", "m:1", "--repository", repository, "--json")
     assert (code, json.loads(out.splitlines()[-1])["version"]) == (0, 1)
-    code, _, err = run(capfd, "models", "verify", "m", "--repository", repository)
-    assert (code, "m:2 is what was published" in err) == (0, True)
-    code, _, err = run(capfd, "models", "remove", "m:1", "--repository", repository)
-    assert (code, "removed m:1" in err) == (0, True)
+    code, out, _ = run(capfd, "models", "verify", "m", "--repository", repository)
+    assert (code, "m:2 is what was published" in out) == (0, True)
+    assert run(capfd, "models", "remove", "m:1", "--repository", repository) == (0, "removed m:1\n", "")
     code, _, err = run(capfd, "models", "remove", "m", "--repository", repository)
     assert (code, "say which version" in err) == (2, True)
     (repository / "m" / "2" / "model.onnx").write_bytes(b"changed")
@@ -175,6 +179,24 @@ def test_every_command_helps_with_an_example(command, capfd):
     code, out, _ = run(capfd, *command.split(), "--help")
     assert code == 0
     assert f"Example: rowcast {command}" in " ".join(out.split())
+    assert run(capfd, *command.split(), "-h") == (0, out, "")
+
+
+def test_the_version_is_that_of_the_package(capfd):
+    assert run(capfd, "--version") == (0, f"rowcast {rowcast.__version__}\n", "")
+    assert rowcast.__version__ == tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+
+
+def test_a_shell_completes_commands_and_options(monkeypatch, capfd):
+    completion = {"_ROWCAST_COMPLETE": "complete_bash", "COMP_CWORD": "2"}
+    for words, found in (
+        ("rowcast mod", "models"),
+        ("rowcast models ver", "verify"),
+        ("rowcast train --tar", "--target"),
+    ):
+        variables = completion | {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+        done = subprocess.run([SCRIPT], env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout.split(), done.stderr) == (0, [found], "")
 
 
 @pytest.mark.parametrize(
@@ -203,6 +225,7 @@ def test_every_command_helps_with_an_example(command, capfd):
         (["predict", "nobody", "TABLE", "--out", "answers.csv"], 1, ["no model 'nobody'", "my-table"]),
         (["evaluate", "my-table:x", "TABLE"], 2, ["NAME:VERSION"]),
         (["serve", "--repository", "empty"], 1, ["rowcast train TABLE"]),
+        (["train", "TABLE", "--target", "amount", "--device", "gpu"], 2, ["auto, cpu, cuda or cuda:N, got 'gpu'"]),
         (["frobnicate"], 2, ["frobnicate"]),
     ],
 )
@@ -218,6 +241,33 @@ def test_a_wrong_call_says_so_in_a_line_or_two_and_names_the_way_out(
     for fragment in fragments:
         assert fragment in err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "t.csv", "--seed", "abc"), "--seed must be a whole number, got 'abc'"),
+        (("train", "t.csv", "--epochs", "1.5"), "--epochs must be a whole number, got '1.5'"),
+        (("serve", "--port", "0"), "--port must be at least 1, got 0"),
+        (("serve", "--port", "65536"), "--port must be at most 65535, got 65536"),
+        (("loadtest", "check", "--url", "u", "--rate", "fast"), "--rate must be a number, got 'fast'"),
+        (("train",), "TABLE is needed: `rowcast train --help` shows what it takes"),
+        (("predict", "m", "t.csv"), "--out is needed: `rowcast predict --help` shows what it takes"),
+        (("train", "t.csv", "--target"), "--target needs a value: `rowcast train --help` shows what it takes"),
+        (
+            ("train", "t.csv", "--sede", "1"),
+            "there is no option --sede; did you mean --seed?: `rowcast train --help` shows what it takes",
+        ),
+        (("train", "a.csv", "b.csv"), "there are too many arguments, beginning with b.csv: `rowcast train --help` "),
+        (("trian",), "there is no command 'trian'; did you mean train?: `rowcast --help` shows what it takes"),
+        (("models", "lst"), "there is no command 'lst'; did you mean list?: `rowcast models --help` shows what it "),
+    ],
+)
+def test_wrong_usage_is_one_line_as_every_other_error(arguments, sentence, monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["rowcast"])
+    code, out, err = run(capfd, *arguments)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert err.startswith(f"rowcast: {sentence}")
 
 
 def test_a_mistake_of_ours_is_a_line_and_its_trace_is_there_to_ask_for(monkeypatch, capfd):
@@ -245,8 +295,11 @@ def test_names_that_look_like_markup_are_printed_as_they_are(tmp_path, capfd):
     table = tables.every_kind(100).select("amount", pl.lit(1).alias("[/b]"), pl.lit(2).alias(":cat:"), "size")
     table.write_csv(tmp_path / "m.csv")
     arguments = ("train", tmp_path / "m.csv", "--target", "amount", "--repository", tmp_path / "r", *FAST)
-    code, _, err = run(capfd, *arguments)
+    code, out, err = run(capfd, *arguments)
     assert code == 0, err
+    assert out.splitlines()[-1] == f"published m:1 in {tmp_path / 'r' / 'm' / '1'}", "results are on stdout"
+    assert "  validation  rmse " in out
+    assert "published" not in err
     assert "'[/b]' is dropped: it is constant" in err
     assert "':cat:' is dropped: it is constant" in err
 

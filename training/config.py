@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rowcast.models.errors import ConfigError
 from rowcast.training.data.config import DataConfig
@@ -43,7 +44,7 @@ class Config(ComponentConfig):
     """quick: about a minute. balanced: about five for 20,000 rows on two cores. best: as long as it takes."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Of the split, the initial weights and the order of rows."""
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = "auto"
     """auto, cpu, cuda or cuda:N to train on."""
     data: DataConfig = DataConfig()
     features: FeaturesConfig = FeaturesConfig()
@@ -53,6 +54,13 @@ class Config(ComponentConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
     track: TrackConfig = TrackConfig()
+
+    @field_validator("device")
+    @classmethod
+    def _is_a_device(cls, text: str) -> str:
+        if re.fullmatch(r"auto|cpu|cuda(:\d+)?", text) is None:
+            raise ValueError("must be auto, cpu, cuda or cuda:N")
+        return text
 
     @model_validator(mode="after")
     def _objective_fits_task(self) -> Config:

@@ -24,18 +24,38 @@ class ComponentConfig(BaseModel):
 
 def valid_range(field: FieldInfo) -> str:
     """The values a field takes, in words: ``"adamw", "adam" or "sgd"``, ``at least 1``."""
+    if get_origin(field.annotation) is tuple and get_origin(get_args(field.annotation)[0]) is Annotated:
+        return _list_rule(field)
     bounds = _bounds(field.metadata)
     parts = ([bounds] if bounds else []) + _choices(field.annotation)
     return ", ".join(parts[:-1]) + (" or " if len(parts) > 1 else "") + parts[-1] if parts else ""
 
 
+def _list_rule(field: FieldInfo) -> str:
+    """The rule of a list of numbers with bounds."""
+    items = get_args(get_args(field.annotation)[0])
+    each = _bounds([rule for item in items[1:] for rule in (item.metadata if isinstance(item, FieldInfo) else [item])])
+    least, most = (
+        next((getattr(rule, name) for rule in field.metadata if getattr(rule, name, None) is not None), None)
+        for name in ("min_length", "max_length")
+    )
+    count = f"of {least} to {most} " if least is not None and most is not None else "of "
+    noun = {int: "whole numbers", float: "numbers"}.get(items[0], "values")
+    return f"a list {count}{noun}{', each ' + each if each else ''}"
+
+
 def _bounds(rules: Sequence[Any]) -> str:
     return " and ".join(
-        f"{word} {getattr(rule, attribute):g}"
-        for rule in rules
+        f"{word} {_figure(getattr(rule, attribute))}"
         for attribute, word in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
+        for rule in rules
         if getattr(rule, attribute, None) is not None
     )
+
+
+def _figure(bound: float) -> str:
+    """A bound in full: 4,294,967,296 and not 4.29497e+09."""
+    return f"{bound:,}" if isinstance(bound, int) and bound >= 10_000 else f"{bound:g}"
 
 
 def _choices(annotation: Any) -> list[str]:
@@ -66,8 +86,9 @@ def explain(error: ValidationError, root: type[BaseModel]) -> ConfigError:
             sentences[name] = f"{name!r} is needed"
         else:
             rule = valid_range(field) if field is not None else ""
-            sentence = f"{name!r} must be {rule}" if rule else f"{name!r}: {fault['msg'].removeprefix('Value error, ')}"
-            sentences[name] = f"{sentence}, got {fault['input']!r}"
+            said = f"must be {rule}" if rule else fault["msg"].removeprefix("Value error, ")
+            colon = "" if said.startswith("must ") else ":"
+            sentences[name] = f"{name!r}{colon} {said}, got {fault['input']!r}"
     return ConfigError("; ".join(sentences.values()))
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from rowcast import __version__
 from rowcast.cli import (
     crossvalidate,
     demo,
@@ -23,6 +24,7 @@ from rowcast.cli import (
     train,
 )
 from rowcast.cli.console import progress_console
+from rowcast.cli.usage import UsageError, sentence_of
 from rowcast.models.errors import ConfigError, RowcastError
 from rowcast.models.printable import printable
 
@@ -31,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(models.app, name="models")
 app.add_typer(loadtest.app, name="loadtest")
@@ -47,10 +49,19 @@ app.command(epilog=key.EXAMPLE)(key.key)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"rowcast {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _global(
     context: typer.Context,
     debug: Annotated[bool, typer.Option("--debug", help="Show the trace of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     context.obj = debug
 
@@ -61,7 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     debug = "--debug" in given
     given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
     try:
-        app(given)
+        code = app(given, standalone_mode=False)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error, file=sys.stderr)
+            sys.exit(2)
+        _fail(error, 2, debug=debug, text=sentence_of(error))
+    except typer.Abort:  # standard input ended where an answer was asked for
+        sys.exit(1)
     except ConfigError as error:
         _fail(error, 2, debug=debug)
     except (RowcastError, OSError) as error:
@@ -75,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         first_line = next(iter(str(error).splitlines()), "")
         text = f"something went wrong that should not have, {type(error).__name__}: {first_line}"
         _fail(error, 1, debug=debug, text=f"{text}; --debug shows the trace")
-    sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(error: Exception, code: int, *, debug: bool, text: str = "") -> NoReturn:

@@ -1,8 +1,12 @@
-"""Where what a command tells goes: results to stdout, progress and decisions to stderr."""
+"""What goes where: results to stdout, progress and decisions to stderr.
+
+With ``--json`` stdout holds the JSON object alone, and what a person would read of the result goes to stderr, too.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -21,12 +25,22 @@ def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
-def print_metrics(metrics: dict[str, Any], say: Callable[[str], None] | None = None) -> None:
+def print_result(text: str, *, aside: bool = False) -> None:
+    """Print a line of a result.
+
+    Args:
+        text: the line.
+        aside: to stderr, because stdout is for a JSON object.
+    """
+    print(printable(text), file=sys.stderr if aside else sys.stdout)
+
+
+def print_metrics(metrics: dict[str, Any], *, aside: bool = False) -> None:
     """Print metrics of a model, which somebody else may have written: whatever they hold, it is shown.
 
     Args:
-        metrics: by part.
-        say: prints a line; on stderr unless given.
+        metrics: by part of the table, or by name.
+        aside: as in :func:`print_result`.
     """
 
     def number(value: Any) -> str:
@@ -35,5 +49,4 @@ def print_metrics(metrics: dict[str, Any], say: Callable[[str], None] | None = N
     for part, values in metrics.items():
         named = values.items() if isinstance(values, dict) else [("", values)]
         text = "  ".join(f"{name} {number(value)}" for name, value in named)
-        line = printable(f"  {part:<10} {text}")
-        progress_console.print(line, soft_wrap=True) if say is None else say(line)
+        print_result(f"  {part:<10} {text}", aside=aside)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
-from rowcast.cli.console import print_metrics, print_table, progress_console
+from rowcast.cli.console import print_metrics, print_result, print_table, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
 from rowcast.models.errors import ConfigError, ModelRefused
@@ -88,7 +88,7 @@ def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY
     print(f"{manifest.name}:{manifest.version}  {printable(about)}")
     for column in signature.columns:
         print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
-    print_metrics(manifest.metrics, print)
+    print_metrics(manifest.metrics)
     if manifest.threshold is not None:
         print(printable(f"  threshold  {json.dumps(manifest.threshold)}"))
     for decision in manifest.decisions:
@@ -107,7 +107,9 @@ def verify(
     stored = open_model(model, repository)
     Session.of(stored, "cpu").warm_up()
     manifest = stored.manifest
-    progress_console.print(f"{manifest.name}:{manifest.version} is what was published ({len(manifest.files)} files)")
+    print_result(
+        f"{manifest.name}:{manifest.version} is what was published ({len(manifest.files)} files)", aside=as_json
+    )
     if as_json:
         print(json.dumps({"name": manifest.name, "version": manifest.version, "files": manifest.files}))
 
@@ -154,4 +156,4 @@ def remove(
     if version is None:
         raise ConfigError(f"say which version to delete: rowcast models remove {name}:VERSION")
     Repository(repository).remove(name, version)
-    progress_console.print(f"removed {name}:{version}")
+    print_result(f"removed {name}:{version}")

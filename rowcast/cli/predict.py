@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
-from rowcast.cli.console import progress_console
+from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, names
 from rowcast.models.errors import ConfigError
@@ -53,7 +53,7 @@ def predict(
         answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding, separator=separator)
         name, version = stored.manifest.name, stored.manifest.version
     _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
-    progress_console.print(f"wrote {len(answers):,} predictions to {out}")
+    print_result(f"wrote {len(answers):,} predictions to {out}", aside=as_json)
     if as_json:
         print(json.dumps({"name": name, "version": version, "rows": len(answers), "out": str(out.absolute())}))
 

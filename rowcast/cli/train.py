@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
-from rowcast.cli.console import print_metrics, progress_console
+from rowcast.cli.console import print_metrics, print_result, progress_console
 from rowcast.cli.named import RepositoryOption, checked_name
 from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, seconds, takes_data
 from rowcast.models.errors import ConfigError
@@ -74,12 +74,12 @@ def train(
         print("rowcast: stopped; nothing was published", file=sys.stderr)
         raise
     summary = trained.summary()
-    _print_training(summary, trained.fit.stopped)
+    _print_training(summary, trained.fit.stopped, aside=as_json)
     if as_json:
         print(json.dumps(summary))
 
 
-def _print_training(summary: dict[str, Any], stopped: str) -> None:
+def _print_training(summary: dict[str, Any], stopped: str, *, aside: bool) -> None:
     for decision in summary["decisions"]:
         progress_console.print(f"  {printable(decision)}")
     rows = ", ".join(f"{count:,} {part}" for part, count in summary["rows"].items())
@@ -92,10 +92,11 @@ def _print_training(summary: dict[str, Any], stopped: str) -> None:
             "interrupted": "ended when it was asked to, with the best weights so far",
         }.get(stopped, "went all epochs")
     )
-    print_metrics(summary["metrics"])
+    print_metrics(summary["metrics"], aside=aside)
     parity = summary["parity"]
-    progress_console.print(
+    print_result(
         f"PyTorch and ONNX Runtime agree to {parity['max_difference']:.1e} on {parity['rows']:,} held-out "
-        f"and {parity['nasty_rows']:,} adversarial rows"
+        f"and {parity['nasty_rows']:,} adversarial rows",
+        aside=aside,
     )
-    progress_console.print(f"published {summary['name']}:{summary['version']} in {summary['path']}", soft_wrap=True)
+    print_result(f"published {summary['name']}:{summary['version']} in {summary['path']}", aside=aside)

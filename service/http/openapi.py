@@ -1,7 +1,7 @@
 """The OpenAPI document on ``/docs.json``: BentoML's, with the answers that callers of this service really get.
 
 BentoML lists three codes for every method, with error schemas of its own. Here a refusal has one shape, whatever its
-code, and a page that may say no says so in the same.
+code, and a page that may say no says so in the same. Title, version and description are Rowcast's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+from rowcast.models.version import VERSION
+
+_DESCRIPTION = (
+    "Rows in, predictions out. [/models](models) lists the models, their columns and an example request each."
+)
 _SCHEMA = "Refusal"
 _REFUSAL = {
     "type": "object",
@@ -48,7 +53,7 @@ _RETRY_AFTER = {"Retry-After": {"description": "Seconds until it is worth anothe
 
 
 def completed(spec: Any, others: Mapping[str, dict[str, Any]], root_path: str = "") -> Any:
-    """Complete BentoML's document, in place, with our refusals and with routes that it does not know.
+    """BentoML's document with our name and refusals, and with routes that it does not know.
 
     Args:
         spec: its ``OpenAPISpecification``, made for this call.
@@ -76,7 +81,9 @@ def completed(spec: Any, others: Mapping[str, dict[str, Any]], root_path: str = 
         elif path == "/readyz":
             no = _refused(HTTPStatus.SERVICE_UNAVAILABLE, "Models are being loaded, or the service is shutting down")
             item.get.responses["503"] = no
-    return spec
+    info = type(spec.info)(title="Rowcast", version=VERSION, description=_DESCRIPTION)
+    parts = {part: getattr(spec, part) for part in ("openapi", "paths", "servers", "tags", "components")}
+    return type(spec)(info=info, **parts)  # the object itself cannot be changed
 
 
 def _refused(code: HTTPStatus, words: str) -> dict[str, Any]:

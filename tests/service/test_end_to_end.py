@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+import rowcast
 from tests.service.hostile_payloads import GOOD, PAYLOADS, ROW, Payload, rows
 from tests.service.servers import ROOT, Server, command, environment, free_port, serving
 from tests.support import handmade
@@ -73,6 +74,8 @@ def test_the_page_of_bentoml_still_works(server: Server) -> None:
 
 def test_the_docs_describe_the_columns_with_an_example(server: Server) -> None:
     docs = server.get("/docs.json").json()
+    assert (docs["info"]["title"], docs["info"]["version"]) == ("Rowcast", rowcast.__version__)
+    assert "BentoML" not in json.dumps(docs["info"])
     assert not any("'null'" in str(schema) for schema in docs["components"]["schemas"].values())  # OpenAPI 3.1's
     for path in ("/predict", "/models/flights/predict"):
         schema = docs["paths"][path]["post"]["requestBody"]["content"]["application/json"]["schema"]
