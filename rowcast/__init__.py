@@ -48,11 +48,15 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """The clients, imported when they are asked for: whoever trains need not wait for them."""
+    why = ""
     if name in ("AsyncClient", "Client", "ClientError"):
-        import rowcast.client
+        try:
+            import rowcast.client
 
-        return getattr(rowcast.client, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return getattr(rowcast.client, name)
+        except ModuleNotFoundError as error:  # a bento holds no clients; hasattr() asks for an AttributeError
+            why = f": {error}"
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{why}")
 
 
 class Model:

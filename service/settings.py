@@ -169,7 +169,10 @@ class Settings(BaseModel):
     @field_validator("models")
     @classmethod
     def _names_and_versions(cls, text: str) -> str:
-        for choice in filter(None, text.split(",")):
+        choices = list(filter(None, text.split(",")))
+        if text and not choices:  # commas alone, as of names that were empty: that is not every model
+            raise ValueError(f"{text!r} names no model")
+        for choice in choices:
             if not CHOICE.fullmatch(choice.strip()):
                 raise ValueError(f"{choice!r} is not a name with or without a version")
         return text

@@ -15,11 +15,13 @@ _CLOCK = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _HOUR = re.compile(r"(?P<hours>1[0-2]|0?[1-9]) ?(?P<half>[ap])\.?m\.?", re.ASCII | re.IGNORECASE)
+_ISO_NUMBER = r"[+-]?\d+(?:[.,]\d+)?"
 _ISO = re.compile(
-    r"(?P<sign>[+-])?P(?=[\dT])(?:(?P<weeks>\d+(?:[.,]\d+)?)W)?(?:(?P<days>\d+(?:[.,]\d+)?)D)?"
-    r"(?:T(?=\d)(?:(?P<hours>\d+(?:[.,]\d+)?)H)?(?:(?P<minutes>\d+(?:[.,]\d+)?)M)?(?:(?P<seconds>\d+(?:[.,]\d+)?)S)?)?",
+    rf"(?P<sign>[+-])?P(?=[\dT+-])(?:(?P<weeks>{_ISO_NUMBER})W)?(?:(?P<days>{_ISO_NUMBER})D)?"
+    rf"(?:T(?=[\d+-])(?:(?P<hours>{_ISO_NUMBER})H)?(?:(?P<minutes>{_ISO_NUMBER})M)?(?:(?P<seconds>{_ISO_NUMBER})S)?)?",
     re.ASCII | re.IGNORECASE,
 )
+"""Each part may have a sign of its own: pandas writes an hour before zero as ``P-1DT23H0M0S``."""
 _PART = re.compile(r"(\d+(?:\.\d+)?) *([a-zµ]+)(?:,? +and +|, *| *)", re.ASCII | re.IGNORECASE)
 _UNITS = {
     unit: seconds
@@ -44,10 +46,11 @@ def parse_duration(text: str) -> float | None:
     """The seconds of a time of day or a duration; None where the text is neither.
 
     ``08:30`` is hours and minutes; ``8:30 PM``, ``1:02:03.5``, ``2 days 03:00:00`` (pandas), ``1.02:03:04`` (.NET),
-    ``P1DT2H`` (ISO 8601, no years or months, whose length varies) and ``1h 30m`` are read as well.
+    ``P1DT2H`` (ISO 8601, no years or months, whose length varies; a part may be negative) and ``1h 30m`` are read as
+    well.
 
-    >>> parse_duration("08:30"), parse_duration("-1 days +23:00:00"), parse_duration("PT1M30S")
-    (30600.0, -3600.0, 90.0)
+    >>> parse_duration("08:30"), parse_duration("-1 days +23:00:00"), parse_duration("P-1DT23H"), parse_duration("PT9S")
+    (30600.0, -3600.0, -3600.0, 9.0)
     """
     seconds = _seconds(text.strip(BLANKS))
     return seconds if seconds is not None and math.isfinite(seconds) else None

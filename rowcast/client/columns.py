@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.client.errors import Unsendable
-from rowcast.client.values import Duration, Foreign, Inexact, Micros, duration_micros, micros_of, plain
+from rowcast.client.values import Duration, Foreign, Inexact, Micros, plain
 from rowcast.models.arrow import END
 from rowcast.models.arrow import types as arrow_types
 from rowcast.models.arrow import writer as arrow_writer
+from rowcast.models.numpy_times import duration_micros, micros_of
 from rowcast.models.texts.durations import format_duration
 from rowcast.models.values import EXACT_WHOLE, FIRST_TIMESTAMP, LAST_TIMESTAMP, format_timestamp
 

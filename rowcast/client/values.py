@@ -13,9 +13,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from rowcast.models.values import EXACT_WHOLE, FIRST_TIMESTAMP, LAST_TIMESTAMP
+from rowcast.models.numpy_times import duration_micros, micros_of
+from rowcast.models.values import EXACT_WHOLE, LAST_TIMESTAMP
 
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _DAY_ONE = _EPOCH.toordinal()
@@ -23,9 +23,6 @@ _MICROSECOND = dt.timedelta(microseconds=1)
 _SECONDS_A_DAY = 86_400
 _MICROS_A_DAY = _SECONDS_A_DAY * 10**6
 _PLAIN = (type(None), bool, int, str)
-_LONGEST = np.iinfo(np.int64).max
-_FINE_UNITS = frozenset({"ns", "ps", "fs", "as"})
-"""Of datetime64 and timedelta64: they reach 292 years at most."""
 _PANDAS_NOTHING = frozenset({"NaTType", "NAType"})
 
 WAYS_OUT = {
@@ -181,43 +178,3 @@ def _micros(value: dt.date) -> Micros:
     if value.utcoffset() is None:
         value = value.replace(tzinfo=dt.UTC)
     return Micros((value - _EPOCH) // _MICROSECOND)
-
-
-def micros_of(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Moments of datetime64, of any unit, ``[rows]``.
-
-    Returns:
-        microseconds since the epoch, 0 where there is none; where there is none; and which lie outside of the years
-        0001 to 9999.
-    """
-    missing = np.isnat(values)
-    unit = np.datetime_data(values.dtype)[0]
-    if unit in _FINE_UNITS:
-        outside = np.zeros(len(values), bool)
-    elif unit == "generic":  # a number of nothing
-        outside = ~missing
-    else:  # NumPy's conversion would wrap around without a word
-        first, last = (np.datetime64(end, "us").astype(values.dtype) for end in (FIRST_TIMESTAMP, LAST_TIMESTAMP))
-        outside = ~missing & ((values < first) | (values > last))
-    micros = np.where(missing | outside, np.datetime64(0, "us"), values).astype("datetime64[us]").view(np.int64)
-    return micros, missing, outside | (micros < FIRST_TIMESTAMP) | (micros > LAST_TIMESTAMP)
-
-
-def duration_micros(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Durations of timedelta64, of any unit, ``[rows]``; digits past the microsecond are cut off.
-
-    Returns:
-        microseconds, 0 where there is none; where there is none; and which are of no certain length, as months are, or
-        have more microseconds than 64 bits hold.
-    """
-    missing = np.isnat(values)
-    unit = np.datetime_data(values.dtype)[0]
-    if unit in ("generic", "Y", "M"):
-        return np.zeros(len(values), np.int64), missing, ~missing
-    if unit in _FINE_UNITS:
-        outside = np.zeros(len(values), bool)
-    else:  # NumPy's conversion would wrap around without a word
-        longest = np.timedelta64(_LONGEST, "us").astype(values.dtype)
-        outside = ~missing & ((values > longest) | (values < -longest))
-    none = np.zeros(1, values.dtype)
-    return np.where(missing | outside, none, values).astype("timedelta64[us]").view(np.int64), missing, outside

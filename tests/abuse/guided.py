@@ -61,8 +61,8 @@ def v2_binary() -> tuple[Check, Iterable[bytes]]:
 def known_json() -> tuple[Check, Iterable[bytes]]:
     """The same in JSON, the short way of forms that earlier ones left, held against the long way."""
     from tests.service.hostile_payloads import ROW
+    from tests.service.known_forms import check, taught
     from tests.service.open_inference import body, request
-    from tests.service.test_v2_reading import check, taught
     from tests.support.handmade import BINARY
 
     seeds = [body(request(ROW)), body(request(ROW, dict.fromkeys(ROW)))]
@@ -72,7 +72,7 @@ def known_json() -> tuple[Check, Iterable[bytes]]:
 
 def known_binary() -> tuple[Check, Iterable[bytes]]:
     """The same with raw bytes; the first two bytes say how long the JSON is."""
-    from tests.service.test_v2_reading import ROW, binary_of, check, taught
+    from tests.service.known_forms import ROW, binary_of, check, taught
     from tests.support.handmade import BINARY
 
     text, json_bytes = binary_of(ROW, ROW)

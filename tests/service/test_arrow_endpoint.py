@@ -18,12 +18,13 @@ from rowcast.models.arrow.writer import batch, nothing, schema, texts
 from rowcast.service.engine.batch_size import SIZES
 from rowcast.service.engine.registry import Registry
 from rowcast.service.errors import QueueFull
+from rowcast.service.protocols.arrow import endpoint
 from rowcast.service.router import Router
 from tests.abuse.test_fuzz_arrow import written
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.servers import publish_flights
 from tests.service.test_arrow import ARROW, arrow, stream, table
-from tests.service.test_router import Caller, serve
+from tests.service.test_router import Caller, metric, serve
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +191,29 @@ def test_a_full_queue_refuses_a_request_that_has_not_begun_and_holds_up_one_that
         status, headers, answer = await caller.answer(front)
         assert (status, headers[b"retry-after"]) == (429, b"4")
         assert answer == {"error": "too many rows are waiting: send this request again later, see Retry-After"}
+
+    serve(repository, scenario, device="cpu")
+
+
+def test_a_request_that_is_refused_half_done_is_counted(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_PATIENCE_SECONDS", 0.0)
+
+    async def scenario(front: Router, serving: Registry) -> None:
+        batcher = serving.versions["flights", 1].batcher
+        runs: list[int] = []
+        slowly(serving, runs)
+        admit: Callable[..., None] = batcher.admit
+
+        def full_once_begun(rows: int = 1, priority: int = 0, size: int = 0) -> None:
+            if runs:
+                raise QueueFull(0.1)
+            admit(rows, priority, size)
+
+        batcher.admit = full_once_begun  # type: ignore[method-assign]
+        before = metric("rowcast_refused_requests_total", model="flights")
+        status, _, _ = await Caller("POST", "/predict", stream(table(5000)), headers=ARROW).answer(front)
+        assert status == 429
+        assert metric("rowcast_refused_requests_total", model="flights") - before == 1
 
     serve(repository, scenario, device="cpu")
 

@@ -180,7 +180,9 @@ def test_cells_of_a_spreadsheet_keep_their_types(tmp_path):
         "none": [None, None, None],
     }
     assert table.where(1) == "row 2 (line 3)"
-    assert table.notes == ()
+    assert table.notes == (
+        "'mixed' holds cells of several types (numbers, text), and each is read as its text in a CSV file",
+    )
 
 
 def test_the_first_sheet_that_holds_anything_is_read_and_others_by_name(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import re
 import uuid
 from decimal import Decimal
 from fractions import Fraction
@@ -134,6 +135,27 @@ def test_several_types_are_kept_apart_through_every_step_of_a_table():
     assert table.mixed["d"].tolist() == ["number", "boolean", "date", "text"]
     assert table.frame["d"].to_list() == ["0.5", "true", "2024-02-29T12:00:00Z", "x"]
     assert table.drop(["d"]).mixed == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (np.array(["2024-01-01", "30000-01-01"], "datetime64[D]"), "a date outside of the years 0001 to 9999"),
+        (np.array(["2024", "900000"], "datetime64[Y]"), "a date outside of the years 0001 to 9999"),
+        (np.ma.array(np.array([0, 2**60], "datetime64[s]"), mask=[True, False]), "a date outside of the years"),
+        (np.array([1, 2**62], "timedelta64[s]"), "or too long for microseconds in 64 bits"),
+        (np.array(["NaT", 3], "timedelta64[M]"), "a duration of no certain length (months, years)"),
+        (np.ma.array(np.array([1, 2], "timedelta64[Y]"), mask=[True, False]), "a duration of no certain length"),
+        ([np.timedelta64(1, "s"), np.timedelta64(3, "M")], "a duration of no certain length"),
+        ([dt.date(2024, 1, 1), np.datetime64("30000-01-01")], "a date outside of the years 0001 to 9999"),
+    ],
+)
+def test_what_64_bits_of_microseconds_do_not_hold_is_refused_with_its_row_and_never_wraps(values, said):
+    table = read_table({"x": values, "y": [1, 2]})
+    with pytest.raises(TableError, match=re.escape(said)) as refused:
+        table.require("x", "--target names")
+    assert "row 2" in str(refused.value)
+    assert "--drop x" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 
+import pandas as pd
 import pytest
 
 from rowcast.models.errors import TableError
@@ -52,6 +53,7 @@ def test_every_form_reads_alike(files):
         ('{"a": 1}\n[1, 2]\n', ["line 2", "a list"]),
         ('{"a": 1}\n{"a": 1', ["line 2"]),
         ("[" * 100_000, ["line 1"]),
+        ('\n [{"a": 1}]\n', ["line 2", "got an array: name the file .json", "lines=True"]),
         ("\n\n", ["empty"]),
     ],
 )
@@ -85,3 +87,14 @@ def test_a_damaged_package_is_refused(tmp_path, content):
     file.write_bytes(content)
     with pytest.raises(TableError, match=r"t\.csv\.gz"):
         read_table(file)
+
+
+def test_durations_that_pandas_writes_as_iso_texts_are_seconds_and_its_milliseconds_are_numbers(tmp_path):
+    frame = pd.DataFrame({"took": pd.to_timedelta([-3600, 5400, 90000], unit="s")})
+    read = []
+    for name, options in (("iso.json", {"date_format": "iso"}), ("epoch.json", {})):
+        frame.to_json(tmp_path / name, orient="records", **options)
+        table = read_table(tmp_path / name)
+        rules, _ = infer_columns(table, keep=True)
+        read.append((rules[0].kind, read_column(table, rules[0]).tolist()))
+    assert read == [("duration", [-3600.0, 5400.0, 90000.0]), ("integer", [-3600000.0, 5400000.0, 90000000.0])]

@@ -324,6 +324,14 @@ def test_a_typed_column_of_another_kind_than_declared_is_refused():
     assert read_column(table, rules[0]).tolist() == [micros(2024, 1, 31), micros(2024, 2, 1)]
 
 
+def test_typed_durations_and_times_are_no_levels_and_the_error_says_so():
+    table = read_table({"took": [dt.timedelta(hours=1)] * 3, "at": [dt.time(8)] * 3})
+    for name, what in (("took", "durations"), ("at", "times of day")):
+        said = f"column {name!r} holds {what}: name it in no --category and no --group, and it is read as seconds"
+        with pytest.raises(TableError, match=said):
+            infer_columns(table, category=[name])
+
+
 def test_columns_declared_twice_or_unknown_are_errors():
     table = texts(x=["1"], at=["2024-01-01"])
     with pytest.raises(ConfigError, match="got 'x' in --number and in --text: take it out of one"):

@@ -122,6 +122,7 @@ def test_lines_are_those_of_the_file_below_a_line_of_excel(tmp_path):
         "5,NA,4\n3,2,1\n7,NA,2\n",
         "1,2,3\n4,5,6\n",
         "0,1\n1,0\n0,1\n1,1\n",
+        "1,2,x,y\n5,6,a,b\n7,8,c,d\n",
     ],
 )
 def test_a_first_line_that_looks_like_a_row_is_refused_with_both_ways_out(tmp_path, content):
@@ -153,6 +154,12 @@ def test_years_wavelengths_and_counts_may_be_names(tmp_path, header):
 
 def test_a_header_that_comes_again_is_no_row():
     assert not looks_like_row(["a", "b"], [["x", "y"], ["a", "b"]])
+
+
+def test_counts_beside_a_name_of_one_letter_may_be_names():
+    assert not looks_like_row(["x", "1", "2"], [["a", "50", "61"], ["b", "70", "64"]])
+    assert not looks_like_row(["x", "y"], [["a", "b"], ["c", "d"]])
+    assert not looks_like_row(["k", "1", "2"], [["first", "5", "6"], ["second", "7", "8"]])
 
 
 def test_a_file_without_names_is_read_where_that_is_said(tmp_path):

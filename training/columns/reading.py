@@ -239,6 +239,13 @@ def level_texts(table: Table, column: pl.Series) -> pl.Series:
                 table, column.name, int(np.argmax(~ok & column.is_not_null().to_numpy())), KINDS["timestamp"].noun
             )
         return _replace_each(pl.Series(column.name, timestamps).set(pl.Series(~ok), None), format_timestamp)
+    if dtype == pl.Time or isinstance(dtype, pl.Duration):
+        what = "times of day" if dtype == pl.Time else "durations"
+        raise TableError(
+            f"{table.source}: the levels of a category, or the groups of a split, must be text, numbers, booleans or "
+            f"dates; column {column.name!r} holds {what}: name it in no --category and no --group, and it is read as "
+            "seconds; or turn it into text first"
+        )
     raise unusable(table, column)
 
 
@@ -309,7 +316,7 @@ def unusable(table: Table, column: pl.Series) -> TableError:
     if column.name in table.unusable:
         return TableError(table.unusable[column.name])
     return TableError(
-        f"{table.source}: a column holds text, numbers, booleans or dates; {column.name!r} holds "
+        f"{table.source}: a column holds text, numbers, booleans, dates, times or durations; {column.name!r} holds "
         f"{column.dtype}; convert it, or leave it out with --drop {named(column.name)}"
     )
 

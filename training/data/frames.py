@@ -19,11 +19,19 @@ from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import TableError
+from rowcast.models.numpy_times import duration_micros, micros_of
 from rowcast.models.values import format_timestamp
 from rowcast.training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
-from rowcast.training.data.objects import Mixed, Unusable, half_character, native, series_of
+from rowcast.training.data.objects import (
+    BEYOND_DATES,
+    BEYOND_DURATIONS,
+    Mixed,
+    Unusable,
+    half_character,
+    native,
+    series_of,
+)
 
-_INT64_MIN = np.iinfo(np.int64).min
 _WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dict of columns or a list of dicts"
 
 
@@ -217,21 +225,27 @@ def _from_numpy(name: str, values: Any) -> pl.Series:
         raise TableError(f"data frame: column {name!r} must be a list of values, got an array of shape {values.shape}")
     kind = values.dtype.kind
     if isinstance(values, np.ma.MaskedArray):
-        return series_of(name, values.tolist() if kind not in "Mm" else values.astype(object).tolist())
+        if kind not in "Mm":
+            return series_of(name, values.tolist())
+        values = values.filled(np.array("NaT", values.dtype))
     if kind == "f" and values.dtype.itemsize not in (4, 8):
         values = values.astype(np.float64)
     if kind in "biuf":
         return pl.Series(name, np.ascontiguousarray(values, values.dtype.newbyteorder("=")))
-    if kind == "M":
-        return _from_timestamps(name, values, "datetime64[us]", pl.Datetime("us"))
-    if kind == "m":
-        return _from_timestamps(name, values, "timedelta64[us]", pl.Duration("us"))
+    if kind in "Mm":
+        return _from_times(name, values)
     return series_of(name, values.tolist())
 
 
-def _from_timestamps(name: str, values: Any, unit: str, dtype: pl.DataType) -> pl.Series:
-    series = pl.Series(name, values.astype(unit).view(np.int64))  # NaT stays INT64_MIN
-    return series.set(series == _INT64_MIN, None).cast(dtype)
+def _from_times(name: str, values: NDArray[Any]) -> pl.Series:
+    """An array of datetime64 or timedelta64, of any unit."""
+    dates = values.dtype.kind == "M"
+    micros, missing, outside = micros_of(values) if dates else duration_micros(values)
+    if outside.any():
+        row = int(outside.argmax()) + 1
+        raise Unusable(f"column {name!r}, row {row}, holds {BEYOND_DATES if dates else BEYOND_DURATIONS}; make it null")
+    series = pl.Series(name, micros).cast(pl.Datetime("us") if dates else pl.Duration("us"))
+    return series.set(pl.Series(missing), None)
 
 
 def _from_chunks(name: str, values: Any) -> pl.Series:

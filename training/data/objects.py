@@ -19,6 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.levels import boolean_level, number_level
+from rowcast.models.numpy_times import duration_micros, micros_of
 from rowcast.models.values import EXACT_WHOLE, format_timestamp
 
 _PLAIN = frozenset({str, int, bool, type(None)})
@@ -31,6 +32,8 @@ _WORDS = {
     "a time of day": "time",
     "a duration": "duration",
 }
+BEYOND_DATES = "a date outside of the years 0001 to 9999"
+BEYOND_DURATIONS = "a duration of no certain length (months, years), or too long for microseconds in 64 bits"
 _INT64, _UINT64 = (-(2**63), 2**63 - 1), (0, 2**64 - 1)
 _HALF_CHARACTER = re.compile("[\ud800-\udfff]")
 
@@ -88,11 +91,7 @@ def series_of(name: str, values: Sequence[Any]) -> pl.Series:
 def native(value: Any) -> Any:
     """The plain Python value of a scalar of NumPy, pandas, Arrow or an enum; None where it is missing."""
     if isinstance(value, np.datetime64 | np.timedelta64):
-        if np.isnat(value):
-            return None
-        days = isinstance(value, np.datetime64) and np.datetime_data(value.dtype)[0] == "D"
-        unit = "D" if days else "us"
-        return value.astype(f"{value.dtype.kind}8[{unit}]").item()
+        return _of_numpy_time(value)
     if value is np.ma.masked:
         return None
     if isinstance(value, np.longdouble):
@@ -113,6 +112,17 @@ def native(value: Any) -> Any:
     if library == "pyarrow" and hasattr(value, "as_py"):
         return native(value.as_py())
     return str(value) if isinstance(value, _SAID_AS_TEXT) else value
+
+
+def _of_numpy_time(value: np.datetime64 | np.timedelta64) -> Any:
+    """A date, date-time or duration of Python; the value itself where Python has none for it."""
+    read = micros_of if isinstance(value, np.datetime64) else duration_micros
+    micros, missing, outside = read(np.array([value]))
+    if missing[0] or outside[0]:
+        return None if missing[0] else value
+    days = isinstance(value, np.datetime64) and np.datetime_data(value.dtype)[0] == "D"
+    found = value.item() if days else micros.view(f"{value.dtype.kind}8[us]")[0].item()
+    return found if isinstance(found, dt.date | dt.timedelta) else value
 
 
 def half_character(text: str) -> bool:
@@ -140,6 +150,8 @@ def _kind(value: Any) -> str:
         return "a time of day"
     if isinstance(value, dt.timedelta):
         return "a duration"
+    if isinstance(value, np.datetime64 | np.timedelta64):
+        return BEYOND_DATES if isinstance(value, np.datetime64) else BEYOND_DURATIONS
     python = type(value)
     return python.__qualname__ if python.__module__ == "builtins" else f"{python.__module__}.{python.__qualname__}"
 

@@ -310,8 +310,9 @@ class _Window:
         while True:
             try:
                 self._model.batcher.admit(rows, size=size)
-            except QueueFull:
+            except QueueFull as error:
                 if loop.time() > give_up:
+                    self._model.count_refusal(error)
                     raise
             else:
                 return

@@ -36,17 +36,22 @@ def looks_like_row(header: Sequence[str], rows: Sequence[Sequence[str]]) -> bool
         return counts_up(header) and _counts_by_chance(header, rows)
     if list(header) in [list(row) for row in rows]:
         return False  # a header that comes again below is a mistake of another kind
-    valued, repeated = [], 0
+    valued, repeated, alike = [], 0, 0
     for place, name in enumerate(header):
         below = [value for row in rows if (value := row[place].strip())]
         kind = value_kind(name)
         if kind and below and sum(value_kind(value) == kind for value in below) >= _MOSTLY * len(below):
             valued.append(name.strip())
+            alike += _of_one_size(name.strip(), below)
         elif name.strip().lower() in _NO_VALUE or (not kind and _comes_again(name.strip(), below)):
             repeated += 1
+        elif _of_letters([name.strip(), *below]):
+            alike += 1
     filled = sum(bool(name.strip()) for name in header)
     if len(valued) + repeated == filled and filled >= 2:
         return True
+    if filled > len(valued) and alike == filled:  # 1,2,x,y over 5,6,a,b
+        return bool(valued)
     return bool(valued) and (repeated > 0 or not _in_one_direction(valued))
 
 
@@ -97,6 +102,16 @@ def _comes_again(text: str, below: Sequence[str]) -> bool:
     if code is None or not any(code.groups()) or len(below) < 2:
         return False
     return sum(bool((m := _CODE.fullmatch(v)) and m.groups() == code.groups()) for v in below) >= _MOSTLY * len(below)
+
+
+def _of_one_size(number: str, below: Sequence[str]) -> bool:
+    """Whether a whole number stands over whole numbers of as many digits."""
+    return bool(_WHOLE.fullmatch(number)) and all(_WHOLE.fullmatch(v) and len(v) == len(number) for v in below)
+
+
+def _of_letters(texts: Sequence[str]) -> bool:
+    """Whether all are single letters of one case, a name and two values at least."""
+    return len(texts) > 2 and all(len(v) == 1 and v.isalpha() and v.isupper() == texts[0].isupper() for v in texts)
 
 
 def _in_one_direction(names: Sequence[str]) -> bool:

@@ -32,7 +32,14 @@ def read_json_lines(data: bytes, encoding: str, source: str) -> Content:
     Raises:
         TableError: a line is no flat JSON object, or repeats a key; names the line.
     """
-    return _frame(_by_line(to_utf8(data, ",", encoding, source), source), source, "one JSON object a line")
+    data = to_utf8(data, ",", encoding, source)
+    if data.lstrip()[:1] == b"[":
+        line = data[: data.index(b"[")].count(b"\n") + 1
+        raise TableError(
+            f"{source}, line {line}: a line holds one flat JSON object, got an array: name the file .json, which may "
+            'hold an array of them, or write the rows with pandas by to_json(orient="records", lines=True)'
+        )
+    return _frame(_by_line(data, source), source, "one JSON object a line")
 
 
 def read_json(data: bytes, encoding: str, source: str) -> Content:

@@ -21,6 +21,16 @@ from rowcast.training.data.objects import Mixed, Unusable, series_of
 EXTENSIONS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 
 _SAMPLE_ROWS = 100
+_KINDS = {
+    str: "text",
+    bool: "true and false",
+    int: "numbers",
+    float: "numbers",
+    dt.date: "dates",
+    dt.datetime: "dates",
+    dt.time: "times",
+    dt.timedelta: "durations",
+}
 
 
 def read_spreadsheet(data: bytes, form: FileForm, source: str) -> Content:
@@ -52,7 +62,12 @@ def read_spreadsheet(data: bytes, form: FileForm, source: str) -> Content:
         if all(value is None for value in row) and len(header) > 1:
             raise TableError(f"{source}: row {place} (line {begin + place}) is blank: take the line out of the file")
     names, _ = filled_in(header)
-    columns = [_column(name, values) for name, values in zip(names, zip(*cells[1:], strict=True), strict=True)]
+    columns = []
+    for name, values in zip(names, zip(*cells[1:], strict=True), strict=True):
+        column, kinds = _column(name, values)
+        columns.append(column)
+        if kinds:
+            notes += (f"{name!r} holds cells of several types ({kinds}), and each is read as its text in a CSV file",)
     frame, index = settle_unnamed(pl.DataFrame(columns), header, source, begin)
     lines = np.arange(begin + 1, begin + len(cells), dtype=np.int64)
     return Content(frame, lines, notes, PandasMetadata(index))
@@ -98,8 +113,8 @@ def _cells(book: Any, named: str, source: str) -> tuple[list[list[Any]], int, tu
     return cells, sheet.start[0] + 1, notes if len(filled) > 1 else ()
 
 
-def _column(name: str, values: Sequence[Any]) -> pl.Series:
-    """A column of cells; where they are of several types, of the texts that a CSV file would hold."""
+def _column(name: str, values: Sequence[Any]) -> tuple[pl.Series, str]:
+    """A column of cells; where they are of several types, of the texts that a CSV file would hold, and which types."""
     present = [value for value in values if value is not None]
     if present and all(type(value) in (int, float) for value in present):
         if all(float(value).is_integer() and abs(value) <= EXACT_WHOLE for value in present):
@@ -107,15 +122,24 @@ def _column(name: str, values: Sequence[Any]) -> pl.Series:
     elif any(isinstance(value, dt.datetime) for value in present) or not _alike(present):
         midnight = all(not isinstance(value, dt.datetime) or value.time() == dt.time() for value in present)
         if all(isinstance(value, dt.date) for value in present) and not midnight:
-            return series_of(name, values)
+            return series_of(name, values), ""
         if all(isinstance(value, dt.date) for value in present):
             values = [value.date() if isinstance(value, dt.datetime) else value for value in values]
         else:
-            values = [None if value is None else _text(value) for value in values]
+            return _texts(name, values), _kinds(present)
     try:
-        return series_of(name, values)
+        return series_of(name, values), ""
     except (Mixed, Unusable):
-        return pl.Series(name, [None if value is None else _text(value) for value in values], pl.String)
+        return _texts(name, values), _kinds(present)
+
+
+def _texts(name: str, values: Sequence[Any]) -> pl.Series:
+    return pl.Series(name, [None if value is None else _text(value) for value in values], pl.String)
+
+
+def _kinds(values: Sequence[Any]) -> str:
+    """The types that cells are of, in the order in which they come."""
+    return ", ".join(dict.fromkeys(_KINDS.get(type(value), "others") for value in values))
 
 
 def _alike(values: Sequence[Any]) -> bool:
