@@ -35,7 +35,7 @@ fuzz: $(MADE)  ## Read 20,000 damaged bodies a decoder within memory and time, 2
 	FUZZ_CASES=2000 $(BIN)/python -m pytest --timeout 3600 --numprocesses $(WORKERS) --dist worksteal $(FUZZED)
 	FUZZ_CASES=20000 $(BIN)/python -m pytest --timeout 3600 tests/abuse/test_fuzz_http.py tests/abuse/test_fuzz_connections.py tests/abuse/test_openapi.py
 
-fuzz-tables: $(MADE)  ## Train on 2,000 random tables of odd columns and ask by every door (ARGS="--tables 300"); goes on where it was
+fuzz-tables: $(MADE)  ## Train on 2,000 random tables of odd columns and ask by every protocol (ARGS="--tables 300"); goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m proofs.tables $(ARGS)
 
 fuzz-gate: $(MADE)  ## Train and export 500 models of random configs on random tables through the export gate

@@ -28,7 +28,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from tests.service.processes import alive, doors, family, supervisor, workers
+from tests.service.processes import addresses, alive, family, supervisor, workers
 from tests.service.servers import ROOT, environment, free_port, publish_flights
 
 START_SECONDS = 30.0
@@ -119,7 +119,7 @@ class Round:
         if self.process.poll() is not None or len(workers(pid)) != WORKERS:
             return False
         try:
-            listening = [doors([worker]) for worker in workers(pid)]
+            listening = [addresses([worker]) for worker in workers(pid)]
             if any(f"tcp {self.grpc}" not in found for found in listening):
                 return False
             answers = [httpx.get(f"http://127.0.0.1:{self.port}/readyz", timeout=1).status_code for _ in range(4)]

@@ -1,4 +1,4 @@
-"""A fuzz of whole tables: 2,000 random tables of odd columns, each trained for two epochs and asked by every door.
+"""A fuzz of whole tables: 2,000 random tables of odd columns, each trained for two epochs and asked by every protocol.
 
     make fuzz-tables            # ARGS="--tables 300 --first 0"
 
@@ -102,23 +102,23 @@ def _fitted_and_asked(table: OddTable, folder: Path, seed: int) -> tuple[str, st
         return "refused by the gate", str(error)
     except RowcastError as error:
         return "refused", str(error)
-    house = House(model, path)
-    inputs = house.signature.names
+    trained = Trained(model, path)
+    inputs = trained.signature.names
     ordinary = [i for i, value in enumerate(table.columns[table.target]) if value is not None][:8]
     rows = [{name: table.columns[name][i] for name in inputs} for i in ordinary]
-    answers = house.by_path(rows)
-    low, high = house.range(table)
+    answers = trained.by_path(rows)
+    low, high = trained.range(table)
     odd = [{**rows[i % len(rows)], name: value} for name in inputs for i, value in enumerate(table.odd_values[name])]
-    if told := _differences(house, rows, "ordinary rows"):
-        return "doors differ", told
+    if told := _differences(trained, rows, "ordinary rows"):
+        return "protocols differ", told
     assert len(answers) == len(rows)
     for column, group in _by_column(odd, inputs, table):
-        if told := _differences(house, group, f"{column!r} ({table.made_of[column]})"):
-            return "doors differ", told
+        if told := _differences(trained, group, f"{column!r} ({table.made_of[column]})"):
+            return "protocols differ", told
     changed = [name for name in inputs for _ in table.odd_values[name]]
     for row, name in zip(odd, changed, strict=True):
         try:
-            answer = house.by_path([row])
+            answer = trained.by_path([row])
         except RowcastError:
             continue
         if not (np.isfinite(answer).all() and (answer >= low).all() and (answer <= high).all()):
@@ -135,8 +135,8 @@ def _by_column(odd: list[Row], inputs: tuple[str, ...], table: OddTable) -> Iter
         start += values
 
 
-class House:
-    """A model, asked by every door within this process."""
+class Trained:
+    """A model, asked by every protocol within this process."""
 
     def __init__(self, model: rowcast.Model, path: Path) -> None:
         self.manifest = model.stored.manifest
@@ -203,8 +203,8 @@ class House:
         return _numbers(self.session.run(columns))
 
 
-DOORS: tuple[Callable[[House, list[Row]], Answers], ...] = (
-    *(House.by_path, House.by_polars, House.by_pandas, House.by_dict, House.by_json, House.by_arrow),
+PROTOCOLS: tuple[Callable[[Trained, list[Row]], Answers], ...] = (
+    *(Trained.by_path, Trained.by_polars, Trained.by_pandas, Trained.by_dict, Trained.by_json, Trained.by_arrow),
 )
 
 
@@ -238,26 +238,28 @@ def _of_one_type(values: list[Any]) -> list[Any]:
     return [None if value is None else str(value) for value in values] if mixed else values
 
 
-def _differences(house: House, rows: list[Row], what: str) -> str:
-    """How doors differ over some rows, asked together and where they are refused one by one; empty where none do."""
-    found = [_asked(house, door, rows) for door in DOORS]
+def _differences(trained: Trained, rows: list[Row], what: str) -> str:
+    """How protocols differ over some rows, sent together and where refused one by one; empty where none do."""
+    found = [_asked(trained, protocol, rows) for protocol in PROTOCOLS]
     if any(isinstance(answer, str) for answer in found) and len(rows) > 1:
-        return next((told for row in rows if (told := _differences(house, [row], what))), "")
+        return next((told for row in rows if (told := _differences(trained, [row], what))), "")
     first = found[0]
-    for door, answer in zip(DOORS, found, strict=True):
+    for protocol, answer in zip(PROTOCOLS, found, strict=True):
         if isinstance(answer, str) != isinstance(first, str):
-            return f"{what}: {rows[0]!r}: by_path {_short(first)}, {door.__name__} {_short(answer)}"
+            return f"{what}: {rows[0]!r}: by_path {_short(first)}, {protocol.__name__} {_short(answer)}"
         if not isinstance(answer, str) and not isinstance(first, str):
             far = np.abs(answer - first) > 20 * TOLERANCE * np.maximum(1.0, np.abs(first))
             if far.any():
                 row = int(far.any(axis=1).argmax())
-                return f"{what}: {rows[row]!r}: by_path {first[row].tolist()}, {door.__name__} {answer[row].tolist()}"
+                return (
+                    f"{what}: {rows[row]!r}: by_path {first[row].tolist()}, {protocol.__name__} {answer[row].tolist()}"
+                )
     return ""
 
 
-def _asked(house: House, door: Callable[[House, list[Row]], Answers], rows: list[Row]) -> Answers | str:
+def _asked(trained: Trained, protocol: Callable[[Trained, list[Row]], Answers], rows: list[Row]) -> Answers | str:
     try:
-        return door(house, rows)
+        return protocol(trained, rows)
     except RowcastError as error:
         return f"refuses: {error}"
 

@@ -24,7 +24,7 @@ from rowcast.service.metrics.counts import DROPPED_LINES
 from rowcast.service.middleware.log_limit import limit_log_lines
 from rowcast.service.middleware.log_queue import queue_log_lines
 from rowcast.service.middleware.stack import Middleware
-from rowcast.service.platform_variables import EnvironmentRefused, told
+from rowcast.service.platform_variables import EnvironmentRefused, log_lines
 from rowcast.service.process.drain import drain_on_sigterm
 from rowcast.service.process.folders import make_folders_late
 from rowcast.service.process.grpc_port import settle_port
@@ -92,11 +92,11 @@ def build(given: Settled) -> bentoml.Service[Any]:
                 middleware.check()
                 check_pair("ROWCAST_TLS", settings.tls_cert, settings.tls_key)
                 settle_port(settings)
-                for line in told(os.environ, several=registry.only is None):
+                for line in log_lines(os.environ, several=registry.only is None):
                     logger.info(line)
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
-            given.tell()
+            given.log()
             look_after_workers(NAME, settings.grace)
             if UNIX_SOCKET in os.environ:
                 listen_in_file(Path(os.environ[UNIX_SOCKET]))
@@ -121,8 +121,8 @@ def build(given: Settled) -> bentoml.Service[Any]:
                 refuse_to_start(error)
             gc.collect()
             gc.freeze()  # what is loaded stays: the collector need not look at it again
-            tell = self.grpc.say_no_more if self.grpc else (lambda: None)
-            drain_on_sigterm(registry, asyncio.get_running_loop(), tell)
+            stop_grpc = self.grpc.announce_stop if self.grpc else (lambda: None)
+            drain_on_sigterm(registry, asyncio.get_running_loop(), stop_grpc)
             _beat()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -85,7 +85,7 @@ def health_routes(variables: Mapping[str, str]) -> frozenset[str]:
     return frozenset() if health is None else frozenset({health})
 
 
-def told(variables: Mapping[str, str], *, several: bool) -> list[str]:
+def log_lines(variables: Mapping[str, str], *, several: bool) -> list[str]:
     """Lines for the log: what is heeded of the variables, and what is not.
 
     Args:

@@ -115,7 +115,7 @@ class Variables:
         Args:
             known: the names of the settings.
         """
-        told = []
+        sentences = []
         for name, variable in sorted(self.values.items()):
             if (
                 name in known
@@ -126,8 +126,8 @@ class Variables:
                 continue
             near = get_close_matches(name, known, 1, 0.75)
             hint = _HINTS.get(name) or (f"did you mean {near[0]}?" if near else "the README lists the settings")
-            told.append(f"{name}{variable.where} is not a setting, so it does nothing: {hint}")
-        return told
+            sentences.append(f"{name}{variable.where} is not a setting, so it does nothing: {hint}")
+        return sentences
 
 
 def _of_file(file: Path) -> dict[str, str]:

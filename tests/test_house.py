@@ -1,4 +1,4 @@
-"""The plan of the house, held: who may import whom, and what serving never loads."""
+"""Which package may import which, and what serving never loads."""
 
 from __future__ import annotations
 

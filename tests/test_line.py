@@ -16,7 +16,7 @@ import rowcast
 from tests.support import bare, tables
 from tests.support.serving import ask, served
 
-NASTY = {
+ADVERSARIAL = {
     "size": [None, 1e38, -1e38, 0, 5e-324],
     "count": [None, 1e38, -1e38, 3.0, -7],
     "member": [None, True, False],
@@ -37,8 +37,8 @@ def line(tmp_path_factory):
 
 
 def adversarial_rows(typical):
-    rows = [typical | {name: value} for name, values in NASTY.items() for value in values]
-    return [*rows, dict.fromkeys(NASTY), {name: values[1] for name, values in NASTY.items()}]
+    rows = [typical | {name: value} for name, values in ADVERSARIAL.items() for value in values]
+    return [*rows, dict.fromkeys(ADVERSARIAL), {name: values[1] for name, values in ADVERSARIAL.items()}]
 
 
 def test_the_greeting_holds_a_curl_that_works_as_pasted(line):

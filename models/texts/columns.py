@@ -1,4 +1,4 @@
-"""The texts of one column as its values, by what training found out: the rule of every door where a text meets it."""
+"""The texts of one column as its values, by what training found out: the rule of every protocol that brings a text."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ from rowcast.service.engine.arrivals import Arrivals
 from rowcast.service.engine.batch_size import SIZES
 from rowcast.service.engine.deadlines import Deadlines
 from rowcast.service.engine.latency import LatencyEstimator
-from rowcast.service.engine.queue import Batch, Done, Queue, QueuedRequest, Rows, level_of
+from rowcast.service.engine.queue import Batch, OnResponse, Queue, QueuedRequest, Rows, level_of
 from rowcast.service.errors import DeadlineExceeded, QueueFull
 from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
 from rowcast.service.metrics.counts import RunReport
@@ -115,7 +115,7 @@ class Batcher:
         self._loop = asyncio.get_running_loop()
         self._latency = LatencyEstimator(max_rows, seconds_per_row, drain_seconds_per_row)
         self._queue = Queue(max_rows)
-        self._deadlines = Deadlines(_tell_late)
+        self._deadlines = Deadlines(_respond_late)
         self._tidied = False
         self._due = False  # the next run, in this turn of the loop
         self._busy = False
@@ -162,15 +162,15 @@ class Batcher:
                 raise QueueFull(self._latency.drain(self._queue.rows) + self._rest(now))
 
     def enqueue(
-        self, rows: Rows, done: Done, *, deadline: float | None = None, priority: int = 0, size: int = 0
+        self, rows: Rows, on_response: OnResponse, *, deadline: float | None = None, priority: int = 0, size: int = 0
     ) -> QueuedRequest:
         """Queue the rows of one request.
 
         Args:
             rows: of one request, in whatever form the run takes them.
-            done: called once on the event loop, never before this returns, unless the request is cancelled.
+            on_response: called once on the event loop, never before this returns, unless the request is cancelled.
             deadline: by when they have to be answered, on the clock of ``time.perf_counter``. When it passes while they
-                wait, ``done`` is told :class:`DeadlineExceeded`.
+                wait, ``on_response`` is called with :class:`DeadlineExceeded`.
             priority: 1 is the highest; 0 is none in particular, the same as 2.
             size: bytes that they came in.
 
@@ -180,7 +180,7 @@ class Batcher:
         """
         self.admit(len(rows), priority, size)
         now = time.perf_counter()
-        waiting = QueuedRequest(rows, done, now)
+        waiting = QueuedRequest(rows, on_response, now)
         if size:
             waiting.size = size
         if priority:
@@ -261,7 +261,7 @@ class Batcher:
         run = self._queue.take(started)
         self._running_bytes = waited - self._queue.size
         for item in run.late:
-            _tell_late(item)
+            _respond_late(item)
         if not run.rows:  # all that waited was cancelled, or too late
             self._last_finish = None
             self._running_bytes = 0
@@ -280,17 +280,17 @@ class Batcher:
         finish = time.perf_counter()
         seconds = finish - started
         for item, outcome in zip(run.items, outcomes, strict=True):
-            done = item.done
-            if done is None:  # cancelled during the run
+            on_response = item.on_response
+            if on_response is None:  # cancelled during the run
                 continue
             item.ended = finish
             item.compute_seconds += seconds
             if item.parts is not None:
                 self._take_part(item, outcome)
                 continue
-            item.done = None  # it may know of its request: in a circle both would wait for the garbage collector
+            item.on_response = None  # it may know of its request: in a circle both would wait for the garbage collector
             try:
-                done(outcome)
+                on_response(outcome)
             except Exception:
                 logger.exception("an answer could not be handed out")
         # what the loop does between two runs counts, too
@@ -320,27 +320,27 @@ class Batcher:
         """Keep the answers to a part of a request, until it has them all; when a part fails, it all does."""
         assert item.parts is not None
         if isinstance(outcome, Exception):
-            _tell(item, outcome)
+            _respond(item, outcome)
             item.cancel()
             return
         item.parts.append(outcome)
         if not item.left:
-            _tell(item, self._join(item.parts))
+            _respond(item, self._join(item.parts))
 
 
-def _tell(item: QueuedRequest, outcome: Any) -> None:
-    done, item.done = item.done, None
-    assert done is not None
+def _respond(item: QueuedRequest, outcome: Any) -> None:
+    on_response, item.on_response = item.on_response, None
+    assert on_response is not None
     try:
-        done(outcome)
+        on_response(outcome)
     except Exception:
         logger.exception("an answer could not be handed out")
 
 
-def _tell_late(item: QueuedRequest) -> None:
+def _respond_late(item: QueuedRequest) -> None:
     """Tell a request that waits that its deadline has passed."""
     item.ended = time.perf_counter()
-    _tell(item, DeadlineExceeded())
+    _respond(item, DeadlineExceeded())
     item.cancel()
 
 

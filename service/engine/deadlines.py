@@ -70,4 +70,4 @@ class Deadlines:
 
 
 def _waits(item: QueuedRequest) -> bool:
-    return item.done is not None and item.left > 0
+    return item.on_response is not None and item.left > 0

@@ -138,7 +138,7 @@ class Model:
     def submit(
         self,
         rows: Request,
-        done: Callable[[Any], None],
+        on_response: Callable[[Any], None],
         *,
         deadline: float | None = None,
         priority: int = 0,
@@ -148,8 +148,8 @@ class Model:
 
         Args:
             rows: of the request. Levels that training never saw are counted.
-            done: told what the run gives for them, in their order, or the exception that they ended in, which
-                :meth:`refusal_of` makes one that may be shown; during this call or later from the event loop.
+            on_response: called with what the run gives for them, in their order, or the exception that they ended in,
+                which :meth:`refusal_of` makes one that may be shown; during this call or later from the event loop.
             deadline: by when it has to be answered, on the clock of ``time.perf_counter``.
             priority: 1 is the highest; 0 is none in particular, the same as 2.
             size: bytes that the request came in.
@@ -159,9 +159,9 @@ class Model:
             and run; None when the outcome has been told.
         """
         try:
-            waiting = self.batcher.enqueue(rows, done, deadline=deadline, priority=priority, size=size)
+            waiting = self.batcher.enqueue(rows, on_response, deadline=deadline, priority=priority, size=size)
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(error)
+            on_response(error)
             return None
         if isinstance(rows, Columns):  # of others it is known when they are read
             self._count_unseen(rows)
@@ -194,11 +194,11 @@ class Model:
         """
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        def tell(outcome: Any) -> None:
+        def respond(outcome: Any) -> None:
             if not answer.done():
                 answer.set_result(self.refusal_of(outcome) if isinstance(outcome, Exception) else outcome)
 
-        waiting = self.submit(columns, tell, deadline=deadline, priority=priority, size=size)
+        waiting = self.submit(columns, respond, deadline=deadline, priority=priority, size=size)
         if waiting is not None:
             answer.add_done_callback(lambda _: waiting.cancel())
             if queued is not None:

@@ -40,7 +40,7 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice, /) -> Any: ...
 
 
-Done: TypeAlias = Callable[[Any], None]
+OnResponse: TypeAlias = Callable[[Any], None]
 """Told the answers to a request's rows, or the exception that they ended in."""
 
 
@@ -65,9 +65,9 @@ class QueuedRequest:
     """How long the runs took that it was in."""
     ended = 0.0
 
-    def __init__(self, rows: Rows, done: Done, since: float) -> None:
+    def __init__(self, rows: Rows, on_response: OnResponse, since: float) -> None:
         self.rows = rows
-        self.done: Done | None = done
+        self.on_response: OnResponse | None = on_response
         self.since = since
 
     @property
@@ -82,7 +82,7 @@ class QueuedRequest:
 
     def cancel(self) -> None:
         """Nobody waits for it any more: rows that still wait are not computed, and no one is told of them."""
-        self.done = None
+        self.on_response = None
 
 
 def level_of(priority: int) -> int:
@@ -184,9 +184,9 @@ class Queue:
 
     def tidy(self) -> None:
         """Take out whom nobody waits for any more; it takes as long as the queue is."""
-        self._small = [deque(item for item in line if item.done is not None) for line in self._small]
+        self._small = [deque(item for item in line if item.on_response is not None) for line in self._small]
         self._small_rows = [sum(len(item.rows) for item in line) for line in self._small]
-        self._large = [item for item in self._large if item.done is not None]
+        self._large = [item for item in self._large if item.on_response is not None]
         self.rows = sum(self._small_rows) + sum(item.left for item in self._large)
         self.begun_rows = sum(item.left for item in self._large if item.parts is not None)
         self.size = sum(item.size for item in self)
@@ -202,7 +202,7 @@ class Queue:
             while line:
                 item = line[0]
                 rows = len(item.rows)
-                if item.done is None:
+                if item.on_response is None:
                     pass
                 elif item.deadline <= now:
                     run.late.append(item)
@@ -230,7 +230,7 @@ class Queue:
         """The large request that is next."""
         while self._large:
             item = self._large[0]
-            if item.done is not None:
+            if item.on_response is not None:
                 if item.deadline > now:
                     return item
                 run.late.append(item)

@@ -259,9 +259,9 @@ class Protocol(HttpToolsProtocol):
             self._waiting_since = self.loop.time()
         super().on_response_complete()
         if self._idle:
-            self._end_when_all_is_said()
+            self._end_when_all_is_sent()
 
-    def _end_when_all_is_said(self) -> None:
+    def _end_when_all_is_sent(self) -> None:
         """End a connection on which nothing is read any more."""
         if self._refusal is not None:
             self._write_refusal(self._refusal)

@@ -84,7 +84,7 @@ class Endpoint(Refuser, ABC):
     def handle(
         self,
         body: bytes,
-        done: Callable[[Reply], None],
+        on_response: Callable[[Reply], None],
         since: float = 0.0,
         *,
         options: RequestOptions = NO_OPTIONS,
@@ -94,7 +94,8 @@ class Endpoint(Refuser, ABC):
 
         Args:
             body: the request's.
-            done: told the reply, once; during this call when the request is refused, and later from the event loop.
+            on_response: called with the reply, once; during this call when the request is refused, later from the event
+                loop otherwise.
             since: when it came, on the clock of ``time.perf_counter``; a timeout counts from then.
             options: what its headers ask for.
             form: what its headers say of its body.
@@ -103,7 +104,7 @@ class Endpoint(Refuser, ABC):
             The queued request, to be cancelled when its caller is gone; None when the reply has been told.
 
         Raises:
-            TakesLong: it is more than is answered in one go; ``done`` was told nothing.
+            TakesLong: it is more than is answered in one go; ``on_response`` was not called.
         """
         if len(body) > self.at_once_bytes:
             raise TakesLong
@@ -113,15 +114,15 @@ class Endpoint(Refuser, ABC):
         except TakesLong:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
-            done(self.refusal(error))
+            on_response(self.refusal(error))
             return None
-        return self.submit(decoded, len(body), done, since, options=options)
+        return self.submit(decoded, len(body), on_response, since, options=options)
 
     def submit(
         self,
         decoded: Decoded,
         size: int,
-        done: Callable[[Reply], None],
+        on_response: Callable[[Reply], None],
         since: float = 0.0,
         *,
         options: RequestOptions = NO_OPTIONS,
@@ -131,7 +132,7 @@ class Endpoint(Refuser, ABC):
         Args:
             decoded: the request.
             size: bytes that it takes while it waits.
-            done: told the reply.
+            on_response: called with the reply.
             since: when it came.
             options: what its headers ask for.
         """
@@ -143,15 +144,15 @@ class Endpoint(Refuser, ABC):
             deadline = since + timeout
         waiting: QueuedRequest | None = None
 
-        def tell(outcome: Any) -> None:
+        def respond(outcome: Any) -> None:
             try:
                 failed = isinstance(outcome, Exception)
                 reply = self.error_reply(self.model.refusal_of(outcome)) if failed else write(outcome)
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
                 reply = self.refusal(error)
-            done(timed(reply, waiting) if options.timed and waiting is not None else reply)
+            on_response(timed(reply, waiting) if options.timed and waiting is not None else reply)
 
-        waiting = self.model.submit(rows, tell, deadline=deadline, priority=priority, size=size)
+        waiting = self.model.submit(rows, respond, deadline=deadline, priority=priority, size=size)
         return waiting
 
     async def wait(

@@ -314,7 +314,7 @@ class FastPathProtocol(Protocol):
         self._model = known.served
         self._since = time.perf_counter()
         try:
-            waiting = known.handle(body, self._tell, self._since)
+            waiting = known.handle(body, self._respond, self._since)
         except TakesLong:
             self._model = None
             return False
@@ -322,7 +322,7 @@ class FastPathProtocol(Protocol):
             self._waiting = waiting
         return True
 
-    def _tell(self, reply: Reply) -> None:
+    def _respond(self, reply: Reply) -> None:
         served, self._model, self._waiting = self._model, None, None
         assert served is not None
         last = self._last or self.fast_path.draining
@@ -335,7 +335,7 @@ class FastPathProtocol(Protocol):
             self.flow.resume_reading()
             self.data_received(self._let_go())
         elif self._deaf and self._idle:
-            self._end_when_all_is_said()
+            self._end_when_all_is_sent()
         else:
             self._rests_since = self.loop.time()
 

@@ -56,7 +56,7 @@ class RunReport:
 
 
 @dataclass(slots=True)
-class Done:
+class Totals:
     """What a model did in this worker since it started."""
 
     answered: int = 0
@@ -124,7 +124,7 @@ class Meter:
         self._new_codes = [0] * len(CODES)
         self._new_seconds = [0.0] * len(CODES)
         self._counted = False
-        self.done = Done()
+        self.totals = Totals()
         """As of the last :meth:`flush`."""
 
     def request(self, status: int, seconds: float) -> None:
@@ -141,11 +141,11 @@ class Meter:
         if not self._counted:
             return
         self._counted = False
-        done = self.done
-        done.answered += self._new_codes[0]
-        done.answered_seconds += self._new_seconds[0]
-        done.refused += sum(self._new_codes[1:])
-        done.refused_seconds += sum(self._new_seconds[1:])
+        totals = self.totals
+        totals.answered += self._new_codes[0]
+        totals.answered_seconds += self._new_seconds[0]
+        totals.refused += sum(self._new_codes[1:])
+        totals.refused_seconds += sum(self._new_seconds[1:])
         for counter, n in zip(self._codes, self._new_codes, strict=True):
             if n:
                 counter.inc(n)
@@ -174,13 +174,13 @@ class Meter:
         self._rows.add(report.rows)
         if not self._counted:
             self._write_soon()
-        done, requests = self.done, len(report.waits)
-        done.runs += 1
-        done.rows += report.rows
-        done.requests += requests
-        done.queue_seconds += sum(report.waits)
-        done.compute_seconds += report.seconds * requests
-        done.last_run = time.perf_counter()
+        totals, requests = self.totals, len(report.waits)
+        totals.runs += 1
+        totals.rows += report.rows
+        totals.requests += requests
+        totals.queue_seconds += sum(report.waits)
+        totals.compute_seconds += report.seconds * requests
+        totals.last_run = time.perf_counter()
 
     def unseen(self, levels: Mapping[str, int]) -> None:
         """Count category values that training never saw, by column."""

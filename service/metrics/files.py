@@ -50,7 +50,7 @@ class ReservedDict(MmapedDict):
         except OSError as error:
             if read_mode:
                 raise
-            _tell(filename, error)
+            _warn(filename, error)
             self._f: Any = None
             self._fname = filename
             self._capacity = _FIRST_BYTES
@@ -74,7 +74,7 @@ class ReservedDict(MmapedDict):
             try:
                 _reserve(self._f.fileno(), capacity)
             except OSError as error:
-                _tell(self._fname, error)
+                _warn(self._fname, error)
                 self._f.close()
                 self._f = None
         grown = mmap.mmap(-1 if self._f is None else self._f.fileno(), capacity)
@@ -123,7 +123,7 @@ def _reserve(descriptor: int, size: int) -> None:
         raise
 
 
-def _tell(filename: str, error: OSError) -> None:
+def _warn(filename: str, error: OSError) -> None:
     if not _Told.yet:
         _Told.yet = True
         folder = Path(filename).parent

@@ -20,7 +20,7 @@ from rowcast.service.middleware.keys import Keys, Parsed, contents, parse
 logger = logging.getLogger("rowcast.service")
 
 _LOOK_SECONDS = 0.25
-_TELL_SECONDS = 60.0
+_LOG_SECONDS = 60.0
 """How often a fault that lasts is told."""
 _FRESH_NS = 2_000_000_000
 """A file that was changed so lately may be changed again under the same times: it is read, whatever they say."""
@@ -42,7 +42,7 @@ class KeyWatch:
         self._text: bytes | str | None = None
         self._found = Parsed([], "")
         self._fault = ""
-        self._told_at = float("-inf")
+        self._logged_at = float("-inf")
 
     @classmethod
     def of(cls, file: Path) -> KeyWatch:
@@ -61,7 +61,7 @@ class KeyWatch:
         """Look again and again, on a loop."""
         self.look()
         if self._fault:
-            self._tell_of_fault()
+            self._log_fault()
         loop.call_later(_LOOK_SECONDS, self.start, loop)
 
     def look(self) -> None:
@@ -79,7 +79,7 @@ class KeyWatch:
                 return
         self._remember(seen)
         if self._found.fault != self._fault:
-            self._fault, self._told_at = self._found.fault, float("-inf")
+            self._fault, self._logged_at = self._found.fault, float("-inf")
         if self._keys.replace(self._found.hashes) and not self._fault:
             logger.info("API keys in force: the %d in %s", len(self._keys), self._file)
 
@@ -87,11 +87,11 @@ class KeyWatch:
         fresh = seen is not None and time.time_ns() - max(seen[:2]) < _FRESH_NS
         self._seen = None if fresh else seen
 
-    def _tell_of_fault(self) -> None:
+    def _log_fault(self) -> None:
         now = time.monotonic()
-        if now - self._told_at < _TELL_SECONDS:
+        if now - self._logged_at < _LOG_SECONDS:
             return
-        self._told_at = now
+        self._logged_at = now
         holds = f"its {len(self._keys):,} other keys hold" if len(self._keys) else "nobody gets in"
         logger.error("%s, the file of API keys, is not as it must be (%s): %s", self._file, self._fault, holds)
 

@@ -43,7 +43,7 @@ class Keys:
 
     def __init__(self, hashes: Iterable[tuple[str, bytes]]) -> None:
         self._hashes = tuple(hashes)
-        self._told: list[Callable[[], None]] = []
+        self._on_replaced: list[Callable[[], None]] = []
 
     @classmethod
     def read(cls, file: Path) -> Keys:
@@ -68,13 +68,13 @@ class Keys:
         if hashes == self._hashes:
             return False
         self._hashes = hashes
-        for tell in self._told:
-            tell()
+        for callback in self._on_replaced:
+            callback()
         return True
 
-    def when_replaced(self, tell: Callable[[], None]) -> None:
+    def when_replaced(self, callback: Callable[[], None]) -> None:
         """Have something done whenever the keys change: whoever remembers an answer of theirs has to forget it."""
-        self._told.append(tell)
+        self._on_replaced.append(callback)
 
     def holder(self, headers: Iterable[Header]) -> str | None:
         """Who sent these headers: the name behind their key; None where they have no key, or one that is unknown."""

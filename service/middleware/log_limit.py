@@ -65,17 +65,17 @@ class LogLimit(logging.Filter):
             window.left_out += 1
             if window.left_out == 1:
                 words = str(record.msg).strip().partition("\n")[0][:_WORDS]
-                timer = threading.Timer(max(0.0, window.started + self._seconds - now), self._tell, (kind, words))
+                timer = threading.Timer(max(0.0, window.started + self._seconds - now), self._summarise, (kind, words))
                 timer.daemon = True
                 timer.start()
         return False
 
-    def _tell(self, kind: _Kind, words: str) -> None:
+    def _summarise(self, kind: _Kind, words: str) -> None:
         with self._lock:
             window = self._windows.pop(kind)
-        told = f"{kind.exception}: {words}" if kind.exception else words
+        summary = f"{kind.exception}: {words}" if kind.exception else words
         text = "%d more lines of this kind were left out: %s"
-        logging.getLogger(kind.logger).log(kind.level, text, window.left_out, told, extra={"is_count": True})
+        logging.getLogger(kind.logger).log(kind.level, text, window.left_out, summary, extra={"is_count": True})
 
 
 def limit_log_lines(limit: LogLimit | None = None) -> None:

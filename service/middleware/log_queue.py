@@ -81,9 +81,9 @@ class LineWriter:
                 lines = list(self._lines)
                 self._lines.clear()
                 dropped, self.dropped = self.dropped, 0
-            told = b"[%d log lines were dropped: nobody read them in time]\n" % dropped if dropped else b""
+            notice = b"[%d log lines were dropped: nobody read them in time]\n" % dropped if dropped else b""
             data = b"".join(lines)
-            written = self._write_whole(told + data)
+            written = self._write_whole(notice + data)
             with self._changed:
                 self._waiting_bytes -= len(data)
                 if not written:

@@ -136,19 +136,19 @@ class _Stages:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        asked = any(name == _WANTED[0] for name, _ in scope["headers"])
+        wanted = any(name == _WANTED[0] for name, _ in scope["headers"])
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 for name, value in message["headers"]:
                     if name == _TOLD:
                         self._note(value)
-                if not asked:
+                if not wanted:
                     kept = [header for header in message["headers"] if header[0] != _TOLD]
                     message = {**message, "headers": kept}
             await send(message)
 
-        if not asked:
+        if not wanted:
             scope = {**scope, "headers": [*scope["headers"], _WANTED]}
         await self._app(scope, receive, noted)
 

@@ -18,7 +18,7 @@ _LAST_SECONDS = 3
 
 
 def drain_on_sigterm(
-    registry: Registry, loop: asyncio.AbstractEventLoop, tell: Callable[[], None] = lambda: None
+    registry: Registry, loop: asyncio.AbstractEventLoop, on_drain: Callable[[], None] = lambda: None
 ) -> None:
     """Put ``settings.grace`` seconds between SIGTERM and the handler that was there before; a second one skips them.
 
@@ -27,7 +27,7 @@ def drain_on_sigterm(
     Args:
         registry: is marked as draining.
         loop: the worker's.
-        tell: called on it when the seconds begin.
+        on_drain: called on it when the seconds begin.
     """
     server_stops = signal.getsignal(signal.SIGTERM)
     server: Any = getattr(server_stops, "__self__", None)  # uvicorn's, whose handler is a method
@@ -41,14 +41,14 @@ def drain_on_sigterm(
 
     def drain() -> None:
         logger.info("told to stop: serving on for %g seconds", registry.settings.grace)
-        tell()
+        on_drain()
         loop.call_later(registry.settings.grace, stop)
 
-    def told_to_stop(number: int, frame: FrameType | None) -> None:
+    def on_signal(number: int, frame: FrameType | None) -> None:
         if registry.draining:
             server_stops(number, frame)
         else:
             registry.draining = True
             loop.call_soon_threadsafe(drain)
 
-    signal.signal(signal.SIGTERM, told_to_stop)
+    signal.signal(signal.SIGTERM, on_signal)

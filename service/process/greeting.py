@@ -37,7 +37,7 @@ def open_standard_streams() -> None:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free is this one
 
 
-def tell(text: str) -> None:
+def warn(text: str) -> None:
     """Write a line to standard error, if that can be."""
     _write(_STDERR, f"rowcast: {text}\n")
 
@@ -65,24 +65,24 @@ def _greet(url: str, settings: Settings, runs: Callable[[], bool]) -> None:
                 return
             if not tries_left:
                 why = f"did not say what it serves ({_brief(error)})"
-                tell(f"the service on {_shown(url)} is ready, but {why}; it runs on")
+                warn(f"the service on {_shown(url)} is ready, but {why}; it runs on")
                 return
     if not _write(_STDOUT, f"{text}\n"):
-        tell(f"the service on {_shown(url)} is ready; the greeting could not be printed, and it runs on")
+        warn(f"the service on {_shown(url)} is ready; the greeting could not be printed, and it runs on")
 
 
 def _is_ready(url: str, runs: Callable[[], bool]) -> bool:
     """Wait until the service is ready; False when it ended before."""
     started = time.monotonic()
-    told = 0
+    warnings = 0
     while runs():
         try:
             _get(url, "/readyz")
         except (OSError, http.client.HTTPException, ValueError) as error:  # nobody listens yet, or not ready
             waited = time.monotonic() - started
-            if waited > READY_WITHIN_SECONDS * (told + 1):
-                told += 1
-                tell(f"the service on {_shown(url)} is not ready after {waited:.0f} s ({_brief(error)}); still waiting")
+            if waited > READY_WITHIN_SECONDS * (warnings + 1):
+                warnings += 1
+                warn(f"the service on {_shown(url)} is not ready after {waited:.0f} s ({_brief(error)}); still waiting")
             time.sleep(_POLL_SECONDS)
         else:
             return True
@@ -93,14 +93,14 @@ def greeting(url: str, settings: Settings) -> str:
     """Where the service is, and a command for each model that works as pasted."""
     options = "" if settings.certificate is None else f" --cacert {shlex.quote(str(settings.certificate[0]))}"
     if settings.api_keys is not None:  # not even the names of the models are told without one
-        ask = f"{_curl(url)}/models{options} -H 'authorization: Bearer YOUR_KEY'"
-        return f"\nRowcast serves whoever has a key on {_shown(url)} (Ctrl-C stops). What there is to ask:\n\n{ask}\n"
+        command = f"{_curl(url)}/models{options} -H 'authorization: Bearer YOUR_KEY'"
+        return f"\nRowcast serves whoever has a key on {_shown(url)} (Ctrl-C stops). What is served:\n\n{command}\n"
     models = json.loads(_get(url, "/models"))["models"]
     lines = [f"\nRowcast serves {', '.join(model['name'] for model in models)} on {_shown(url)} (Ctrl-C stops). Try:\n"]
     for model in models:
         body = json.dumps(model["example"], ensure_ascii=False)
-        ask = f"{_curl(url)}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
-        lines.append(f"{ask} -d {shlex.quote(body)}\n")
+        command = f"{_curl(url)}/models/{model['name']}/predict{options} -H 'content-type: application/json'"
+        lines.append(f"{command} -d {shlex.quote(body)}\n")
     return "\n".join(lines)
 
 

@@ -17,7 +17,7 @@ from rowcast.models.errors import ConfigError, ModelNotFound, RowcastError
 from rowcast.models.repository import Repository
 from rowcast.service.http.unix_socket import UNIX_SOCKET, remove_stale, unix_path, url_of_file
 from rowcast.service.platform_variables import EnvironmentRefused, port_of
-from rowcast.service.process.greeting import greet_when_ready, open_standard_streams, tell
+from rowcast.service.process.greeting import greet_when_ready, open_standard_streams, warn
 from rowcast.service.process.parent import LAUNCHED_BY, LAUNCHERS_HOME
 from rowcast.service.process.settle import settle
 
@@ -48,7 +48,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
     environment = {**os.environ, LAUNCHED_BY: str(os.getpid())}
     settings, doubts = settle(Path.cwd(), environment, repository=repository.absolute())
     for doubt in doubts:
-        tell(doubt)
+        warn(doubt)
     if port is None:
         port = _platforms_port()
     if not Repository(repository).names():
@@ -70,19 +70,19 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
     command = [sys.executable, "-m", "bentoml", "serve", "rowcast.service:Rowcast", "--working-dir", str(home)]
     command += ["--host", host, "--port", str(port)]
     service: subprocess.Popen[bytes] | None = None
-    told_to_stop = False
+    stopping = False
     stop_by: float | None = None
 
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal told_to_stop, stop_by
+        nonlocal stopping, stop_by
         if service is None or service.poll() is not None:
             pass
-        elif told_to_stop:  # by someone in a hurry: the workers stop when their supervisor is gone
+        elif stopping:  # by someone in a hurry: the workers stop when their supervisor is gone
             service.kill()
         else:
             service.send_signal(signal.SIGTERM)
             stop_by = time.monotonic() + settings.grace + _STOP_WITHIN_SECONDS
-        told_to_stop = True
+        stopping = True
 
     # A shell ignores SIGINT for what it runs in the background, where kill -INT is to stop the service all the same;
     # a closed terminal is ignored for nohup, and that is meant.
@@ -98,7 +98,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
             service = subprocess.Popen(command, env=environment, start_new_session=True)
             secure = settings.certificate is not None
             url = _address(host, port, secure=secure) if file is None else url_of_file(file, secure=secure)
-            if told_to_stop:  # before there was a process to tell
+            if stopping:  # before there was a process to tell
                 service.terminate()
                 stop_by = time.monotonic() + settings.grace + _STOP_WITHIN_SECONDS
             else:
@@ -115,7 +115,7 @@ def launch(repository: Path, *, host: str = "127.0.0.1", port: int | None = None
                 remove_stale(file)
             for number, handler in before.items():
                 signal.signal(number, handler)
-    return 0 if told_to_stop else code or 1
+    return 0 if stopping else code or 1
 
 
 def _platforms_port() -> int:
@@ -124,7 +124,7 @@ def _platforms_port() -> int:
     except EnvironmentRefused as error:
         raise ConfigError(str(error)) from None
     if why:
-        tell(f"port {port}: {why}; --port chooses another")
+        warn(f"port {port}: {why}; --port chooses another")
     return port
 
 

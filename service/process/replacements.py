@@ -47,7 +47,7 @@ class _Life:
 
     born: float
     watch: Watch
-    told_to_stop: bool = False
+    stopping: bool = False
 
 
 class Replacements:
@@ -96,8 +96,8 @@ class Replacements:
         life = self._lives.get(pid)
         if life is None or signum != signal.SIGTERM:
             return True
-        told, life.told_to_stop = life.told_to_stop, True
-        return not told
+        already, life.stopping = life.stopping, True
+        return not already
 
     def look(self) -> None:
         """Kill the workers that have been silent for too long; their deaths are then noticed as any other."""
@@ -112,7 +112,7 @@ class Replacements:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
-    def tell_to_stop(self) -> None:
+    def stop_all(self) -> None:
         """Tell all workers to stop."""
         for pid, process in list(self._watcher.processes.items()):
             if self.may_be_signalled(pid=pid, signum=signal.SIGTERM):
@@ -144,7 +144,7 @@ class Replacements:
     def died(self, *, watcher: Any, arbiter: Any, process_pid: int, exit_code: int | None, **_: Any) -> None:
         """Have a worker replaced at once, or later."""
         life = self._lives.pop(process_pid, None)
-        if life is None or life.told_to_stop or self.stopping or watcher.is_stopping():
+        if life is None or life.stopping or self.stopping or watcher.is_stopping():
             return
         age = time.monotonic() - life.born
         life.watch.look()  # it may have served since the last time

@@ -97,10 +97,10 @@ def _usual_repository(folder: Path) -> Path:
 
 def _doubts(settings: Settings, variables: Variables) -> list[str]:
     """What may not be meant."""
-    told = variables.unknown(set(Settings.variables().values()))
+    doubts = variables.unknown(set(Settings.variables().values()))
     key = variables.values.get(CLIENT_KEY)
     if key is not None and settings.api_keys is None:
-        told.append(
+        doubts.append(
             f"{CLIENT_KEY}{key.where} is the key that a client sends, so it protects nothing here: anyone may ask. A "
             f"service takes a file of keys: {PREFIX}API_KEYS"
         )
@@ -111,8 +111,8 @@ def _doubts(settings: Settings, variables: Variables) -> list[str]:
         except OSError:  # whoever needs it says so
             continue
         if mode & _OTHERS:
-            told.append(
+            doubts.append(
                 f"{file} ({Settings.variables()[name]}) is open to others than its owner (its mode is {mode:04o}): "
                 "chmod 600 it"
             )
-    return told
+    return doubts

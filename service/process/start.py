@@ -29,12 +29,12 @@ class Settled(NamedTuple):
     workers: WorkerCount | None = None
     """Why there are as many workers; None in a worker."""
 
-    def tell(self) -> None:
+    def log(self) -> None:
         """Log why there are as many workers."""
         if self.workers is not None:
             count, why, short = self.workers
-            tell = logger.warning if short else logger.info
-            tell("%d %s: %s", count, "worker" if count == 1 else "workers", why)
+            write = logger.warning if short else logger.info
+            write("%d %s: %s", count, "worker" if count == 1 else "workers", why)
 
 
 def settled() -> Settled:

@@ -83,7 +83,7 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
         self.manage_watchers = lambda: manage() if _is_free(self) else None  # busy, circus would write a trace
         self.replacements = list(_replacements(self.watchers, service))
         self.stop_asked_at = None
-        self.reload_asked = self.management_asked = False
+        self.reload_requested = self.management_requested = False
         for watcher in self.watchers:
             watcher.graceful_timeout = grace + _END_SECONDS
 
@@ -185,23 +185,23 @@ def _is_free(arbiter: Any) -> bool:
     return arbiter._exclusive_running_command is None  # it says so nowhere else
 
 
-def _manage_when_free(arbiter: Any, asked: bool = False) -> None:
+def _manage_when_free(arbiter: Any, requested: bool = False) -> None:
     """Have the workers looked at as soon as the supervisor does nothing else."""
-    if arbiter._stopping or (arbiter.management_asked and not asked):
+    if arbiter._stopping or (arbiter.management_requested and not requested):
         return
-    arbiter.management_asked = not _is_free(arbiter)
-    if arbiter.management_asked:
+    arbiter.management_requested = not _is_free(arbiter)
+    if arbiter.management_requested:
         arbiter.loop.call_later(BUSY_SECONDS, _manage_when_free, arbiter, True)
     else:
         arbiter.manage_watchers()
 
 
-def _reload_when_free(arbiter: Any, asked: bool = False) -> None:
+def _reload_when_free(arbiter: Any, requested: bool = False) -> None:
     """Replace all workers as soon as the supervisor does nothing else; once, however often it was asked meanwhile."""
-    if arbiter._stopping or (arbiter.reload_asked and not asked):
+    if arbiter._stopping or (arbiter.reload_requested and not requested):
         return
-    arbiter.reload_asked = not _is_free(arbiter)
-    if arbiter.reload_asked:
+    arbiter.reload_requested = not _is_free(arbiter)
+    if arbiter.reload_requested:
         arbiter.loop.call_later(BUSY_SECONDS, _reload_when_free, arbiter, True)
     else:
         arbiter.reload(graceful=True)
@@ -226,7 +226,7 @@ def _stop_or_wait(arbiter: Any) -> None:
         return
     if time.monotonic() > arbiter.stop_asked_at + _PATIENCE_SECONDS:
         for replacements in arbiter.replacements:
-            replacements.tell_to_stop()
+            replacements.stop_all()
     arbiter.loop.call_later(BUSY_SECONDS, _stop_or_wait, arbiter)
 
 

@@ -1,4 +1,4 @@
-"""Requests against the rules of HTTP or of the house: each is answered in JSON, and the connection ended if it must."""
+"""Requests against the rules of HTTP or of the service: answered in JSON, and the connection ended if it must."""
 
 from __future__ import annotations
 

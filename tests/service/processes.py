@@ -53,7 +53,7 @@ def supervisor(pid: int) -> psutil.Process | None:
     return None
 
 
-def doors(processes: Iterable[psutil.Process]) -> set[str]:
+def addresses(processes: Iterable[psutil.Process]) -> set[str]:
     """Whatever others could send something to: listening TCP ports, UDP ports, unix sockets with a name."""
     found = set()
     for process in processes:

@@ -1,4 +1,4 @@
-"""The same rows by every door: file, frames, dict, rows JSON, Arrow, client. One answer, or all refuse."""
+"""The same rows by every protocol: file, frames, dict, rows JSON, Arrow, client. One answer, or all refuse."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def target(row: Row) -> float:
     return float(row["number"]) + row["whole"] / 10 + 2 * row["flag"] + float(row["price"][1:].replace(",", "")) / 1000
 
 
-# ─── the doors ───────────────────────────────────────────────────────────────────────────────────────────────────────
+# ─── the protocols ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class House(NamedTuple):
+class Trained(NamedTuple):
     """A model, in Python and behind a service."""
 
     model: rowcast.Model
@@ -104,32 +104,32 @@ def as_text(value: Any) -> str:
     return "" if value is None or value != value else str(value)
 
 
-def by_path(house: House, rows: list[Row]) -> list[float]:
+def by_path(trained: Trained, rows: list[Row]) -> list[float]:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(rows[0])
     writer.writerows([[as_text(value) for value in row.values()] for row in rows])
-    path = house.folder / "rows.csv"
+    path = trained.folder / "rows.csv"
     path.write_text(text.getvalue())
-    return house.python(path)
+    return trained.python(path)
 
 
-def by_pandas(house: House, rows: list[Row]) -> list[float]:
-    return house.python(pd.DataFrame(rows))
+def by_pandas(trained: Trained, rows: list[Row]) -> list[float]:
+    return trained.python(pd.DataFrame(rows))
 
 
-def by_polars(house: House, rows: list[Row]) -> list[float]:
-    return house.python(pl.DataFrame({name: pl.Series(name, values) for name, values in lists(rows).items()}))
+def by_polars(trained: Trained, rows: list[Row]) -> list[float]:
+    return trained.python(pl.DataFrame({name: pl.Series(name, values) for name, values in lists(rows).items()}))
 
 
-def by_dict(house: House, rows: list[Row]) -> list[float]:
-    return house.python(lists(rows))
+def by_dict(trained: Trained, rows: list[Row]) -> list[float]:
+    return trained.python(lists(rows))
 
 
-def by_json(house: House, rows: list[Row]) -> list[float]:
+def by_json(trained: Trained, rows: list[Row]) -> list[float]:
     rows = [{name: None if value != value else value for name, value in row.items()} for row in rows]
     try:
-        answer = house.http.post("/predict", json={"rows": rows})
+        answer = trained.http.post("/predict", json={"rows": rows})
     except ValueError as error:  # an infinity is no JSON
         raise RowcastError(str(error)) from None
     if answer.status_code == 400:
@@ -137,47 +137,49 @@ def by_json(house: House, rows: list[Row]) -> list[float]:
     return [prediction["prediction"] for prediction in answer.raise_for_status().json()["predictions"]]
 
 
-def by_arrow(house: House, rows: list[Row]) -> list[float]:
+def by_arrow(trained: Trained, rows: list[Row]) -> list[float]:
     out = io.BytesIO()
     table = pa.table({name: pa.array(values) for name, values in lists(rows).items()})
     with pa.ipc.new_stream(out, table.schema) as writer:
         writer.write_table(table)
     headers = {"content-type": "application/vnd.apache.arrow.stream"}
-    answer = house.http.post("/predict", content=out.getvalue(), headers=headers)
+    answer = trained.http.post("/predict", content=out.getvalue(), headers=headers)
     if answer.status_code == 400:
         raise RowcastError(answer.text)
     return pa.ipc.open_stream(answer.raise_for_status().content).read_all()["prediction"].to_pylist()
 
 
-def by_client(house: House, rows: list[Row]) -> list[float]:
-    return [prediction["prediction"] for prediction in house.client.predict(rows)]
+def by_client(trained: Trained, rows: list[Row]) -> list[float]:
+    return [prediction["prediction"] for prediction in trained.client.predict(rows)]
 
 
-def by_arrow_client(house: House, rows: list[Row]) -> list[float]:
-    return list(house.arrow_client.predict(pd.DataFrame(rows))["prediction"])
+def by_arrow_client(trained: Trained, rows: list[Row]) -> list[float]:
+    return list(trained.arrow_client.predict(pd.DataFrame(rows))["prediction"])
 
 
-DOORS = [by_path, by_pandas, by_polars, by_dict, by_json, by_arrow, by_client, by_arrow_client]
+PROTOCOLS = [by_path, by_pandas, by_polars, by_dict, by_json, by_arrow, by_client, by_arrow_client]
 
 
 def lists(rows: list[Row]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def answers(house: House, rows: list[Row], doors: list[Callable[..., list[float]]]) -> dict[str, list[float] | str]:
-    """The predictions by each door, or how it refuses."""
+def answers(
+    trained: Trained, rows: list[Row], protocols: list[Callable[..., list[float]]]
+) -> dict[str, list[float] | str]:
+    """The predictions by each protocol, or how it refuses."""
     found: dict[str, list[float] | str] = {}
-    for door in doors:
+    for protocol in protocols:
         try:
-            found[door.__name__] = door(house, rows)
+            found[protocol.__name__] = protocol(trained, rows)
         except (RowcastError, ClientError) as error:
-            found[door.__name__] = f"refused: {error}"
+            found[protocol.__name__] = f"refused: {error}"
     return found
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("doors")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+    folder = tmp_path_factory.mktemp("protocols")
     rng = random.Random(0)
     rows = [ordinary(rng) for _ in range(ROWS)]
     path = folder / "table.csv"
@@ -186,31 +188,31 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         writer.writerow([*rows[0], "y"])
         writer.writerows([*map(as_text, row.values()), target(row)] for row in rows)
     config = {"network": {"members": 1, "layers": [8]}, "fit": {"epochs": 1}, "data": DATA}
-    model = rowcast.fit(path, target="y", name="doors", repository=folder / "repository", **config)
+    model = rowcast.fit(path, target="y", name="protocols", repository=folder / "repository", **config)
     with ExitStack() as stack:
         server = stack.enter_context(serving(folder / "repository", folder / "home"))
         client = stack.enter_context(rowcast.Client(server.url, protocol="json"))
         arrow = stack.enter_context(rowcast.Client(server.url, protocol="arrow"))
         http = stack.enter_context(httpx.Client(base_url=server.url, timeout=30, verify=NO_TLS))
-        yield House(model, bulk_session(model.stored), client, arrow, http, folder)
+        yield Trained(model, bulk_session(model.stored), client, arrow, http, folder)
 
 
 def alike(found: dict[str, list[float] | str]) -> str:
-    """How the doors differ; empty where they do not."""
+    """How the protocols differ; empty where they do not."""
     first = next(iter(found.values()))
-    for door, answer in found.items():
+    for protocol, answer in found.items():
         if isinstance(first, str) != isinstance(answer, str):
-            return f"{door}: {answer}"
+            return f"{protocol}: {answer}"
         if not isinstance(answer, str):
             expected = np.array(first)
             far = np.abs(np.array(answer) - expected) > TOLERANCE * np.maximum(1.0, np.abs(expected))
             if far.any():
-                return f"{door}: {answer}"
+                return f"{protocol}: {answer}"
     return ""
 
 
-def test_what_training_found_out_of_each_column(house: House) -> None:
-    columns = {column.name: column for column in house.model.stored.manifest.signature.columns}
+def test_what_training_found_out_of_each_column(trained: Trained) -> None:
+    columns = {column.name: column for column in trained.model.stored.manifest.signature.columns}
     kinds = {name: column.levels_of or column.kind for name, column in columns.items()}
     assert kinds == {
         **dict.fromkeys(("number", "price", "share", "level", "depth"), "number"),
@@ -225,41 +227,41 @@ def test_what_training_found_out_of_each_column(house: House) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_ordinary_rows_have_one_answer_by_every_door(house: House, seed: int) -> None:
+def test_ordinary_rows_have_one_answer_by_every_protocol(trained: Trained, seed: int) -> None:
     rng = random.Random(1000 + seed)
     rows = [ordinary(rng) for _ in range(40)]
-    found = answers(house, rows, DOORS)
+    found = answers(trained, rows, PROTOCOLS)
     assert not isinstance(found["by_path"], str), found["by_path"]
     assert alike(found) == ""
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_an_odd_value_has_one_answer_by_every_door_or_none(house: House, name: str) -> None:
+def test_an_odd_value_has_one_answer_by_every_protocol_or_none(trained: Trained, name: str) -> None:
     rng = random.Random(name)
     right: dict[type, list[Row]] = {}
     for value in ODD[name]:
         row = {**ordinary(rng), name: value}
         try:
-            by_json(house, [row])
+            by_json(trained, [row])
         except RowcastError:
             # in a file every value is text: what is typed, and no level for sure, is an unknown text there
-            doors = DOORS[1:] if name in NOT_TYPED and isinstance(value, NOT_TYPED[name]) else DOORS
-            found = answers(house, [row], doors)
-            assert [door for door, answer in found.items() if not isinstance(answer, str)] == [], value
+            protocols = PROTOCOLS[1:] if name in NOT_TYPED and isinstance(value, NOT_TYPED[name]) else PROTOCOLS
+            found = answers(trained, [row], protocols)
+            assert [protocol for protocol, answer in found.items() if not isinstance(answer, str)] == [], value
         else:
             right.setdefault(str if value is None else type(value), []).append(row)
     for rows in right.values():
-        found = answers(house, rows, DOORS)
+        found = answers(trained, rows, PROTOCOLS)
         assert not isinstance(found["by_json"], str), found["by_json"]
         assert alike(found) == "", [row[name] for row in rows]
 
 
-def test_each_column_moves_the_answer(house: House) -> None:
+def test_each_column_moves_the_answer(trained: Trained) -> None:
     rng = random.Random(0)
     row = ordinary(rng)
     still = []
     for name, make in ORDINARY.items():
-        found = by_dict(house, [{**row, name: make(rng)} for _ in range(12)])
+        found = by_dict(trained, [{**row, name: make(rng)} for _ in range(12)])
         if max(found) - min(found) < 10 * TOLERANCE:
             still.append(name)
     assert still == []

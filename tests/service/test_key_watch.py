@@ -133,7 +133,7 @@ def test_a_fault_is_told_once_a_minute_and_never_what_a_line_holds(
     watched.let_in(2)
     with caplog.at_level(logging.ERROR):
         for _ in range(3):
-            watched.watch._tell_of_fault()
+            watched.watch._log_fault()
     (told,) = [record.getMessage() for record in caplog.records]
     assert told == (
         f"{watched.file}, the file of API keys, is not as it must be (line 1 is not a name and a SHA-256): "

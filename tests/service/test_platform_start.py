@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from rowcast.service.middleware.keys import new_key
-from rowcast.service.platform_variables import EnvironmentRefused, Routes, port_of, routes_of, told
+from rowcast.service.platform_variables import EnvironmentRefused, Routes, log_lines, port_of, routes_of
 from rowcast.service.protocols.platforms.container import variables_for
 from tests.service.hostile_payloads import ROW
 from tests.service.servers import NO_TLS, ROOT, environment, free_port
@@ -60,12 +60,12 @@ def test_two_routes_may_not_be_the_same() -> None:
 def test_what_is_heeded_and_what_is_not_is_told() -> None:
     variables = {"AIP_HEALTH_ROUTE": "/h", "AIP_PREDICT_ROUTE": "/p", "AIP_STORAGE_URI": "gs://b/m", "AIP_MODE": "X"}
     assert routes_of(variables) == Routes("/h", "/p")
-    assert told(variables, several=False) == [
+    assert log_lines(variables, several=False) == [
         "AIP_HEALTH_ROUTE: /h says whether the models are ready",
         "AIP_PREDICT_ROUTE: /p takes instances",
         "AIP_STORAGE_URI is not read: the models served are those of ROWCAST_REPOSITORY",
     ]
-    assert told({"AIP_PREDICT_ROUTE": "/p"}, several=True) == [
+    assert log_lines({"AIP_PREDICT_ROUTE": "/p"}, several=True) == [
         "AIP_PREDICT_ROUTE: /p is for one model, got several: name one with ROWCAST_MODELS"
     ]
 

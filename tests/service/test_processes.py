@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from tests.service.hostile_payloads import GOOD
-from tests.service.processes import alive, doors, family, supervisor, until, workers
+from tests.service.processes import addresses, alive, family, supervisor, until, workers
 from tests.service.servers import ROOT, Server, command, environment, free_port, serving
 
 
@@ -68,17 +68,17 @@ def test_nothing_listens_but_http_and_grpc(one_model: Path, tmp_path: Path) -> N
     grpc = free_port()
     with launched(one_model, tmp_path, grpc_port=str(grpc)) as server:
         pid, expected = server.process.pid, {f"tcp {server.port}", f"tcp {grpc}"}
-        until(lambda: not doors(family(pid)) - expected and ready_workers(server) == 2, 60)
+        until(lambda: not addresses(family(pid)) - expected and ready_workers(server) == 2, 60)
         assert len(family(pid)) == 4
-        assert doors(family(pid)) == expected
+        assert addresses(family(pid)) == expected
         workers(pid)[0].kill()
         until(lambda: ready_workers(server) == 3, 30)
-        assert doors(family(pid)) == expected
+        assert addresses(family(pid)) == expected
         found = supervisor(pid)
         assert found is not None
         found.send_signal(signal.SIGHUP)
         until(lambda: ready_workers(server) == 5 and len(workers(pid)) == 2, 60)
-        assert doors(family(pid)) == expected
+        assert addresses(family(pid)) == expected
         members = family(pid)
         server.process.terminate()
         assert server.process.wait(20) == 0
@@ -90,7 +90,7 @@ def test_plain_bentoml_serve_has_no_control_socket_either(one_model: Path, tmp_p
     folder = tmp_path / ("long" * 25)
     folder.mkdir()
     with serving(one_model, tmp_path, {"TMPDIR": str(folder)}, workers="2") as server:
-        assert doors(family(server.process.pid)) == {f"tcp {server.port}"}
+        assert addresses(family(server.process.pid)) == {f"tcp {server.port}"}
         assert left_in(folder) == []
 
 

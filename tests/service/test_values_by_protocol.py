@@ -1,4 +1,4 @@
-"""Lists of odd values, several types in one, by every door that needs no process: one answer by all, or one refusal.
+"""Lists of odd values, several types in one, by every protocol that needs no process: one answer, or one refusal.
 
 What is compared is what the graph is given, so no network is fitted.
 """
@@ -126,7 +126,7 @@ KINDS: dict[str, tuple[list[Any], dict[str, Any], list[Any]]] = {
 
 
 class Asked:
-    """A column of a model that was trained, asked for values by each door."""
+    """A column of a model that was trained, asked for values by each protocol."""
 
     def __init__(self, train: list[Any], declared: dict[str, Any]) -> None:
         kinds: Any = {name: kind for kind, names in declared.items() for name in names}
@@ -186,7 +186,7 @@ def files(folder: Path, rows: list[dict[str, Any]]) -> list[Path]:
     return [folder / "x.json", folder / "x.jsonl"]
 
 
-def doors(asked: Asked, values: list[Any], folder: Path) -> dict[str, Callable[[], list[Any]]]:
+def protocols(asked: Asked, values: list[Any], folder: Path) -> dict[str, Callable[[], list[Any]]]:
     frame = pd.DataFrame({"x": pd.Series(objects(values), dtype=object)})
     found: dict[str, Callable[[], list[Any]]] = {
         "JSON": lambda: asked.json(in_json(values)),
@@ -213,25 +213,25 @@ def doors(asked: Asked, values: list[Any], folder: Path) -> dict[str, Callable[[
 
 def answers(asked: Asked, values: list[Any], folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
-    for door, ask in doors(asked, values, folder).items():
+    for protocol, ask in protocols(asked, values, folder).items():
         try:
-            found[door] = str([value if isinstance(value, str) else value + 0 for value in ask()])  # -0.0 is 0.0
+            found[protocol] = str([value if isinstance(value, str) else value + 0 for value in ask()])  # -0.0 is 0.0
         except SeveralTypes:
             continue  # which no Arrow column can hold
         except (RowcastError, ClientError, RequestError) as error:
-            found[door] = f"refused: {error}"
+            found[protocol] = f"refused: {error}"
     return found
 
 
 def differ(found: dict[str, str]) -> dict[str, str]:
-    """The doors' answers, where they are not one; empty where all answer alike or all refuse."""
+    """The protocols' answers, where they are not one; empty where all answer alike or all refuse."""
     said = {"refused" if answer.startswith("refused") else answer for answer in found.values()}
     return {} if len(said) == 1 else found
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_lists_of_odd_values_have_one_answer_by_every_door_or_none(kind: str, tmp_path: Path) -> None:
+def test_lists_of_odd_values_have_one_answer_by_every_protocol_or_none(kind: str, tmp_path: Path) -> None:
     train, declared, odd = KINDS[kind]
     asked = Asked(train, declared)
     rng = random.Random(kind)
@@ -247,7 +247,7 @@ def test_lists_of_odd_values_have_one_answer_by_every_door_or_none(kind: str, tm
 @pytest.mark.parametrize(
     "kind", ["number", "price", "duration", "yes and no", "date", "seconds", "zip", "line", "member"]
 )
-def test_nothing_is_missing_by_every_door_whatever_its_type(kind: str, tmp_path: Path) -> None:
+def test_nothing_is_missing_by_every_protocol_whatever_its_type(kind: str, tmp_path: Path) -> None:
     train, declared, _ = KINDS[kind]
     asked = Asked(train, declared)
     lists = [[train[0], nothing] for nothing in NOTHING] if kind in ("price", "seconds") else [[*NOTHING, train[0]]]
@@ -259,10 +259,10 @@ def test_nothing_is_missing_by_every_door_whatever_its_type(kind: str, tmp_path:
     assert found["dict"] == str([missing] * len(NOTHING))
 
 
-def test_a_refusal_names_the_row_and_the_column_by_every_door(tmp_path: Path) -> None:
+def test_a_refusal_names_the_row_and_the_column_by_every_protocol(tmp_path: Path) -> None:
     asked = Asked(*KINDS["number with a marker"][:2])
-    for door, refusal in answers(asked, [20, "unknown", "x", None], tmp_path).items():
-        assert re.search(r"rows\[2\]\.x|column 'x'.*\brow 3\b|'x'.*line 3", refusal), (door, refusal)
+    for protocol, refusal in answers(asked, [20, "unknown", "x", None], tmp_path).items():
+        assert re.search(r"rows\[2\]\.x|column 'x'.*\brow 3\b|'x'.*line 3", refusal), (protocol, refusal)
     plain = Asked(*KINDS["number"][:2])
     with pytest.raises(
         RowcastError, match=r"column 'x' must be a number or null, got the text '7' in row 2: correct it"

@@ -236,16 +236,16 @@ class _Window:
 
     Args:
         model: the model.
-        done: given the answer to each run, in the order in which they were put.
+        on_answer: given the answer to each run, in the order in which they were put.
         deadline: by when each has to be answered.
         bounds: of the stream.
     """
 
     def __init__(
-        self, model: Model, done: Callable[[Predictions], None], deadline: float | None, bounds: Bounds
+        self, model: Model, on_answer: Callable[[Predictions], None], deadline: float | None, bounds: Bounds
     ) -> None:
         self._model = model
-        self._done = done
+        self._on_answer = on_answer
         self._deadline = deadline
         self._runs: deque[tuple[int, int, asyncio.Future[Predictions]]] = deque()
         self._rows = self._text = 0
@@ -296,7 +296,7 @@ class _Window:
         self._runs.popleft()
         self._rows -= rows
         self._text -= text
-        self._done(answer)
+        self._on_answer(answer)
 
     async def _run(self, columns: Columns, size: int, *, patient: bool) -> Predictions:
         if patient:

@@ -93,19 +93,19 @@ class Methods:
 
     def handler(self) -> Any:
         """What a server is told of them."""
-        told: dict[str, Callable[[Any], Content]] = {
+        answers: dict[str, Callable[[Any], Content]] = {
             "ServerLive": lambda _: {"live": True},
             "ServerReady": lambda _: {"ready": self._ready},
             "ModelReady": self._model_ready,
             "ServerMetadata": lambda _: v2_metadata.SERVER,
-            "ModelMetadata": lambda asked: v2_metadata.model(self._find(asked.name, asked.version).served),
+            "ModelMetadata": lambda request: v2_metadata.model(self._find(request.name, request.version).served),
             "ModelConfig": self._config,
             "ModelStatistics": self._statistics,
             "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._registry)},
             "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
         }
-        behaviours = {name: self._telling(name, answer) for name, answer in told.items()}
+        behaviours = {name: self._unary(name, answer) for name, answer in answers.items()}
         behaviours["ModelInfer"] = self._infer
         # as streams, so that the one message is read when and as long as we want
         handlers = {name: grpc.stream_unary_rpc_method_handler(refusing(behave)) for name, behave in behaviours.items()}
@@ -154,16 +154,16 @@ class Methods:
     async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
         """The answer to a call; the model that is asked is put into ``found``."""
         body = await self._message_that_comes(context)
-        asked = await self._read(self._reader.begin(body), body)
-        model = self._find(asked.model, asked.version)
+        incoming = await self._read(self._reader.begin(body), body)
+        model = self._find(incoming.model, incoming.version)
         found.append(model)
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
         served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = await self._read(self._reader.read(asked, model.readers), body, served.small_body)
+        request, columns = await self._read(self._reader.read(incoming, model.readers), body, served.small_body)
         size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
-        del body, asked  # while the rows wait, nothing else is kept of them
+        del body, incoming  # while the rows wait, nothing else is kept of them
         limits = request.limits
         deadline = limits.deadline(since)
         remaining = context.time_remaining()
@@ -179,7 +179,7 @@ class Methods:
             answer += times(queued[0])
         return answer
 
-    def _telling(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Context], Awaitable[bytes | Refusal]]:
+    def _unary(self, name: str, answer: Callable[[Any], Content]) -> Callable[[Context], Awaitable[bytes | Refusal]]:
         """A method whose answer takes no time."""
 
         async def behave(context: Context) -> bytes | Refusal:
@@ -190,8 +190,8 @@ class Methods:
                 content = answer(parsed(REQUEST_CLASSES[name], body))
             except RequestError as error:
                 return Refusal(CODES[error.status], str(error))
-            told: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
-            return told
+            message: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
+            return message
 
         return behave
 
@@ -206,22 +206,22 @@ class Methods:
             raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
         return model
 
-    def _model_ready(self, asked: Any) -> Content:
-        self._find(asked.name, asked.version)
+    def _model_ready(self, request: Any) -> Content:
+        self._find(request.name, request.version)
         return {"ready": self._ready}
 
-    def _config(self, asked: Any) -> Content:
-        return {"config": v2_metadata.config(self._find(asked.name, asked.version).served)}
+    def _config(self, request: Any) -> Content:
+        return {"config": v2_metadata.config(self._find(request.name, request.version).served)}
 
-    def _statistics(self, asked: Any) -> Content:
-        if asked.name:
-            return v2_metadata.statistics(self._find(asked.name, asked.version).served)
+    def _statistics(self, request: Any) -> Content:
+        if request.name:
+            return v2_metadata.statistics(self._find(request.name, request.version).served)
         return v2_metadata.statistics(*self._registry.versions.values())
 
-    def _load(self, asked: Any) -> Content:
-        self._find(asked.model_name)
+    def _load(self, request: Any) -> Content:
+        self._find(request.model_name)
         return {}
 
-    def _unload(self, asked: Any) -> Content:
-        self._find(asked.model_name)
+    def _unload(self, request: Any) -> Content:
+        self._find(request.model_name)
         raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")

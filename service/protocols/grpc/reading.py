@@ -39,7 +39,7 @@ class _Known(NamedTuple):
     rows: int
 
 
-class Asked(NamedTuple):
+class IncomingRequest(NamedTuple):
     """A request whose values have yet to be read."""
 
     model: str
@@ -63,33 +63,33 @@ class MessageReader:
         self._max_rows = max_rows
         self._heads: Heads[_Known] = Heads()
 
-    def begin(self, body: bytes) -> Steps[Asked]:
-        """Which model is asked.
+    def begin(self, body: bytes) -> Steps[IncomingRequest]:
+        """Which model a message is for.
 
         Raises:
             RequestError: the bytes are no such message.
         """
         found = self._heads.find(body)
         if found is not None:
-            return Asked(found[0].model, found[0].version, body, found)
+            return IncomingRequest(found[0].model, found[0].version, body, found)
         message = yield from parse(body, self._max_columns, self._max_rows)
-        return Asked(message.model_name, message.model_version, body, message=message)
+        return IncomingRequest(message.model_name, message.model_version, body, message=message)
 
-    def read(self, asked: Asked, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
+    def read(self, incoming: IncomingRequest, readers: Readers) -> Steps[tuple[InferRequest, Columns]]:
         """What it asks for, and of which rows; by its head the next of its kind will be known.
 
         Raises:
             RequestError: it breaks a rule.
         """
-        if asked.found is not None:
-            known, entries = asked.found
+        if incoming.found is not None:
+            known, entries = incoming.found
             columns = readers.raw_columns(known.order, entries, known.rows)
             if columns is not None:
                 return known.request, columns
         # what is wrong with its values, only the long way tells
-        message = asked.message
+        message = incoming.message
         if message is None:
-            message = yield from parse(asked.body, self._max_columns, self._max_rows)
+            message = yield from parse(incoming.body, self._max_columns, self._max_rows)
         request = readers.request.read(message)
         yield
         columns = yield from readers.columns.steps(request.tensors)
@@ -97,6 +97,6 @@ class MessageReader:
             order = readers.raw_columns.order([(tensor.name, tensor.datatype) for tensor in message.inputs])
             if order is not None:
                 bare = request._replace(tensors=[])
-                known = _Known(asked.model, asked.version, bare, order, len(columns))
-                self._heads.keep(asked.body, message.raw_input_contents, known)
+                known = _Known(incoming.model, incoming.version, bare, order, len(columns))
+                self._heads.keep(incoming.body, message.raw_input_contents, known)
         return request, columns

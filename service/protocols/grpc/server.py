@@ -100,14 +100,14 @@ class GrpcServer:
             raise RowcastError(f"cannot listen for gRPC on {where}: choose another ROWCAST_GRPC_PORT") from None
         await self._server.start()
 
-    def say_no_more(self) -> None:
+    def announce_stop(self) -> None:
         """Tell who watches the health service that this worker is about to end; it serves on."""
         if self._ending is None:
             self._ending = asyncio.ensure_future(self._health.enter_graceful_shutdown())
 
     async def stop(self) -> None:
         """Take no more calls; return when those under way are answered, or have had their time."""
-        self.say_no_more()
+        self.announce_stop()
         await self._server.stop(_LAST_SECONDS)
 
 

@@ -61,7 +61,7 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]
                 raise
             task.uncancel()
             words = f"more than {_MOST_WATCHES:,} calls watch, and this one has for longest: watch again"
-            _tell(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, words), context)
+            _refuse(Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, words), context)
         finally:
             self._watching.pop(task, None)
 
@@ -83,14 +83,14 @@ def add_standard_services(server: Any, incoming: Incoming) -> Health:
         The health service, which is to be told how the worker is.
     """
     servicer = Health()
-    asked, listed = health_pb2.HealthCheckRequest, health_pb2.HealthListRequest
+    check, listed = health_pb2.HealthCheckRequest, health_pb2.HealthListRequest
     _add(
         server,
         health.SERVICE_NAME,
-        Check=grpc.stream_unary_rpc_method_handler(refusing(_one_answer(asked, servicer.Check, incoming))),
+        Check=grpc.stream_unary_rpc_method_handler(refusing(_one_answer(check, servicer.Check, incoming))),
         List=grpc.stream_unary_rpc_method_handler(refusing(_one_answer(listed, servicer.List, incoming))),
         Watch=grpc.stream_stream_rpc_method_handler(
-            _written_answers(asked, servicer.Watch, incoming), response_serializer=_serialized
+            _written_answers(check, servicer.Watch, incoming), response_serializer=_serialized
         ),
     )
     reflector = reflection.aio.ReflectionServicer((SERVICE, health.SERVICE_NAME, *REFLECTION_SERVICES), POOL)
@@ -125,19 +125,19 @@ def _add(server: Any, service: str, **handlers: Any) -> None:
 
 def _one_answer(message: type[Any], behave: Any, incoming: Incoming) -> Any:
     async def answer(context: Context) -> bytes | Refusal:
-        asked = await _read(message, context, incoming)
-        return asked if isinstance(asked, Refusal) else _serialized(await behave(asked, context))
+        request = await _read(message, context, incoming)
+        return request if isinstance(request, Refusal) else _serialized(await behave(request, context))
 
     return answer
 
 
 def _written_answers(message: type[Any], behave: Any, incoming: Incoming) -> Any:
     async def write(_: Any, context: Context) -> None:
-        asked = await _read(message, context, incoming)
-        if isinstance(asked, Refusal):
-            _tell(asked, context)
+        request = await _read(message, context, incoming)
+        if isinstance(request, Refusal):
+            _refuse(request, context)
         else:
-            await behave(asked, context)
+            await behave(request, context)
 
     return write
 
@@ -145,20 +145,20 @@ def _written_answers(message: type[Any], behave: Any, incoming: Incoming) -> Any
 def _reflected(reflector: Any, incoming: Incoming) -> Any:
     async def info(_: Any, context: Context) -> AsyncIterator[Any]:
         while True:
-            asked = await _read(reflection_pb2.ServerReflectionRequest, context, incoming, may_end=True)
-            if isinstance(asked, Refusal):
-                _tell(asked, context)
+            request = await _read(reflection_pb2.ServerReflectionRequest, context, incoming, may_end=True)
+            if isinstance(request, Refusal):
+                _refuse(request, context)
                 return
-            if asked is None:
+            if request is None:
                 return
-            async for answer in reflector.ServerReflectionInfo(_alone(asked), context):
+            async for answer in reflector.ServerReflectionInfo(_alone(request), context):
                 yield answer
 
     return info
 
 
-async def _alone(asked: Any) -> AsyncIterator[Any]:
-    yield asked
+async def _alone(request: Any) -> AsyncIterator[Any]:
+    yield request
 
 
 async def _read(message: type[Any], context: Context, incoming: Incoming, *, may_end: bool = False) -> Any:
@@ -178,7 +178,7 @@ async def _read(message: type[Any], context: Context, incoming: Incoming, *, may
         return Refusal(grpc.StatusCode.INVALID_ARGUMENT, words)
 
 
-def _tell(refusal: Refusal, context: Context) -> None:
+def _refuse(refusal: Refusal, context: Context) -> None:
     context.set_code(refusal.code)
     context.set_details(refusal.words)
 

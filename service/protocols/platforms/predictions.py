@@ -77,7 +77,7 @@ class PlatformEndpoint(Refuser):
             if reply is None:
                 rows = await self._read(exchange, body, sink)
                 if isinstance(rows, bytes):
-                    reply = sink.told(await self._rows.answer(rows, receive, started, options=options))
+                    reply = sink.with_platform_faults(await self._rows.answer(rows, receive, started, options=options))
                 else:
                     size = len(body) + rows.bytes
                     reply = await self._rows.answer_rows(rows, size, receive, options, started)
@@ -114,7 +114,7 @@ class PlatformEndpoint(Refuser):
             return None
         if b'"features"' in body:
             return None
-        return sink.told(reply)
+        return sink.with_platform_faults(reply)
 
 
 def json_exchange(form: JsonForm) -> Understand:

@@ -61,15 +61,15 @@ class Platforms:
         self._add_vertex(rows, variables)
 
     def _add_vertex(self, rows: Mapping[str, RowsRoute], variables: Mapping[str, str]) -> None:
-        asked = routes_of(variables)
-        if asked.predict is not None and asked.predict not in self.predict:
-            known = rows.get(asked.predict)
-            self._add(asked.predict, self._registry.only if known is None else known.model, vertex.handler)
+        named = routes_of(variables)
+        if named.predict is not None and named.predict not in self.predict:
+            known = rows.get(named.predict)
+            self._add(named.predict, self._registry.only if known is None else known.model, vertex.handler)
             if known is not None:
-                self.routes[asked.predict] = self._but_arrow(self.routes[asked.predict], known)
-        if asked.health is not None and asked.health not in OWN_PROBES:
-            self.predict.pop(asked.health, None)  # it is asked without a key, and so answers nothing else
-            self._add_page(asked.health, b'{"ready":true}')
+                self.routes[named.predict] = self._but_arrow(self.routes[named.predict], known)
+        if named.health is not None and named.health not in OWN_PROBES:
+            self.predict.pop(named.health, None)  # it is asked without a key, and so answers nothing else
+            self._add_page(named.health, b'{"ready":true}')
 
     def _add(self, path: str, model: Model | None, handler: Understand) -> None:
         if model is None:

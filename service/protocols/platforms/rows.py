@@ -138,7 +138,7 @@ class RowSink:
             return error
         return bad_request(*(self._fault(fault, first) for fault in error.faults))
 
-    def told(self, reply: Reply) -> Reply:
+    def with_platform_faults(self, reply: Reply) -> Reply:
         """A reply to the only part, with its faults in the platform's words."""
         if reply.status != HTTPStatus.BAD_REQUEST:
             return reply

@@ -78,7 +78,7 @@ def statistics(*models: Model) -> Content:
 
 def _statistics(served: Model) -> Content:
     served.meter.flush()
-    done = served.meter.done
+    totals = served.meter.totals
     nothing = {"count": 0, "ns": 0}
 
     def times(count: int, seconds: float) -> Content:
@@ -87,15 +87,15 @@ def _statistics(served: Model) -> Content:
     return {
         "name": served.name,
         "version": str(served.version),
-        "last_inference": 0 if done.last_run is None else _epoch_ms(done.last_run),
-        "inference_count": done.rows,
-        "execution_count": done.runs,
+        "last_inference": 0 if totals.last_run is None else _epoch_ms(totals.last_run),
+        "inference_count": totals.rows,
+        "execution_count": totals.runs,
         "inference_stats": {
-            "success": times(done.answered, done.answered_seconds),
-            "fail": times(done.refused, done.refused_seconds),
-            "queue": times(done.requests, done.queue_seconds),
+            "success": times(totals.answered, totals.answered_seconds),
+            "fail": times(totals.refused, totals.refused_seconds),
+            "queue": times(totals.requests, totals.queue_seconds),
             "compute_input": nothing,
-            "compute_infer": times(done.requests, done.compute_seconds),
+            "compute_infer": times(totals.requests, totals.compute_seconds),
             "compute_output": nothing,
             "cache_hit": nothing,
             "cache_miss": nothing,
