@@ -253,7 +253,7 @@ class _Window:
         self._run_rows = min(model.batcher.max_rows, self._most_rows)
         self._most_text = bounds.part_text
         self._body_bytes = bounds.size
-        self._begun = False
+        self._begun = self._counted = False
 
     async def put_part(self, part: Part, all_rows: int) -> None:
         """Queue the rows of a part.
@@ -312,7 +312,9 @@ class _Window:
                 self._model.batcher.admit(rows, size=size)
             except QueueFull as error:
                 if loop.time() > give_up:
-                    self._model.count_refusal(error)
+                    if not self._counted:  # two runs may give up at once
+                        self._counted = True
+                        self._model.count_refusal(error)
                     raise
             else:
                 return
