@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Any
 
 import typer
-
-from rowcast.models.arguments import named
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """What the parser raises when a command line cannot be read; only a class below it has a public name."""
@@ -31,10 +30,9 @@ def sentence_of(error: Any) -> str:
     if kind == "MissingParameter":
         return f"{_name(error.param)} is needed: {shows}"
     if kind == "NoSuchOption":
-        near = sorted(error.possibilities or ())
-        return f"there is no option {named(error.option_name)}{_meant(near)}: {shows}"
+        return f"there is no option {error.option_name}{_meant(error.possibilities)}: {shows}"
     if kind == "BadOptionUsage":
-        return f"{error.option_name} needs a value: {shows}" if "requires" in error.message else _plain(error.message)
+        return f"{error.option_name} needs a value, got none" if "requires" in error.message else _plain(error.message)
     if isinstance(error, typer.BadParameter) and error.param is not None:
         return f"{_name(error.param)} {_broken(error)}"
     commands = getattr(error.ctx.command, "commands", {}) if error.ctx is not None else {}
@@ -56,15 +54,16 @@ def _name(parameter: Any) -> str:
 
 def _broken(error: Any) -> str:
     """The rule that a value breaks, and the value."""
-    faults = getattr(error.__cause__, "errors", list)()
+    faults: list[Any] = getattr(error.__cause__, "errors", list)()
     if faults and faults[0]["type"] in _RULES:
         rule = _RULES[faults[0]["type"]].format(**faults[0].get("ctx", {}))
         return f"must be {rule}, got {faults[0]['input']!r}"
     return f"cannot be read: {_plain(error.message)}"
 
 
-def _meant(near: list[str]) -> str:
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+def _meant(near: Sequence[str] | None) -> str:
+    """The nearest of some names that somebody may have meant."""
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 def _plain(message: str) -> str:

@@ -119,6 +119,23 @@ def error_of(asked: Asked, response: Response) -> ClientError:
     return Refused(message, status, faults) if refused else Failed(message, status, faults)
 
 
+def names_unknown_column(error: Refused) -> bool:
+    """Whether rows were refused for a column that the model does not have."""
+    return any("is not a column of the model" in fault.message for fault in error.faults)
+
+
+def columns_of(about: Mapping[str, Any]) -> frozenset[str]:
+    """The names of the model's columns, by its description.
+
+    Raises:
+        Failed: it does not tell.
+    """
+    try:
+        return frozenset(str(column["name"]) for column in about["signature"]["columns"])
+    except (KeyError, TypeError):
+        raise _unreadable("its signature must list columns with their names") from None
+
+
 def joined(parts: list[Part]) -> Answer:
     """The answers to the parts of a table, as one.
 

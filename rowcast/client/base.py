@@ -73,6 +73,8 @@ class Base:
         self._key = _Secret(key)
         self._timeout = float(timeout)
         self._retries = int(retries)
+        self._known: frozenset[str] | None = None
+        """The model's columns, once the service has refused a table for another one."""
         self._closed = False
         self._pid = os.getpid()
         self._inherited: list[object] = []

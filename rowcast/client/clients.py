@@ -13,11 +13,12 @@ from typing import Any, Self, TypeAlias
 
 import httpcore
 
-from rowcast.client.answers import Response, described, joined, understood
+from rowcast.client.answers import Response, columns_of, described, joined, names_unknown_column, understood
 from rowcast.client.arrivals import Arrival, Trouble
 from rowcast.client.base import TROUBLES, Base
+from rowcast.client.errors import Refused
 from rowcast.client.exchange import RetryPolicy, Sent
-from rowcast.client.tables import given
+from rowcast.client.tables import Given, given
 from rowcast.client.wire import ATTEMPT, Attempt
 
 _Pools: TypeAlias = "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpcore.AsyncConnectionPool]"
@@ -53,6 +54,7 @@ class Client(Base):
 
         Args:
             table: a polars or pandas data frame, a pyarrow table, a dict of columns, or a list of rows, each a dict.
+                Columns that the model does not know, such as its target, are left out.
             progress: told how many more rows are done, request by request.
 
         Returns:
@@ -64,12 +66,27 @@ class Client(Base):
         """
         self._check_open()
         whole = given(table)
+        kept = whole.only(self._known)
+        try:
+            return self._predict(kept, progress)
+        except Refused as error:
+            if kept is whole and not names_unknown_column(error):
+                raise
+            refused = error
+        self._known = columns_of(self.describe())
+        again = whole.only(self._known)
+        if again.names == kept.names:
+            raise refused
+        return self._predict(again, progress)
+
+    def _predict(self, table: Given, progress: Callable[[int], None] | None) -> Any:
+        """Predict a table of which every column is sent."""
         parts = []
-        for sent in self._speaker.requests(whole):
+        for sent in self._speaker.requests(table):
             parts.append(understood(sent.asked, self._ask(sent)))
             if progress is not None:
                 progress(sent.asked.rows)
-        return whole.answered(joined(parts))
+        return table.answered(joined(parts))
 
     def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.
@@ -150,12 +167,27 @@ class AsyncClient(Base):
         """Predict every row of a table, in order: see :meth:`Client.predict`."""
         self._check_open()
         whole = given(table)
+        kept = whole.only(self._known)
+        try:
+            return await self._predict(kept, progress)
+        except Refused as error:
+            if kept is whole and not names_unknown_column(error):
+                raise
+            refused = error
+        self._known = columns_of(await self.describe())
+        again = whole.only(self._known)
+        if again.names == kept.names:
+            raise refused
+        return await self._predict(again, progress)
+
+    async def _predict(self, table: Given, progress: Callable[[int], None] | None) -> Any:
+        """Predict a table of which every column is sent."""
         parts = []
-        for sent in self._speaker.requests(whole):
+        for sent in self._speaker.requests(table):
             parts.append(understood(sent.asked, await self._ask(sent)))
             if progress is not None:
                 progress(sent.asked.rows)
-        return whole.answered(joined(parts))
+        return table.answered(joined(parts))
 
     async def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.

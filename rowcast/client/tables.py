@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,25 @@ class Given(ABC):
         """Whether every row has a value, or none, for every column: then it may be sent as Arrow."""
         return True
 
+    @property
+    @abstractmethod
+    def names(self) -> list[Any]:
+        """The names of its columns, as the caller has them."""
+
+    def only(self, known: Collection[str] | None) -> Given:
+        """Itself without the columns that a model does not know.
+
+        Args:
+            known: the model's columns; None for all columns.
+        """
+        names = self.names
+        kept = [i for i, name in enumerate(names) if known is None or str(name) in known]
+        return self if len(kept) in (0, len(names)) else self._with_columns(kept)
+
+    @abstractmethod
+    def _with_columns(self, kept: list[int]) -> Given:
+        """Itself with some of its columns, by their 0-based places."""
+
     def piece(self, start: int, stop: int) -> Given:
         """Some of its rows."""
         return type(self)(self._cut(start, stop), self.first + start)
@@ -97,9 +116,20 @@ class Columns(Given):
     def __len__(self) -> int:
         return self._length
 
+    @property
+    def names(self) -> list[Any]:
+        return list(self.table)
+
     def columns(self) -> dict[str, Column]:
         columns: dict[str, Column] = self.table
         return columns
+
+    def _with_columns(self, kept: list[int]) -> Given:
+        return Columns(self._some(kept), self.first)
+
+    def _some(self, kept: list[int]) -> dict[str, Column]:
+        names = self.names
+        return {names[i]: self.table[names[i]] for i in kept}
 
     def _cut(self, start: int, stop: int) -> dict[str, Column]:
         return {name: column[start:stop] for name, column in self.table.items()}
@@ -161,6 +191,10 @@ class Rows(Columns):
                 del rows[i][name]
         return rows
 
+    def _with_columns(self, kept: list[int]) -> Given:
+        table = self._some(kept)
+        return Rows(table, self.first, {name: gone for name, gone in self._absent.items() if name in table})
+
     def piece(self, start: int, stop: int) -> Given:
         absent = {name: gone[start:stop] for name, gone in self._absent.items()}
         return Rows(self._cut(start, stop), self.first + start, absent)
@@ -180,6 +214,13 @@ class Rows(Columns):
 class Polars(Given):
     """A polars data frame."""
 
+    @property
+    def names(self) -> list[Any]:
+        return list(self.table.columns)
+
+    def _with_columns(self, kept: list[int]) -> Given:
+        return Polars(self.table[:, kept], self.first)
+
     def columns(self) -> dict[str, Column]:
         return _named(self.table.columns, self.table.get_columns(), polars_column, self._rows())
 
@@ -192,6 +233,13 @@ class Polars(Given):
 
 class Pandas(Given):
     """A pandas data frame. The answer has its index."""
+
+    @property
+    def names(self) -> list[Any]:
+        return list(self.table.columns)
+
+    def _with_columns(self, kept: list[int]) -> Given:
+        return Pandas(self.table.iloc[:, kept], self.first)
 
     def columns(self) -> dict[str, Column]:
         names = list(self.table.columns)
@@ -206,6 +254,13 @@ class Pandas(Given):
 
 class PyArrow(Given):
     """A pyarrow table or record batch."""
+
+    @property
+    def names(self) -> list[Any]:
+        return list(self.table.schema.names)
+
+    def _with_columns(self, kept: list[int]) -> Given:
+        return PyArrow(self.table.select(kept), self.first)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

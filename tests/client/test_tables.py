@@ -105,6 +105,31 @@ def test_rows_without_the_same_keys_are_sent_one_by_one(service: Server) -> None
 
 
 @protocols
+def test_columns_that_the_model_does_not_know_are_left_out(service: Server, protocol: Any) -> None:
+    frame = FRAME.head(3).with_columns(arrival=pl.lit("late"), delay=pl.lit(1.5))
+    rows, columns = frame.to_dicts(), frame.to_dict(as_series=False)
+    tables = (frame, frame.to_pandas(), pa.table(columns), columns, rows)
+
+    async def awaited() -> Any:
+        async with AsyncClient(service.url, "flights", protocol=protocol) as client:
+            return await client.predict(frame)
+
+    with Client(service.url, "flights", protocol=protocol) as client:
+        known = client.predict(FRAME.head(3))
+        assert asyncio.run(awaited()).equals(known)
+        for table in tables:
+            with Client(service.url, "flights", protocol=protocol) as fresh:
+                for _ in range(2):  # refused and asked about once, then sent without
+                    got = fresh.predict(table)
+                    answers = got.to_dict("list") if isinstance(got, pd.DataFrame) else got
+                    labels = [one["label"] for one in answers] if isinstance(answers, list) else list(answers["label"])
+                    assert list(map(str, labels)) == known["label"].to_list()
+        with pytest.raises(Refused, match="distance"):
+            client.predict(frame.rename({"distance": "distnace"}))
+        assert client.predict(frame).equals(known)
+
+
+@protocols
 def test_what_the_service_refuses_is_raised_with_its_places(service: Server, protocol: Any) -> None:
     with Client(service.url, "flights", protocol=protocol) as client:
         with pytest.raises(Refused) as caught:

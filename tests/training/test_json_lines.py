@@ -89,12 +89,10 @@ def test_a_damaged_package_is_refused(tmp_path, content):
         read_table(file)
 
 
-def test_durations_that_pandas_writes_as_iso_texts_are_seconds_and_its_milliseconds_are_numbers(tmp_path):
+def test_durations_that_pandas_writes_as_iso_texts_are_seconds(tmp_path):
     frame = pd.DataFrame({"took": pd.to_timedelta([-3600, 5400, 90000], unit="s")})
-    read = []
-    for name, options in (("iso.json", {"date_format": "iso"}), ("epoch.json", {})):
-        frame.to_json(tmp_path / name, orient="records", **options)
-        table = read_table(tmp_path / name)
-        rules, _ = infer_columns(table, keep=True)
-        read.append((rules[0].kind, read_column(table, rules[0]).tolist()))
-    assert read == [("duration", [-3600.0, 5400.0, 90000.0]), ("integer", [-3600000.0, 5400000.0, 90000000.0])]
+    frame.to_json(tmp_path / "t.json", orient="records", date_format="iso")
+    table = read_table(tmp_path / "t.json")
+    rules, _ = infer_columns(table, keep=True)
+    assert rules[0].kind == "duration"
+    assert read_column(table, rules[0]).tolist() == [-3600.0, 5400.0, 90000.0]

@@ -227,7 +227,7 @@ def _from_numpy(name: str, values: Any) -> pl.Series:
     if isinstance(values, np.ma.MaskedArray):
         if kind not in "Mm":
             return series_of(name, values.tolist())
-        values = values.filled(np.array("NaT", values.dtype))
+        values = values.filled(values.dtype.type("NaT"))
     if kind == "f" and values.dtype.itemsize not in (4, 8):
         values = values.astype(np.float64)
     if kind in "biuf":
