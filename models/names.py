@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from rowcast.models.errors import ModelError
+
+DEFAULT_REPOSITORY = Path("models/repository")
+"""Where models are published and looked for, unless somebody says otherwise."""
 
 MAX_VERSION = 999_999_999
 """Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""

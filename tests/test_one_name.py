@@ -13,7 +13,7 @@ from hatchling.builders.sdist import SdistBuilder
 from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("models", "training", "service", "client", "cli", "loadtest")
+ROOMS = ("models", "training", "service", "client", "api", "cli", "loadtest")
 OWN = "WHOSE = 'the user'\n"
 PROGRAM = f"""
 import {", ".join(ROOMS)}
@@ -24,7 +24,8 @@ import rowcast.service.router
 
 table = {{"x": [float(n % 7) for n in range(200)], "kind": ["a", "b"] * 100, "y": [float(n % 7) for n in range(200)]}}
 model = rowcast.fit(table, target="y", preset="quick", fit={{"epochs": 1}}, network={{"members": 2, "layers": [16]}})
-print(model.predict({{"x": [1.0, 2.0], "kind": ["a", "b"]}}).height, model.path.relative_to(models.HERE).as_posix())
+answers = model.predict({{"x": [1.0, 2.0], "kind": ["a", "b"]}})
+print(len(answers["label"]), model.publish("mine").path.relative_to(models.HERE).as_posix())
 print(*({", ".join(f"{room}.WHOSE" for room in ROOMS)}), sep=",")
 """
 
@@ -42,7 +43,7 @@ def test_a_network_is_fitted_beside_the_users_own_modules(tmp_path):
         [sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["2 models/repository/model/1", ",".join(["the user"] * len(ROOMS))]
+    assert done.stdout.splitlines() == ["2 models/repository/mine/1", ",".join(["the user"] * len(ROOMS))]
 
 
 def modules(*folders):

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 import rowcast
-from rowcast.cli.options import seconds as seconds_of
+from rowcast.models.durations import seconds as seconds_of
 from rowcast.models.errors import ConfigError
 from rowcast.models.repository import Repository
 from tests.support import handmade, tables
@@ -336,9 +336,10 @@ def test_the_python_api_fits_predicts_evaluates_and_loads(tmp_path):
     model = rowcast.fit(frame, target="class", repository=tmp_path, **tables.QUICK)
     answers = model.predict(frame, keep=["count"])
     assert answers.columns == ["count", "label", "probability_large", "probability_small"]
+    assert (repr(model), list(tmp_path.iterdir())) == ("<rowcast.Model not published binary>", [])
+    assert repr(model.publish("model")) == "<rowcast.Model model:1 binary>"
     assert rowcast.load("model", repository=tmp_path).predict(frame)["label"].to_list() == answers["label"].to_list()
     assert model.evaluate(frame)["accuracy"] > 0.4
-    assert repr(model) == "<rowcast.Model model:1 binary>"
 
 
 def test_look_prints_a_table_or_one_json_object_and_trains_nothing(home, tmp_path, monkeypatch, capfd):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.errors import TableError
 from rowcast.models.kinds import KINDS
+from rowcast.models.labels import LABEL_TYPE, LabelType, typed_labels
 from rowcast.models.reading import Reading
 from rowcast.models.repository import Manifest, StoredModel
 from rowcast.models.session import Predictions, Session
@@ -83,18 +84,34 @@ def columns_for(
     Raises:
         TableError: a column is absent, or holds a value that does not fit.
     """
-    absent = [c.name for c in signature.columns if c.name not in table.names and not c.nullable]
-    if absent:
-        raise TableError(
-            f"{table.source} lacks {', '.join(map(repr, absent))}, which model {name!r} needs; "
-            f"its columns: {', '.join(table.names)}"
-        )
+    check_columns(table.names, table.source, signature, name)
     return {
         column.name: read_column(table, _rule(column, nulls))
         if column.name in table.names
         else np.full(len(table), column.missing, column.dtype)
         for column in signature.columns
     }
+
+
+def check_columns(names: Collection[str], source: str, signature: Signature, name: str) -> None:
+    """Make sure that a table has the columns that a model needs: all but those in which training saw nulls.
+
+    Args:
+        names: of the table's columns.
+        source: what the table is called.
+        signature: the model's.
+        name: the model's.
+
+    Raises:
+        TableError: it lacks one.
+    """
+    known = frozenset(names)
+    absent = [column.name for column in signature.columns if column.name not in known and not column.nullable]
+    if absent:
+        raise TableError(
+            f"{source} lacks {', '.join(map(repr, absent))}, which model {name!r} needs; "
+            f"its columns: {', '.join(names)}"
+        )
 
 
 def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, separator: str | None = None) -> Table:
@@ -110,11 +127,16 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, 
         data.get("sheet", ""),
     )
     table = read_table(source, form=form)
-    rename = data.get("rename", {})
-    # A table that has the new name already may hold the old one as a column of no concern; unless two names swapped.
-    needed = {old: new for old, new in rename.items() if new not in table.names or new in rename}
-    present = {old: new for old, new in needed.items() if old in table.names}
+    present = renaming(table.names, manifest)
     return table.rename(present) if present else table
+
+
+def renaming(names: Collection[str], manifest: Manifest) -> dict[str, str]:
+    """Which columns of a table are renamed for a model, old name to new, as they were in training."""
+    rename = manifest.config.get("data", {}).get("rename", {})
+    # A table that has the new name already may hold the old one as a column of no concern; unless two names swapped.
+    needed = {old: new for old, new in rename.items() if new not in names or new in rename}
+    return {old: new for old, new in needed.items() if old in names}
 
 
 @dataclass(frozen=True)
@@ -173,7 +195,8 @@ def predict_table(
 ) -> pl.DataFrame:
     """Predictions for a table, rows in order.
 
-    Classes give ``label`` and one column ``probability_CLASS`` a class; regression gives the graph's outputs.
+    Classes give ``label``, in the target's own type, and one column ``probability_CLASS`` a class; regression gives the
+    graph's outputs.
 
     Args:
         model: see :meth:`rowcast.models.repository.Repository.open`.
@@ -192,14 +215,30 @@ def predict_table(
     _check_kept(table, kept)
     columns = columns_for(table, signature, model.manifest.name, _nulls(model.manifest))
     predictions = predict_columns(bulk_session(model), columns)
-    answers: dict[str, Any] = {}
-    if predictions.probabilities is not None:
-        answers["label"] = predictions.labels
-        for i, label in enumerate(signature.classes):
-            answers[f"probability_{label}"] = predictions.probabilities[:, i]
-    else:
-        answers = {name: getattr(predictions, name) for name in signature.outputs}
+    answers = answers_of(predictions, signature, label_type_in(model.manifest))
     return _beside(table, kept, answers)
+
+
+def answers_of(predictions: Predictions, signature: Signature, labels: LabelType = "text") -> dict[str, Any]:
+    """Columns of answers by name: ``label`` and a ``probability_CLASS`` for each class, or the graph's outputs.
+
+    Args:
+        predictions: of some rows.
+        signature: the model's.
+        labels: the type they are given in.
+    """
+    if predictions.probabilities is None:
+        return {name: getattr(predictions, name) for name in signature.outputs}
+    answers: dict[str, Any] = {"label": typed_labels(predictions.labels or (), signature.classes, labels)}
+    for i, label in enumerate(signature.classes):
+        answers[f"probability_{label}"] = predictions.probabilities[:, i]
+    return answers
+
+
+def label_type_in(manifest: Manifest) -> LabelType:
+    """The type of the labels of a model; texts, where it was published before anybody asked."""
+    of: LabelType = manifest.data.get(LABEL_TYPE, "text")
+    return of
 
 
 def predict_elsewhere(
@@ -270,6 +309,12 @@ def _nulls(manifest: Manifest) -> frozenset[str]:
 def bulk_session(model: StoredModel) -> Session:
     """A session for whole tables, on all cores."""
     return Session.of(model, threads=os.cpu_count() or 1)
+
+
+def rules_of(manifest: Manifest) -> list[ColumnRule]:
+    """How each column of a model is read, in the order of its signature."""
+    nulls = _nulls(manifest)
+    return [_rule(column, nulls) for column in manifest.signature.columns]
 
 
 def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:

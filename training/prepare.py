@@ -15,10 +15,12 @@ from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.labels import LABEL_TYPE
 from rowcast.models.signature import MAX_COLUMNS
 from rowcast.training.columns.declared import Declared
 from rowcast.training.columns.disclosure import notes_on_classes, notes_on_levels
 from rowcast.training.columns.infer import ColumnRule, check_names, infer_columns, read_column
+from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.leakage import suspected_leaks
 from rowcast.training.columns.levels import vocabulary
 from rowcast.training.columns.reading import level_texts
@@ -158,7 +160,7 @@ def prepare_split(
         train=Part(train_columns, fitted.values),
         validation=held_out[0],
         test=held_out[1],
-        data={"rows": len(table), "source": table.source, **_reading_of(fitted)},
+        data={"rows": len(table), "source": table.source, **_reading_of(fitted), **_given_as(table, fitted)},
     )
 
 
@@ -365,6 +367,13 @@ def _reading_of(target: Target) -> dict[str, Any]:
     """What ``model.json`` keeps of how the target is read, for whoever evaluates the model."""
     reading = target.reading.model_dump(mode="json", exclude_defaults=True)
     return {"target_reading": reading} if reading else {}
+
+
+def _given_as(table: Table, target: Target) -> dict[str, Any]:
+    """What ``model.json`` keeps of the form that the table came in, for whoever asks the model in Python."""
+    kept: dict[str, Any] = {"array_columns": table.array_columns} if table.array_columns else {}
+    of = label_type(table, target) if target.classes else "text"
+    return kept if of == "text" else kept | {LABEL_TYPE: of}
 
 
 def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_metrics
-from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, seconds, takes_data
+from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, takes_data
+from rowcast.models.durations import seconds
 
 EXAMPLE = "Example: rowcast crossvalidate my.csv --target y --folds 5 --preset quick"
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.console import progress_console
 from rowcast.cli.named import RepositoryOption
 from rowcast.cli.serve import serve
 from rowcast.cli.train import train
+from rowcast.models.names import DEFAULT_REPOSITORY
 
 EXAMPLE = "Example: rowcast demo --budget 30s"
 

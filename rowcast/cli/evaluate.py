@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.console import print_metrics, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
+from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.printable import printable
 
 EXAMPLE = "Example: rowcast evaluate flights new_rows.csv"

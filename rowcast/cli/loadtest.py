@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from rowcast.cli.console import progress_console
-from rowcast.cli.options import JsonOption, seconds
+from rowcast.cli.options import JsonOption
+from rowcast.models.durations import seconds
 
 app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.console import print_metrics, print_result, print_table, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
 from rowcast.models.errors import ConfigError, ModelRefused
+from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.printable import printable
 from rowcast.models.repository import Repository, read_manifest
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -110,18 +109,3 @@ def renames(given: Sequence[str] | None) -> dict[str, str] | None:
 def given(fields: dict[str, Any]) -> dict[str, Any]:
     """The fields that were given, so that the others keep what the config file or the preset says."""
     return {name: value for name, value in fields.items() if value is not None and value != {}}
-
-
-_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
-
-
-def seconds(text: str) -> float:
-    """Seconds of ``60``, ``60s``, ``30m`` or ``2h``.
-
-    Raises:
-        ConfigError: the text is no such duration, or not above 0.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, names
 from rowcast.models.errors import ConfigError
+from rowcast.models.names import DEFAULT_REPOSITORY
 
 EXAMPLE = (
     "Example: rowcast predict flights new_rows.csv --out predictions.csv --keep flight. "

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.named import RepositoryOption
+from rowcast.models.names import DEFAULT_REPOSITORY
 
 EXAMPLE = "Example: rowcast serve --port 3000"
 

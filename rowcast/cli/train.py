@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from rowcast import DEFAULT_REPOSITORY
 from rowcast.cli.console import print_metrics, print_result, progress_console
 from rowcast.cli.named import RepositoryOption, checked_name
-from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, seconds, takes_data
+from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, takes_data
+from rowcast.models.durations import seconds
 from rowcast.models.errors import ConfigError
-from rowcast.models.names import model_name_from
+from rowcast.models.names import DEFAULT_REPOSITORY, model_name_from
 from rowcast.models.printable import printable
 from rowcast.models.repository import Repository
 

@@ -19,7 +19,7 @@ import pytest
 PROCESSES = ("subprocess", "multiprocessing")
 FOLLOWED = ("tests.", "benchmarks.", "proofs.", "rowcast.loadtest.")
 FITS = {
-    ("rowcast", "fit"),
+    ("rowcast.api.fitting", "fit"),
     ("rowcast.cli.train", "train"),
     ("rowcast.cli.crossvalidate", "crossvalidate"),
     ("rowcast.training.train", "train"),
@@ -88,7 +88,8 @@ def _named(thing: object) -> Iterator[object]:
         named = thing.__globals__[name] if name in thing.__globals__ else _imported(name)
         yield named
         if isinstance(named, ModuleType):
-            yield from (vars(named).get(other) for other in names)
+            public = getattr(named, "__all__", ())  # these may be imported when they are asked for
+            yield from (getattr(named, other, None) if other in public else vars(named).get(other) for other in names)
     yield from (cell.cell_contents for cell in thing.__closure__ or () if _is_set(cell))
 
 

@@ -161,12 +161,13 @@ def test_what_64_bits_of_microseconds_do_not_hold_is_refused_with_its_row_and_ne
 @pytest.mark.parametrize(
     ("source", "fragments"),
     [
-        (np.zeros((4, 2)), ("numpy.ndarray of shape (4, 2)", "names no columns", "columns=[...]")),
-        (np.zeros(4), ("of shape (4,)",)),
+        (np.zeros((4, 2, 2)), ("an array is a table of rows and columns, got one of shape (4, 2, 2)",)),
+        (np.array(4.0), ("got one of shape ()",)),
+        (np.zeros((4, 0)), ("array is empty: a table needs at least one column",)),
         (pd.Series([1]), ("Series: one column alone", "to_frame()")),
         (pl.Series([1]), ("Series: one column alone", "to_frame()")),
         ([1, 2, 3], ("got builtins.list: pass a list of dicts",)),
-        ([[1, 2], [3, 4]], ("got builtins.list: pass a list of dicts",)),
+        ([[1, 2], [3]], ("rows must be of one length; row 1 holds 2 values and row 2 holds 1",)),
         (7, ("got builtins.int",)),
         ({"a": "text", "b": [1, 2]}, ("'a' must be a list of values, got 'text'",)),
         ({"a": {0: 1, 1: 2}}, ("'a' must be a list of values, got a dict", "orient='list'")),
@@ -181,6 +182,25 @@ def test_what_is_no_table_is_refused_with_what_to_pass_instead(source, fragments
         read_table(source)
     for fragment in fragments:
         assert fragment in str(refusal.value)
+
+
+def test_an_array_or_a_list_of_lists_is_a_table_whose_columns_are_called_by_their_places():
+    expected = [{"x0": 1.5, "x1": 2.0}, {"x0": None, "x1": 4.0}]
+    array = np.array([[1.5, 2.0], [np.nan, 4.0]])
+    for source in (array, np.asfortranarray(array), np.ma.masked_invalid(array), array.tolist(), tuple(array)):
+        table = read_table(source)
+        assert (table.frame.to_dicts(), table.array_columns) == (expected, 2)
+    assert read_table(np.array([["a", 1], ["b", None]], object)).frame.rows() == [("a", 1), ("b", None)]
+    assert read_table(np.arange(3)).frame.to_dict(as_series=False) == {"x0": [0, 1, 2]}
+    assert read_table(np.array([{"a": 1}, {"a": 2}], object)).frame.to_dict(as_series=False) == {"a": [1, 2]}
+    assert read_table({"a": [1]}).array_columns is None
+
+
+def test_a_sparse_matrix_is_told_to_be_an_array():
+    from scipy.sparse import csr_matrix
+
+    with pytest.raises(TableError, match=r"passed as an array, see toarray\(\)"):
+        read_table(csr_matrix(np.eye(3)))
 
 
 def test_a_bunch_of_scikit_learn_is_told_to_pass_its_frame():

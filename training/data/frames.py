@@ -21,6 +21,7 @@ from rowcast.models.arguments import named
 from rowcast.models.errors import TableError
 from rowcast.models.numpy_times import duration_micros, micros_of
 from rowcast.models.values import format_timestamp
+from rowcast.training.data.arrays import array_columns, array_names, is_array
 from rowcast.training.data.index import NOTHING_WRITTEN, PandasMetadata, pandas_metadata
 from rowcast.training.data.objects import (
     BEYOND_DATES,
@@ -32,7 +33,10 @@ from rowcast.training.data.objects import (
     series_of,
 )
 
-_WAYS = "a table is a file, a polars or pandas data frame, an Arrow table, a dict of columns or a list of dicts"
+_WAYS = (
+    "a table is a file, a polars or pandas data frame, an Arrow table, an array of rows and columns, a dict of columns "
+    "or a list of dicts"
+)
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,12 @@ class InMemory:
     """What the levels of a declared category are where they are no texts: ``number``, ``boolean`` or ``date``."""
     mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """What the values were of columns that hold several kinds, by name; see :class:`.objects.Mixed`."""
+    array_columns: int | None = None
+    """How many columns the array had that the table came as; None where it came with names."""
 
 
 def to_frame(source: Any) -> InMemory:
-    """Take a polars or pandas data frame, an Arrow table, a dict of columns or of one row's values, or a list of dicts.
+    """Take a polars or pandas data frame, an Arrow table, an array, a dict of columns or of a row, or a list of dicts.
 
     Raises:
         TableError: it is none of these, or its columns are not of one length; says what to pass instead.
@@ -72,15 +78,21 @@ def to_frame(source: Any) -> InMemory:
             "load_iris(as_frame=True).frame"
         )
     if isinstance(source, Mapping):
-        if source and all(_is_scalar(value) for value in source.values()):
+        if source and all(is_scalar(value) for value in source.values()):
             source = {name: [value] for name, value in source.items()}
         return _joined((str(name), values) for name, values in source.items())
+    if isinstance(source, np.ndarray) and source.dtype == object and source.ndim == 1:
+        source = source.tolist() if all(isinstance(row, Mapping) for row in source) else source
     if isinstance(source, list | tuple) and source and all(isinstance(row, Mapping) for row in source):
         return _joined(_columns_of(source))
     if isinstance(source, np.ndarray) and source.dtype.names and source.ndim == 1:
         return _joined((name, source[name]) for name in source.dtype.names)
     if not _is_series(source) and any(hasattr(source, way) for way in ("__arrow_c_stream__", "__arrow_c_array__")):
         return _from_arrow(source)
+    if not _is_series(source) and is_array(source):
+        columns = array_columns(source)
+        read = _joined(zip(array_names(len(columns)), columns, strict=True))
+        return replace(read, array_columns=len(columns))
     raise TableError(f"{_WAYS}, got {type(source).__module__}.{type(source).__qualname__}{_advice(source)}")
 
 
@@ -165,11 +177,8 @@ def _is_series(source: Any) -> bool:
 
 
 def _advice(source: Any) -> str:
-    if isinstance(source, np.ndarray):
-        return (
-            f" of shape {source.shape}, which names no columns: pass a dict such as {{'a': x[:, 0], 'b': x[:, 1]}}, "
-            "or pandas.DataFrame(x, columns=[...])"
-        )
+    if hasattr(source, "toarray"):
+        return ": a sparse matrix is passed as an array, see toarray()"
     if _is_series(source):
         return ": one column alone is no table; pass several as a data frame, see to_frame()"
     if isinstance(source, list | tuple):
@@ -192,7 +201,8 @@ class _Pandas:
         return len(self.column)
 
 
-def _is_scalar(value: Any) -> bool:
+def is_scalar(value: Any) -> bool:
+    """Whether a value is one rather than a column of them."""
     return isinstance(value, str | bytes) or getattr(value, "ndim", 1) == 0 or not isinstance(value, Iterable)
 
 
@@ -209,7 +219,7 @@ def _from_any(name: str, values: Any) -> pl.Series:
         return _from_chunks(name, values)
     if hasattr(values, "__array__"):
         return _from_numpy(name, np.asarray(values))
-    if _is_scalar(values) or isinstance(values, Mapping | Set):
+    if is_scalar(values) or isinstance(values, Mapping | Set):
         raise TableError(f"data frame: column {name!r} must be a list of values, got {_shown(values)}")
     return series_of(name, list(values))
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import TableError
+from rowcast.training.data.beside import Beside, Column
 from rowcast.training.data.files.first_row import may_be_row, value_kind
 from rowcast.training.data.files.form import Content, FileForm
 from rowcast.training.data.files.paths import STDIN, files_of, left_out_of
@@ -59,6 +60,8 @@ class Table:
     :class:`rowcast.training.data.objects.Mixed`."""
     sha256: str = ""
     """Of what was read, where it cannot be read again."""
+    array_columns: int | None = None
+    """How many columns the array had that the table came as; None where it came with names."""
 
     def __len__(self) -> int:
         return self.frame.height
@@ -164,7 +167,7 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
     Args:
         source: a path, a folder, a pattern such as ``data/*.csv``, ``-`` for standard input (see
             :data:`rowcast.training.data.files.extensions.EXTENSIONS`); or what
-            :func:`rowcast.training.data.frames.to_frame` takes.
+            :func:`rowcast.training.data.frames.to_frame` takes; or such a table with columns beside it.
         form: how a file is written, as far as it is known.
         encoding: of a text file; instead of the form's.
 
@@ -175,10 +178,13 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
     form = form or FileForm()
     if encoding:
         form = replace(form, encoding=encoding)
+    if isinstance(source, Beside):
+        return _with_columns(read_table(source.table, form=form), source.columns)
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
         content = Content(read.frame, written=read.written, mixed=read.mixed)
-        return replace(_table(content, "data frame"), unusable=read.unusable, typed=read.typed)
+        table = _table(content, "data frame" if read.array_columns is None else "array")
+        return replace(table, unusable=read.unusable, typed=read.typed, array_columns=read.array_columns)
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
         return replace(_table(content, "standard input"), sha256=digest)
@@ -190,6 +196,33 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
         return table
     shown = ", ".join(beside[:5]) + (", ..." if len(beside) > 5 else "")
     return replace(table, notes=(*table.notes, f"of the folder {table.source} what is no table is not read: {shown}"))
+
+
+def _with_columns(table: Table, columns: Mapping[str, Column]) -> Table:
+    """A table with columns that came beside it.
+
+    Raises:
+        TableError: one of them is not as long as the table, or bears the name of another.
+    """
+    for name, column in columns.items():
+        if name in table.names:
+            raise TableError(f"{table.source} has a column {name!r} already: give {column.argument}= another name")
+        if len(column.values) != len(table):
+            raise TableError(
+                f"{column.argument}= must hold a value for each row of the table: it holds {len(column.values):,} and "
+                f"the table {len(table):,} rows"
+            )
+        read = to_frame({name: column.values})
+        other = _table(Content(read.frame, mixed=read.mixed), table.source)
+        table = replace(
+            table,
+            frame=table.frame.hstack(other.frame),
+            declared=table.declared | other.declared,
+            typed={**table.typed, **read.typed},
+            unusable={**table.unusable, **read.unusable},
+            mixed={**table.mixed, **other.mixed},
+        )
+    return table
 
 
 def _table(content: Content, source: str) -> Table:

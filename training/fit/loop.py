@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 
+from rowcast.models.durations import as_seconds
 from rowcast.models.errors import TrainingError
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.checkpoint import CheckpointOfFit
@@ -62,8 +63,9 @@ class FitConfig(ComponentConfig):
     deterministic: bool = False
     """On a CUDA device, only kernels that add up in one order: the same seed then gives the same bits there, for some
     time a step. On a CPU it does anyway."""
-    budget_s: Annotated[float, Field(gt=0)] | Literal["none"] = "none"
-    """Seconds of wall clock the fit may take. The schedule bends to it, so that the rate still falls to 0 in time."""
+    budget_s: Annotated[float, Field(gt=0), BeforeValidator(as_seconds)] | Literal["none"] = "none"
+    """Seconds of wall clock the fit may take, or a text such as 20s, 30m or 2h. The schedule bends to it, so that the
+    rate still falls to 0 in time."""
 
 
 @dataclass(frozen=True)

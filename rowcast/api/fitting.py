@@ -1,0 +1,154 @@
+"""``rowcast.fit``: a table in, a model out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rowcast.api.display import Verbose, display_of
+from rowcast.api.given import given
+from rowcast.api.loading import repository_at
+from rowcast.api.model import Model
+from rowcast.api.temporary import TemporaryFolder
+from rowcast.models.arguments import in_python_terms
+from rowcast.models.durations import seconds
+from rowcast.models.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rowcast.training.config import Config
+    from rowcast.training.fit.loop import Progress
+
+UNPUBLISHED = "unpublished"
+"""What the files of a model are called that has no name."""
+_SECTIONS = ("data", "features", "objective", "augment", "optimizer", "fit")
+"""Of the settings: dicts, and nothing else."""
+
+
+@in_python_terms()
+def fit(
+    table: Any,
+    y: Any = None,
+    *,
+    target: str | None = None,
+    name: str | None = None,
+    repository: str | os.PathLike[str] | None = None,
+    validation: Any = None,
+    test: Any = None,
+    weight: Any = None,
+    split: Any = None,
+    fold: Any = None,
+    start_from: Any = None,
+    refit: bool = False,
+    callbacks: Sequence[Callable[[Progress], object]] = (),
+    verbose: Verbose = "auto",
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    preset: str | None = None,
+    budget: str | float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    **sections: Any,
+) -> Model:
+    """Train a model on a table.
+
+    >>> model = rowcast.fit(houses, target="price")                     # doctest: +SKIP
+    >>> model = rowcast.fit(X, y, preset="quick", budget="60s")         # doctest: +SKIP
+    >>> rowcast.fit("flights.csv", target="late", name="flights")       # doctest: +SKIP
+
+    Args:
+        table: a pandas or polars data frame, an Arrow table or whatever exports one, a NumPy array ``[rows, columns]``,
+            a dict of columns, a list of dicts, or a file, a folder or a pattern of files.
+        y: the target of each row ``[rows]``, where it is no column of the table.
+        target: the column to predict, where it is one.
+        name: to publish the model under, as its next version. Without a name nothing is published: the model lives in
+            a temporary folder until :meth:`rowcast.Model.publish`.
+        repository: where models are published, now or later; ``ROWCAST_REPOSITORY``, or ``models/repository``.
+        validation: a table of validation rows, instead of a share of ``table``; where ``y`` is given, a pair of both.
+        test: a table that is only evaluated, instead of a share of ``table``; where ``y`` is given, a pair of both.
+        weight: how much each row counts: a column's name, or a value for each row.
+        split: which rows are for what, ``train``, ``validation`` or ``test``: a column's name, or a word for each row.
+        fold: what rows belong together when the table is split: a column's name, or a value for each row.
+        refit: train once more on all rows, for as many epochs as were best.
+        callbacks: called after each look at the validation rows, with :class:`rowcast.training.fit.loop.Progress`; one
+            that answers with what is true ends the fit, and the best weights so far are kept.
+        verbose: what is shown meanwhile, see :func:`rowcast.api.display.display_of`: ``"auto"``, ``True``, ``False``,
+            or a number of epochs between two lines.
+        checkpoint: a folder in which the fit is kept as it goes on.
+        resume: go on with the fit that is kept there.
+        preset: ``quick``, ``balanced``, ``best`` or ``textbook``.
+        budget: wall clock at most, in seconds or as a text: ``90``, ``"60s"``, ``"30m"``, ``"2h"``.
+        seed: of the split, the initial weights and the order of rows.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        sections: sections of :class:`rowcast.training.config.Config`, such as ``network={"members": 16}`` or
+            ``fit={"epochs": 20}``.
+
+    Raises:
+        RowcastError: see :mod:`rowcast.models.errors`.
+    """
+    if start_from is not None:
+        raise ConfigError("start_from= is not available: fit on all rows anew")
+    chosen = {"preset": preset, "seed": seed, "device": device}
+    settings = {key: value for key, value in chosen.items() if value is not None} | sections
+    for section in _SECTIONS:
+        _section(settings, section)
+    columns = {"weight": weight, "split": split, "fold": fold}
+    data = given(table, y, target, columns, _section(settings, "data"))
+    limit = seconds(budget) if isinstance(budget, str) else budget
+    fields: dict[str, Any] = {"budget_s": limit, "refit": refit or None}
+    fields = {field: value for field, value in fields.items() if value is not None}
+    config = _config(
+        settings
+        | {"data": _section(settings, "data") | data.fields}
+        | ({"fit": _section(settings, "fit") | fields} if fields else {})
+    )
+    with display_of(verbose) as display:
+        how = {
+            "validation": data.further(validation, "validation"),
+            "test": data.further(test, "test"),
+            "report": display.report,
+            "say": display.say,
+            "callbacks": callbacks,
+            "checkpoint": checkpoint,
+            "resume": resume,
+        }
+        return _trained(data.source, config, name, repository, how)
+
+
+def _trained(
+    source: Any, config: Config, name: str | None, repository: str | os.PathLike[str] | None, how: Mapping[str, Any]
+) -> Model:
+    """Train, and publish under the name, or in a temporary folder where there is none."""
+    from rowcast.models.repository import Repository
+    from rowcast.training.export.aside import REFUSED_FOLDER
+    from rowcast.training.train import train
+
+    if name is not None:
+        return Model(train(source, config, name=name, repository=repository_at(repository), **how).model)
+    folder = TemporaryFolder()
+    try:
+        trained = train(source, config, name=UNPUBLISHED, repository=Repository(folder.path), **how)
+    except BaseException:
+        if (folder.path / REFUSED_FOLDER).exists():  # the error says that the model is there
+            folder.keep()
+        folder.remove()
+        raise
+    return Model(trained.model, folder, repository)
+
+
+def _config(settings: Mapping[str, Any]) -> Config:
+    from rowcast.training.config import make_config
+
+    return make_config(overrides=settings)
+
+
+def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section of the settings.
+
+    Raises:
+        ConfigError: it is no dict.
+    """
+    section = settings.get(name, {})
+    if not isinstance(section, Mapping):
+        raise ConfigError(f'{name}= must be a dict, such as {name}={{"field": value}}, got {section!r}')
+    return dict(section)

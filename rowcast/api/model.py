@@ -1,0 +1,195 @@
+"""``rowcast.Model``: a fitted model, ready to predict whole tables."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rowcast.models.arguments import in_python, in_python_terms
+from rowcast.models.errors import ConfigError
+
+if TYPE_CHECKING:
+    import polars as pl
+    from numpy.typing import NDArray
+
+    from rowcast.api.predicting import Predictor
+    from rowcast.api.temporary import TemporaryFolder
+    from rowcast.models.repository import StoredModel
+    from rowcast.models.signature import Signature
+
+
+class Model:
+    """A fitted model: what :func:`rowcast.fit` and :func:`rowcast.load` give.
+
+    Args:
+        stored: its files, verified.
+        temporary: the folder it lives in, where it is not published.
+        repository: where :meth:`publish` publishes it, unless it is told otherwise.
+    """
+
+    def __init__(
+        self,
+        stored: StoredModel,
+        temporary: TemporaryFolder | None = None,
+        repository: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.stored = stored
+        self._temporary = temporary
+        self._repository = repository
+
+    @property
+    def name(self) -> str | None:
+        """The name it is published under; None where it is not."""
+        return None if self._temporary else self.stored.manifest.name
+
+    @property
+    def version(self) -> int | None:
+        """The version it is published as; None where it is not."""
+        return None if self._temporary else self.stored.manifest.version
+
+    @property
+    def path(self) -> Path:
+        """The folder of this version. Of a model that is not published it goes away with this object."""
+        return self.stored.path
+
+    @property
+    def signature(self) -> Signature:
+        """The task, the target, the classes and the columns that it takes."""
+        return self.stored.manifest.signature
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Metrics on validation and test rows."""
+        return self.stored.manifest.metrics
+
+    @property
+    def history(self) -> pl.DataFrame:
+        """A row for each look at the validation rows: ``epoch``, ``train_loss``, ``validation_loss``,
+        ``learning_rate``, ``seconds``, ``best``; see :mod:`rowcast.training.fit.history`."""
+        from rowcast.training.fit.history import history_of
+
+        return history_of(self.stored)
+
+    @property
+    def decisions(self) -> tuple[str, ...]:
+        """What training decided, in sentences that name arguments of :func:`rowcast.fit`; the manifest names flags."""
+        return tuple(map(in_python, self.stored.manifest.decisions))
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """The classes in the target's own type, in the order of :meth:`predict_proba`; empty of a regression."""
+        from rowcast.models.labels import typed_label
+        from rowcast.training.predict import label_type_in
+
+        of = label_type_in(self.stored.manifest)
+        return tuple(typed_label(label, of) for label in self.signature.classes)
+
+    @in_python_terms("keep", "encoding", "separator")
+    def predict(
+        self,
+        table: Any,
+        keep: Sequence[str] = (),
+        explain: bool = False,
+        *,
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Any:
+        """Predict every row of a table, in order.
+
+        >>> model.predict(new_rows)                                         # doctest: +SKIP
+        >>> model.predict({"rooms": 5.2, "age": 41})["prediction"]          # doctest: +SKIP
+
+        Args:
+            table: whatever :func:`rowcast.fit` takes, or one row: a dict of its values, or a row of a pandas frame.
+                Columns that the model does not know are ignored, the target too.
+            keep: columns of the table to carry along, before the predictions.
+            explain: not part of this model.
+            encoding: of a text file; the one of the training table when not given.
+            separator: of its fields; found when neither this nor the training named one.
+
+        Returns:
+            a table of the family that came in (:mod:`rowcast.api.families`). Classes give ``label``, in the target's
+            own type, and a ``probability_CLASS`` for each class; regression gives ``prediction``, and ``lower`` and
+            ``upper`` where intervals were fitted.
+
+        Raises:
+            TableError: the table lacks a column or holds a value that does not fit.
+        """
+        if explain:
+            raise ConfigError("explain= asks for explanations, which are not part of this model")
+        return self._predictor.answer(table, [keep] if isinstance(keep, str) else keep, encoding, separator)
+
+    @in_python_terms("encoding", "separator")
+    def predict_proba(self, table: Any, *, encoding: str | None = None, separator: str | None = None) -> NDArray[Any]:
+        """The probability of each class in each row.
+
+        Args:
+            table: as :meth:`predict` takes it.
+
+        Returns:
+            float32 ``[rows, classes]``, in the order of :attr:`classes`.
+
+        Raises:
+            ConfigError: the model predicts a number.
+            TableError: the table lacks a column or holds a value that does not fit.
+        """
+        if not self.signature.classes:
+            raise ConfigError(f"predict_proba() takes a model of classes; this one predicts a number, {self._target}")
+        probabilities: NDArray[Any] = self._predictor.probabilities(table, encoding, separator)
+        return probabilities
+
+    @in_python_terms("encoding", "separator")
+    def evaluate(self, table: Any, *, encoding: str | None = None, separator: str | None = None) -> dict[str, Any]:
+        """Metrics on a file or data frame that holds the target."""
+        from rowcast.training.predict import evaluate_table
+
+        return dict(evaluate_table(self.stored, table, encoding=encoding, separator=separator)["metrics"])
+
+    @in_python_terms()
+    def publish(self, name: str, repository: str | os.PathLike[str] | None = None) -> Model:
+        """Publish it as the next version of ``name``: the same files, byte for byte.
+
+        Args:
+            name: 1 to 64 of ``a-z 0-9 _ -``.
+            repository: where; the one that was given to :func:`rowcast.fit`, ``ROWCAST_REPOSITORY``, or
+                ``models/repository``.
+
+        Returns:
+            the published model.
+
+        Raises:
+            ModelError: the name is not valid, or the repository cannot be written.
+            ModelRefused: its files are not those that were fitted.
+        """
+        from rowcast.api.loading import repository_at
+        from rowcast.models.copies import publish_again
+        from rowcast.models.names import check_model_name
+
+        home = repository_at(repository or self._repository)
+        home.check_writable(check_model_name(name))
+        return Model(publish_again(self.stored, name, home))
+
+    @functools.cached_property
+    def _predictor(self) -> Predictor:
+        """Opened at the first prediction, and kept."""
+        from rowcast.api.predicting import Predictor
+
+        return Predictor(self.stored)
+
+    @property
+    def _target(self) -> str:
+        return repr(self.signature.target)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy holds the files: it lives where the original is published, or in a folder of its own."""
+        from rowcast.api.copying import restored, state_of
+
+        return restored, (type(self), state_of(self.stored), self._temporary is None, self._repository)
+
+    def __repr__(self) -> str:
+        manifest = self.stored.manifest
+        called = "not published" if self._temporary else f"{manifest.name}:{manifest.version}"
+        return f"<rowcast.Model {called} {manifest.signature.task}>"

@@ -1,0 +1,228 @@
+"""``rowcast.fit``: what it takes, what it refuses, and where a model lives."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import rowcast
+from rowcast import RowcastError
+from tests.support.tables import QUICK
+
+
+def test_the_target_may_be_a_column_or_values_beside_the_table(arrays, of_arrays):
+    x, y = arrays
+    frame = pd.DataFrame(x, columns=["a", "b", "c", "d"])
+    beside = rowcast.fit(frame, pd.Series(y, name="price"), **QUICK)
+    column = rowcast.fit(frame.assign(price=y), target="price", **QUICK)
+    assert beside.signature == column.signature
+    assert beside.stored.graph == column.stored.graph
+    assert beside.signature.target == "price"
+    assert of_arrays.signature.target == "target"
+    assert of_arrays.signature.names == ("x0", "x1", "x2")
+    assert of_arrays.predict(x)["prediction"].tolist() == beside.predict(frame)["prediction"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("y", "target"),
+    [
+        ([1, 2], "target_2"),
+        ((1, 2), "target_2"),
+        (np.array([[1], [2]]), "target_2"),
+        ([[1], [2]], "target_2"),
+        (pd.Series([1, 2]), "target_2"),
+        (pd.Series([1, 2], name=0), "target_2"),
+        (pd.DataFrame({"y": [1, 2]}), "y"),
+        (pl.Series("y", [1, 2]), "y"),
+        (pl.Series([1, 2]), "target_2"),
+        (pl.DataFrame({"y": [1, 2]}), "y"),
+        (pa.array([1, 2]), "target_2"),
+        (pa.table({"y": [1, 2]}), "y"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_a_target_beside_the_table_has_its_own_name_or_a_free_one(y, target):
+    from rowcast.api.given import given
+    from rowcast.training.data.table import read_table
+
+    found = given({"a": [3, 4], "target": [5, 6]}, y, None, {}, {})
+    assert found.fields == {"target": target}
+    read = read_table(found.source).frame
+    assert (read.columns, read[target].to_list()) == (["a", "target", target], [1, 2])
+
+
+def test_weights_splits_and_folds_become_columns_of_the_table():
+    from rowcast.api.given import given
+    from rowcast.training.data.table import read_table
+
+    frame = pd.DataFrame({"weight": [1.0, 2.0], "y": [3, 4]})
+    found = given(frame, None, "y", {"weight": np.array([0.5, 1]), "split": "weight", "fold": [7, 8]}, {})
+    assert found.fields == {"target": "y", "weight": "weight_2", "split": "weight", "fold": "fold"}
+    assert read_table(found.source).frame.to_dicts() == [
+        {"weight": 1.0, "y": 3, "weight_2": 0.5, "fold": 7},
+        {"weight": 2.0, "y": 4, "weight_2": 1.0, "fold": 8},
+    ]
+
+
+FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}, index=[10, 11, 12])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, 'a target is needed: y=, the values to predict, or target="..."'),
+        ({"y": [1, 2]}, "y= must hold a value for each row of the table: it holds 2 and the table 3 rows"),
+        ({"y": [1, 2, 3], "target": "b"}, "the target is given once: as y=, values beside the table, or as target="),
+        ({"y": "a", "target": "b"}, "the target is given once, got y='a' and target='b'"),
+        ({"y": np.ones((3, 2))}, "y= must be one value for each row, got 2 columns: a model predicts one target"),
+        ({"y": FRAME}, "y= must be one value for each row, got 2 columns: a model predicts one target"),
+        ({"y": 5}, "y= must be a value for each row, in a list, an array or a series, got builtins.int"),
+        ({"y": np.array(5)}, "y= must be a value for each row, got an array of shape ()"),
+        ({"y": FRAME["b"]}, "y= is named 'b', and the table holds a column of that name"),
+        ({"y": pd.Series([1, 2, 3], [12, 11, 10])}, "y= must be in the order of the table: its index holds the same"),
+        ({"target": ["a", "b"]}, "target= must be the name of one column, got ['a', 'b']: a model predicts one target"),
+        ({"target": FRAME["a"]}, "target= must be the name of a column, got pandas."),
+        ({"target": "c"}, "has no column 'c', which target= names"),
+        ({"target": "a", "weight": [1, 2]}, "weight= must hold a value for each row of the table: it holds 2"),
+        ({"target": "a", "weight": np.ones((3, 2))}, "weight= must be one value for each row, got 2 columns"),
+        ({"target": "a", "budget": "soon"}, "a duration is a positive number and s, m or h"),
+        ({"target": "a", "fit": 5}, 'fit= must be a dict, such as fit={"field": value}, got 5'),
+        ({"target": "a", "netwrok": {}}, "there is no field 'netwrok'"),
+        ({"target": "a", "name": "No!"}, "a model's name is 1 to 64 of a-z, 0-9, '_' and '-', got 'No!'"),
+        ({"target": "a", "validation": (FRAME, [1, 2, 3])}, "validation= is a pair of a table and a target where y="),
+        ({"y": [1, 2, 3], "test": (FRAME, [1])}, "y of test= must hold a value for each row of the table"),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, dict) else "",
+)
+def test_what_does_not_go_together_is_refused_in_terms_of_python(arguments, message):
+    with pytest.raises(RowcastError) as refused:
+        rowcast.fit(FRAME, **arguments)
+    assert message in str(refused.value)
+    assert "--" not in str(refused.value)
+
+
+def test_rows_of_validation_and_test_may_be_pairs(arrays):
+    x, y = arrays
+    model = rowcast.fit(x[:100], y[:100], validation=(x[100:150], y[100:150]), test=(x[150:], y[150:]), **QUICK)
+    measured = rowcast.fit(x[:150], y[:150], validation=(x[100:150], y[100:150]), test=(x[150:], y[150:]), **QUICK)
+    assert set(model.metrics) == set(measured.metrics)
+    assert model.metrics["test"]["rmse"] == pytest.approx(
+        float(np.sqrt(np.mean((model.predict(x[150:])["prediction"] - y[150:]) ** 2)))
+    )
+
+
+def test_a_budget_may_be_written_with_its_unit(frame):
+    from rowcast.training.config import make_config
+
+    assert make_config(overrides={"fit": {"budget_s": "20s"}}).fit.budget_s == 20
+    assert make_config(settings=["fit.budget_s=2m"]).fit.budget_s == 120
+    with pytest.raises(RowcastError, match=r"'fit.budget_s' must be"):
+        make_config(overrides={"fit": {"budget_s": "soon"}})
+
+
+# --- where a model lives ----------------------------------------------------------------------------------------------
+
+
+def test_a_model_without_a_name_goes_away_with_it(frame, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = rowcast.fit(frame.drop("large").head(60), target="amount", network=QUICK["network"], fit={"epochs": 1})
+    folder = model.path
+    assert (model.name, model.version) == (None, None)
+    assert (folder / "model.onnx").exists()
+    assert list(tmp_path.iterdir()) == []
+    again = rowcast.load(folder)
+    assert again.path == folder
+    del model
+    gc.collect()
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_publishing_keeps_the_bytes_and_counts_versions(regression, frame, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first, second = regression.publish("houses"), regression.publish("houses", tmp_path / "models" / "repository")
+    assert (first.name, first.version, second.version) == ("houses", 1, 2)
+    assert first.path == tmp_path / "models" / "repository" / "houses" / "1"
+    for name in regression.stored.manifest.files:
+        assert (first.path / name).read_bytes() == (regression.path / name).read_bytes()
+    assert first.stored.manifest.files == regression.stored.manifest.files
+    for name in ("houses:2", "houses", "houses:latest", second.path, str(second.path), "models/repository/houses"):
+        assert rowcast.load(name).path == second.path, name
+    assert rowcast.load("houses", 1).path == first.path
+    assert second.predict(frame).equals(regression.predict(frame))
+    monkeypatch.chdir("/")
+    monkeypatch.setenv("ROWCAST_REPOSITORY", str(tmp_path / "models" / "repository"))
+    assert rowcast.load("houses:1").path == first.path
+    (second.path / "config.toml").write_text("")
+    with pytest.raises(RowcastError, match=r"config.toml is not the file that was published"):
+        second.publish("other", tmp_path / "elsewhere")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("nobody", "no model 'nobody' in"),
+        ("houses:0", "NAME:VERSION with a whole number from 1 to 999,999,999, or NAME:latest, got 'houses:0'"),
+        ("houses@live", "models have no aliases, got 'houses@live': name a version, such as houses:1"),
+        ("./nowhere", "there is no folder nowhere"),
+        (5, "a model is loaded by its name or folder, got builtins.int"),
+    ],
+)
+def test_what_cannot_be_loaded_is_refused(model, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RowcastError) as refused:
+        rowcast.load(model)
+    assert message in str(refused.value)
+
+
+def test_a_model_may_be_pickled(regression, frame, tmp_path):
+    copied = pickle.loads(pickle.dumps(regression))
+    assert copied.path != regression.path
+    assert copied.predict(frame).equals(regression.predict(frame))
+    published = regression.publish("houses", tmp_path)
+    assert pickle.loads(pickle.dumps(published)).path == published.path
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "kind"),
+    [
+        ([0, 1], (0, 1), "i"),
+        ([False, True], (False, True), "b"),
+        ([0.0, 1.0], (0.0, 1.0), "f"),
+        (["no", "yes"], ("no", "yes"), "O"),
+        (["0", "1"], ("0", "1"), "O"),
+    ],
+    ids=repr,
+)
+def test_labels_are_of_the_targets_own_type(labels, classes, kind, tmp_path):
+    values = np.arange(60.0)
+    frame = pl.DataFrame({"a": values, "y": [labels[int(value > 30)] for value in values]})
+    small = {"network": QUICK["network"], "fit": {"epochs": 1}}
+    model = rowcast.fit(frame, target="y", **small)
+    assert model.classes == classes
+    assert [type(label) for label in model.classes] == [type(label) for label in classes]
+    answers = model.predict(frame.to_pandas())
+    assert set(answers["label"]) <= set(labels)
+    assert answers["label"].to_numpy(object if kind == "O" else None).dtype.kind == kind
+    probabilities = model.predict_proba(frame)
+    assert (probabilities.shape, probabilities.dtype) == ((60, 2), np.float32)
+    assert probabilities.tolist() == answers.drop(columns="label").to_numpy().tolist()
+    assert model.signature.classes == tuple(str(label).lower().removesuffix(".0") for label in classes)
+
+
+def test_labels_of_a_file_are_what_they_are_texts_of(tmp_path):
+    pl.DataFrame({"a": [n / 7 for n in range(60)], "y": [int(n > 30) for n in range(60)]}).write_csv(tmp_path / "t.csv")
+    model = rowcast.fit(tmp_path / "t.csv", target="y", network=QUICK["network"], fit={"epochs": 1})
+    assert model.classes == (0, 1)
+    with pytest.raises(RowcastError, match=r"predict_proba\(\) takes a model of classes"):
+        rowcast.fit(tmp_path / "t.csv", target="a", network=QUICK["network"], fit={"epochs": 1}).predict_proba([])
