@@ -9,8 +9,9 @@ import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rowcast.models.errors import ConfigError
@@ -18,7 +19,7 @@ from rowcast.training.data.config import DataConfig
 from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.fit.augment import AugmentConfig
 from rowcast.training.fit.loop import FitConfig
-from rowcast.training.fit.objective import ObjectiveConfig
+from rowcast.training.fit.objective import MEANS, ObjectiveConfig
 from rowcast.training.fit.optimizer import OptimizerConfig
 from rowcast.training.network.network import NetworkConfig
 from rowcast.training.settings import ComponentConfig, explain, valid_range
@@ -34,14 +35,31 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "balanced": {},
     # as long as it takes
     "best": {"fit": {"seeds": 4, "patience": 24}},
+    # layers and nothing else: no bins, embeddings, members, averages or calibration; a level costs a node, so those
+    # beyond 254 are pooled
+    "textbook": {
+        "features": {"numbers": "standardise", "oblique_angles": 0, "max_levels": 254},
+        "network": {"members": 1, "layers": [64, 64], "levels": "one_hot", "dropout": 0.0},
+        "objective": {"plain": True},
+        "optimizer": {
+            "name": "adam",
+            "lr": 1e-3,
+            "weight_decay": 0.0,
+            "schedule": "constant",
+            "warmup": 0.0,
+            "average": 0.0,
+        },
+        "fit": {"clip": "none"},
+    },
 }
 
 
 class Config(ComponentConfig):
     """Everything a training run can be told."""
 
-    preset: Literal["quick", "balanced", "best"] = "balanced"
-    """quick: about a minute. balanced: about five for 20,000 rows on two cores. best: as long as it takes."""
+    preset: Literal["quick", "balanced", "best", "textbook"] = "balanced"
+    """quick: about a minute. balanced: about five for 20,000 rows on two cores. best: as long as it takes.
+    textbook: a plain network of standardised numbers and one-hot levels."""
     seed: int = Field(0, ge=0, lt=2**32)
     """Of the split, the initial weights and the order of rows."""
     device: str = "auto"
@@ -63,21 +81,31 @@ class Config(ComponentConfig):
         return text
 
     @model_validator(mode="after")
-    def _objective_fits_task(self) -> Config:
+    def _sections_fit_together(self) -> Config:
         if self.data.task != "auto":
             self.objective.check_task(self.data.task)
+        if self.optimizer.schedule == "plateau" and self.optimizer.plateau_patience >= self.fit.patience:
+            raise ConfigError(
+                f"'optimizer.plateau_patience' must be less than 'fit.patience', after which training stops "
+                f"({self.fit.patience}), got {self.optimizer.plateau_patience}"
+            )
         return self
 
 
 def make_config(
-    *, file: Path | None = None, settings: Sequence[str] = (), overrides: Mapping[str, Any] | None = None
+    *,
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    overrides: Mapping[str, Any] | None = None,
+    arguments: Sequence[str] = (),
 ) -> Config:
     """Put a config together; what comes later wins: defaults, preset, TOML file, ``key=value`` settings, overrides.
 
     Args:
         file: a TOML file, such as ``rowcast init`` prints.
-        settings: such as ``network.members=16``; the value is TOML, or a bare word.
+        settings: such as ``network.members=16``; the value is TOML, a bare word, or for a list ``64,32``.
         overrides: nested fields, such as the command line's own flags.
+        arguments: what the caller takes besides fields, where an unknown one may have been meant for.
 
     Raises:
         ConfigError: names the field, what came, and its valid values.
@@ -89,13 +117,21 @@ def make_config(
         _merge(chosen, _parse_setting(setting))
     _merge(chosen, overrides or {})
     preset = chosen.get("preset", Config.model_fields["preset"].default)
+    _let_loss_choose_task(chosen)
     base: dict[str, Any] = {}
     _merge(base, PRESETS.get(preset, {}) if isinstance(preset, str) else {})
     _merge(base, chosen)
     try:
         return Config(**base)
     except ValidationError as error:
-        raise explain(error, Config) from None
+        raise explain(error, Config, arguments) from None
+
+
+def _let_loss_choose_task(chosen: dict[str, Any]) -> None:
+    """A loss of counts and amounts makes a target of few whole numbers a quantity, where nothing else is said."""
+    objective, data = chosen.get("objective"), chosen.setdefault("data", {})
+    if isinstance(objective, dict) and isinstance(data, dict) and objective.get("loss") in MEANS:
+        data["task"] = "regression" if data.get("task", "auto") == "auto" else data["task"]
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -114,21 +150,58 @@ def _parse_setting(setting: str) -> dict[str, Any]:
     path = key.strip().split(".")
     if not separator or not all(path):
         raise ConfigError(f"a setting is key=value, such as network.members=16, got {setting!r}")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text.strip()  # a bare word is a string
+    value = _toml_or_word(text)
+    if isinstance(value, str) and value == text.strip() and _is_list(path, but_for=value):
+        value = [_toml_or_word(part) for part in value.split(",")]
     for part in reversed(path):
         value = {part: value}
     return dict(value)
 
 
-def _merge(into: dict[str, Any], new: Mapping[str, Any]) -> None:
-    for key, value in new.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
+def _toml_or_word(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text.strip()  # a bare word is a string
+
+
+def _is_list(path: Sequence[str], *, but_for: str) -> bool:
+    """Whether a setting's field is a list, unless it also takes the word ``but_for``."""
+    owner: Any = Config
+    for name in path[:-1]:
+        owner = owner.model_fields[name].annotation if name in getattr(owner, "model_fields", {}) else None
+    field = getattr(owner, "model_fields", {}).get(path[-1])
+    if field is None:
+        return False
+    kinds = [field.annotation, *get_args(field.annotation)]
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    return any(get_origin(kind) is tuple for kind in kinds) and but_for not in words
+
+
+def _merge(into: dict[str, Any], new: Mapping[str, Any], path: str = "") -> None:
+    for name, value in new.items():
+        # A class may be named by the number or the truth value that the table holds.
+        key = name if isinstance(name, str) else str(name).lower() if isinstance(name, bool) else str(name)
+        if callable(value):
+            raise ConfigError(_place_of_function(f"{path}{key}"))
+        if isinstance(value, Mapping):
+            held = into.get(key)
+            inner: dict[str, Any] = held if isinstance(held, dict) else {}
+            _merge(inner, value, f"{path}{key}.")
+            into[key] = inner
         else:
-            into[key] = json.loads(json.dumps(value)) if isinstance(value, Mapping) else value
+            into[key] = value.item() if isinstance(value, np.generic) else value
+
+
+def _place_of_function(field: str) -> str:
+    """What to say of a function in the place of a value."""
+    section, _, name = field.partition(".")
+    if field == "network":
+        return "'network' takes a function in rowcast.fit(..., network=...), and a table of fields here"
+    argument = {"loss": "loss", "layers": "network", "activation": "network", "module": "network"}.get(name)
+    own = {"objective": "loss", "network": "network"}.get(section) if argument else None
+    way = f"; one of your own is given as {own}=..., an argument of rowcast.fit" if own else ""
+    return f"{field!r} must be a value and no function{way}"
 
 
 def to_toml(config: Config, *, explained: bool = False) -> str:

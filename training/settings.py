@@ -5,13 +5,16 @@ Each component declares its own config beside itself; ``training/config.py`` put
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from rowcast.models.errors import ConfigError
+
+QUOTE = '"'
 
 
 class ComponentConfig(BaseModel):
@@ -20,6 +23,18 @@ class ComponentConfig(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_is_a_list_of_one(cls, given: Any) -> Any:
+        """``layers = 64`` is ``layers = [64]``, and ``drop = "id"`` is ``drop = ["id"]``."""
+        if not isinstance(given, dict):
+            return given
+        lists = {name for name, field in cls.model_fields.items() if get_origin(field.annotation) is tuple}
+        return {
+            name: [value] if name in lists and isinstance(value, int | float | str) else value
+            for name, value in given.items()
+        }
 
 
 def valid_range(field: FieldInfo) -> str:
@@ -71,25 +86,67 @@ def _choices(annotation: Any) -> list[str]:
         rule = " or ".join(_choices(get_args(annotation)[1]))
         of = f"tables{rule.removeprefix('a table')}" if rule.startswith("a table") else f"numbers {rule}"
         return [f"a table of {of}"] if rule else []
+    if get_origin(annotation) is tuple:
+        first, *others = get_args(annotation)
+        rule = " or ".join(_choices(first))
+        many = "a list of" if ... in others else f"a list of {1 + len(others)}"
+        return [f"{many} {'' if rule.startswith(QUOTE) else 'numbers '}{rule}"] if rule else []
+    if annotation is bool:
+        return ["true", "false"]
     return [choice for part in get_args(annotation) for choice in _choices(part)]
 
 
-def explain(error: ValidationError, root: type[BaseModel]) -> ConfigError:
-    """Turn pydantic's report into one sentence a field: the rule, what came, and the valid names or range."""
+def did_you_mean(word: object, known: Iterable[str]) -> str:
+    """A question in brackets, after a space, where one of the known words is nearly the one that came."""
+    near = difflib.get_close_matches(word.lower(), list(known), n=1) if isinstance(word, str) else []
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _words(annotation: Any) -> list[str]:
+    """The words that a field takes."""
+    if get_origin(annotation) is Literal:
+        return [value for value in get_args(annotation) if isinstance(value, str)]
+    return [word for part in get_args(annotation) for word in _words(part)]
+
+
+def explain(error: ValidationError, root: type[BaseModel], also: Iterable[str] = ()) -> ConfigError:
+    """Turn pydantic's report into one sentence a field: the rule, what came, and the valid names or range.
+
+    Args:
+        error: what pydantic says.
+        root: the config's class.
+        also: names that are known beside the fields of ``root``.
+    """
     sentences: dict[str, str] = {}  # by field: of a union's faults the last is the nearest
     for fault in error.errors():
         owner, name, field = _locate(root, [str(part) for part in fault["loc"]])
         if fault["type"] == "extra_forbidden":
             known = ", ".join(owner.model_fields)
-            sentences[name] = f"there is no field {name!r}; fields there: {known}"
+            meant = _meant(name, owner, also if owner is root else ())
+            sentences[name] = f"there is no field {name!r}{meant}; fields there: {known}"
         elif fault["type"] == "missing":
             sentences[name] = f"{name!r} is needed"
         else:
             rule = valid_range(field) if field is not None else ""
             said = f"must be {rule}" if rule else fault["msg"].removeprefix("Value error, ")
             colon = "" if said.startswith("must ") else ":"
-            sentences[name] = f"{name!r}{colon} {said}, got {fault['input']!r}"
+            meant = did_you_mean(fault["input"], _words(field.annotation)) if field is not None else ""
+            sentences[name] = f"{name!r}{colon} {said}, got {fault['input']!r}{meant}"
     return ConfigError("; ".join(sentences.values()))
+
+
+def _meant(name: str, owner: type[BaseModel], also: Iterable[str]) -> str:
+    """What a field that is not there may have meant: one of nearly that name, or one of that name in a section."""
+    inside = [
+        f"{section}.{name}"
+        for section, field in owner.model_fields.items()
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, BaseModel)
+        and name in field.annotation.model_fields
+    ]
+    if inside:
+        return f" (did you mean {inside[0]!r}?)"
+    return did_you_mean(name.rpartition(".")[2], [*owner.model_fields, *also])
 
 
 def _locate(root: type[BaseModel], location: list[str]) -> tuple[type[BaseModel], str, FieldInfo | None]:

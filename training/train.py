@@ -25,6 +25,7 @@ from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.aside import keep_aside
 from rowcast.training.export.gate import pass_gate
 from rowcast.training.export.graph import Core, export
+from rowcast.training.export.layers import layers_metadata
 from rowcast.training.export.precheck import PRECHECK_VISITS, check_encoder, check_target, precheck
 from rowcast.training.features.describe import describe_columns
 from rowcast.training.features.encoder import FeatureEncoder
@@ -35,10 +36,15 @@ from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.own_loss import LossFunction
 from rowcast.training.fit.threshold import find_rule
 from rowcast.training.fit.told import Told
 from rowcast.training.network.head import ClassHead, RegressionHead
-from rowcast.training.network.network import Ensemble, Network
+from rowcast.training.network.link import MeanHead
+from rowcast.training.network.network import Embedded, Ensemble, Network
+from rowcast.training.network.own import NetworkBuilder, OwnNetwork
+from rowcast.training.network.transform import TargetTransform
+from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared, prepare
 from rowcast.training.track.tracker import check_trackers, tracked
@@ -87,6 +93,8 @@ def train(
     callbacks: Sequence[Report] = (),
     checkpoint: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    network: NetworkBuilder | None = None,
+    loss: LossFunction | None = None,
 ) -> Trained:
     """Train a model on a table and publish it.
 
@@ -107,8 +115,11 @@ def train(
         checkpoint: a folder in which the fit is kept as it goes on, see :mod:`rowcast.training.fit.checkpoint`; empty
             once the model is published, unless a signal ended the fit.
         resume: go on with what lies there. If nothing does, the fit starts anew.
+        network: builds a module in place of the layers, see :mod:`rowcast.training.network.own`.
+        loss: in place of a named one, see :mod:`rowcast.training.fit.own_loss`.
 
     Raises:
+        ConfigError: network or loss do not do as they must, or not beside what the config sets.
         TableError: the table cannot be used; names row, column and the way out.
         DeviceError: a demanded device is absent.
         ModelError: the name is not valid, or the repository cannot be written.
@@ -121,6 +132,8 @@ def train(
     if resume and checkpoint is None:
         raise ConfigError("a fit is resumed from a folder: name it with --checkpoint")
     check_trackers(config.track)
+    own = Own(network, loss)
+    config = own.written_in(config)
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
     with ExitStack() as stack:
@@ -134,6 +147,7 @@ def train(
             test=test,
             device=device,
             told=Told([report, *callbacks], say),
+            own=own,
             checkpoint=kept or None,
             stack=stack,
         )
@@ -149,6 +163,7 @@ def _train(
     test: Any,
     device: torch.device,
     told: Told,
+    own: Own,
     checkpoint: Checkpoint | None,
     stack: ExitStack,
 ) -> Trained:
@@ -156,7 +171,7 @@ def _train(
     prepared = prepare(source, config, validation=validation, test=test)
     started = time.monotonic() - prepared.seconds
     held_out = _held_out(prepared)
-    reserved = _check_before(prepared, config, held_out)
+    reserved = _check_before(prepared, config, held_out, own)
     within = _less_budget(config, time.monotonic() - started + reserved)
     began = [] if checkpoint is None else checkpoint.begin(_about(prepared, config, device))
     settings = config.model_dump(mode="json", exclude={"track"})
@@ -164,12 +179,12 @@ def _train(
     told.reports.append(trackers.look)
     told.interrupt = stack.enter_context(ended_by_signals())
     core, fit_result, notes = fit_network(
-        prepared, within, device, told, interrupt=told.interrupt, checkpoint=checkpoint
+        prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint
     )
     notes = [*began, *told.how_it_ended(fit_result), *notes]
     signature = signature_of(prepared, core)
     files = {
-        "weights.safetensors": to_safetensors({k: v.contiguous() for k, v in core.state_dict().items()}),
+        "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(core)),
         "config.toml": to_toml(config).encode(),
         HISTORY_FILE: to_csv(fit_result.history),
     }
@@ -232,18 +247,25 @@ def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str
     }
 
 
-def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]]) -> float:
-    """Put an untrained network through export and gate where the fit is long, or has to end in time.
+def _weights_of(core: Core) -> dict[str, torch.Tensor]:
+    """Every trained and fitted array; of those that share their memory each its own copy."""
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in core.state_dict().items()
+    }
+
+
+def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDArray[Any]], own: Own) -> float:
+    """Put an untrained network through export and gate where it is not ours, the fit is long, or has to end in time.
 
     Returns:
         seconds to leave for what follows the fit; 0 where nothing was tried.
     """
     visits = config.fit.seeds * len(prepared.train) * epochs_of(config.fit, len(prepared.train))
-    if config.fit.budget_s == "none" and visits < PRECHECK_VISITS:
+    if config.fit.budget_s == "none" and visits < PRECHECK_VISITS and own.network is None:
         return 0.0
     with torch.random.fork_rng(devices=[]):
-        objective = Objective(prepared.target, config.objective)
-        network = network_of(prepared.encoder, objective, config)
+        objective = Objective(prepared.target, config.objective, own.loss)
+        network = network_of(prepared.encoder, objective, config, own)
         core = Core(prepared.encoder, network, objective.head)
         train, target = prepared.train.columns, prepared.train.target
         seconds = precheck(core, signature_of(prepared, core), held_out, train, target)
@@ -274,6 +296,7 @@ def fit_network(
     device: torch.device,
     report: Report = lambda _: None,
     *,
+    own: Own = NOTHING_OWN,
     interrupt: Interrupt | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> tuple[Core, FitResult, list[str]]:
@@ -284,6 +307,7 @@ def fit_network(
         config: of the network and its training.
         device: to train on.
         report: called after each look at the validation rows; what it answers ends the fit, if it is true.
+        own: a network and a loss in place of those of the config.
         interrupt: ends the fit at its next step, once it is true.
         checkpoint: where the fit is kept, and what it goes on with.
 
@@ -296,14 +320,14 @@ def fit_network(
         ExportRefused: the encoder would make too much of a value that training did not see.
     """
     started = time.monotonic()
-    objective = Objective(prepared.target, config.objective)
+    objective = Objective(prepared.target, config.objective, own.loss)
     check_encoder(prepared.encoder)
     check_target(objective, prepared.target.name, prepared.target.values)
     encoder = prepared.encoder.to(device)
     objective.head.to(device)
     train_rows = to_batch(prepared.train, encoder, objective, device)
     validation_rows = to_batch(prepared.validation, encoder, objective, device)
-    networks: list[Network] = []
+    networks: list[Embedded] = []
     fits: list[FitResult] = []
     for number in range(config.fit.seeds):
         if fits and (interrupt or fits[-1].stopped == "interrupted"):
@@ -324,6 +348,7 @@ def fit_network(
             train_rows,
             validation_rows,
             told,
+            own,
             interrupt,
             None if checkpoint is None else CheckpointOfFit(checkpoint, number),
         )
@@ -356,9 +381,10 @@ def _fit_one(
     train_rows: Batch,
     validation_rows: Batch,
     report: Report,
+    own: Own,
     interrupt: Interrupt | None,
     checkpoint: CheckpointOfFit | None,
-) -> tuple[Network, FitResult, bool]:
+) -> tuple[Embedded, FitResult, bool]:
     """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget.
 
     Returns:
@@ -370,7 +396,7 @@ def _fit_one(
     device = train_rows.target.device
     with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
         torch.manual_seed(seed)
-        network = network_of(encoder, objective, config).to(device)
+        network = network_of(encoder, objective, config, own).to(device)
         before = None if checkpoint is None else checkpoint.finished(network)
         if before is not None:
             return network.eval(), FitResult(**before), True
@@ -410,16 +436,12 @@ def joined(fits: Sequence[FitResult]) -> FitResult:
     )
 
 
-def network_of(encoder: FeatureEncoder, objective: Objective, config: Config) -> Network:
-    """A network for a encoder and an objective, with fresh weights."""
-    return Network(
-        config.network,
-        encoder.n_features,
-        encoder.d_encoded,
-        encoder.level_counts,
-        objective.n_outputs,
-        n_binary=encoder.n_binary,
-    )
+def network_of(encoder: FeatureEncoder, objective: Objective, config: Config, own: Own = NOTHING_OWN) -> Embedded:
+    """A network for an encoder and an objective, with fresh weights."""
+    columns = (config.network, encoder.n_features, encoder.d_encoded, encoder.level_counts, objective.n_outputs)
+    if own.network is not None:
+        return OwnNetwork(own.network, *columns, n_binary=encoder.n_binary)
+    return Network(*columns, n_binary=encoder.n_binary)
 
 
 def signature_of(prepared: Prepared, core: Core) -> Signature:
@@ -444,7 +466,7 @@ def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: 
 @torch.no_grad()
 def calibrate(
     objective: Objective,
-    network: Network | Ensemble,
+    network: Embedded | Ensemble,
     encoder: FeatureEncoder,
     validation: Batch,
     actual: NDArray[Any],
@@ -455,16 +477,19 @@ def calibrate(
     outputs, head, config = outputs_of(network, encoder, validation), objective.head, objective.config
     if isinstance(head, ClassHead):
         weights = objective.class_weights
-        decisions = [
-            calibrate_classes(
-                head,
-                head.log_mean(outputs).cpu().numpy(),
-                validation.target.cpu().numpy(),
-                method=config.calibration,
-                by_time=by_time,
-                weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
-            )
-        ]
+        if config.plain and config.calibration == "auto":
+            decisions = ["probabilities are left as they are, as objective.plain says"]
+        else:
+            decisions = [
+                calibrate_classes(
+                    head,
+                    head.log_mean(outputs).cpu().numpy(),
+                    validation.target.cpu().numpy(),
+                    method=config.calibration,
+                    by_time=by_time,
+                    weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
+                )
+            ]
         answers, classes = head(outputs).cpu().numpy(), validation.target.cpu().numpy()
         found = find_rule(config.threshold, objective.classes, answers, classes)
         if found is not None:
@@ -473,12 +498,20 @@ def calibrate(
         return decisions
     answers, target = head.mean(outputs), validation.target.to(torch.float64)
     decisions = []
-    if objective.predicts_mean and head.transform.name == "log":
+    if isinstance(head, MeanHead):
+        factor = head.link.balance(answers[:, 0], target)
+        if factor != 1.0:
+            decisions.append(
+                f"predictions are {factor:.3f} times what the network says, so that they are right on average over the "
+                "validation rows"
+            )
+    elif isinstance(head.transform, TargetTransform) and objective.predicts_mean and head.transform.name == "log":
         factor = head.transform.fit_smearing(answers[:, 0], head.transform(target))
         decisions.append(
             f"predictions are {factor:.3f} times the exponential of a mean logarithm, so that they are means"
         )
-    contest, two_sided = config.intervals == "auto", objective.loss_name == "pinball"
+    contest = config.bounds == "auto"
+    two_sided = objective.loss_name == "pinball" or isinstance(head, MeanHead)  # the prediction is not in the middle
     exact = objective.encode(actual, cut_off=False).to(answers.device, torch.float64)
     own = torch.tensor(actual, dtype=torch.float64, device=answers.device)
     decisions.append(calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided, actual=own))

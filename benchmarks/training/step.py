@@ -26,7 +26,8 @@ from benchmarks.training.accuracy.contenders import THREADS, Rowcast
 from benchmarks.training.accuracy.datasets import DATASETS, NotThere, Parts, write_parts
 from rowcast.training.fit.loop import auto_batch_size
 from rowcast.training.fit.objective import Objective
-from rowcast.training.fit.optimizer import WeightAverage, learning_rate, make_optimizer
+from rowcast.training.fit.optimizer import WeightAverage, make_optimizer
+from rowcast.training.fit.schedule import Schedule
 from rowcast.training.prepare import prepare
 from rowcast.training.train import network_of, to_batch
 
@@ -76,7 +77,9 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
     network = network_of(encoder, objective, config).train()
     rows = to_batch(prepared.train, encoder, objective, torch.device("cpu"))
     optimizer = make_optimizer(network, config.optimizer)
-    average = WeightAverage(network, config.optimizer.average)
+    average, schedule = WeightAverage(network, config.optimizer.average), Schedule(config.optimizer)
+    assert config.fit.clip != "none"
+    clip = config.fit.clip
     watch, size = Stopwatch(), auto_batch_size(len(rows))
     order = torch.randperm(len(rows))
 
@@ -89,7 +92,7 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
 
     def move() -> None:
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate(0.3, config.optimizer)
+            group["lr"] = schedule.rate(0.3)
         optimizer.step()
 
     for number in range(STEPS):
@@ -98,7 +101,7 @@ def steps_of(parts: Parts) -> tuple[dict[str, float], int, int]:
         optimizer.zero_grad()
         found = watch.time(PARTS[1], lambda encoded=encoded, batch=batch: loss(encoded, batch))
         watch.time(PARTS[2], found.backward)
-        watch.time(PARTS[3], lambda: nn.utils.clip_grad_norm_(network.parameters(), config.fit.clip))
+        watch.time(PARTS[3], lambda: nn.utils.clip_grad_norm_(network.parameters(), clip))
         watch.time(PARTS[4], move)
         watch.time(PARTS[5], average.update)
     with FlopCounterMode(display=False) as counted:

@@ -19,7 +19,7 @@ def crossvalidate(
     table: TableArgument,
     data: dict[str, Any],
     folds: Annotated[int, typer.Option(help="How many.", min=2, max=100)] = 5,
-    preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, balanced (default), best or textbook.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall clock of the fit of each fold at most.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
     config: ConfigOption = None,

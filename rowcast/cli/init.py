@@ -14,7 +14,7 @@ EXAMPLE = "Example: rowcast init my.csv --target y > rowcast.toml"
 def init(
     table: TableArgument,
     target: Annotated[str, typer.Option(help="The column to predict.")],
-    preset: Annotated[str, typer.Option(help="quick, balanced or best.")] = "balanced",
+    preset: Annotated[str, typer.Option(help="quick, balanced, best or textbook.")] = "balanced",
     encoding: EncodingOption = None,
     separator: SeparatorOption = None,
 ) -> None:

@@ -13,7 +13,7 @@ from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, Tab
 from rowcast.models.errors import ConfigError, ModelRefused
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.printable import printable
-from rowcast.models.repository import Repository, read_manifest
+from rowcast.models.repository import Repository, StoredModel, read_manifest
 
 app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -80,9 +80,18 @@ def _size(n_bytes: int) -> str:
 
 
 @app.command(epilog="Example: rowcast models show flights:3")
-def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: JsonOption = False) -> None:
-    """Show what a model takes, how well it does and what was decided about its table."""
-    manifest = open_model(model, repository).manifest
+def show(
+    model: ModelArgument,
+    network: Annotated[bool, typer.Option("--network", help="Its layers, parameters, and the time of a row.")] = False,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a model takes, how well it does and what was decided about its table; or its network."""
+    stored = open_model(model, repository)
+    if network:
+        _show_network(stored, as_json=as_json)
+        return
+    manifest = stored.manifest
     signature = manifest.signature
     about = f"{signature.task} of {signature.target!r}, published {manifest.created}"
     print(f"{manifest.name}:{manifest.version}  {printable(about)}")
@@ -95,6 +104,19 @@ def show(model: ModelArgument, repository: RepositoryOption = DEFAULT_REPOSITORY
         print(f"  {printable(decision)}")
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))  # in ASCII: others wrote it
+
+
+def _show_network(stored: StoredModel, *, as_json: bool) -> None:
+    from rowcast.models.session import Session
+    from rowcast.models.summary import WEIGHTS_FILE, microseconds, read_layers, summary_of
+
+    if not as_json:
+        print(summary_of(stored))
+        return
+    layers, _, n_bytes = read_layers(stored.path / WEIGHTS_FILE)
+    micros = microseconds(Session.of(stored, "cpu"))
+    about = {"layers": layers, "bytes": {"weights": n_bytes, "graph": len(stored.graph)}}
+    print(json.dumps(about | {"microseconds": {str(rows): round(time, 1) for rows, time in micros.items()}}))
 
 
 @app.command(epilog="Example: rowcast models verify flights")

@@ -26,7 +26,7 @@ def train(
     table: TableArgument,
     data: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the model; default: the file's stem.")] = None,
-    preset: Annotated[str | None, typer.Option(help="quick, balanced (default) or best.")] = None,
+    preset: Annotated[str | None, typer.Option(help="quick, balanced (default), best or textbook.")] = None,
     budget: Annotated[str | None, typer.Option(help="Wall clock at most, reading apart: 60, 60s, 30m, 2h.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the training rows at most.")] = None,
     validation: Annotated[Path | None, typer.Option(help="A table of validation rows.", metavar="F")] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from rowcast.models.errors import ConfigError
@@ -39,9 +40,17 @@ def test_the_explained_toml_says_something_about_every_field():
         ("network.members=0", ["'network.members' must be at least 1 and at most 64", "0"]),
         ("network.activation=rleu", ["'network.activation' must be", '"relu"', '"gelu"', "'rleu'"]),
         ("network.widht=3", ["no field 'network.widht'", "members, layers"]),
-        ("network.layers=[]", ["'network.layers' must be a list of 1 to 16 whole numbers, each at least 1", "()"]),
+        ("network.layers=[]", ["'network.layers' must be a list of 1 to 16 whole numbers, each at least 1", "got []"]),
         ("seed=-1", ["'seed' must be at least 0 and less than 4,294,967,296, got -1"]),
         ("device=gpu", ["'device' must be auto, cpu, cuda or cuda:N, got 'gpu'"]),
+        ("netwrok.layers=[3]", ["no field 'netwrok' (did you mean 'network'?); fields there: preset"]),
+        ("optimizer.nam=sgd", ["no field 'optimizer.nam' (did you mean 'name'?)"]),
+        ("lr=0.1", ["no field 'lr' (did you mean 'optimizer.lr'?)"]),
+        (
+            "network.layers=64,x",
+            ["'network.layers' must be a list of 1 to 16 whole numbers, each at least 1 and at most 8192", "'x'"],
+        ),
+        ("network.residual=maybe", ["'network.residual' must be true or false, got 'maybe'"]),
         ("optimizer.lr=-1", ["'optimizer.lr' must be more than 0", "-1"]),
         ("optimizer.lr=nan", ["optimizer.lr"]),
         ("fit.epochs=some", ["fit.epochs", "'some'"]),
@@ -65,3 +74,31 @@ def test_a_config_file_that_is_absent_or_no_toml_is_named(tmp_path):
     broken.write_text("[network\nmembers = 3")
     with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML"):
         make_config(file=broken)
+
+
+@pytest.mark.parametrize(
+    ("setting", "layers"),
+    [("64,32", (64, 32)), ("[64,32]", (64, 32)), ("[64, 32]", (64, 32)), ("64", (64,)), (" 64 , 32 ", (64, 32))],
+)
+def test_a_list_is_written_with_or_without_brackets(setting, layers):
+    assert make_config(settings=[f"network.layers={setting}"]).network.layers == layers
+
+
+def test_a_list_may_be_words_one_thing_or_what_python_has():
+    config = make_config(settings=["data.drop=a,b c", "features.calendar=weekday", "optimizer.betas=0.8,0.9"])
+    assert (config.data.drop, config.features.calendar) == (("a", "b c"), ("weekday",))
+    assert config.optimizer.betas == (0.8, 0.9)
+    python = {"network": {"layers": 64, "members": np.int64(2)}, "data": {"drop": "a,b"}}
+    config = make_config(overrides=python | {"objective": {"class_weights": {1: 2.0}}})
+    assert config.objective.class_weights == {"1": 2.0}
+    assert (config.network.layers, config.network.members, config.data.drop) == ((64,), 2, ("a,b",))
+
+
+def test_what_a_caller_takes_besides_fields_may_have_been_meant():
+    with pytest.raises(ConfigError, match=r"no field 'valdation' \(did you mean 'validation'\?\)"):
+        make_config(overrides={"valdation": 1}, arguments=["target", "validation"])
+
+
+def test_a_loss_of_counts_makes_few_whole_numbers_a_quantity():
+    assert make_config(settings=["objective.loss=poisson"]).data.task == "regression"
+    assert make_config(settings=["objective.loss=mse"]).data.task == "auto"

@@ -16,6 +16,7 @@ from rowcast.training.fit.augment import Augment, AugmentConfig
 from rowcast.training.fit.loop import Batch, FitConfig
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.network.embedding import OneHot
 from rowcast.training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
 from rowcast.training.train import network_of
 
@@ -117,6 +118,13 @@ def test_an_unseen_level_settles_at_the_mean_of_the_levels():
     assert network.categories.weight.tolist() == [[9, 9], [1, 2], [0, 1], [4, 5]]
 
 
+def test_one_hot_levels_are_a_node_each_and_none_for_a_code_that_no_training_row_held():
+    levels = OneHot((3, 2))
+    assert levels(torch.tensor([[0, 1], [2, 0]])).tolist() == [[1, 0, 0, 0, 1], [0, 0, 1, 1, 0]]
+    levels.settle([torch.tensor([5, 0, 3]), torch.tensor([1, 1])])
+    assert levels(torch.tensor([[1, 1]])).tolist() == [[0, 0, 0, 0, 1]]
+
+
 STEPS = {
     "mse": ("regression", {}),
     "mae": ("regression", {"loss": "mae", "target_transform": "log", "intervals": "none"}),
@@ -124,12 +132,19 @@ STEPS = {
     "pinball": ("regression", {"loss": "pinball", "quantile": 0.9}),
     "cross_entropy": ("binary", {"class_weights": "balanced", "label_smoothing": 0.1}),
     "focal": ("binary", {"loss": "focal"}),
+    "poisson": ("regression", {"loss": "poisson"}),
+    "gamma": ("regression", {"loss": "gamma", "intervals": "none"}),
+    "tweedie": ("regression", {"loss": "tweedie", "intervals": "constant"}),
+    "ordinal": ("binary", {"loss": "ordinal", "order": ("no", "yes")}),
 }
 
 
 @pytest.mark.parametrize(
     ("loss", "augmented", "optimizer"),
-    [*itertools.product(STEPS, [False, True], ["adamw"]), ("mse", True, "adam"), ("focal", False, "sgd")],
+    [
+        *itertools.product(STEPS, [False, True], ["adamw"]),
+        *(("mse", True, name) for name in ("adam", "sgd", "rmsprop", "nadam", "muon")),
+    ],
 )
 def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, augmented, optimizer):
     """On the meta device a stray CPU tensor raises: what passes here runs on CUDA without one."""

@@ -10,8 +10,16 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.training.columns.target import Target
 from rowcast.training.config import make_config
-from rowcast.training.fit.losses import class_loss, focal_loss, pinball_loss
+from rowcast.training.fit.losses import (
+    class_loss,
+    focal_loss,
+    gamma_losses,
+    pinball_loss,
+    poisson_losses,
+    tweedie_losses,
+)
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.network.head import OrdinalHead
 
 NUMBERS = Target("y", "regression", np.array([1.0, 2.0, 4.0, 9.0]))
 CLASSES = Target("y", "multiclass", np.array(["a", "b", "b", "c", "c", "c"], dtype=object), ("a", "b", "c"))
@@ -134,6 +142,132 @@ def test_early_stopping_watches_the_loss_of_the_mean_of_the_members(loss):
     assert objective.score(outputs, target) == pytest.approx(0.25 if loss in ("huber", "pinball") else 0.5)
 
 
+# ─── counts and amounts ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def deviances(log_mean, wanted, power):
+    """Half the unit deviance, by its integral from the mean to the value (McCullagh and Nelder, section 9.2)."""
+    between = torch.linspace(0, 1, 200_001, dtype=torch.float64)
+    mean = torch.exp(log_mean)
+    t = mean + (wanted - mean) * between[:, None]
+    return torch.trapezoid((wanted - t) / t**power * (wanted - mean), between, dim=0)
+
+
+@pytest.mark.parametrize(
+    ("losses", "power"), [(poisson_losses, 1.0), (gamma_losses, 2.0), (lambda z, y: tweedie_losses(z, y, 1.3), 1.3)]
+)
+def test_losses_of_counts_and_amounts_are_half_their_unit_deviance(losses, power):
+    log_mean = torch.tensor([-1.0, 0.0, 0.5, 1.0], dtype=torch.float64)
+    wanted = torch.tensor([0.5, 1.0, 3.0, 2.0], dtype=torch.float64)
+    assert losses(log_mean, wanted).tolist() == pytest.approx(deviances(log_mean, wanted, power).tolist(), abs=1e-6)
+    assert losses(torch.log(wanted), wanted).tolist() == pytest.approx([0, 0, 0, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["poisson", "gamma", "tweedie"])
+def test_what_minimises_a_loss_of_counts_and_amounts_is_their_mean(loss):
+    values = np.random.default_rng(0).gamma(1.0, size=201) * 1e5 + (0 if loss == "gamma" else -1e-9)
+    values = np.maximum(values, 0.0)
+    objective = Objective(Target("y", "regression", values), ObjectiveConfig(loss=loss, intervals="none"))
+    target, outputs = objective.encode(values), torch.zeros(2, 201, 1)
+    outputs = outputs[:, :1].requires_grad_()
+    loss_at_best = objective.loss((outputs + float(target.mean().log())).expand(-1, 201, -1), target)
+    loss_at_best.backward()
+    assert outputs.grad.abs().max() < 1e-5
+    assert objective.head((outputs + float(target.mean().log())).detach())[0, 0].item() == pytest.approx(values.mean())
+
+
+@pytest.mark.parametrize(
+    ("loss", "lowest", "message"),
+    [
+        ("poisson", -1.0, "objective.loss=poisson is for a target of at least 0, got a row in which 'y' is -1: "),
+        ("tweedie", -0.5, "objective.loss=tweedie is for a target of at least 0, got a row in which 'y' is -0.5: "),
+        (
+            "gamma",
+            0.0,
+            "objective.loss=gamma is for a target of more than 0, got a row in which 'y' is 0: --set object",
+        ),
+    ],
+)
+def test_a_target_that_a_count_or_an_amount_cannot_be_is_refused_with_its_value(loss, lowest, message):
+    fine = Target("y", "regression", np.array([1.0, 2.0, 5.0]))
+    for values in (np.array([lowest, 2.0, 5.0]), fine.values):
+        with pytest.raises(TableError) as refused:
+            Objective(Target("y", "regression", values), ObjectiveConfig(loss=loss)).encode(np.array([lowest]))
+        assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(("unit", "power"), [(1e-35, "1e35"), (1e40, "1e-40")])
+def test_a_count_or_an_amount_that_float32_cannot_hold_is_refused(unit, power):
+    with pytest.raises(TableError, match=f"must have a mean of 1e-30 to .*multiply it by {power} in the table"):
+        Objective(Target("y", "regression", np.array([1.0, 3.0]) * unit), ObjectiveConfig(loss="gamma"))
+
+
+def test_bounds_of_a_count_or_an_amount_lie_deviations_away_and_never_below_0():
+    values = np.array([1.0, 2.0, 3.0, 10.0])
+    objective = Objective(Target("y", "regression", values), ObjectiveConfig(loss="poisson", intervals="constant"))
+    head = objective.head
+    head.below.fill_(1.0)
+    head.above.fill_(1.0)
+    said = torch.log(torch.tensor([[[0.25], [2.0]]]))  # times the training mean, which is 4
+    assert head(said)[:, 0].tolist() == pytest.approx([1.0, 8.0])
+    assert head(said)[:, 1].tolist() == pytest.approx([0.0, 4 * (2 - 2**0.5)])
+    assert head(said)[:, 2].tolist() == pytest.approx([4 * (0.25 + 0.5), 4 * (2 + 2**0.5)])
+    under, over = head.misses(head.said(said), torch.tensor([0.0, 3.0], dtype=torch.float64))
+    assert under.tolist() == pytest.approx([0.25 / 0.5, -1 / 2**0.5])
+    assert over.tolist() == pytest.approx([-0.25 / 0.5, 1 / 2**0.5])
+
+
+def test_members_of_a_count_are_averaged_as_means_and_not_as_logarithms():
+    objective = Objective(
+        Target("y", "regression", np.array([1.0, 1.0, 2.0, 4.0])), ObjectiveConfig(loss="poisson", intervals="none")
+    )
+    answer = objective.head(torch.log(torch.tensor([[[0.5]], [[1.5]]])))
+    assert answer.item() == pytest.approx(2.0)
+
+
+def test_predictions_of_counts_are_made_right_on_average_where_they_clearly_are_not():
+    link = Objective(Target("y", "regression", np.array([1.0, 3.0, 9.0])), ObjectiveConfig(loss="poisson")).head.link
+    wanted = torch.tensor([1.0, 1.2, 0.9, 1.1] * 25, dtype=torch.float64)
+    assert link.balance(torch.full((100,), np.log(1.04)), wanted) == 1.0
+    assert link.balance(torch.full((100,), np.log(2.0)), wanted) == pytest.approx(1.05 / 2)
+
+
+# ─── classes in an order ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_ordinal_outputs_are_log_odds_of_going_beyond_each_level():
+    head = OrdinalHead([2, 0, 1])
+    odds = torch.log(torch.tensor([[[3.0, 1.0]]]))  # 3 in 4 go beyond the lowest, half of these beyond the middle one
+    assert head(odds)[0].tolist() == pytest.approx([0.375, 0.25, 0.375])
+    far = head.log_probabilities(torch.tensor([[200.0, -300.0]]))
+    assert far[0].tolist() == pytest.approx([-300, -200, 0])
+
+
+def test_the_ordinal_loss_is_the_log_loss_of_these_probabilities():
+    target = Target("y", "multiclass", np.array(["1", "2", "10", "10"], dtype=object), ("1", "2", "10"))
+    objective = Objective(target, ObjectiveConfig(loss="ordinal"))
+    assert (objective.n_outputs, objective.head.places.tolist()) == (2, [0, 1, 2])
+    outputs = torch.randn(1, 4, 2, generator=torch.Generator().manual_seed(0))
+    encoded = objective.encode(target.values)
+    probabilities = objective.head(outputs)
+    wanted = -probabilities[torch.arange(4), encoded].log().mean().item()
+    assert objective.loss(outputs, encoded).item() == pytest.approx(wanted, rel=1e-5)
+    assert objective.score(outputs, encoded).item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_an_order_of_ones_own_says_which_class_is_how_high():
+    classes = ("high", "low", "middle")
+    target = Target("y", "multiclass", np.array(["low", "high", "middle"], dtype=object), classes)
+    config = ObjectiveConfig(loss="ordinal", order=("low", "middle", "high"))
+    assert Objective(target, config).head.places.tolist() == [2, 0, 1]
+    with pytest.raises(
+        ConfigError, match=r"may be ordinal where the classes are numbers, or .* got classes 'high', 'low'"
+    ):
+        Objective(target, ObjectiveConfig(loss="ordinal"))
+    with pytest.raises(ConfigError, match=r"'objective.order' must list each class of 'y' once, .* got 'low', 'high'"):
+        Objective(target, ObjectiveConfig(loss="ordinal", order=("low", "high")))
+
+
 # ─── classes ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -198,7 +332,7 @@ def test_early_stopping_watches_the_loss_of_the_mean_probability(config, logits)
     [
         (
             ["data.task=binary", "objective.loss=mse"],
-            ["'objective.loss' must be auto or cross_entropy or focal", "'mse'"],
+            ["'objective.loss' must be auto or cross_entropy or focal", "'mse'", "--task regression reads the target"],
         ),
         (
             ["data.task=regression", "objective.loss=focal"],
@@ -224,6 +358,14 @@ def test_early_stopping_watches_the_loss_of_the_mean_probability(config, logits)
         (["objective.class_weights=heavy"], ['"none", "balanced"', "'heavy'"]),
         (["objective.class_weights={a=0}"], ['"balanced" or a table of numbers more than 0', "got 0"]),
         (["objective.target_transform=sqrt"], ['"standardise"', '"log"', "'sqrt'"]),
+        (
+            ["objective.loss=poisson", "objective.target_transform=log"],
+            ["'objective.target_transform' must be 'auto' for the poisson loss", "got 'log'"],
+        ),
+        (["objective.power=1.2"], ["'objective.power' belongs to the tweedie loss"]),
+        (["objective.loss=tweedie", "objective.power=2"], ["'objective.power' must be more than 1 and less than 2"]),
+        (["objective.order=a,b"], ["'objective.order' belongs to the ordinal loss"]),
+        (["objective.loss=poison"], ["got 'poison' (did you mean 'poisson'?)"]),
         (["augment.missing=1"], ["'augment.missing' must be at least 0 and less than 1", "got 1"]),
         (["augment.mixup=-0.1"], ["'augment.mixup' must be at least 0 and at most 10"]),
     ],

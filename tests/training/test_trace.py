@@ -79,6 +79,9 @@ def test_whole_numbers_are_computed_with_exactly(function):
         lambda m, x: x.unsqueeze(-1).transpose(0, 1).transpose(0, 1).flatten(1),
         lambda m, x: x.unsqueeze(0).mean(dim=0),
         lambda m, x: torch.matmul(x.to(torch.float32), m.weight),
+        lambda m, x: nn.functional.linear(x.to(torch.float32), m.weight, m.weight[0]),
+        lambda m, x: nn.functional.dropout(x, 0.5, training=False),
+        lambda m, x: nn.functional.batch_norm(x, m.weight[0].double(), m.weight[0].double() ** 2, eps=0.0),
     ],
 )
 def test_numbers_are_computed_with_as_pytorch_does(function):
@@ -96,7 +99,7 @@ def test_numbers_are_computed_with_as_pytorch_does(function):
         lambda m, x: x if bool((x > 0).all()) else -x,
         lambda m, x: torch.cumsum(x, 0),
         lambda m, x: x.sum(dtype=torch.float32),
-        lambda m, x: nn.functional.softplus(x),
+        lambda m, x: nn.functional.softsign(x),
         lambda m, x: x[x > 0],
         lambda m, x: x[torch.tensor([0]), torch.tensor([0])],
         lambda m, x: x[0],
@@ -124,7 +127,7 @@ def untrained(normalisation="none", activation="relu", target="class", *, interv
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("normalisation", ["none", "layer"])
+@pytest.mark.parametrize("normalisation", ["none", "layer", "batch"])
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_network_is_written_without_pytorchs_exporter(monkeypatch, activation, normalisation):
     monkeypatch.delattr(export_graph, "export_by_pytorch")

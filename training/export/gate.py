@@ -203,7 +203,13 @@ def _unit(head: ClassHead | RegressionHead, expected: NDArray[Any]) -> NDArray[A
     if isinstance(head, ClassHead):
         return 1.0
     unit, name = head.transform.unit, head.transform.name
-    return np.maximum(np.abs(expected), unit) if name == "log" else max(unit, 1.0) if name == "none" else unit
+    return (
+        np.maximum(np.abs(expected), unit)
+        if name in ("log", "log_link")
+        else max(unit, 1.0)
+        if name == "none"
+        else unit
+    )
 
 
 def _spread(rows: int, wanted: int) -> NDArray[np.int64]:

@@ -28,11 +28,13 @@ from torch import Tensor, nn
 
 from rowcast.models.signature import METADATA_KEY, Signature
 from rowcast.training.export.operators import OPERATORS
+from rowcast.training.export.own import refusal, trace_at_any_size
 from rowcast.training.export.pytorch import export_by_pytorch
 from rowcast.training.export.trace import ROWS, Untranslated, trace
 from rowcast.training.features.encoder import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureEncoder
 from rowcast.training.network.head import ClassHead, RegressionHead
-from rowcast.training.network.network import Ensemble, Network
+from rowcast.training.network.network import Embedded, Ensemble
+from rowcast.training.network.own import OwnNetwork
 
 OPSET, OPSET_ML, IR_VERSION = 20, 4, 10
 UNION_LIMIT = 1000
@@ -47,7 +49,7 @@ class Core(nn.Module):
     intervals.
     """
 
-    def __init__(self, encoder: FeatureEncoder, network: Network | Ensemble, head: ClassHead | RegressionHead) -> None:
+    def __init__(self, encoder: FeatureEncoder, network: Embedded | Ensemble, head: ClassHead | RegressionHead) -> None:
         super().__init__()
         self.encoder, self.network, self.head = encoder, network, head
 
@@ -84,6 +86,9 @@ def export(core: Core, signature: Signature) -> bytes:
     Args:
         core: trained, in evaluation mode; it is exported from the CPU.
         signature: its columns become the inputs, and it travels in the metadata.
+
+    Raises:
+        ExportRefused: a module of one's own does not export; names the layer.
     """
     core = core.cpu().eval()
     encoder = core.encoder
@@ -92,10 +97,7 @@ def export(core: Core, signature: Signature) -> bytes:
         "timestamps": torch.zeros(ROWS, len(encoder.timestamps), dtype=torch.int64),
         "codes": torch.zeros(ROWS, len(encoder.categories), dtype=torch.int64),
     }
-    try:
-        graph = trace(_Both(core), OPERATORS, examples, OPSET)
-    except Untranslated:
-        graph = export_by_pytorch(_Both(core), examples, OPSET)
+    graph = _graph_of(core, examples)
     graph.opset_imports["ai.onnx.ml"] = OPSET_ML
     graph.name = "rowcast"
     inside = _inside(signature)
@@ -119,6 +121,22 @@ def export(core: Core, signature: Signature) -> bytes:
         del tensor.metadata_props[:]
     onnx.checker.check_model(proto, full_check=True)
     return bytes(proto.SerializeToString())
+
+
+def _graph_of(core: Core, examples: Mapping[str, Tensor]) -> ir.Graph:
+    """Of everything between codes and answers, by the quick way, or else by PyTorch's."""
+    own = next((part for part in core.network.modules() if isinstance(part, OwnNetwork)), None)
+    try:
+        if own is not None:
+            return trace_at_any_size(_Both(core), examples, OPSET)
+        return trace(_Both(core), OPERATORS, examples, OPSET)
+    except Untranslated:
+        try:
+            return export_by_pytorch(_Both(core), examples, OPSET)
+        except Exception as error:
+            if own is None:
+                raise
+            raise refusal(own.module, own.d_in, error, OPSET) from error
 
 
 def _inside(signature: Signature) -> str:

@@ -190,6 +190,47 @@ def _silu(t: Tracer, result: Tensor, x: Tensor, inplace: bool) -> ir.Value:
     return t.node("Mul", t.value(x), t.node("Sigmoid", t.value(x)))
 
 
+def _linear(t: Tracer, result: Tensor, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> ir.Value:
+    product = t.node("MatMul", t.value(x), t.value(weight.T))
+    return product if bias is None else t.node("Add", product, t.value(bias))
+
+
+def _batch_norm(
+    t: Tracer,
+    result: Tensor,
+    x: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> ir.Value:
+    """Of rows, by running statistics: a scale and a shift."""
+    if training or x.dim() != 2:
+        raise Untranslated("batch_norm of what is not rows, or by statistics of the batch")
+    scale = torch.rsqrt(running_var + eps) if weight is None else weight * torch.rsqrt(running_var + eps)
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    return t.node("Add", t.node("Mul", t.value(x), t.value(scale)), t.value(shift))
+
+
+def _dropout(t: Tracer, result: Tensor, x: Tensor, p: float, training: bool, inplace: bool = False) -> ir.Value:
+    if training:
+        raise Untranslated("dropout in training")
+    return t.value(x)
+
+
+def _elu(t: Tracer, result: Tensor, x: Tensor, alpha: float = 1.0, inplace: bool = False) -> ir.Value:
+    return t.node("Elu", t.value(x), alpha=alpha)
+
+
+def _softplus(t: Tracer, result: Tensor, x: Tensor, beta: float = 1, threshold: float = 20) -> ir.Value:
+    if beta != 1 or x.dtype != torch.float32:
+        raise Untranslated("softplus of another steepness, or of doubles")
+    return t.node("Softplus", t.value(x))
+
+
 def _mish(t: Tracer, result: Tensor, x: Tensor, inplace: bool) -> ir.Value:
     return t.node("Mul", t.value(x), t.node("Tanh", t.node("Softplus", t.value(x))))
 
@@ -209,6 +250,12 @@ OPERATORS: dict[str, Callable[..., ir.Value]] = {
     "logical_and": _binary("And"),
     "isnan": _unary("IsNaN"),
     "exp": _unary("Exp"),
+    "log": _unary("Log"),
+    "sqrt": _unary("Sqrt"),
+    "abs": _unary("Abs"),
+    "neg": _unary("Neg"),
+    "sin": _unary("Sin"),
+    "cos": _unary("Cos"),
     "tanh": _unary("Tanh"),
     "where": _where,
     "clamp": _clamp,
@@ -231,5 +278,11 @@ OPERATORS: dict[str, Callable[..., ir.Value]] = {
     "gelu": _gelu,
     "silu": _silu,
     "mish": _mish,
+    "sigmoid": _unary("Sigmoid"),
+    "elu": _elu,
+    "softplus": _softplus,
+    "linear": _linear,
+    "batch_norm": _batch_norm,
+    "dropout": _dropout,
 }
 """By the name of the function, less the ``__`` of an operator of Python."""

@@ -61,10 +61,11 @@ def fit_bins(features: Sequence[NDArray[np.float64]], max_bins: int, rounding: S
 
     Args:
         features: training rows ``[rows]`` of each, NaN where missing.
-        max_bins: bins of one at most; fewer when there are thousands of features.
+        max_bins: bins of one at most; fewer when there are thousands of features. With 1, a position is a number on its
+            own scale, at mean 0 and deviation 1.
         rounding: what values of each may be off, besides what their own size says.
     """
-    n_bins = max(2, min(max_bins, MAX_ENCODED // max(1, len(features))))
+    n_bins = 1 if max_bins == 1 else max(2, min(max_bins, MAX_ENCODED // max(1, len(features))))
     off = [0.0] * len(features) if rounding is None else list(rounding)
     held = [pulled_in(feature) for feature in features]
     edges = [edges_of(present, n_bins, o) for present, o in zip(held, off, strict=True)]

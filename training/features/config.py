@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 
 from rowcast.models.signature import PUBLIC_LEVEL_ROWS
@@ -13,6 +15,9 @@ from rowcast.training.settings import ComponentConfig
 class FeaturesConfig(ComponentConfig):
     """How columns become numbers."""
 
+    numbers: Literal["bins", "standardise"] = "bins"
+    """bins: how far a number has come through each of its quantile bins. standardise: a number at mean 0 and deviation
+    1, and whether it is missing, where training rows miss any."""
     bins: int = Field(48, ge=2, le=256)
     """Quantile bins of a number at most; 48 as in TabM. Fewer when a table has very many numbers."""
     oblique_angles: int = Field(6, ge=0, le=32)

@@ -14,8 +14,8 @@ training rows lie beyond that, no row can be told by it (:mod:`rowcast.training.
 float64, since float32 would erase a difference of a minute between two epochs.
 
 A number of two values has one bin and no need of an embedding: it is a binary feature, and enters the network as it
-is. So does one that does not vary, of which only whether it is missing says anything; one that says nothing at all is
-no input (:mod:`rowcast.training.features.vary`).
+is; with ``features.numbers = "standardise"`` all numbers do. So does one that does not vary, of which only whether it
+is missing says anything; one that says nothing at all is no input (:mod:`rowcast.training.features.vary`).
 """
 
 from __future__ import annotations
@@ -249,11 +249,13 @@ def fit_encoder(
         features += [values_of(columns[name], part) for part in parts]
     rounding = [0.0] * len(features) + [_DIRECTION_ROUNDING] * len(directions)
     features += list(directions)
-    is_binary = np.array([_is_binary(feature) for feature in features], dtype=bool)
+    plain = config.numbers == "standardise"  # as a binary feature is: its place between two ends, standardised
+    is_binary = np.array([plain or _is_binary(feature) for feature in features], dtype=bool)
     parted = []
     for chosen in (~is_binary, is_binary):
         at = np.flatnonzero(chosen).astype(np.int64)
-        parted.append((at, fit_bins([features[i] for i in at], config.bins, [rounding[i] for i in at])))
+        most = 1 if plain else config.bins
+        parted.append((at, fit_bins([features[i] for i in at], most, [rounding[i] for i in at])))
     return FeatureEncoder(rules, calendar, vocabularies, oblique, *parted)
 
 

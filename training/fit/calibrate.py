@@ -208,6 +208,8 @@ def calibrate_intervals(
     kind = "follow the row" if head.intervals == "quantiles" else "are equally wide for every row"
     if head.intervals == "constant" and head.transform.name == "log":
         kind = "are in proportion to the prediction"
+    elif head.intervals == "constant" and head.transform.name == "log_link":
+        kind = "grow with the prediction as far as the rows spread there"
     _, lower, upper = head.answer(answers).unbind(dim=1)
     own = head.transform(target) if actual is None else actual
     held = float(((lower <= own) & (own <= upper)).double().mean())
@@ -230,8 +232,7 @@ def conformal_quantile(scores: Tensor, level: float) -> float:
 
 def _fit_bounds(head: RegressionHead, answers: Tensor, target: Tensor, *, two_sided: bool) -> None:
     """Shift the bounds until they hold their share of the rows (Romano et al. 2019, section 3)."""
-    low, high = (1, 2) if head.intervals == "quantiles" else (0, 0)
-    under, over = answers[:, low] - target, target - answers[:, high]
+    under, over = head.misses(answers, target)
     if two_sided:
         each = (1.0 + head.coverage) / 2
         below, above = conformal_quantile(under, each), conformal_quantile(over, each)

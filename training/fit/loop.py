@@ -21,9 +21,10 @@ from rowcast.training.fit.checkpoint import CheckpointOfFit
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.objective import Objective
-from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, learning_rate, make_optimizer
+from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.fit.schedule import Schedule
 from rowcast.training.fit.snapshot import Moving, Position
-from rowcast.training.network.network import Ensemble, Network
+from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.settings import ComponentConfig
 
 EVALUATION_ROWS = 2048
@@ -58,7 +59,7 @@ class FitConfig(ComponentConfig):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products of a step; weights, losses and the exported graph are float32 either way. bfloat16 needs a
     processor with instructions for it (AVX-512 BF16, AMX, or a GPU), and halves the step there."""
-    clip: float = Field(1.0, gt=0.0)
+    clip: Annotated[float, Field(gt=0.0)] | Literal["none"] = 1.0
     """Norm to which gradients are clipped; 1 as in TabM."""
     deterministic: bool = False
     """On a CUDA device, only kernels that add up in one order: the same seed then gives the same bits there, for some
@@ -131,7 +132,7 @@ class FitResult:
 
 
 def fit(
-    network: Network,
+    network: Embedded,
     encoder: FeatureEncoder,
     objective: Objective,
     train: Batch,
@@ -175,13 +176,14 @@ def fit(
     validation = looked_at(validation, generator)
 
     optimizer = make_optimizer(network, optimizer_config)
+    schedule = Schedule(optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
     best = Best(network, evaluate(network, encoder, objective, validation))
     # The look that follows the last step is paid from the budget too.
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
 
-    moving = Moving(network, average, optimizer, best)
+    moving = Moving(network, average, optimizer, schedule, best)
     at = Position(1, 0, torch.zeros((), device=device), generator.get_state(), (clock() - started) / budget, budget)
     if checkpoint is not None and checkpoint.restore(moving, at):
         started = clock() - at.seconds
@@ -193,6 +195,7 @@ def fit(
         """Score the averaged weights and tell how it went; whether the fit is to end, as somebody says."""
         _check_finite(at.total_loss, at.epoch, optimizer_config.lr)
         best.look(average.network, evaluate(average.network, encoder, objective, validation), at.epoch)
+        schedule.look(best.last_score)
         progress = Progress(
             at.epoch,
             epochs,
@@ -217,7 +220,7 @@ def fit(
 
         for step in range(at.steps, steps_per_epoch):
             network.train()
-            rate = learning_rate(at.done, optimizer_config)
+            rate = schedule.rate(at.done)
             for group in optimizer.param_groups:
                 group["lr"] = rate
 
@@ -228,7 +231,8 @@ def fit(
             loss = objective.loss(outputs, batch.target)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+            if config.clip != "none":
+                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
             optimizer.step()
             average.update()
 
@@ -271,12 +275,12 @@ def _precision(config: FitConfig, device: torch.device) -> AbstractContextManage
 class Best:
     """The weights that did best on validation rows so far."""
 
-    def __init__(self, network: Network, score: float) -> None:
+    def __init__(self, network: Embedded, score: float) -> None:
         self.score, self.last_score = score, score
         self.epoch, self.looks_since = 0, 0
         self.weights = copy.deepcopy(network.state_dict())
 
-    def look(self, network: Network, score: float, epoch: int) -> None:
+    def look(self, network: Embedded, score: float, epoch: int) -> None:
         """Take in the score of a network after some more steps."""
         self.last_score = score
         self.looks_since += 1
@@ -316,7 +320,7 @@ def looked_at(validation: Batch, generator: torch.Generator) -> Batch:
 
 
 @torch.no_grad()
-def outputs_of(network: Network | Ensemble, encoder: FeatureEncoder, rows: Batch) -> Tensor:
+def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batch) -> Tensor:
     """Member outputs ``[members, rows, n_outputs]`` of a network in evaluation mode, in bounded memory."""
     network.eval()
     parts = []
@@ -326,7 +330,7 @@ def outputs_of(network: Network | Ensemble, encoder: FeatureEncoder, rows: Batch
     return torch.cat(parts, dim=1)
 
 
-def evaluate(network: Network | Ensemble, encoder: FeatureEncoder, objective: Objective, rows: Batch) -> float:
+def evaluate(network: Embedded | Ensemble, encoder: FeatureEncoder, objective: Objective, rows: Batch) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
     return float(objective.score(outputs_of(network, encoder, rows), rows.target))
 

@@ -44,3 +44,39 @@ def pinball_loss(predicted: Tensor, wanted: Tensor, quantile: float) -> Tensor:
     """Least where ``predicted`` is the ``quantile`` of what is wanted (Koenker and Bassett 1978)."""
     short = wanted - predicted
     return torch.maximum(quantile * short, (quantile - 1.0) * short).mean()
+
+
+# ─── counts and amounts ──────────────────────────────────────────────────────────────────────────────────────────────
+# Half the unit deviance of each row, of the logarithm of the mean (McCullagh and Nelder 1989, sections 2.3 and 9.2).
+
+
+FARTHEST_LOG = 30.0
+"""Beyond this a predicted logarithm pulls no farther: its exponential and the sum of a batch stay finite in float32."""
+
+
+def poisson_losses(log_mean: Tensor, wanted: Tensor) -> Tensor:
+    """Of counts, whose variance is their mean; for each row.
+
+    Args:
+        log_mean: logarithm of the predicted mean, ``[..., rows]``.
+        wanted: at least 0, in the same unit, ``[..., rows]``.
+    """
+    log_mean = log_mean.clamp(-FARTHEST_LOG, FARTHEST_LOG)
+    return torch.exp(log_mean) - wanted * (1.0 + log_mean) + torch.xlogy(wanted, wanted)
+
+
+def gamma_losses(log_mean: Tensor, wanted: Tensor) -> Tensor:
+    """Of amounts above 0, whose deviation is in proportion to their mean; for each row, as :func:`poisson_losses`."""
+    log_mean = log_mean.clamp(-FARTHEST_LOG, FARTHEST_LOG)
+    return wanted * torch.exp(-log_mean) - 1.0 + log_mean - torch.log(wanted)
+
+
+def tweedie_losses(log_mean: Tensor, wanted: Tensor, power: float) -> Tensor:
+    """Of amounts that are 0 in some rows, whose variance is a ``power`` of their mean between 1 and 2; for each row.
+
+    1 would be :func:`poisson_losses` and 2 :func:`gamma_losses` (Jorgensen 1987).
+    """
+    log_mean = log_mean.clamp(-FARTHEST_LOG, FARTHEST_LOG)
+    once, twice = 1.0 - power, 2.0 - power
+    at_best = wanted**twice / (once * twice)
+    return at_best - wanted * torch.exp(once * log_mean) / once + torch.exp(twice * log_mean) / twice

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,9 +17,19 @@ from torch.nn import functional as F
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.signature import Task
 from rowcast.training.columns.target import Target
-from rowcast.training.fit.losses import class_loss, focal_loss, pinball_loss
+from rowcast.training.fit.losses import (
+    FARTHEST_LOG,
+    class_loss,
+    focal_loss,
+    gamma_losses,
+    pinball_loss,
+    poisson_losses,
+    tweedie_losses,
+)
+from rowcast.training.fit.own_loss import LossFunction, check_loss
 from rowcast.training.fit.threshold import check_threshold
-from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, RegressionHead, answer_limits
+from rowcast.training.network.head import COVERAGE, ClassHead, Intervals, OrdinalHead, RegressionHead, answer_limits
+from rowcast.training.network.link import LogLink, MeanHead
 from rowcast.training.network.transform import TargetTransform
 from rowcast.training.settings import ComponentConfig
 
@@ -25,10 +37,15 @@ BOUNDS_WEIGHT = 0.3
 """Of the two quantiles' loss beside the prediction's own. At .1, .3 and 1 the RMSE stayed where it is without them, and
 .3 gave narrower intervals than .1."""
 
-_LOSSES = {"classes": ("cross_entropy", "focal"), "regression": ("mse", "mae", "huber", "pinball")}
+MEANS = ("poisson", "gamma", "tweedie")
+"""Losses of counts and amounts, which a network says the logarithm of the mean of."""
+_LOSSES = {
+    "classes": ("cross_entropy", "focal", "ordinal"),
+    "regression": ("mse", "mae", "huber", "pinball", *MEANS),
+}
 _ONLY = {
-    "classes": ("class_weights", "label_smoothing", "focal_gamma", "calibration", "threshold"),
-    "regression": ("huber_delta", "quantile", "target_transform", "intervals", "coverage"),
+    "classes": ("class_weights", "label_smoothing", "focal_gamma", "order", "calibration", "threshold"),
+    "regression": ("huber_delta", "quantile", "power", "target_transform", "intervals", "coverage"),
 }
 _DOMINATED = {"mse": 10.0, "mae": 3.0, "huber": 3.0, "pinball": 3.0}
 """From how many times the deviation of the other rows on a few wild ones do not set the unit. What asks for a mean has
@@ -36,15 +53,29 @@ a reason to look at them; a heavy tail (lognormal of sigma 2: 4 times) stays as 
 _MOST_UNSCALED = 1e15
 _DEVIATIONS = (1e-290, 1e290)
 """Deviations of a target: beyond these an answer a few of them away is no double any more."""
-_OF_LOSS = {"focal_gamma": "focal", "huber_delta": "huber", "quantile": "pinball"}
+_OF_LOSS = {
+    "focal_gamma": "focal",
+    "huber_delta": "huber",
+    "quantile": "pinball",
+    "power": "tweedie",
+    "order": "ordinal",
+}
 
 
 class ObjectiveConfig(ComponentConfig):
     """What counts as a good answer, and how answers are put right at the end."""
 
-    loss: Literal["auto", "cross_entropy", "focal", "mse", "mae", "huber", "pinball"] = "auto"
+    loss: Literal[
+        "auto", "cross_entropy", "focal", "ordinal", "mse", "mae", "huber", "pinball", "poisson", "gamma", "tweedie"
+    ] = "auto"
     """auto is cross_entropy for classes and mse for regression, the proper scores of a probability and of a mean.
-    mae predicts the median, pinball the quantile asked for, huber a mean that far-off rows pull less."""
+    ordinal is for classes in an order. mae predicts the median, pinball the quantile asked for, huber a mean that
+    far-off rows pull less; poisson (counts), gamma (amounts above 0) and tweedie (amounts that may be 0) a mean that
+    each column multiplies."""
+    function: str = ""
+    """Name of a loss of one's own. Python alone gives one, as rowcast.fit(..., loss=...); it is written down here."""
+    plain: bool = False
+    """Whether auto, below, stands for as little as possible: constant intervals, and no calibration."""
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(gt=0.0, le=1e6)]] = "none"
     """How much a row of each class counts in the loss. balanced: every class as much as any other; a table such as
     {late = 3.0}: the others 1. Calibration takes what weights do to probabilities out again."""
@@ -56,6 +87,10 @@ class ObjectiveConfig(ComponentConfig):
     """Of huber: the error from which on a row pulls no harder, in units of the transformed target (its deviation)."""
     quantile: float = Field(0.5, gt=0.0, lt=1.0)
     """Of pinball: the share of rows that are to lie below their prediction."""
+    power: float = Field(1.5, gt=1.0, lt=2.0)
+    """Of tweedie: the variance is in proportion to this power of the mean; near 1 like counts, near 2 like amounts."""
+    order: tuple[str, ...] = ()
+    """Of ordinal: the classes from the lowest to the highest. Empty: they are numbers, and in their order."""
     target_transform: Literal["auto", "none", "standardise", "log"] = "auto"
     """How a number is written for the network; answers are in its own units always. auto is standardise, in a unit
     that a few wild rows do not set; what is asked for by name takes all rows as they are."""
@@ -88,8 +123,24 @@ class ObjectiveConfig(ComponentConfig):
             )
         return value
 
+    @property
+    def bounds(self) -> Literal["auto", "none", "constant", "quantiles"]:
+        """Which intervals there are."""
+        return "constant" if self.plain and self.intervals == "auto" else self.intervals
+
     @model_validator(mode="after")
     def _fits_together(self) -> ObjectiveConfig:
+        if self.loss in MEANS and self.target_transform != "auto":
+            raise ConfigError(
+                f"'objective.target_transform' must be 'auto' for the {self.loss} loss, which has its own: the "
+                f"logarithm of a mean; got {self.target_transform!r}"
+            )
+        for name in ("loss", "class_weights", "label_smoothing") if self.function else ():
+            if self._asks_for(name):
+                kept = type(self).model_fields[name].default
+                raise ConfigError(
+                    f"'objective.{name}' must be {kept!r} beside a loss of one's own, got {getattr(self, name)!r}"
+                )
         for name, loss in _OF_LOSS.items():
             if self._asks_for(name) and self.loss != loss:
                 raise ConfigError(
@@ -110,8 +161,10 @@ class ObjectiveConfig(ComponentConfig):
         side, other = ("regression", "classes") if task == "regression" else ("classes", "regression")
         of = "classes" if task == "classes" else f"a {task} target"
         if self.loss in _LOSSES[other]:
+            way = "regression" if other == "regression" else "multiclass"
             raise ConfigError(
-                f"'objective.loss' must be auto or {' or '.join(_LOSSES[side])} for {of}, got {self.loss!r}"
+                f"'objective.loss' must be auto or {' or '.join(_LOSSES[side])} for {of}, got {self.loss!r}; "
+                f"--task {way} reads the target otherwise"
             )
         for name in filter(self._asks_for, _ONLY[other]):
             kept = type(self).model_fields[name].default
@@ -127,68 +180,72 @@ class Objective:
     Args:
         target: the training rows' target.
         config: which loss.
+        own: a loss in its place, see :mod:`rowcast.training.fit.own_loss`.
 
     Raises:
         ConfigError: the config does not fit the task, the classes or the values.
     """
 
-    def __init__(self, target: Target, config: ObjectiveConfig) -> None:
+    def __init__(self, target: Target, config: ObjectiveConfig, own: LossFunction | None = None) -> None:
         config.check_task(target.task)
+        if own is not None:
+            check_loss(own, len(target.classes))
+        self.own = own
         self.task: Task = target.task
         self.classes = target.classes
         self.config = config
         self.loss_name = _LOSSES["regression" if self.task == "regression" else "classes"][0]
         if config.loss != "auto":
             self.loss_name = config.loss
+        if own is not None:
+            self.loss_name = "own"
         self.decisions: list[str] = []
         """What was decided about the target."""
         self.gamma = config.focal_gamma if self.loss_name == "focal" else 0.0
         self.class_weights: Tensor | None = None
         self.head: ClassHead | RegressionHead
+        self.transform: TargetTransform | LogLink
         if self.task == "regression":
-            plain = config.target_transform == "standardise"  # asked for: as it is
-            name = "standardise" if config.target_transform == "auto" else config.target_transform
-            self.transform = TargetTransform(target.values, name, math.inf if plain else _DOMINATED[self.loss_name])
-            self._check_size(target)
-            self.decisions = self._notes_on_wild_rows(target)
-            intervals: Intervals = "quantiles" if config.intervals == "auto" else config.intervals
+            intervals: Intervals = "quantiles" if config.bounds == "auto" else config.bounds
             self.n_outputs = 3 if intervals == "quantiles" else 1
-            self.head = RegressionHead(self.transform, intervals, answer_limits(target.values), config.coverage)
+            limits = answer_limits(target.values)
+            if self.loss_name in MEANS:
+                self.transform = LogLink(target.values, target.name, self.loss_name, limits[1])
+                power = {"poisson": 1.0, "gamma": 2.0}.get(self.loss_name, config.power)
+                self.head = MeanHead(self.transform, power, intervals, limits, config.coverage)
+            else:
+                self.transform = self._transform_of(target)
+                self.head = RegressionHead(self.transform, intervals, limits, config.coverage)
+        elif self.loss_name == "ordinal":
+            self.head = OrdinalHead(places_of(target, config.order))
+            self.n_outputs = len(target.classes) - 1
         else:
-            check_threshold(config.threshold, target.classes)
             self.n_outputs = len(target.classes)
             self.head = ClassHead(self.n_outputs)
-            if config.class_weights != "none":
-                self.class_weights = torch.from_numpy(_weights(target, config.class_weights)).to(torch.float32)
+        if self.task != "regression":
+            check_threshold(config.threshold, target.classes)
+        if self.task != "regression" and config.class_weights != "none":
+            self.class_weights = torch.from_numpy(_weights(target, config.class_weights)).to(torch.float32)
 
-    def _check_size(self, target: Target) -> None:
-        """Refuse what no double, or none of the network's own numbers, can hold."""
-        if self.transform.name == "none":
-            most = float(np.abs(target.values).max())
-            if most > _MOST_UNSCALED:
-                raise ConfigError(
-                    f"'objective.target_transform' may be \"none\" where no target is beyond {_MOST_UNSCALED:g}, got "
-                    f'{most:g}: leave it at "auto"'
-                )
-        least, largest = _DEVIATIONS
-        unit = self.transform.unit
-        if not least <= unit <= largest:
-            power = -round(math.log10(unit))
-            raise TableError(
-                f"the target {target.name!r} must have a deviation of {least:g} to {largest:g} in the training rows, "
-                f"got {unit:.3g}: multiply it by 1e{power} in the table, and divide answers by that"
-            )
+    def _transform_of(self, target: Target) -> TargetTransform:
+        """What is done to a target that is neither a count nor an amount, once it is of a size that can be held."""
+        plain = self.config.target_transform == "standardise"  # asked for: as it is
+        name = "standardise" if self.config.target_transform == "auto" else self.config.target_transform
+        transform = TargetTransform(target.values, name, math.inf if plain else _DOMINATED.get(self.loss_name, 3.0))
+        _check_size(transform, target)
+        self.decisions = self._notes_on_wild_rows(transform, target)
+        return transform
 
-    def _notes_on_wild_rows(self, target: Target) -> list[str]:
+    def _notes_on_wild_rows(self, transform: TargetTransform, target: Target) -> list[str]:
         """A sentence about targets so far from all others that they would have set the unit."""
-        below, above = self.transform.beyond(target.values)
+        below, above = transform.beyond(target.values)
         if (
             self.loss_name == "pinball"
             and max(below / self.config.quantile, above / (1.0 - self.config.quantile)) > 0.5
         ):
-            self.transform.keep_wild_rows()  # half of the tail that is asked for lies out there
+            transform.keep_wild_rows()  # half of the tail that is asked for lies out there
             return []
-        low, high = self.transform.range
+        low, high = transform.range
         wild = round((below + above) * len(target.values))
         if wild == 0:
             return []
@@ -229,6 +286,16 @@ class Objective:
         members = outputs.shape[0]
         if isinstance(self.head, ClassHead):
             repeated = target.repeat(members, *[1] * (target.dim() - 1))
+            if self.own is not None:
+                return self.own(outputs.flatten(0, 1), repeated).mean()
+            if isinstance(self.head, OrdinalHead):
+                return focal_loss(
+                    self.head.log_probabilities(outputs.flatten(0, 1)),
+                    repeated,
+                    weights=self._weights_on(outputs),
+                    smoothing=self.config.label_smoothing,
+                    gamma=0.0,
+                )
             return class_loss(
                 outputs.flatten(0, 1),
                 repeated,
@@ -237,10 +304,16 @@ class Objective:
                 gamma=self.gamma,
             )
         wanted = target.expand(members, -1)
-        loss = self._regression_loss(outputs[..., 0], wanted)
+        if self.own is not None:
+            loss = self.own(outputs[..., 0].flatten(), wanted.flatten()).mean()
+        else:
+            loss = self._regression_loss(outputs[..., 0], wanted)
         if self.n_outputs == 1:
             return loss
-        low, high = (pinball_loss(outputs[..., i], wanted, quantile) for i, quantile in enumerate(self.tails, 1))
+        bounds = outputs[..., 1:]
+        if self.loss_name in MEANS:
+            bounds = torch.exp(bounds.clamp(-FARTHEST_LOG, FARTHEST_LOG))
+        low, high = (pinball_loss(bounds[..., i], wanted, quantile) for i, quantile in enumerate(self.tails))
         return loss + BOUNDS_WEIGHT * (low + high)
 
     @property
@@ -252,13 +325,25 @@ class Objective:
         """What early stopping watches, lower is better: the loss of the ensemble's own answer on validation rows."""
         if isinstance(self.head, ClassHead):
             log_mean = self.head.log_mean(outputs)
+            if self.own is not None:
+                return self.own(log_mean.to(torch.float32), target).mean()
             if self.gamma == 0.0 and self.class_weights is None:
                 return F.nll_loss(log_mean, target)
             weights = self._weights_on(log_mean)
             return focal_loss(log_mean, target, weights=weights, smoothing=0.0, gamma=self.gamma)
+        if self.own is not None:
+            return self.own(outputs[..., 0].mean(dim=0).to(target.dtype), target).mean()
+        if isinstance(self.head, MeanHead):
+            return self._regression_loss(self.head.mean(outputs[..., :1])[:, 0], target)
         return self._regression_loss(outputs[..., 0].mean(dim=0), target)
 
     def _regression_loss(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        if self.loss_name == "poisson":
+            return poisson_losses(predicted, wanted).mean()
+        if self.loss_name == "gamma":
+            return gamma_losses(predicted, wanted).mean()
+        if self.loss_name == "tweedie":
+            return tweedie_losses(predicted, wanted, self.config.power).mean()
         if self.loss_name == "mse":
             return F.mse_loss(predicted, wanted)
         if self.loss_name == "mae":
@@ -278,6 +363,25 @@ class Objective:
         return None if self.class_weights is None else self.class_weights.to(like.dtype)
 
 
+def _check_size(transform: TargetTransform, target: Target) -> None:
+    """Refuse what no double, or none of the network's own numbers, can hold."""
+    if transform.name == "none":
+        most = float(np.abs(target.values).max())
+        if most > _MOST_UNSCALED:
+            raise ConfigError(
+                f"'objective.target_transform' may be \"none\" where no target is beyond {_MOST_UNSCALED:g}, got "
+                f'{most:g}: leave it at "auto"'
+            )
+    least, largest = _DEVIATIONS
+    unit = transform.unit
+    if not least <= unit <= largest:
+        power = -round(math.log10(unit))
+        raise TableError(
+            f"the target {target.name!r} must have a deviation of {least:g} to {largest:g} in the training rows, "
+            f"got {unit:.3g}: multiply it by 1e{power} in the table, and divide answers by that"
+        )
+
+
 def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, float]) -> NDArray[np.float64]:
     """Weights of the classes, whose mean over the training rows is 1, so that the learning rate means what it did."""
     counts = np.array([np.count_nonzero(target.values == label) for label in target.classes])
@@ -292,3 +396,32 @@ def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, flo
             )
         weights = np.array([chosen.get(label, 1.0) for label in target.classes])
     return np.asarray(weights * len(target.values) / (weights @ counts))
+
+
+def places_of(target: Target, order: Sequence[str]) -> list[int]:
+    """The place of each class of a target in the order of ``objective.order``, from 0 for the lowest.
+
+    Raises:
+        ConfigError: the order does not list each class once, or there is none and the classes are no numbers.
+    """
+    classes = target.classes
+    held = ", ".join(map(repr, classes[:20]))
+    if order:
+        if sorted(order) != sorted(classes):
+            raise ConfigError(
+                f"'objective.order' must list each class of {target.name!r} once, {held}, "
+                f"got {', '.join(map(repr, order[:20]))}"
+            )
+        return [list(order).index(label) for label in classes]
+    try:
+        numbers = [float(label) for label in classes]
+    except ValueError:
+        numbers = []
+    if len(set(numbers)) != len(classes) or not np.isfinite(numbers).all():
+        example = json.dumps(list(classes[:20]), ensure_ascii=False)
+        raise ConfigError(
+            f"'objective.loss' may be ordinal where the classes are numbers, or 'objective.order' lists them from the "
+            f"lowest to the highest, got classes {held}; add them in their order, such as "
+            f"--set 'objective.order={example}'"
+        )
+    return [sorted(numbers).index(number) for number in numbers]

@@ -14,6 +14,7 @@ from rowcast.training.fit.history import Look
 if TYPE_CHECKING:
     from rowcast.training.fit.loop import Best
     from rowcast.training.fit.optimizer import WeightAverage
+    from rowcast.training.fit.schedule import Schedule
 
 
 @dataclass
@@ -57,6 +58,7 @@ class Moving:
     network: nn.Module
     average: WeightAverage
     optimizer: torch.optim.Optimizer
+    schedule: Schedule
     best: Best
 
     def snapshot(self, position: Position) -> Snapshot:
@@ -84,6 +86,7 @@ class Moving:
                 "looks_since": self.best.looks_since,
             },
             "averaged": self.average.steps,
+            "schedule": self.schedule.state(),
             "optimizer": numbers,
         }
         return Snapshot(tensors, facts)
@@ -103,6 +106,8 @@ class Moving:
         self.best.weights = {name: tensor.to(device) for name, tensor in _of("best", tensors).items()}
         for name, value in facts["best"].items():
             setattr(self.best, name, value)
+        for name, value in facts["schedule"].items():
+            setattr(self.schedule, name, value)
         state = {int(i): {**numbers, **_of(f"optimizer.{i}", tensors)} for i, numbers in facts["optimizer"].items()}
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})

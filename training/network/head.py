@@ -6,7 +6,8 @@ In float64 throughout, so that an answer does not depend on how many rows were r
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor, nn
 
 from rowcast.training.network.labels import LabelRule, MostProbable
 from rowcast.training.network.transform import TargetTransform
+
+if TYPE_CHECKING:
+    from rowcast.training.network.link import LogLink
 
 Intervals = Literal["none", "constant", "quantiles"]
 COVERAGE = 0.9
@@ -65,9 +69,13 @@ class ClassHead(nn.Module):
         self.threshold: dict[str, Any] | None = None
         """What ``model.json`` says of the rule, where one was asked for."""
 
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Log of the probability of each class, ``[..., n_outputs] -> [..., classes]``."""
+        return torch.log_softmax(logits, dim=-1)
+
     def log_mean(self, logits: Tensor) -> Tensor:
         """Log of the members' mean probability, ``[rows, classes]`` float64."""
-        log_probabilities = torch.log_softmax(logits.to(torch.float64), dim=-1)
+        log_probabilities = self.log_probabilities(logits.to(torch.float64))
         return torch.logsumexp(log_probabilities, dim=0) - math.log(logits.shape[0])
 
     def said(self, logits: Tensor) -> Tensor:
@@ -80,6 +88,38 @@ class ClassHead(nn.Module):
 
     def forward(self, logits: Tensor) -> Tensor:
         return self.answer(self.said(logits))
+
+
+class OrdinalHead(ClassHead):
+    """The same for classes in an order: each output is the log-odds that a row that reaches a level goes beyond it.
+
+    The probability of lying beyond a level falls from level to level whatever the outputs are. This is the
+    continuation-ratio model (Fienberg 1980), for networks Shi, Cao and Raschka 2023, "Deep neural networks for
+    rank-consistent ordinal regression based on conditional probabilities" (CORN).
+
+    Args:
+        places: of each class, its place in the order, from 0 for the lowest.
+
+    Shape: ``[members, rows, classes - 1] float32 -> [rows, classes] float32``.
+    """
+
+    places: Tensor
+    passed: Tensor
+
+    def __init__(self, places: Sequence[int]) -> None:
+        super().__init__(len(places))
+        self.register_buffer("places", torch.tensor(places, dtype=torch.int64))
+        levels = torch.ones(len(places) - 1, len(places), dtype=torch.float64)
+        self.register_buffer("passed", levels.triu(1))  # the levels that a row has gone beyond, for each place
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Log of the probability of each class, ``[..., classes - 1] -> [..., classes]``."""
+        chosen = torch.tensor([[1.0, 0.0], [0.0, 1.0]], dtype=logits.dtype, device=logits.device)
+        pairs = torch.log_softmax(logits.unsqueeze(-1) * chosen[0], dim=-1)  # log-odds against 0
+        beyond, stays = (pairs * chosen[0]).sum(-1), (pairs * chosen[1]).sum(-1)
+        last = (stays * 0.0).sum(-1, keepdim=True)  # whoever reaches the highest level stays there
+        ordered = torch.matmul(beyond, self.passed.to(logits.dtype)) + torch.cat([stays, last], dim=-1)
+        return ordered[..., self.places]
 
 
 class RegressionHead(nn.Module):
@@ -104,7 +144,7 @@ class RegressionHead(nn.Module):
 
     def __init__(
         self,
-        transform: TargetTransform,
+        transform: TargetTransform | LogLink,
         intervals: Intervals,
         limits: tuple[float, float] = (-_MOST, _MOST),
         coverage: float = COVERAGE,
@@ -128,6 +168,16 @@ class RegressionHead(nn.Module):
 
     def forward(self, outputs: Tensor) -> Tensor:
         return self.answer(self.said(outputs))
+
+    def misses(self, said: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """How far rows lie below and above where their bounds start, in the network's units, ``[rows]`` each.
+
+        Args:
+            said: see :meth:`said`.
+            wanted: what the rows hold, in the network's units, ``[rows]`` float64.
+        """
+        low, high = (1, 2) if self.intervals == "quantiles" else (0, 0)
+        return said[:, low] - wanted, wanted - said[:, high]
 
     def answer(self, mean: Tensor) -> Tensor:
         """The answer to :meth:`mean`."""

@@ -21,7 +21,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rowcast.training.features.bins import MAX_ENCODED
-from rowcast.training.features.encoder import FIRST_LEVEL_CODE, Encoded
+from rowcast.training.features.encoder import Encoded
+from rowcast.training.network.embedding import CategoryEmbedding, NumberEmbedding, OneHot
 from rowcast.training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -46,77 +47,22 @@ class NetworkConfig(ComponentConfig):
     """Nodes of each hidden layer. Wider than 256 costs more at serving than it gains on tables of this size."""
     activation: Literal["relu", "leaky_relu", "gelu", "silu", "mish", "selu", "tanh"] = "relu"
     """Between the layers; relu as in TabM, and the cheapest to serve."""
-    normalisation: Literal["none", "layer"] = "none"
-    """Of each hidden layer, before its activation. Statistics of a batch are not on offer: they would be those of other
-    weights than the averaged ones that are kept."""
+    normalisation: Literal["none", "layer", "batch"] = "none"
+    """Of each hidden layer, before its activation. layer: over the nodes of a row. batch: over the rows of a batch, and
+    once trained by statistics that are averaged as the weights are."""
     residual: bool = False
     """Whether a hidden layer that is as wide as the one before adds to it, for networks of many layers."""
+    module: str = ""
+    """Name of a torch module of one's own, which stands behind the embeddings in place of all layers. Python alone
+    gives one, as rowcast.fit(..., network=...); it is written down here."""
     dropout: float = Field(0.1, ge=0.0, lt=1.0)
     """Share of the nodes that is silenced in training."""
     d_number: int = Field(16, ge=1, le=128)
     """Width of an embedded number; as in TabM. Less when a table has very many columns."""
     d_category: int = Field(16, ge=1, le=128)
     """Width of an embedded category."""
-
-
-class NumberEmbedding(nn.Module):
-    """Embed each encoded number by its own linear map.
-
-    Starts as a random direction of the number's position among its bins, to which training adds what each bin needs
-    (version B of the piecewise-linear embedding in TabM, appendix).
-
-    Shape: ``[rows, n_features, d_encoded] -> [rows, n_features * d]``.
-    """
-
-    def __init__(self, n_features: int, d_encoded: int, d: int) -> None:
-        super().__init__()
-        weight = torch.zeros(n_features, d_encoded, d)
-        bound = d**-0.5
-        weight[:, -2:].uniform_(-bound, bound)  # position and missing flag; the bins start at 0
-        self.weight = nn.Parameter(weight)
-        self.bias = nn.Parameter(torch.empty(n_features, 1, d).uniform_(-bound, bound))
-
-    def forward(self, encoded: Tensor) -> Tensor:
-        embedded = torch.matmul(encoded.transpose(0, 1), self.weight) + self.bias
-        return embedded.transpose(0, 1).flatten(1)
-
-
-class CategoryEmbedding(nn.Module):
-    """Look up a vector for each code; all columns share one table, each with rows of its own.
-
-    Shape: ``[rows, n_categories] -> [rows, n_categories * d]``.
-    """
-
-    offsets: Tensor
-
-    def __init__(self, level_counts: Sequence[int], d: int) -> None:
-        super().__init__()
-        self.level_counts = tuple(level_counts)
-        starts = [sum(self.level_counts[:i]) for i in range(len(self.level_counts))]
-        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64))
-        self.weight = nn.Parameter(torch.empty(sum(self.level_counts), d).uniform_(-(d**-0.5), d**-0.5))
-
-    def forward(self, codes: Tensor) -> Tensor:
-        # Not by indexing: on several threads its gradients are added up in whatever order the threads come.
-        return nn.functional.embedding(codes + self.offsets, self.weight).flatten(1)
-
-    @torch.no_grad()
-    def settle(self, counts: Sequence[Tensor]) -> None:
-        """Give codes that no training row held the mean of the levels, weighted by their rows.
-
-        An unseen level then answers like the average one, not like the noise it started from.
-
-        Args:
-            counts: for each column the training rows of each code, ``[codes]``.
-        """
-        for start, n, count in zip(self.offsets.tolist(), self.level_counts, counts, strict=True):
-            table = self.weight[start : start + n]
-            share = count.to(table)
-            share[:FIRST_LEVEL_CODE] = 0
-            mean = (share / share.sum().clamp(min=1.0)) @ table
-            for code in range(FIRST_LEVEL_CODE):
-                if int(count[code]) == 0:
-                    table[code] = mean
+    levels: Literal["embedding", "one_hot"] = "embedding"
+    """Of categories: a learned vector for each level, or a node for each level."""
 
 
 class MemberScales(nn.Module):
@@ -174,6 +120,35 @@ class Dropout(nn.Module):
         return x * nn.functional.dropout(torch.ones_like(x[:1]), self.p)
 
 
+class BatchNorm(nn.Module):
+    """Each node of each member at mean 0 and deviation 1 over the rows of a batch, then a scale and a shift (Ioffe and
+    Szegedy 2015). Once trained a fixed scale and shift, by the running statistics of training.
+
+    Shape: ``[members, rows, d] -> [members, rows, d]``.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, members: int, d: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(d)), nn.Parameter(torch.zeros(d))
+        self.register_buffer("running_mean", torch.zeros(members, 1, d))
+        self.register_buffer("running_var", torch.ones(members, 1, d))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            mean, var = x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True, correction=0)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(var, self.momentum)
+        else:
+            mean, var = self.running_mean, self.running_var
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return x * scale + (self.bias - mean * scale)
+
+
 class Layer(nn.Module):
     """A hidden layer: linear, normalised if asked, activation, dropout; if asked, added to what it got.
 
@@ -183,7 +158,7 @@ class Layer(nn.Module):
     def __init__(self, d_in: int, d_out: int, config: NetworkConfig) -> None:
         super().__init__()
         self.linear = Linear(d_in, d_out)
-        self.normalisation = nn.LayerNorm(d_out) if config.normalisation == "layer" else nn.Identity()
+        self.normalisation = _normalisation(config.members, d_out, config)
         self.activation = ACTIVATIONS[config.activation]()
         self.dropout = Dropout(config.dropout)
         self.adds = config.residual and d_in == d_out
@@ -191,6 +166,12 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.dropout(self.activation(self.normalisation(self.linear(x))))
         return x + out if self.adds else out
+
+
+def _normalisation(members: int, d: int, config: NetworkConfig) -> nn.Module:
+    if config.normalisation == "batch":
+        return BatchNorm(members, d)
+    return nn.LayerNorm(d) if config.normalisation == "layer" else nn.Identity()
 
 
 class Heads(nn.Module):
@@ -219,7 +200,72 @@ class Heads(nn.Module):
         return torch.matmul(x.to(torch.float64), self.weight.to(torch.float64)) + self.bias
 
 
-class Network(nn.Module):
+class Embedded(nn.Module):
+    """Columns side by side, embedded; what the networks of this module stand on.
+
+    Shape: ``Encoded, [rows, n_categories] int64 -> [members, rows, n_outputs]``.
+    """
+
+    def __init__(
+        self,
+        config: NetworkConfig,
+        n_features: int,
+        d_encoded: int,
+        level_counts: Sequence[int],
+        n_binary: int,
+    ) -> None:
+        super().__init__()
+        d_limit = max(2, MAX_ENCODED // max(1, n_features + len(level_counts)))
+        d_number, d_category = min(config.d_number, d_limit), min(config.d_category, d_limit)
+        self.numbers = NumberEmbedding(n_features, d_encoded, d_number) if n_features else None
+        self.has_binary = n_binary > 0
+        self.categories: CategoryEmbedding | OneHot | None = None
+        widths = [d_category] * len(level_counts)
+        if level_counts and config.levels == "one_hot":
+            self.categories, widths = OneHot(level_counts), list(level_counts)
+        elif level_counts:
+            self.categories = CategoryEmbedding(level_counts, d_category)
+        self.columns = [d_number] * n_features + [2] * n_binary + widths
+        """Width of each column."""
+
+    @property
+    def d_in(self) -> int:
+        """Width of all columns."""
+        return sum(self.columns)
+
+    def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        if self.training:
+            return self._members(self._side_by_side(encoded, codes))
+        # A row must not be answered by how many there are, but ONNX Runtime multiplies a single row by another kernel
+        # than several, which rounds otherwise. So there are always two: the first stands at the end once more.
+        return self._members(self._side_by_side(Encoded(*map(_one_more, encoded)), _one_more(codes)))[:, :-1]
+
+    def _side_by_side(self, encoded: Encoded, codes: Tensor) -> Tensor:
+        """``[rows, d_in]`` float32."""
+        parts = []
+        if self.numbers is not None:
+            parts.append(self.numbers(encoded.numbers))
+        if self.has_binary:
+            parts.append(encoded.binary.flatten(1))
+        if self.categories is not None:
+            parts.append(self.categories(codes))
+        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+
+    def _members(self, x: Tensor) -> Tensor:
+        """``[rows, d_in] -> [members, rows, n_outputs]``."""
+        raise NotImplementedError
+
+    def settle(self, counts: Sequence[Tensor]) -> None:
+        """See :meth:`CategoryEmbedding.settle`."""
+        if self.categories is not None:
+            self.categories.settle(counts)
+
+    def keep_first(self) -> None:
+        """Forget all outputs but the first: what is not asked for need not be computed."""
+        raise NotImplementedError
+
+
+class Network(Embedded):
     """Embeddings, hidden layers and heads.
 
     Shape: ``Encoded, [rows, n_categories] int64 -> [members, rows, n_outputs]``.
@@ -235,44 +281,18 @@ class Network(nn.Module):
         *,
         n_binary: int = 0,
     ) -> None:
-        super().__init__()
-        d_limit = max(2, MAX_ENCODED // max(1, n_features + len(level_counts)))
-        d_number, d_category = min(config.d_number, d_limit), min(config.d_category, d_limit)
-        self.numbers = NumberEmbedding(n_features, d_encoded, d_number) if n_features else None
-        self.has_binary = n_binary > 0
-        self.categories = CategoryEmbedding(level_counts, d_category) if level_counts else None
-        columns = [d_number] * n_features + [2] * n_binary + [d_category] * len(level_counts)
-        self.scales = MemberScales(config.members, columns) if config.members > 1 else None
-        d_in = sum(columns)
-        widths = [d_in, *config.layers]
+        super().__init__(config, n_features, d_encoded, level_counts, n_binary)
+        self.scales = MemberScales(config.members, self.columns) if config.members > 1 else None
+        widths = [self.d_in, *config.layers]
         self.layers = nn.Sequential(*(Layer(a, b, config) for a, b in pairwise(widths)))
         self.heads = Heads(widths[-1], n_outputs, config.members)
 
-    def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        if self.training:
-            return self._members(encoded, codes)
-        # A row must not be answered by how many there are, but ONNX Runtime multiplies a single row by another kernel
-        # than several, which rounds otherwise. So there are always two: the first stands at the end once more.
-        return self._members(Encoded(*map(_one_more, encoded)), _one_more(codes))[:, :-1]
-
-    def _members(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        parts = []
-        if self.numbers is not None:
-            parts.append(self.numbers(encoded.numbers))
-        if self.has_binary:
-            parts.append(encoded.binary.flatten(1))
-        if self.categories is not None:
-            parts.append(self.categories(codes))
-        x = (torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]).unsqueeze(0)
+    def _members(self, x: Tensor) -> Tensor:
+        x = x.unsqueeze(0)
         if self.scales is not None:
             x = self.scales(x)
         out: Tensor = self.heads(self.layers(x))
         return out
-
-    def settle(self, counts: Sequence[Tensor]) -> None:
-        """See :meth:`CategoryEmbedding.settle`."""
-        if self.categories is not None:
-            self.categories.settle(counts)
 
     def keep_first(self) -> None:
         """See :meth:`Heads.keep_first`."""
@@ -285,9 +305,9 @@ class Ensemble(nn.Module):
     Shape: ``Encoded, [rows, n_categories] int64 -> [networks * members, rows, n_outputs]``.
     """
 
-    def __init__(self, networks: Sequence[Network]) -> None:
+    def __init__(self, networks: Sequence[Embedded]) -> None:
         super().__init__()
-        self.networks: Sequence[Network] = nn.ModuleList(networks)  # type: ignore[assignment]
+        self.networks: Sequence[Embedded] = nn.ModuleList(networks)  # type: ignore[assignment]
 
     def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
         return torch.cat([network(encoded, codes) for network in self.networks])

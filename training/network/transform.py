@@ -131,6 +131,16 @@ class TargetTransform(nn.Module):
         )
         return np.clip(scaled, -_FARTHEST, _FARTHEST).astype(np.float32)
 
+    def survives(self, values: NDArray[np.float64]) -> bool:
+        """Whether targets ``[rows]`` survive the way into the network's units, which are float32, and back."""
+        inside = self.encode(values)
+        back = self(torch.from_numpy(inside)).numpy()
+        values = np.clip(values, *self.range)  # a few wild ones are learned as if they lay less far out
+        size = np.abs(values).max()
+        cut_off = self.name == "log"  # the farthest ones are, on purpose
+        finite = np.isfinite(inside).all() and np.isfinite(back).all()
+        return bool(finite and (cut_off or np.abs(back / size - values / size).max() <= 1e-3))
+
     def forward(self, answers: Tensor) -> Tensor:
         """Answers in the target's own units, float64, any shape. Rising, so that a quantile stays that quantile."""
         values = answers.to(torch.float64) * self.small_scale + self.small_mean

@@ -1,0 +1,71 @@
+"""What a network is made of, as it is written beside its weights: layers, shapes, parameters."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rowcast.models.summary import LAYERS_KEY
+from rowcast.training.export.graph import Core
+from rowcast.training.network.network import Ensemble
+
+_ROWS = 9973
+"""No width of a layer is likely to be this one, so that a shape tells where the rows are."""
+
+
+def layers_of(core: Core) -> list[dict[str, Any]]:
+    """The layers of a network in the order in which they run.
+
+    Args:
+        core: on the CPU, in evaluation mode.
+
+    Returns:
+        of each layer ``name``, ``kind``, ``shape`` of its output (a word for the rows) and ``parameters``. Of networks
+        that were trained apart, those of the first, with how many there are as ``times``.
+    """
+    whole: nn.Module = core.network
+    times = len(whole.networks) if isinstance(whole, Ensemble) else 1
+    network = whole.networks[0] if isinstance(whole, Ensemble) else whole
+    encoder, found = core.encoder, dict[str, dict[str, Any]]()
+    with torch.no_grad():
+        numbers = torch.zeros(_ROWS, len(encoder.numbers), dtype=torch.float64)
+        timestamps = torch.zeros(_ROWS, len(encoder.timestamps), dtype=torch.int64)
+        codes = torch.zeros(_ROWS, len(encoder.categories), dtype=torch.int64)
+        hooks = [
+            layer.register_forward_hook(_note(found, path, times))
+            for path, layer in network.named_modules()
+            if path and (not list(layer.children()) or list(layer.parameters(recurse=False)))
+        ]
+        try:
+            network(encoder.encode(encoder.derive(numbers, timestamps)), codes)
+        finally:
+            for hook in hooks:
+                hook.remove()
+    return list(found.values())
+
+
+def layers_metadata(core: Core) -> dict[str, str]:
+    """The same as metadata of a safetensors file."""
+    return {LAYERS_KEY: json.dumps(layers_of(core))}
+
+
+def _note(found: dict[str, dict[str, Any]], path: str, times: int) -> Any:
+    def note(layer: nn.Module, _: Any, out: Any) -> None:
+        if isinstance(layer, nn.Identity) or path in found:
+            return
+        # In evaluation there is one row more, see Embedded.forward.
+        sizes = list(out.shape) if isinstance(out, Tensor) else []
+        shape = ["rows" if size in (_ROWS, _ROWS + 1) else size for size in sizes]
+        parameters = sum(parameter.numel() for parameter in layer.parameters(recurse=bool(not list(layer.children()))))
+        found[path] = {
+            "name": path,
+            "kind": type(layer).__name__,
+            "shape": shape,
+            "parameters": parameters,
+            "times": times,
+        }
+
+    return note

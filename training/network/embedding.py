@@ -1,0 +1,95 @@
+"""Columns as the first layer takes them: numbers and levels embedded, or levels one-hot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from rowcast.training.features.encoder import FIRST_LEVEL_CODE
+
+
+class NumberEmbedding(nn.Module):
+    """Embed each encoded number by its own linear map.
+
+    Starts as a random direction of the number's position among its bins, to which training adds what each bin needs
+    (version B of the piecewise-linear embedding in TabM, appendix).
+
+    Shape: ``[rows, n_features, d_encoded] -> [rows, n_features * d]``.
+    """
+
+    def __init__(self, n_features: int, d_encoded: int, d: int) -> None:
+        super().__init__()
+        weight = torch.zeros(n_features, d_encoded, d)
+        bound = d**-0.5
+        weight[:, -2:].uniform_(-bound, bound)  # position and missing flag; the bins start at 0
+        self.weight = nn.Parameter(weight)
+        self.bias = nn.Parameter(torch.empty(n_features, 1, d).uniform_(-bound, bound))
+
+    def forward(self, encoded: Tensor) -> Tensor:
+        embedded = torch.matmul(encoded.transpose(0, 1), self.weight) + self.bias
+        return embedded.transpose(0, 1).flatten(1)
+
+
+class CategoryEmbedding(nn.Module):
+    """Look up a vector for each code; all columns share one table, each with rows of its own.
+
+    Shape: ``[rows, n_categories] -> [rows, n_categories * d]``.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, level_counts: Sequence[int], d: int) -> None:
+        super().__init__()
+        self.level_counts = tuple(level_counts)
+        starts = [sum(self.level_counts[:i]) for i in range(len(self.level_counts))]
+        self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64))
+        self.weight = nn.Parameter(torch.empty(sum(self.level_counts), d).uniform_(-(d**-0.5), d**-0.5))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        # Not by indexing: on several threads its gradients are added up in whatever order the threads come.
+        return nn.functional.embedding(codes + self.offsets, self.weight).flatten(1)
+
+    @torch.no_grad()
+    def settle(self, counts: Sequence[Tensor]) -> None:
+        """Give codes that no training row held the mean of the levels, weighted by their rows.
+
+        An unseen level then answers like the average one, not like the noise it started from.
+
+        Args:
+            counts: for each column the training rows of each code, ``[codes]``.
+        """
+        for start, n, count in zip(self.offsets.tolist(), self.level_counts, counts, strict=True):
+            table = self.weight[start : start + n]
+            share = count.to(table)
+            share[:FIRST_LEVEL_CODE] = 0
+            mean = (share / share.sum().clamp(min=1.0)) @ table
+            for code in range(FIRST_LEVEL_CODE):
+                if int(count[code]) == 0:
+                    table[code] = mean
+
+
+class OneHot(nn.Module):
+    """One node for each code of each column. A code that no training row held has none, and all of them are 0.
+
+    Shape: ``[rows, n_categories] -> [rows, all codes]``.
+    """
+
+    kept: Tensor
+
+    def __init__(self, level_counts: Sequence[int]) -> None:
+        super().__init__()
+        self.level_counts = tuple(level_counts)
+        self.register_buffer("kept", torch.ones(sum(self.level_counts)))
+        for i, n in enumerate(self.level_counts):
+            self.register_buffer(f"codes_{i}", torch.arange(n), persistent=False)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        columns = [codes[:, i : i + 1] == getattr(self, f"codes_{i}") for i in range(len(self.level_counts))]
+        return torch.cat(columns, dim=1).to(torch.float32) * self.kept
+
+    @torch.no_grad()
+    def settle(self, counts: Sequence[Tensor]) -> None:
+        """Silence the codes that no training row held; ``counts`` as for :meth:`CategoryEmbedding.settle`."""
+        self.kept.copy_(torch.cat([count > 0 for count in counts]).to(self.kept))
