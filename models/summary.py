@@ -31,12 +31,13 @@ class Summary(str):
         return str(self)
 
 
-def summary_of(model: StoredModel, session: Session | None = None) -> Summary:
+def summary_of(model: StoredModel, session: Session | None = None, *, called: str | None = None) -> Summary:
     """The layers of a stored model, one a line, and below them totals and the time that a row takes.
 
     Args:
         model: verified; see :meth:`rowcast.models.repository.Repository.open`.
         session: of the model, to be timed; a new one on one thread where none is given.
+        called: in place of its name and version.
 
     Raises:
         ModelRefused: the weights cannot be read.
@@ -44,7 +45,7 @@ def summary_of(model: StoredModel, session: Session | None = None) -> Summary:
     manifest, signature = model.manifest, model.manifest.signature
     layers, n_values, n_bytes = read_layers(model.path / WEIGHTS_FILE)
     about = f"{signature.task} of {signature.target!r} from {_count(len(signature.columns), 'column')}"
-    lines = [f"{manifest.name}:{manifest.version}  {about}", ""]
+    lines = [f"{called or f'{manifest.name}:{manifest.version}'}  {about}", ""]
     rows = [("layer", "kind", "output", "parameters")]
     rows += [(layer["name"], layer["kind"], _shape(layer["shape"]), f"{layer['parameters']:,}") for layer in layers]
     lines += _aligned(rows)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rowcast.api.display import Verbose, display_of
+from rowcast.api.functions import functions_of
 from rowcast.api.given import given
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
@@ -48,6 +50,8 @@ def fit(
     budget: str | float | None = None,
     seed: int | None = None,
     device: str | None = None,
+    network: Any = None,
+    loss: Any = None,
     **sections: Any,
 ) -> Model:
     """Train a model on a table.
@@ -80,8 +84,11 @@ def fit(
         budget: wall clock at most, in seconds or as a text: ``90``, ``"60s"``, ``"30m"``, ``"2h"``.
         seed: of the split, the initial weights and the order of rows.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        sections: sections of :class:`rowcast.training.config.Config`, such as ``network={"members": 16}`` or
-            ``fit={"epochs": 20}``.
+        network: fields of the network, such as ``{"layers": [64, 32]}``; or a function ``(d_in, d_out)`` that builds a
+            torch module in place of its layers, see :mod:`rowcast.training.network.own`.
+        loss: the name of a loss, such as ``"huber"``; or a function of outputs and target, see
+            :mod:`rowcast.training.fit.own_loss`.
+        sections: further sections of :class:`rowcast.training.config.Config`, such as ``fit={"epochs": 20}``.
 
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
@@ -89,18 +96,21 @@ def fit(
     if start_from is not None:
         raise ConfigError("start_from= is not available: fit on all rows anew")
     chosen = {"preset": preset, "seed": seed, "device": device}
+    functions = functions_of(network, loss)
     settings = {key: value for key, value in chosen.items() if value is not None} | sections
+    for section, fields in functions.fields.items():
+        settings[section] = _section(settings, section) | fields
     for section in _SECTIONS:
         _section(settings, section)
     columns = {"weight": weight, "split": split, "fold": fold}
     data = given(table, y, target, columns, _section(settings, "data"))
     limit = seconds(budget) if isinstance(budget, str) else budget
-    fields: dict[str, Any] = {"budget_s": limit, "refit": refit or None}
-    fields = {field: value for field, value in fields.items() if value is not None}
+    length: dict[str, Any] = {"budget_s": limit, "refit": refit or None}
+    length = {field: value for field, value in length.items() if value is not None}
     config = _config(
         settings
         | {"data": _section(settings, "data") | data.fields}
-        | ({"fit": _section(settings, "fit") | fields} if fields else {})
+        | ({"fit": _section(settings, "fit") | length} if length else {})
     )
     with display_of(verbose) as display:
         how = {
@@ -111,6 +121,8 @@ def fit(
             "callbacks": callbacks,
             "checkpoint": checkpoint,
             "resume": resume,
+            "network": functions.network,
+            "loss": functions.loss,
         }
         return _trained(data.source, config, name, repository, how)
 
@@ -139,7 +151,7 @@ def _trained(
 def _config(settings: Mapping[str, Any]) -> Config:
     from rowcast.training.config import make_config
 
-    return make_config(overrides=settings)
+    return make_config(overrides=settings, arguments=list(inspect.signature(fit).parameters))
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

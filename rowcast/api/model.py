@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rowcast.api.temporary import TemporaryFolder
     from rowcast.models.repository import StoredModel
     from rowcast.models.signature import Signature
+    from rowcast.models.summary import Summary
 
 
 class Model:
@@ -77,6 +78,15 @@ class Model:
     def decisions(self) -> tuple[str, ...]:
         """What training decided, in sentences that name arguments of :func:`rowcast.fit`; the manifest names flags."""
         return tuple(map(in_python, self.stored.manifest.decisions))
+
+    def summary(self) -> Summary:
+        """The network: layers, shapes of their outputs, parameters, bytes, and microseconds of a row, measured now.
+
+        >>> print(model.summary())                                          # doctest: +SKIP
+        """
+        from rowcast.models.summary import summary_of
+
+        return summary_of(self.stored, called=None if self._temporary is None else "not published")
 
     @property
     def classes(self) -> tuple[Any, ...]:
