@@ -27,7 +27,10 @@ DATA_VALUES = frozenset({"task", "split-by-time", "group", "encoding", "separato
 """Flags that are single values in ``data={...}``."""
 FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 """Flags that are fields of ``fit={...}``."""
-DIRECT = frozenset({"target", "name", "repository", "validation", "test", "device", "preset", "seed"})
+DIRECT = frozenset(
+    {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
+    | {"weight", "split", "fold", "refit"}
+)
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
     {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "holds", "in", "is", "lists", "means"}

@@ -59,7 +59,7 @@ def cross_validate(
         core, _, _ = fit_network(prepared, config, device)
         session = Session(export(core, signature_of(prepared, core)), "cpu", threads=os.cpu_count() or 1)
         answers = predict_columns(session, prepared.test.columns)
-        metrics = metrics_of(answers, prepared.test.target, prepared.target.classes)
+        metrics = metrics_of(answers, prepared.test.target, prepared.target.classes, prepared.test.weight)
         measured.append(metrics)
         report(number, metrics)
     names = [name for name in measured[0] if all(name in metrics for metrics in measured)]

@@ -116,7 +116,11 @@ def look(source: Any, config: TableConfig) -> Look:
     """
     data = config.data
     table = open_source(source, config)
-    for name, who in ((data.target, "--target names"), (data.group, "--group names")):
+    for name, who in (
+        (data.target, "--target names"),
+        (data.group, "--group names"),
+        (data.weight, "--weight names"),
+    ):
         if name:
             table.require(name, who)
     warnings = list(table.notes)
@@ -135,7 +139,7 @@ def look(source: Any, config: TableConfig) -> Look:
             columns[name] = values
     if target is not None:
         try:
-            check_names(table, data.target)
+            check_names(table, data.target, drop=data.no_inputs)
         except TableError as error:
             warnings.append(f"{_REFUSED}{error}")
         warnings += suspicions(Understood(target, tuple(rules), (), columns), config)
@@ -197,9 +201,11 @@ def _look_at(
         warnings.append(f"{_REFUSED}{error}")
         why = "training would stop at a value that does not fit: see the warnings"
         return ColumnLook(name, "unknown", why, *_unread(table, name), dropped=False), None, nothing
-    is_input = bool(kept) and name != config.data.group
+    is_input = bool(kept) and name not in config.data.no_inputs
     if name == config.data.group:
         decisions = ["rows that share a value here stay on one side of the split; it is no input"]
+    elif name == config.data.weight:
+        decisions = ["how much each row counts; it is no input"]
     why = "; ".join(_about(name, decision) for decision in decisions)
     seen = _described(name, rule.kind, why, values, dropped=not is_input, warnings=warnings)
     return (seen, rule, columns[name]) if is_input else (seen, None, nothing)

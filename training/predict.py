@@ -19,11 +19,13 @@ from rowcast.models.repository import Manifest, StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Column, Signature
 from rowcast.training.columns.infer import ColumnRule, read_column
+from rowcast.training.columns.row_weights import with_weights_like
 from rowcast.training.columns.target import Target, read_target_like
 from rowcast.training.columns.target_rows import with_target_like
 from rowcast.training.data.files.form import FileForm
 from rowcast.training.data.table import Table, read_table
 from rowcast.training.fit.evaluate import class_metrics, regression_metrics
+from rowcast.training.fit.weighted import weighted_class_metrics, weighted_regression_metrics
 
 CHUNK_ROWS = 8192
 """Rows of one run: enough to keep every core busy, little enough to bound memory."""
@@ -52,7 +54,12 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
 
 
 def metrics_of(
-    predictions: Predictions, actual: NDArray[Any], classes: Sequence[str], *, threshold: bool = False
+    predictions: Predictions,
+    actual: NDArray[Any],
+    classes: Sequence[str],
+    weight: NDArray[np.float64] | None = None,
+    *,
+    threshold: bool = False,
 ) -> dict[str, float]:
     """The metrics of the task: see :mod:`rowcast.training.fit.evaluate`.
 
@@ -60,11 +67,17 @@ def metrics_of(
         predictions: of the rows.
         actual: their target, ``[rows]``.
         classes: in the order of the probabilities.
+        weight: how much each row counts, ``[rows]``, all above 0; None where every row counts the same.
         threshold: whether labels follow one, and are measured as they are.
     """
     if predictions.probabilities is not None:
-        return class_metrics(actual, predictions.probabilities, classes, predictions.labels if threshold else None)
+        said = predictions.labels if threshold else None
+        if weight is not None:
+            return weighted_class_metrics(actual, predictions.probabilities, classes, weight, said)
+        return class_metrics(actual, predictions.probabilities, classes, said)
     assert predictions.prediction is not None
+    if weight is not None:
+        return weighted_regression_metrics(actual, predictions.prediction, weight)
     return regression_metrics(actual, predictions.prediction)
 
 
@@ -148,6 +161,8 @@ class Known:
     """The model's inputs, ``[rows]`` each."""
     actual: NDArray[Any]
     """``[rows]``: numbers, or labels as the model's classes are written."""
+    weight: NDArray[np.float64] | None = None
+    """How much each row counts, ``[rows]``, all above 0; None where every row counts the same."""
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -165,8 +180,9 @@ def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, 
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes, reading)
     nulls = _nulls(model.manifest)
     table = with_target_like(table, like, null=tuple(nulls))
+    table, weight = with_weights_like(table, model.manifest.config.get("data", {}).get("weight", ""))
     actual = read_target_like(table, like, null=tuple(nulls))
-    return Known(table, columns_for(table, signature, model.manifest.name, nulls), actual)
+    return Known(table, columns_for(table, signature, model.manifest.name, nulls), actual, weight)
 
 
 def evaluate_table(
@@ -180,7 +196,8 @@ def evaluate_table(
     known = open_known(model, source, encoding=encoding, separator=separator)
     predictions = predict_columns(bulk_session(model), known.columns)
     threshold = model.manifest.threshold is not None
-    metrics = metrics_of(predictions, known.actual, model.manifest.signature.classes, threshold=threshold)
+    classes = model.manifest.signature.classes
+    metrics = metrics_of(predictions, known.actual, classes, known.weight, threshold=threshold)
     measured = {"rows": len(known), "metrics": metrics}
     return measured | ({"decisions": list(known.table.notes)} if known.table.notes else {})
 

@@ -24,6 +24,7 @@ from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.leakage import suspected_leaks
 from rowcast.training.columns.levels import vocabulary
 from rowcast.training.columns.reading import level_texts
+from rowcast.training.columns.row_weights import with_weights, with_weights_like
 from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
 from rowcast.training.columns.target import Target, read_target, read_target_like
 from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
@@ -47,6 +48,8 @@ class Part:
 
     columns: Mapping[str, NDArray[Any]]
     target: NDArray[Any]
+    weight: NDArray[np.float64] | None = None
+    """How much each row counts, ``[rows]``, all above 0; None where every row counts the same."""
 
     def __len__(self) -> int:
         return len(self.target)
@@ -122,8 +125,11 @@ def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:
     """
     reading, notes = reading_of_target(table, data.target, task=data.task, null=data.null)
     table = with_target(table, data.target, task=data.task, null=data.null, reading=reading)
-    table = replace(table, notes=(*table.notes, *notes))
-    return table, replace(read_target(table, data.target, task=data.task, null=data.null), reading=reading)
+    table, weight = replace(table, notes=(*table.notes, *notes)), None
+    if data.weight:
+        table, weight = with_weights(table, data.weight)
+    target = read_target(table, data.target, task=data.task, null=data.null)
+    return table, replace(target, reading=reading, weight=weight)
 
 
 def prepare_split(
@@ -144,12 +150,16 @@ def prepare_split(
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:  # a split by time has put the rows in its order already
-            rows = table.take(positions)
-            return Part({r.name: read_column(rows, r) for r in rules}, _known(fitted, target, positions, table))
+            rows, weight = table.take(positions), target.weight
+            columns = {rule.name: read_column(rows, rule) for rule in rules}
+            values = _known(fitted, target, positions, table)
+            return Part(columns, values, None if weight is None else weight[positions])
         own = with_target_like(open_source(other, config), fitted, null=data.null)
+        own, weight = with_weights_like(own, data.weight)
         decisions.extend(f"{own.source}: {note}" for note in own.notes)
-        own = own.take(_order_in_time(own, data))
-        return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null))
+        order = _order_in_time(own, data)
+        own, weight = own.take(order), None if weight is None else weight[order]
+        return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null), weight)
 
     held_out = part(validation, split.validation), part(test, split.test)
     return Prepared(
@@ -157,7 +167,7 @@ def prepare_split(
         rules=rules,
         decisions=(*table.notes, *decisions),
         encoder=encoder,
-        train=Part(train_columns, fitted.values),
+        train=Part(train_columns, fitted.values, fitted.weight),
         validation=held_out[0],
         test=held_out[1],
         data={"rows": len(table), "source": table.source, **_reading_of(fitted), **_given_as(table, fitted)},
@@ -171,7 +181,7 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
         TableError: a column cannot be read, or none is of use; names row, column and the way out.
     """
     data, train = config.data, table.take(split.train)
-    check_names(train, data.target)
+    check_names(train, data.target, drop=data.no_inputs)
     fitted = fitted_target(target, split.train)
     rules, columns, decisions = decide_columns(train, fitted, config)
     if not rules:
@@ -186,6 +196,10 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
         decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
     if data.group:
         decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
+    if data.weight:
+        decisions.append(
+            f"rows count as {data.weight!r} says, in the loss, in calibration and in metrics; it is no input"
+        )
     return Understood(fitted, rules, tuple(decisions), columns)
 
 
@@ -220,7 +234,7 @@ def decide_columns(
         TableError: a value does not fit the kind of all the others; names column, row and the way out.
     """
     data = config.data
-    exclude = {data.target, data.group}
+    exclude = set(data.no_inputs)
     if only is not None:
         exclude = set(train.names) - {only}
     read: dict[str, NDArray[Any]] = {}
@@ -280,7 +294,7 @@ def open_source(source: Any, config: TableConfig) -> Table:
     data = config.data
     table = table.drop(data.drop) if data.drop else table
     named = [name for kind in _NAMING for name in getattr(data, kind)]
-    return table.without_index(keep=(data.target, data.group, data.split_by_time, *named))
+    return table.without_index(keep=(*data.no_inputs, data.split_by_time, *named))
 
 
 def split_table(
@@ -360,7 +374,8 @@ def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
             "split at random instead of by time, or train on more rows"
         )
     task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
-    return replace(target, task=task, values=values, classes=classes)
+    weight = None if target.weight is None else target.weight[positions]
+    return replace(target, task=task, values=values, classes=classes, weight=weight)
 
 
 def _reading_of(target: Target) -> dict[str, Any]:

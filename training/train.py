@@ -20,6 +20,7 @@ from rowcast.models.errors import ConfigError, ExportRefused, RowcastError
 from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Session
 from rowcast.models.signature import Signature, check_model_name
+from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config, to_toml
 from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.aside import keep_aside
@@ -39,6 +40,7 @@ from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.own_loss import LossFunction
 from rowcast.training.fit.threshold import find_rule
 from rowcast.training.fit.told import Told
+from rowcast.training.fit.weighted import shares
 from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.network.link import MeanHead
 from rowcast.training.network.network import Embedded, Ensemble, Network
@@ -460,7 +462,8 @@ def signature_of(prepared: Prepared, core: Core) -> Signature:
 def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: torch.device) -> Batch:
     """Rows resident on the device, with the calendar already read off their timestamps."""
     numbers, timestamps, codes = (tensor.to(device) for tensor in encoder.raw(part.columns))
-    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device))
+    weight = None if part.weight is None else torch.from_numpy(mean_of_one(part.weight)).to(device, torch.float32)
+    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device), weight)
 
 
 @torch.no_grad()
@@ -475,6 +478,7 @@ def calibrate(
 ) -> list[str]:
     """Put the head right on validation rows; say what was decided. ``actual`` is their target in its own units."""
     outputs, head, config = outputs_of(network, encoder, validation), objective.head, objective.config
+    of_rows = None if validation.weight is None else validation.weight.to(torch.float64)
     if isinstance(head, ClassHead):
         weights = objective.class_weights
         if config.plain and config.calibration == "auto":
@@ -488,6 +492,7 @@ def calibrate(
                     method=config.calibration,
                     by_time=by_time,
                     weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
+                    of_rows=None if of_rows is None else of_rows.cpu().numpy(),
                 )
             ]
         answers, classes = head(outputs).cpu().numpy(), validation.target.cpu().numpy()
@@ -499,14 +504,14 @@ def calibrate(
     answers, target = head.mean(outputs), validation.target.to(torch.float64)
     decisions = []
     if isinstance(head, MeanHead):
-        factor = head.link.balance(answers[:, 0], target)
+        factor = head.link.balance(answers[:, 0], target, of_rows)
         if factor != 1.0:
             decisions.append(
                 f"predictions are {factor:.3f} times what the network says, so that they are right on average over the "
                 "validation rows"
             )
     elif isinstance(head.transform, TargetTransform) and objective.predicts_mean and head.transform.name == "log":
-        factor = head.transform.fit_smearing(answers[:, 0], head.transform(target))
+        factor = head.transform.fit_smearing(answers[:, 0], head.transform(target), of_rows)
         decisions.append(
             f"predictions are {factor:.3f} times the exponential of a mean logarithm, so that they are means"
         )
@@ -514,7 +519,9 @@ def calibrate(
     two_sided = objective.loss_name == "pinball" or isinstance(head, MeanHead)  # the prediction is not in the middle
     exact = objective.encode(actual, cut_off=False).to(answers.device, torch.float64)
     own = torch.tensor(actual, dtype=torch.float64, device=answers.device)
-    decisions.append(calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided, actual=own))
+    decisions.append(
+        calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided, actual=own, of_rows=of_rows)
+    )
     if head.intervals != "quantiles":
         network.keep_first()
     return decisions
@@ -536,10 +543,11 @@ def _metrics(graph: bytes, prepared: Prepared, core: Core) -> dict[str, Any]:
     follows = isinstance(core.head, ClassHead) and core.head.threshold is not None
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
         predictions = predict_columns(session, part.columns)
-        metrics[name] = metrics_of(predictions, part.target, prepared.target.classes, threshold=follows)
+        classes = prepared.target.classes
+        metrics[name] = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
         if predictions.lower is not None and predictions.upper is not None:
             inside = (predictions.lower <= part.target) & (part.target <= predictions.upper)
-            coverage[name] = float(inside.mean())
+            coverage[name] = float(inside.mean() if part.weight is None else shares(part.weight)[inside].sum())
     if coverage and isinstance(core.head, RegressionHead):
         metrics["interval_coverage"] = {"level": core.head.coverage} | coverage
     return metrics

@@ -46,6 +46,8 @@ class Target:
     classes: tuple[str, ...] = ()
     reading: Reading = PLAIN
     """How its texts are read as numbers, where that is not the plain way."""
+    weight: NDArray[np.float64] | None = None
+    """How much each row counts, ``[rows]``, all above 0; None where every row counts the same."""
 
 
 def read_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Target:

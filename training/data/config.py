@@ -23,6 +23,9 @@ class DataConfig(ComponentConfig):
     Empty: at random, with every class in its share."""
     group: str = ""
     """Column whose equal values stay on one side of the split, such as a customer; it is no input. Empty: none."""
+    weight: str = ""
+    """Column of row weights, of at least 0: how much a row counts in the loss, in calibration and in metrics; it is no
+    input. Empty: every row counts the same."""
     validation_share: float = Field(0.16, gt=0.0, lt=1.0)
     """Share of the table for validation rows."""
     test_share: float = Field(0.20, gt=0.0, lt=1.0)
@@ -62,6 +65,11 @@ class DataConfig(ComponentConfig):
     auto: it does, and what looks like a row is refused."""
     sheet: str = ""
     """Sheet of a spreadsheet. Empty: the first that holds anything."""
+
+    @property
+    def no_inputs(self) -> frozenset[str]:
+        """Columns that say something about the rows and are no inputs: the target, groups, weights."""
+        return frozenset({self.target, self.group, self.weight} - {""})
 
     def form(self) -> FileForm:
         """What is said about how the table's file is written."""

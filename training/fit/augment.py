@@ -54,24 +54,25 @@ class Augment:
         """A changed batch; where rows are mixed, a class becomes a share for each class, ``[rows, n_classes]``."""
         if not self.on:
             return batch
-        features, codes, target = batch.features, batch.codes, batch.target
+        features, codes, target, weight = batch.features, batch.codes, batch.target, batch.weight
         if self.config.swap:
             features, codes = (self._swapped(values) for values in (features, codes))
         if self.config.noise and self.grid is not None:
             rank = _ranks(features, self.grid)
             features = _values(rank + self.config.noise * torch.randn_like(rank), self.grid, features)
         if self.config.mixup and self.grid is not None:
-            features, codes, target = self._mixed(features, codes, target, self.grid)
+            features, codes, target, weight = self._mixed(Batch(features, codes, target, weight), self.grid)
         if self.config.missing:
             features = torch.where(_chosen(features, self.config.missing), torch.nan, features)
             codes = torch.where(_chosen(codes, self.config.missing), MISSING_CODE, codes)
-        return Batch(features, codes, target)
+        return Batch(features, codes, target, weight)
 
     def _swapped(self, values: Tensor) -> Tensor:
         other = torch.randint(len(values), values.shape, device=values.device)
         return torch.where(_chosen(values, self.config.swap), values.gather(0, other), values)
 
-    def _mixed(self, features: Tensor, codes: Tensor, target: Tensor, grid: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _mixed(self, batch: Batch, grid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        features, codes, target, weight = batch.features, batch.codes, batch.target, batch.weight
         drawn = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
         own = max(drawn, 1.0 - drawn)
         partner = torch.randperm(len(target), device=target.device)
@@ -81,11 +82,13 @@ class Augment:
         absent = torch.isnan(features) | torch.isnan(features[partner])
         if self.n_classes:
             target = F.one_hot(target, self.n_classes).to(torch.float32)
-        return (
-            torch.where(absent, either, between),
-            torch.where(_chosen(codes, own), codes, codes[partner]),
-            own * target + (1.0 - own) * target[partner],
-        )
+        levels = torch.where(_chosen(codes, own), codes, codes[partner])
+        share: float | Tensor = own
+        if weight is not None:  # each target pulls as hard as its row weighs in the mixture
+            mine = own * weight
+            weight = mine + (1.0 - own) * weight[partner]
+            share = (mine / weight).reshape(-1, *[1] * (target.dim() - 1))
+        return torch.where(absent, either, between), levels, share * target + (1.0 - share) * target[partner], weight
 
 
 def _chosen(values: Tensor, share: float) -> Tensor:

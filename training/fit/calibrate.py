@@ -2,6 +2,9 @@
 
 Whatever is chosen here is chosen honestly: a way is fitted on some of the validation rows and judged on the others, in
 turn until every row has judged. The way that won is fitted once more on all of them.
+
+``of_rows`` are weights of the validation rows ``[rows]`` with a mean of 1, or None where every row counts the same: a
+row of weight 2 counts like two rows.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from rowcast.training.fit.losses import mean_over_rows
 from rowcast.training.network.head import ClassHead, Intervals, RegressionHead
 
 MIN_ROWS = 20
@@ -49,11 +53,15 @@ class Calibration:
         return losses
 
 
-Fit = Callable[[NDArray[np.float64], NDArray[np.int64]], Calibration]
-"""Takes log-probabilities ``[rows, classes]`` of rows that no weight was fitted on, and class indices ``[rows]``."""
+OfRows = NDArray[np.float64] | None
+Fit = Callable[[NDArray[np.float64], NDArray[np.int64], OfRows], Calibration]
+"""Takes log-probabilities ``[rows, classes]`` of rows that the network was not fitted on, class indices ``[rows]``, and
+weights of the rows."""
 
 
-def fit_affine(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]) -> Calibration:
+def fit_affine(
+    log_probabilities: NDArray[np.float64], actual: NDArray[np.int64], of_rows: OfRows = None
+) -> Calibration:
     """One factor and a bias for each class; with two classes, ``a * logit + b``.
 
     A standard normal prior, which counts like a row, keeps few rows and absent classes from saying too much.
@@ -61,6 +69,7 @@ def fit_affine(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]
     Args:
         log_probabilities: ``[rows, classes]`` of rows that no weight was fitted on.
         actual: ``[rows]`` class indices.
+        of_rows: weights of the rows, ``[rows]``.
     """
     rows, classes = log_probabilities.shape
     one_hot = np.eye(classes)[actual]
@@ -71,9 +80,11 @@ def fit_affine(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]
         logits = logits - logits.max(axis=1, keepdims=True)
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         error = (np.exp(log_p) - one_hot) / rows
+        if of_rows is not None:
+            error = error * of_rows[:, None]
         gradient = np.concatenate([[np.sum(error * log_probabilities)], error.sum(axis=0)])
         away = parameters - centre
-        loss = -np.mean(log_p[np.arange(rows), actual]) + away @ away / (2 * rows)
+        loss = -_mean(log_p[np.arange(rows), actual], of_rows) + away @ away / (2 * rows)
         return float(loss), gradient + away / rows
 
     bounds = [(0.1, 10.0)] + [(-10.0, 10.0)] * classes
@@ -81,7 +92,9 @@ def fit_affine(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]
     return Calibration(float(found[0]), found[1:] - found[1:].mean())
 
 
-def fit_temperature(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]) -> Calibration:
+def fit_temperature(
+    log_probabilities: NDArray[np.float64], actual: NDArray[np.int64], of_rows: OfRows = None
+) -> Calibration:
     """The temperature that sharpens or softens probabilities to what held-out rows show (Guo et al. 2017, section 4.2).
 
     It is fitted beside a bias for each class, which is then thrown away: where validation rows hold other shares of the
@@ -89,7 +102,7 @@ def fit_temperature(log_probabilities: NDArray[np.float64], actual: NDArray[np.i
     bare temperature would take for over- or underconfidence. On `flights` the bare one raised the test log-loss from
     .501 to .517.
     """
-    return Calibration(fit_affine(log_probabilities, actual).inverse, np.zeros(log_probabilities.shape[1]))
+    return Calibration(fit_affine(log_probabilities, actual, of_rows).inverse, np.zeros(log_probabilities.shape[1]))
 
 
 def calibrate_classes(
@@ -100,6 +113,7 @@ def calibrate_classes(
     method: str = "auto",
     by_time: bool = False,
     weights: NDArray[np.float64] | None = None,
+    of_rows: OfRows = None,
 ) -> str:
     """Set the head's temperature and bias where that helps; say what was decided.
 
@@ -111,6 +125,7 @@ def calibrate_classes(
         by_time: the table is split by time, and the rows are in its order. Shares of the classes differ by season, so
             that ``auto`` takes no bias; so does overconfidence, so that a calibration has to help at all times.
         weights: of the classes in the loss, if there are any.
+        of_rows: weights of the validation rows, ``[rows]``.
     """
     if method == "none":
         return "probabilities are left as they are, as objective.calibration says"
@@ -120,6 +135,7 @@ def calibrate_classes(
     kept.sort()
     judges = _stretches(len(kept)) if by_time else halves(len(kept))
     log_p, actual = log_probabilities[kept], actual[kept]
+    of_rows = _of(of_rows, kept)
     # A network that learned with weights says p_c * w_c over their sum. That is known, and needs no estimate.
     undone = np.zeros(log_p.shape[1]) if weights is None else -np.log(weights)
     ways: dict[str, Fit] = {"unweighted": _as_they_are} if weights is not None else {}
@@ -127,16 +143,16 @@ def calibrate_classes(
         ways["temperature"] = fit_temperature
     if method == "affine" or (method == "auto" and not by_time):
         ways["affine"] = fit_affine
-    best, losses = "", _as_they_are(log_p, actual).losses(log_p, actual)
+    best, losses = "", _as_they_are(log_p, actual, of_rows).losses(log_p, actual)
     for name, way in ways.items():
-        tried = cross_fitted_losses(way, log_p + undone, actual, judges)
-        at_all_times = all(np.mean(tried[judged] - losses[judged]) < 0 for judged in judges)
-        if _clearly_lower(tried, losses) and (at_all_times or not by_time or way is _as_they_are):
+        tried = cross_fitted_losses(way, log_p + undone, actual, judges, of_rows)
+        at_all_times = all(_mean((tried - losses)[judged], _of(of_rows, judged)) < 0 for judged in judges)
+        if _clearly_lower(tried, losses, of_rows) and (at_all_times or not by_time or way is _as_they_are):
             best, losses = name, tried
     if not best:
         when = f", in each of {STRETCHES} stretches of time" if by_time else ""
         return f"probabilities are left as they are: no calibration gave held-out rows a clearly better log-loss{when}"
-    chosen = ways[best](log_p + undone, actual)
+    chosen = ways[best](log_p + undone, actual, of_rows)
     head.temperature.fill_(1.0 / chosen.inverse)
     head.bias.copy_(torch.from_numpy(chosen.inverse * undone + chosen.bias))
     note = f"probabilities are calibrated at temperature {1.0 / chosen.inverse:.3f}"
@@ -150,25 +166,43 @@ def calibrate_classes(
 
 
 def cross_fitted_losses(
-    way: Fit, log_probabilities: NDArray[np.float64], actual: NDArray[np.int64], judges: Sequence[NDArray[np.int64]]
+    way: Fit,
+    log_probabilities: NDArray[np.float64],
+    actual: NDArray[np.int64],
+    judges: Sequence[NDArray[np.int64]],
+    of_rows: OfRows = None,
 ) -> NDArray[np.float64]:
     """Log-loss of each row after a calibration fitted without those that it judges with, ``[rows]``."""
     losses = np.empty(len(actual))
     for judged in judges:
         fitted = np.setdiff1d(np.arange(len(actual)), judged, assume_unique=True)
-        calibration = way(log_probabilities[fitted], actual[fitted])
+        calibration = way(log_probabilities[fitted], actual[fitted], _of(of_rows, fitted))
         losses[judged] = calibration.losses(log_probabilities[judged], actual[judged])
     return losses
 
 
-def _as_they_are(log_probabilities: NDArray[np.float64], actual: NDArray[np.int64]) -> Calibration:
+def _as_they_are(
+    log_probabilities: NDArray[np.float64], actual: NDArray[np.int64], of_rows: OfRows = None
+) -> Calibration:
     return Calibration(1.0, np.zeros(log_probabilities.shape[1]))
 
 
-def _clearly_lower(new: NDArray[np.float64], old: NDArray[np.float64]) -> bool:
+def _clearly_lower(new: NDArray[np.float64], old: NDArray[np.float64], of_rows: OfRows) -> bool:
     """Whether a loss is lower by more than its standard error: by less, luck may have chosen."""
     gain = old - new
-    return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+    if of_rows is None:
+        return bool(gain.mean() > gain.std() / math.sqrt(len(gain)))
+    mean = _mean(gain, of_rows)
+    return bool(mean > math.sqrt(float(np.sum(np.square(of_rows * (gain - mean))))) / float(of_rows.sum()))
+
+
+def _mean(values: NDArray[np.float64], of_rows: OfRows) -> float:
+    return float(np.mean(values) if of_rows is None else np.average(values, weights=of_rows))
+
+
+def _of(of_rows: OfRows, chosen: NDArray[np.int64]) -> OfRows:
+    """The weights of some of the rows, which have a mean of 1 too."""
+    return None if of_rows is None else of_rows[chosen] / of_rows[chosen].mean()
 
 
 # ─── intervals ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -182,6 +216,7 @@ def calibrate_intervals(
     contest: bool = False,
     two_sided: bool = False,
     actual: Tensor | None = None,
+    of_rows: Tensor | None = None,
 ) -> str:
     """Set the head's bounds; say what was decided.
 
@@ -192,19 +227,21 @@ def calibrate_intervals(
         contest: choose the kind whose bounds are closer together in the target's own units.
         two_sided: each bound is to leave half of the misses; for a prediction that is not the middle.
         actual: ``target`` in its own units, where the way there and back would not end at the same number.
+        of_rows: weights of the rows, ``[rows]``.
     """
     if head.intervals == "none":
         return "there are no intervals, as objective.intervals says"
     note = ""
     if contest and len(target) >= MIN_CONTEST_ROWS:
         constant, quantiles = (
-            _held_out_width(head, kind, answers, target, two_sided=two_sided) for kind in ("constant", "quantiles")
+            _held_out_width(head, kind, answers, target, of_rows, two_sided=two_sided)
+            for kind in ("constant", "quantiles")
         )
         head.intervals = "quantiles" if quantiles < constant else "constant"
         note = f"; constant ones would be {constant / quantiles:.3g} times as wide" if quantiles < constant else ""
     elif contest:
         head.intervals = "constant"
-    _fit_bounds(head, answers, target, two_sided=two_sided)
+    _fit_bounds(head, answers, target, of_rows, two_sided=two_sided)
     kind = "follow the row" if head.intervals == "quantiles" else "are equally wide for every row"
     if head.intervals == "constant" and head.transform.name == "log":
         kind = "are in proportion to the prediction"
@@ -212,52 +249,67 @@ def calibrate_intervals(
         kind = "grow with the prediction as far as the rows spread there"
     _, lower, upper = head.answer(answers).unbind(dim=1)
     own = head.transform(target) if actual is None else actual
-    held = float(((lower <= own) & (own <= upper)).double().mean())
+    held = float(mean_over_rows(((lower <= own) & (own <= upper)).double(), of_rows))
+    width = float(mean_over_rows(upper - lower, of_rows))
     return (
-        f"intervals {kind}, {float((upper - lower).mean()):.4g} wide on average, asked to hold {head.coverage:.10g} of "
-        f"all rows; they hold {held:.4f} of the {len(own):,} validation rows{note}"
+        f"intervals {kind}, {width:.4g} wide on average, asked to hold {head.coverage:.10g} of all rows; they hold "
+        f"{held:.4f} of the {len(own):,} validation rows{note}"
     )
 
 
-def conformal_quantile(scores: Tensor, level: float) -> float:
+def conformal_quantile(scores: Tensor, level: float, of_rows: Tensor | None = None) -> float:
     """What at least ``level`` of new rows score at most (Lei et al. 2018, section 2.2); the highest where rows are few.
+
+    Rows with weights are those of Tibshirani et al. (2019, section 2); a new row, whose weight nobody knows, is taken
+    for one of mean weight.
 
     Args:
         scores: ``[rows]`` of rows that no weight was fitted on.
         level: share of rows, 0 to 1.
+        of_rows: weights of the rows, ``[rows]``.
     """
+    if of_rows is not None:
+        order = torch.argsort(scores)
+        passed = torch.cumsum(of_rows[order], dim=0)
+        needed = (float(passed[-1]) + float(of_rows.mean())) * level
+        return float(scores[order][min(int((passed < needed).sum()), len(scores) - 1)])
     rank = min(math.ceil((len(scores) + 1) * level), len(scores))
     return float(torch.sort(scores).values[rank - 1])
 
 
-def _fit_bounds(head: RegressionHead, answers: Tensor, target: Tensor, *, two_sided: bool) -> None:
+def _fit_bounds(
+    head: RegressionHead, answers: Tensor, target: Tensor, of_rows: Tensor | None, *, two_sided: bool
+) -> None:
     """Shift the bounds until they hold their share of the rows (Romano et al. 2019, section 3)."""
     under, over = head.misses(answers, target)
     if two_sided:
         each = (1.0 + head.coverage) / 2
-        below, above = conformal_quantile(under, each), conformal_quantile(over, each)
+        below, above = conformal_quantile(under, each, of_rows), conformal_quantile(over, each, of_rows)
     else:
-        below = above = conformal_quantile(torch.maximum(under, over), head.coverage)
+        below = above = conformal_quantile(torch.maximum(under, over), head.coverage, of_rows)
     head.below.fill_(below + SLACK)
     head.above.fill_(above + SLACK)
 
 
 def _held_out_width(
-    head: RegressionHead, kind: Intervals, answers: Tensor, target: Tensor, *, two_sided: bool
+    head: RegressionHead,
+    kind: Intervals,
+    answers: Tensor,
+    target: Tensor,
+    of_rows: Tensor | None,
+    *,
+    two_sided: bool,
 ) -> float:
     """Mean width of intervals of a kind, in the target's own units, on rows their bounds were not fitted on."""
     head.intervals = kind
-    widths = []
+    widths = torch.empty_like(target)
     first, second = halves(len(target))
     for fitted, judged in ((first, second), (second, first)):
-        _fit_bounds(head, answers[fitted], target[fitted], two_sided=two_sided)
-        widths.append(_widths(head, answers[judged]))
-    return float(torch.cat(widths).mean())
-
-
-def _widths(head: RegressionHead, answers: Tensor) -> Tensor:
-    answer = head.answer(answers)
-    return answer[:, 2] - answer[:, 1]
+        weights = None if of_rows is None else of_rows[fitted]
+        _fit_bounds(head, answers[fitted], target[fitted], weights, two_sided=two_sided)
+        answer = head.answer(answers[judged])
+        widths[judged] = answer[:, 2] - answer[:, 1]
+    return float(mean_over_rows(widths, of_rows))
 
 
 def halves(rows: int) -> tuple[NDArray[np.int64], ...]:

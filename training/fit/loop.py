@@ -73,18 +73,21 @@ class FitConfig(ComponentConfig):
 class Batch:
     """Rows ready for the network, resident on the device: no loader, a permutation indexes them.
 
-    Shapes: ``features [rows, n_features]`` float64, ``codes [rows, n_categories]`` int64, ``target [rows]``.
+    Shapes: ``features [rows, n_features]`` float64, ``codes [rows, n_categories]`` int64, ``target [rows]``; ``weight
+    [rows]`` float32 with a mean of 1 over all rows of the part, or None where every row counts the same.
     """
 
     features: Tensor
     codes: Tensor
     target: Tensor
+    weight: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.target.shape[0])
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
-        return Batch(self.features[rows], self.codes[rows], self.target[rows])
+        weight = None if self.weight is None else self.weight[rows]
+        return Batch(self.features[rows], self.codes[rows], self.target[rows], weight)
 
 
 @dataclass(frozen=True)
@@ -228,7 +231,7 @@ def fit(
             encoded = encoder.encode(batch.features)
             with _precision(config, device):
                 outputs = network(encoded, batch.codes).float()
-            loss = objective.loss(outputs, batch.target)
+            loss = objective.loss(outputs, batch.target, batch.weight)
             optimizer.zero_grad()
             loss.backward()
             if config.clip != "none":
@@ -332,7 +335,7 @@ def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batc
 
 def evaluate(network: Embedded | Ensemble, encoder: FeatureEncoder, objective: Objective, rows: Batch) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
-    return float(objective.score(outputs_of(network, encoder, rows), rows.target))
+    return float(objective.score(outputs_of(network, encoder, rows), rows.target, rows.weight))
 
 
 def _check_finite(total_loss: Tensor, epoch: int, lr: float) -> None:

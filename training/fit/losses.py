@@ -1,4 +1,7 @@
-"""What a network is asked to make small: the losses of classes and of numbers, each a mean over rows."""
+"""What a network is asked to make small: the losses of classes and of numbers, each a mean over rows.
+
+``of_rows`` are weights of the rows ``[rows]`` with a mean of 1, or None where every row counts the same.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def class_loss(logits: Tensor, target: Tensor, *, weights: Tensor | None, smoothing: float, gamma: float) -> Tensor:
+def mean_over_rows(losses: Tensor, of_rows: Tensor | None) -> Tensor:
+    """Mean of what single rows lose, ``[..., rows]``, each as often as its weight says.
+
+    It is not divided by the weights of these rows: a batch of light rows is to move little.
+    """
+    return losses.mean() if of_rows is None else (losses * of_rows).mean()
+
+
+def class_loss(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    weights: Tensor | None,
+    smoothing: float,
+    gamma: float,
+    of_rows: Tensor | None = None,
+) -> Tensor:
     """Cross entropy, or focal loss where ``gamma`` is above 0 (Lin et al. 2017, section 3).
 
     Args:
@@ -16,17 +35,25 @@ def class_loss(logits: Tensor, target: Tensor, *, weights: Tensor | None, smooth
         weights: of the classes, ``[classes]``.
         smoothing: share of a row's label given evenly to all classes.
         gamma: how strongly rows that are answered well already are made light of.
+        of_rows: weights of the rows, ``[rows]``.
     """
     if gamma == 0.0:
-        if weights is None:
+        if weights is None and of_rows is None:
             return F.cross_entropy(logits, target, label_smoothing=smoothing)
         losses = F.cross_entropy(logits, target, weight=weights, label_smoothing=smoothing, reduction="none")
-        return losses.mean()  # and not over the weights of these rows: a batch of light rows is to move little
-    return focal_loss(torch.log_softmax(logits, dim=-1), target, weights=weights, smoothing=smoothing, gamma=gamma)
+        return mean_over_rows(losses, of_rows)
+    log_probabilities = torch.log_softmax(logits, dim=-1)
+    return focal_loss(log_probabilities, target, weights=weights, smoothing=smoothing, gamma=gamma, of_rows=of_rows)
 
 
 def focal_loss(
-    log_probabilities: Tensor, target: Tensor, *, weights: Tensor | None, smoothing: float, gamma: float
+    log_probabilities: Tensor,
+    target: Tensor,
+    *,
+    weights: Tensor | None,
+    smoothing: float,
+    gamma: float,
+    of_rows: Tensor | None = None,
 ) -> Tensor:
     """The same of log-probabilities ``[rows, classes]``; cross entropy where ``gamma`` is 0."""
     n_classes = log_probabilities.shape[-1]
@@ -37,13 +64,15 @@ def focal_loss(
     if gamma > 0.0:
         # Never 0: below a gamma of 1 the slope of the power would be infinite there.
         share = share * (-torch.expm1(log_probabilities)).clamp(min=1e-6) ** gamma
-    return -(share * log_probabilities).sum(dim=-1).mean()
+    if of_rows is None:
+        return -(share * log_probabilities).sum(dim=-1).mean()
+    return mean_over_rows(-(share * log_probabilities).sum(dim=-1), of_rows)
 
 
-def pinball_loss(predicted: Tensor, wanted: Tensor, quantile: float) -> Tensor:
+def pinball_loss(predicted: Tensor, wanted: Tensor, quantile: float, of_rows: Tensor | None = None) -> Tensor:
     """Least where ``predicted`` is the ``quantile`` of what is wanted (Koenker and Bassett 1978)."""
     short = wanted - predicted
-    return torch.maximum(quantile * short, (quantile - 1.0) * short).mean()
+    return mean_over_rows(torch.maximum(quantile * short, (quantile - 1.0) * short), of_rows)
 
 
 # ─── counts and amounts ──────────────────────────────────────────────────────────────────────────────────────────────

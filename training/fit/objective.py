@@ -16,12 +16,14 @@ from torch.nn import functional as F
 
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.signature import Task
+from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.columns.target import Target
 from rowcast.training.fit.losses import (
     FARTHEST_LOG,
     class_loss,
     focal_loss,
     gamma_losses,
+    mean_over_rows,
     pinball_loss,
     poisson_losses,
     tweedie_losses,
@@ -276,18 +278,20 @@ class Objective:
         index = {label: i for i, label in enumerate(self.classes)}
         return torch.tensor([index[label] for label in values], dtype=torch.int64)
 
-    def loss(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def loss(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
         """Mean over members of the mean loss over rows: every member learns the task on its own (TabM, section 3.2).
 
         Args:
             outputs: ``[members, rows, n_outputs]``.
             target: from :meth:`encode`, ``[rows]``; where rows are mixed, shares of the classes ``[rows, classes]``.
+            of_rows: weights of the rows ``[rows]``, with a mean of 1 over all training rows.
         """
         members = outputs.shape[0]
+        each = None if of_rows is None else of_rows.repeat(members)
         if isinstance(self.head, ClassHead):
             repeated = target.repeat(members, *[1] * (target.dim() - 1))
             if self.own is not None:
-                return self.own(outputs.flatten(0, 1), repeated).mean()
+                return self._own_loss(outputs.flatten(0, 1), repeated, each)
             if isinstance(self.head, OrdinalHead):
                 return focal_loss(
                     self.head.log_probabilities(outputs.flatten(0, 1)),
@@ -295,6 +299,7 @@ class Objective:
                     weights=self._weights_on(outputs),
                     smoothing=self.config.label_smoothing,
                     gamma=0.0,
+                    of_rows=each,
                 )
             return class_loss(
                 outputs.flatten(0, 1),
@@ -302,18 +307,19 @@ class Objective:
                 weights=self._weights_on(outputs),
                 smoothing=self.config.label_smoothing,
                 gamma=self.gamma,
+                of_rows=each,
             )
         wanted = target.expand(members, -1)
         if self.own is not None:
-            loss = self.own(outputs[..., 0].flatten(), wanted.flatten()).mean()
+            loss = self._own_loss(outputs[..., 0].flatten(), wanted.flatten(), each)
         else:
-            loss = self._regression_loss(outputs[..., 0], wanted)
+            loss = self._regression_loss(outputs[..., 0], wanted, of_rows)
         if self.n_outputs == 1:
             return loss
         bounds = outputs[..., 1:]
         if self.loss_name in MEANS:
             bounds = torch.exp(bounds.clamp(-FARTHEST_LOG, FARTHEST_LOG))
-        low, high = (pinball_loss(bounds[..., i], wanted, quantile) for i, quantile in enumerate(self.tails))
+        low, high = (pinball_loss(bounds[..., i], wanted, quantile, of_rows) for i, quantile in enumerate(self.tails))
         return loss + BOUNDS_WEIGHT * (low + high)
 
     @property
@@ -321,36 +327,55 @@ class Objective:
         """Quantiles that the two further outputs of a regression learn."""
         return (1.0 - self.config.coverage) / 2, (1.0 + self.config.coverage) / 2
 
-    def score(self, outputs: Tensor, target: Tensor) -> Tensor:
+    def score(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
         """What early stopping watches, lower is better: the loss of the ensemble's own answer on validation rows."""
         if isinstance(self.head, ClassHead):
             log_mean = self.head.log_mean(outputs)
             if self.own is not None:
-                return self.own(log_mean.to(torch.float32), target).mean()
-            if self.gamma == 0.0 and self.class_weights is None:
+                return self._own_loss(log_mean.to(torch.float32), target, of_rows)
+            if self.gamma == 0.0 and self.class_weights is None and of_rows is None:
                 return F.nll_loss(log_mean, target)
             weights = self._weights_on(log_mean)
-            return focal_loss(log_mean, target, weights=weights, smoothing=0.0, gamma=self.gamma)
+            return focal_loss(log_mean, target, weights=weights, smoothing=0.0, gamma=self.gamma, of_rows=of_rows)
         if self.own is not None:
-            return self.own(outputs[..., 0].mean(dim=0).to(target.dtype), target).mean()
+            return self._own_loss(outputs[..., 0].mean(dim=0).to(target.dtype), target, of_rows)
         if isinstance(self.head, MeanHead):
-            return self._regression_loss(self.head.mean(outputs[..., :1])[:, 0], target)
-        return self._regression_loss(outputs[..., 0].mean(dim=0), target)
+            return self._regression_loss(self.head.mean(outputs[..., :1])[:, 0], target, of_rows)
+        return self._regression_loss(outputs[..., 0].mean(dim=0), target, of_rows)
 
-    def _regression_loss(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def _own_loss(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None) -> Tensor:
+        """The mean of a loss of one's own over rows ``[n]``.
+
+        Raises:
+            ConfigError: it takes the mean itself, where rows count more or less.
+        """
+        assert self.own is not None
+        losses = self.own(outputs, target)
+        if of_rows is not None and losses.dim() == 0:
+            raise ConfigError(
+                "a loss of one's own must give a loss for each row where rows have weights, got their mean: leave the "
+                "mean to the fit, or train without --weight"
+            )
+        return mean_over_rows(losses, of_rows)
+
+    def _regression_loss(self, predicted: Tensor, wanted: Tensor, of_rows: Tensor | None) -> Tensor:
+        """The loss of predictions ``[..., rows]``. Without weights PyTorch takes the mean itself, in its own order."""
+        if self.loss_name == "pinball":
+            return pinball_loss(predicted, wanted, self.config.quantile, of_rows)
         if self.loss_name == "poisson":
-            return poisson_losses(predicted, wanted).mean()
+            return mean_over_rows(poisson_losses(predicted, wanted), of_rows)
         if self.loss_name == "gamma":
-            return gamma_losses(predicted, wanted).mean()
+            return mean_over_rows(gamma_losses(predicted, wanted), of_rows)
         if self.loss_name == "tweedie":
-            return tweedie_losses(predicted, wanted, self.config.power).mean()
+            return mean_over_rows(tweedie_losses(predicted, wanted, self.config.power), of_rows)
+        each = "mean" if of_rows is None else "none"
         if self.loss_name == "mse":
-            return F.mse_loss(predicted, wanted)
-        if self.loss_name == "mae":
-            return F.l1_loss(predicted, wanted)
-        if self.loss_name == "huber":
-            return F.huber_loss(predicted, wanted, delta=self.config.huber_delta)
-        return pinball_loss(predicted, wanted, self.config.quantile)
+            losses = F.mse_loss(predicted, wanted, reduction=each)
+        elif self.loss_name == "mae":
+            losses = F.l1_loss(predicted, wanted, reduction=each)
+        else:
+            losses = F.huber_loss(predicted, wanted, reduction=each, delta=self.config.huber_delta)
+        return losses if of_rows is None else mean_over_rows(losses, of_rows)
 
     @property
     def predicts_mean(self) -> bool:
@@ -383,8 +408,15 @@ def _check_size(transform: TargetTransform, target: Target) -> None:
 
 
 def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, float]) -> NDArray[np.float64]:
-    """Weights of the classes, whose mean over the training rows is 1, so that the learning rate means what it did."""
-    counts = np.array([np.count_nonzero(target.values == label) for label in target.classes])
+    """Weights of the classes, whose mean over the training rows is 1, so that the learning rate means what it did.
+
+    Where rows have weights of their own, a class has as many rows as its rows weigh.
+    """
+    if target.weight is None:
+        counts = np.array([np.count_nonzero(target.values == label) for label in target.classes])
+    else:
+        of_rows = mean_of_one(target.weight)
+        counts = np.array([of_rows[target.values == label].sum() for label in target.classes])
     if isinstance(chosen, str):
         weights = 1.0 / counts
     else:

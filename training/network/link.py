@@ -110,7 +110,7 @@ class LogLink(nn.Module):
         """What :meth:`forward` gave, right on average, see :meth:`balance`."""
         return values * self.factor
 
-    def balance(self, outputs: Tensor, wanted: Tensor) -> float:
+    def balance(self, outputs: Tensor, wanted: Tensor, of_rows: Tensor | None = None) -> float:
         """Set the factor that makes predictions right on average over held-out rows, if they clearly are not.
 
         A generalised linear model is right on average over its training rows; a network that stops early need not be
@@ -120,11 +120,14 @@ class LogLink(nn.Module):
         Args:
             outputs: of held-out rows, ``[rows]`` float64.
             wanted: from :meth:`encode`, ``[rows]`` float64.
+            of_rows: weights of the rows with a mean of 1, ``[rows]``; without them every row counts the same.
 
         Returns:
             the factor; 1 where predictions stay as they are.
         """
         predicted = torch.exp(self.said(outputs))
+        if of_rows is not None:
+            predicted, wanted = predicted * of_rows, wanted * of_rows
         apart = wanted - predicted
         clearly = len(apart) > 1 and apart.mean().abs() > 2.0 * apart.std() / math.sqrt(len(apart))
         factor = float(wanted.mean() / predicted.mean())

@@ -154,7 +154,7 @@ class TargetTransform(nn.Module):
         """Means of what :meth:`forward` gave for mean logarithms."""
         return (values + self.shift) * self.smearing - self.shift if self.name == "log" else values
 
-    def fit_smearing(self, answers: Tensor, actual: Tensor) -> float:
+    def fit_smearing(self, answers: Tensor, actual: Tensor, of_rows: Tensor | None = None) -> float:
         """Set the factor: what held-out rows hold in all, over what they are told in all.
 
         Duan takes the mean of the ratios; the ratio of the totals does not hang on the rows that are told the least,
@@ -163,10 +163,14 @@ class TargetTransform(nn.Module):
         Args:
             answers: in the network's units, ``[rows]``.
             actual: in the target's own units, ``[rows]``.
+            of_rows: weights of the rows, ``[rows]``; without them every row counts the same.
         """
         predicted, held = self.forward(answers) + self.shift, actual + self.shift
         most = torch.maximum(predicted.abs().max(), held.abs().max())
-        factor = float((held / most).mean() / (predicted / most).mean())
+        predicted, held = predicted / most, held / most
+        if of_rows is not None:
+            predicted, held = predicted * of_rows, held * of_rows
+        factor = float(held.mean() / predicted.mean())
         self.smearing.fill_(min(factor, _SMEARING_MAX) if math.isfinite(factor) and factor > 0 else 1.0)
         return float(self.smearing)
 
