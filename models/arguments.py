@@ -29,7 +29,7 @@ FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 """Flags that are fields of ``fit={...}``."""
 DIRECT = frozenset(
     {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
-    | {"weight", "split", "fold", "refit"}
+    | {"weight", "split", "fold", "folds", "refit", "by"}
 )
 """Flags that are arguments of the same name."""
 VERBS = frozenset(

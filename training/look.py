@@ -22,12 +22,12 @@ from rowcast.training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_t
 from rowcast.training.data.config import DataConfig, TableConfig
 from rowcast.training.data.table import Table
 from rowcast.training.features.config import FeaturesConfig
+from rowcast.training.parts import check_roles, split_table
 from rowcast.training.prepare import (
     Understood,
     decide_columns,
     fitted_target,
     open_source,
-    split_table,
     suspicions,
     target_of,
 )
@@ -116,13 +116,10 @@ def look(source: Any, config: TableConfig) -> Look:
     """
     data = config.data
     table = open_source(source, config)
-    for name, who in (
-        (data.target, "--target names"),
-        (data.group, "--group names"),
-        (data.weight, "--weight names"),
-    ):
+    check_roles(data)
+    for flag, name in data.roles.items():
         if name:
-            table.require(name, who)
+            table.require(name, f"{flag} names")
     warnings = list(table.notes)
     whole, target, train = _training_rows(table, config, warnings)
     seen: list[ColumnLook] = []
@@ -202,10 +199,9 @@ def _look_at(
         why = "training would stop at a value that does not fit: see the warnings"
         return ColumnLook(name, "unknown", why, *_unread(table, name), dropped=False), None, nothing
     is_input = bool(kept) and name not in config.data.no_inputs
-    if name == config.data.group:
-        decisions = ["rows that share a value here stay on one side of the split; it is no input"]
-    elif name == config.data.weight:
-        decisions = ["how much each row counts; it is no input"]
+    if name in config.data.no_inputs:
+        flag = next(flag for flag, named in config.data.roles.items() if named == name)
+        decisions = [_NO_INPUT[flag]]
     why = "; ".join(_about(name, decision) for decision in decisions)
     seen = _described(name, rule.kind, why, values, dropped=not is_input, warnings=warnings)
     return (seen, rule, columns[name]) if is_input else (seen, None, nothing)
@@ -214,6 +210,13 @@ def _look_at(
 # --- words and counts -------------------------------------------------------------------------------------------------
 
 _REFUSED = "training would refuse this: "
+_NO_INPUT = {
+    "--group": "rows that share a value here stay on one side of the split; it is no input",
+    "--split": "which rows are training, validation and test rows; it is no input",
+    "--fold": "rows that share a value here are held out together; it is no input",
+    "--weight": "how much each row counts; it is no input",
+}
+"""Of a column that says something about the rows, by the flag that names it."""
 
 
 def _unread(table: Table, name: str) -> tuple[float, int]:

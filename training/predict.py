@@ -24,6 +24,7 @@ from rowcast.training.columns.target import Target, read_target_like
 from rowcast.training.columns.target_rows import with_target_like
 from rowcast.training.data.files.form import FileForm
 from rowcast.training.data.table import Table, read_table
+from rowcast.training.fit.confusion import confusion, confusion_metrics
 from rowcast.training.fit.evaluate import class_metrics, regression_metrics
 from rowcast.training.fit.weighted import weighted_class_metrics, weighted_regression_metrics
 
@@ -61,7 +62,7 @@ def metrics_of(
     *,
     threshold: bool = False,
 ) -> dict[str, float]:
-    """The metrics of the task: see :mod:`rowcast.training.fit.evaluate`.
+    """The metrics of the task: see :mod:`rowcast.training.fit.evaluate` and :mod:`rowcast.training.fit.confusion`.
 
     Args:
         predictions: of the rows.
@@ -71,10 +72,12 @@ def metrics_of(
         threshold: whether labels follow one, and are measured as they are.
     """
     if predictions.probabilities is not None:
+        assert predictions.labels is not None
+        of_labels = confusion_metrics(actual, predictions.labels, predictions.probabilities, classes, weight)
         said = predictions.labels if threshold else None
         if weight is not None:
-            return weighted_class_metrics(actual, predictions.probabilities, classes, weight, said)
-        return class_metrics(actual, predictions.probabilities, classes, said)
+            return weighted_class_metrics(actual, predictions.probabilities, classes, weight, said) | of_labels
+        return class_metrics(actual, predictions.probabilities, classes, said) | of_labels
     assert predictions.prediction is not None
     if weight is not None:
         return weighted_regression_metrics(actual, predictions.prediction, weight)
@@ -168,6 +171,14 @@ class Known:
         return len(self.actual)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Rows that hold the target, and what a model says of them."""
+
+    known: Known
+    predictions: Predictions
+
+
 def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None) -> Known:
     """Read a table that holds the target for a model.
 
@@ -188,17 +199,41 @@ def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, 
 def evaluate_table(
     model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None
 ) -> dict[str, Any]:
-    """Metrics of a stored model on a table that holds the target.
+    """Metrics of a stored model on a table that holds the target: see :func:`measure`.
+
+    Raises:
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    return measure(model, judge_table(model, source, encoding=encoding, separator=separator))
+
+
+def judge_table(
+    model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None
+) -> Judged:
+    """The rows of a table that hold the target, and what a stored model says of them.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
     """
     known = open_known(model, source, encoding=encoding, separator=separator)
-    predictions = predict_columns(bulk_session(model), known.columns)
+    return Judged(known, predict_columns(bulk_session(model), known.columns))
+
+
+def measure(model: StoredModel, judged: Judged) -> dict[str, Any]:
+    """Metrics of what a stored model says of some rows.
+
+    Returns:
+        ``rows``; ``metrics``, plain numbers; for classes ``confusion``, how often (or, with weights, how heavily) a
+        class got a label: ``classes``, and a row of ``counts`` for each with a column for each label; ``decisions``,
+        where something was decided about the table.
+    """
+    known, predictions, classes = judged.known, judged.predictions, model.manifest.signature.classes
     threshold = model.manifest.threshold is not None
-    classes = model.manifest.signature.classes
     metrics = metrics_of(predictions, known.actual, classes, known.weight, threshold=threshold)
-    measured = {"rows": len(known), "metrics": metrics}
+    measured: dict[str, Any] = {"rows": len(known), "metrics": metrics}
+    if predictions.labels is not None:
+        counts = confusion(known.actual, predictions.labels, classes, known.weight)
+        measured["confusion"] = {"classes": list(classes), "counts": counts.tolist()}
     return measured | ({"decisions": list(known.table.notes)} if known.table.notes else {})
 
 

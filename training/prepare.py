@@ -13,31 +13,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rowcast.models.arguments import named
-from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.errors import TableError
 from rowcast.models.labels import LABEL_TYPE
 from rowcast.models.signature import MAX_COLUMNS
+from rowcast.models.warnings import Caution, TooFewRowsWarning
 from rowcast.training.columns.declared import Declared
 from rowcast.training.columns.disclosure import notes_on_classes, notes_on_levels
 from rowcast.training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.leakage import suspected_leaks
 from rowcast.training.columns.levels import vocabulary
-from rowcast.training.columns.reading import level_texts
 from rowcast.training.columns.row_weights import with_weights, with_weights_like
 from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
 from rowcast.training.columns.target import Target, read_target, read_target_like
 from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
 from rowcast.training.data.config import DataConfig, TableConfig
 from rowcast.training.data.files.paths import digest_of, files_of
-from rowcast.training.data.split import Split, split_by_group, split_by_time, split_random
+from rowcast.training.data.split import Split
 from rowcast.training.data.table import Table, read_table
 from rowcast.training.features.vary import keep_what_varies
+from rowcast.training.parts import check_roles, order_in_time, split_table
 
 if TYPE_CHECKING:
     from rowcast.training.config import Config
     from rowcast.training.features.encoder import FeatureEncoder
 
+MIN_TELLING_ROWS = 10
+"""Metrics of fewer validation or test rows say more of these rows than of the model: a table of about 60 rows has so
+many of either."""
 _NAMING = ("keep", "category", "text", "number", "date", "boolean")
 """Lists of columns of ``config.data`` that a person wants as inputs."""
 
@@ -114,6 +117,7 @@ def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
+    check_roles(data)
     return target_of(open_source(source, config), data)
 
 
@@ -157,11 +161,12 @@ def prepare_split(
         own = with_target_like(open_source(other, config), fitted, null=data.null)
         own, weight = with_weights_like(own, data.weight)
         decisions.extend(f"{own.source}: {note}" for note in own.notes)
-        order = _order_in_time(own, data)
+        order = order_in_time(own, data)
         own, weight = own.take(order), None if weight is None else weight[order]
         return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null), weight)
 
     held_out = part(validation, split.validation), part(test, split.test)
+    decisions += _too_few(len(split.train), *map(len, held_out))
     return Prepared(
         target=fitted,
         rules=rules,
@@ -192,10 +197,7 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
             f"a model takes {MAX_COLUMNS:,} columns at most, got {len(rules):,} in {table.source}: "
             "leave some out with --drop"
         )
-    if data.split_by_time:
-        decisions.append(f"split by time along {data.split_by_time!r}: the latest rows are the test rows")
-    if data.group:
-        decisions.append(f"split by group: rows of one {data.group!r} stay on one side, and it is no input")
+    decisions += split.notes
     if data.weight:
         decisions.append(
             f"rows count as {data.weight!r} says, in the loss, in calibration and in metrics; it is no input"
@@ -297,67 +299,6 @@ def open_source(source: Any, config: TableConfig) -> Table:
     return table.without_index(keep=(*data.no_inputs, data.split_by_time, *named))
 
 
-def split_table(
-    table: Table, target: Target, config: TableConfig, *, own_validation: bool = False, own_test: bool = False
-) -> Split:
-    """Choose the training, validation and test rows of a table.
-
-    Args:
-        own_validation: validation rows come from a table of their own.
-        own_test: test rows do.
-
-    Raises:
-        TableError: the table cannot be split so; names the way out.
-    """
-    data = config.data
-    test_share = 0.0 if own_test else data.test_share
-    # With a test table of its own, the table is split 80/20 as it would be without its test rows.
-    validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
-    if data.split_by_time and data.group:
-        raise ConfigError("a table is split by time or by group, got both --split-by-time and --group are given")
-    if own_validation and own_test:
-        nothing = np.zeros(0, np.int64)
-        return Split(np.arange(len(table)), nothing, nothing)
-    if data.split_by_time:
-        timestamps = _timestamps(table, data.split_by_time, data)
-        split = split_by_time(timestamps, test=test_share, validation=validation_share)
-        return replace(split, validation=split.validation[np.argsort(timestamps[split.validation], kind="stable")])
-    if data.group:
-        table.require(data.group, "--group names")
-        texts = level_texts(table, table.frame[data.group]).fill_null("").to_numpy()
-        return split_by_group(texts, seed=config.seed, test=test_share, validation=validation_share)
-    labels = None if target.task == "regression" else target.values
-    return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
-
-
-def _timestamps(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
-    """The column that the table is split along."""
-    if name not in table.names:
-        raise TableError(
-            f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
-        )
-    only = [other for other in table.names if other != name]
-    rules, _ = infer_columns(
-        table.drop(only), null=data.null, keep=True, declared=Declared.of(data, table).within([name])
-    )
-    rule = rules[0]
-    if rule.kind == "category" or rule.kind == "boolean":
-        raise TableError(f"--split-by-time needs a timestamp or number column; {name!r} is a {rule.kind}")
-    values = read_column(table, rule)
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
-    if missing.any():
-        where = table.where(int(missing.argmax()))
-        raise TableError(f"--split-by-time {named(name)}: {where} holds no value there; drop such rows first")
-    return values
-
-
-def _order_in_time(table: Table, data: DataConfig) -> NDArray[np.int64]:
-    """Positions of the rows of a table of its own in the order that the training table was split along."""
-    if data.split_by_time not in table.names:
-        return np.arange(len(table))
-    return np.argsort(_timestamps(table, data.split_by_time, data), kind="stable")
-
-
 def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
     """The target as training rows tell it: their values and, in whole-table order, the classes they hold."""
     values = target.values[positions]
@@ -376,6 +317,18 @@ def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
     task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
     weight = None if target.weight is None else target.weight[positions]
     return replace(target, task=task, values=values, classes=classes, weight=weight)
+
+
+def _too_few(train: int, validation: int, test: int) -> list[str]:
+    """A sentence where metrics are those of so few rows that they prove nothing."""
+    parts = [(n, part) for n, part in ((validation, "validation"), (test, "test")) if n]
+    if min(n for n, _ in parts) >= MIN_TELLING_ROWS:
+        return []
+    total = train + validation + test
+    rows = f"{total} rows" if total < 10 * MIN_TELLING_ROWS else "so few rows"
+    of = " and ".join(f"{n:,} {part} row{'s' * (n > 1)}" for n, part in parts)
+    note = f"{rows} prove nothing: metrics are those of {of}, and other rows would give others; add rows, or test each "
+    return [Caution(f"{note}row once with `rowcast crossvalidate`", TooFewRowsWarning)]
 
 
 def _reading_of(target: Target) -> dict[str, Any]:

@@ -542,6 +542,8 @@ def _metrics(graph: bytes, prepared: Prepared, core: Core) -> dict[str, Any]:
     coverage: dict[str, float] = {}
     follows = isinstance(core.head, ClassHead) and core.head.threshold is not None
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
+        if len(part) == 0:  # no test rows were asked for: model.json holds no metrics of them
+            continue
         predictions = predict_columns(session, part.columns)
         classes = prepared.target.classes
         metrics[name] = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)

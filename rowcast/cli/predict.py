@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +12,7 @@ import typer
 from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, names
+from rowcast.cli.out import OUT_HELP, check_out, write_table
 from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
 
@@ -29,7 +29,7 @@ def predict(
             metavar="NAME[:VERSION] TABLE", help="A model and a table; with --url the model may be left out."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Where to write: a .csv or .parquet file.")],
+    out: Annotated[Path, typer.Option(help=OUT_HELP)],
     keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
     url: Annotated[str | None, typer.Option(help="Of a service that is to predict.")] = None,
     encoding: EncodingOption = None,
@@ -38,8 +38,7 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict every row of a table, in order: here, or through a service."""
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out must end in .csv or .parquet, got {out}")
+    check_out(out)
     if len(arguments) not in ((1, 2) if url else (2,)):
         usage = "--url U [NAME[:VERSION]] TABLE" if url else "NAME[:VERSION] TABLE"
         raise ConfigError(f"the arguments are {usage}, got {' '.join(arguments)}")
@@ -52,7 +51,7 @@ def predict(
         stored = open_model(str(model), repository)
         answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding, separator=separator)
         name, version = stored.manifest.name, stored.manifest.version
-    _write_whole(out, answers.write_csv if out.suffix.lower() == ".csv" else answers.write_parquet)
+    write_table(out, answers)
     print_result(f"wrote {len(answers):,} predictions to {out}", aside=as_json)
     if as_json:
         print(json.dumps({"name": name, "version": version, "rows": len(answers), "out": str(out.absolute())}))
@@ -97,14 +96,3 @@ def _predict_through(
             version,
             predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding, separator=separator),
         )
-
-
-def _write_whole(out: Path, write: Callable[[Path], None]) -> None:
-    """Write a file so that nobody ever sees half of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        write(half)
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)

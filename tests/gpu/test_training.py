@@ -79,7 +79,7 @@ def test_every_loss_of_numbers_is_learned_on_the_gpu(table: pl.DataFrame, tmp_pa
 
 def test_a_cross_validation_runs_on_the_gpu(table: pl.DataFrame) -> None:
     found = cross_validate(table, config_for("class", "cuda"), folds=3)
-    assert len(found["folds"]) == 3
+    assert len(found.folds) == 3
 
 
 def test_auto_is_the_gpu_and_the_cpu_is_left_alone(table: pl.DataFrame, tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import rowcast
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.training.config import make_config
 from rowcast.training.look import Look, LookConfig, look
-from rowcast.training.prepare import open_table, prepare_split, split_table, suspicions, understand
+from rowcast.training.parts import split_table
+from rowcast.training.prepare import open_table, prepare_split, suspicions, understand
 from tests.support import tables
 
 

@@ -33,7 +33,7 @@ COUNTS = np.array([1.0, 2.0, 3.0, 1.0])
 # ─── the column ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("column", [[1, 0, 2.5], ["1", "0", "2.5"], [True, False, True]])
+@pytest.mark.parametrize("column", [[1.0, 0.0, 2.5], ["1", "0", "2.5"], [True, False, True]])
 def test_a_row_of_weight_0_is_left_out_and_told(column):
     table, weights = with_weights(read_table(pl.DataFrame({"w": column})), "w")
     assert weights.tolist() == ([1.0, 1.0] if column[0] is True else [1.0, 2.5])
@@ -50,7 +50,7 @@ def test_a_row_of_weight_0_is_left_out_and_told(column):
         ([1, None], "holds no value in row 2"),
         (["1", "much"], "holds 'much' in row 2"),
         (["1", " "], "holds no value in row 2"),
-        ([[1], [2]], r"holds .* in row 1 and 1 other row like it"),
+        ([[1], [2]], "holds Int64 in row 1 and 1 other row like it"),
     ],
 )
 def test_what_is_no_weight_is_refused_with_its_column_and_row(column, holds):
@@ -92,7 +92,7 @@ def test_balanced_classes_count_the_same_by_the_weight_of_their_rows():
     weighted = Target("y", "multiclass", CLASSES.values, CLASSES.classes, weight=COUNTS)
     objective = Objective(weighted, ObjectiveConfig(class_weights="balanced"))
     each = objective.class_weights * torch.tensor([1.0, 5.0, 1.0])
-    assert each.tolist() == pytest.approx([7 / 3 * 4 / 7] * 3)
+    assert each.tolist() == pytest.approx([7 / 3] * 3)
 
 
 def test_rows_that_are_mixed_pull_as_hard_as_they_weigh():
@@ -192,7 +192,14 @@ def weighted(tmp_path_factory):
             "w": np.where(heavy, 9.0, 1.0),
         }
     )
-    config = make_config(overrides={**tables.QUICK, "fit": {"epochs": 12}, "data": {"target": "y", "weight": "w"}})
+    config = make_config(
+        overrides={
+            **tables.QUICK,
+            "optimizer": {"lr": 0.02},
+            "fit": {"epochs": 12},
+            "data": {"target": "y", "weight": "w"},
+        }
+    )
     return table, train(table, config, name="w", repository=Repository(tmp_path_factory.mktemp("w"))).model
 
 

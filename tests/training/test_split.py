@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from rowcast.models.errors import ConfigError, TableError
-from rowcast.training.data.split import Split, k_folds, split_by_group, split_by_time, split_random
+from rowcast.training.data.split import Split, split_by_group, split_by_time, split_random
 
 SHARES = st.sampled_from([(0.2, 0.16), (0.0, 0.2), (0.2, 0.0), (0.0, 0.0), (0.5, 0.4), (0.01, 0.01)])
 
@@ -139,35 +139,6 @@ def test_rows_of_one_time_stay_together():
 def test_a_split_by_one_time_is_refused():
     with pytest.raises(TableError, match="needs 3 different times, one for each part; the column holds 1"):
         split_by_time(np.full(100, 7))
-
-
-@given(n_rows=st.integers(10, 200), k=st.integers(2, 10), seed=st.integers(0, 9))
-def test_each_row_is_validated_in_one_fold(n_rows, k, seed):
-    folds = k_folds(n_rows, k=k, seed=seed)
-    assert len(folds) == k
-    for fold in folds:
-        assert_each_row_once(fold, n_rows)
-        assert len(fold.validation) in (n_rows // k, -(-n_rows // k))
-        assert len(fold.test) == 0
-    assert np.array_equal(np.sort(np.concatenate([fold.validation for fold in folds])), np.arange(n_rows))
-
-
-@given(labels=LABELS, seed=st.integers(0, 9))
-def test_folds_hold_every_class_evenly(labels, seed):
-    labels = np.array(labels, dtype=object)
-    for fold in k_folds(len(labels), k=3, seed=seed, labels=labels):
-        for name in set(labels):
-            n = int(np.sum(labels == name))
-            assert np.sum(labels[fold.validation] == name) in (n // 3, -(-n // 3))
-
-
-def test_folds_that_cannot_be_are_refused():
-    with pytest.raises(ConfigError, match="at least 2, got k=1"):
-        k_folds(10, k=1, seed=0)
-    with pytest.raises(TableError, match="11 folds need 11 rows"):
-        k_folds(10, k=11, seed=0)
-    with pytest.raises(TableError, match="class 'b' has 2 rows"):
-        k_folds(22, k=3, seed=0, labels=np.array(["a"] * 20 + ["b"] * 2, dtype=object))
 
 
 @given(st.lists(st.integers(0, 30), min_size=10, max_size=300), st.integers(0, 5))

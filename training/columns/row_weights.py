@@ -34,7 +34,8 @@ def with_weights(table: Table, name: str) -> tuple[Table, NDArray[np.float64]]:
     if not fits.all():
         index = int(fits.argmin())
         value = table.frame[name][index]
-        holds = "no value" if value is None or (isinstance(value, str) and not value.strip()) else repr(value)
+        holds = str(value.dtype) if isinstance(value, pl.Series) else repr(value)
+        holds = "no value" if value is None or (isinstance(value, str) and not value.strip()) else holds
         others = int((~fits).sum()) - 1
         rest = f" and {others:,} other row{'s' * (others > 1)} like it" if others else ""
         raise TableError(

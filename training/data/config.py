@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, Protocol
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from rowcast.models.errors import ConfigError
 from rowcast.training.data.files.form import FileForm
 from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.settings import ComponentConfig
@@ -23,13 +24,19 @@ class DataConfig(ComponentConfig):
     Empty: at random, with every class in its share."""
     group: str = ""
     """Column whose equal values stay on one side of the split, such as a customer; it is no input. Empty: none."""
+    split: str = ""
+    """Column that says train, validation or test (in any case; val and valid too) of each row; it is no input. Without
+    validation rows there, they are taken from the training rows. Empty: none."""
+    fold: str = ""
+    """Column of the fold of each row, for cross-validation; a single fit holds whole folds out. It is no input. Empty:
+    none."""
     weight: str = ""
     """Column of row weights, of at least 0: how much a row counts in the loss, in calibration and in metrics; it is no
     input. Empty: every row counts the same."""
     validation_share: float = Field(0.16, gt=0.0, lt=1.0)
-    """Share of the table for validation rows."""
-    test_share: float = Field(0.20, gt=0.0, lt=1.0)
-    """Share of the table for test rows."""
+    """Share of the table for validation rows: without them nothing would say when to stop."""
+    test_share: float = Field(0.20, ge=0.0, lt=1.0)
+    """Share of the table for test rows; 0 for none, and then there are no metrics of test rows."""
     drop: tuple[str, ...] = ()
     """Columns to leave out."""
     number: tuple[str, ...] = ()
@@ -66,10 +73,40 @@ class DataConfig(ComponentConfig):
     sheet: str = ""
     """Sheet of a spreadsheet. Empty: the first that holds anything."""
 
+    @model_validator(mode="after")
+    def _leaves_training_rows(self) -> DataConfig:
+        if self.test_share + self.validation_share >= 1.0:
+            raise ConfigError(
+                "'data.test_share' and 'data.validation_share' must together be less than 1, "
+                f"got {self.test_share} and {self.validation_share}"
+            )
+        return self
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Columns that say something about the rows and are no inputs, by the flag that names them; "" for none."""
+        return {
+            "--target": self.target,
+            "--group": self.group,
+            "--split": self.split,
+            "--fold": self.fold,
+            "--weight": self.weight,
+        }
+
     @property
     def no_inputs(self) -> frozenset[str]:
-        """Columns that say something about the rows and are no inputs: the target, groups, weights."""
-        return frozenset({self.target, self.group, self.weight} - {""})
+        """The columns of :attr:`roles`."""
+        return frozenset(self.roles.values()) - {""}
+
+    @property
+    def ways_to_split(self) -> dict[str, str]:
+        """Columns that say how to split, by flag; a table is split in one way."""
+        return {
+            "--split-by-time": self.split_by_time,
+            "--group": self.group,
+            "--split": self.split,
+            "--fold": self.fold,
+        }
 
     def form(self) -> FileForm:
         """What is said about how the table's file is written."""

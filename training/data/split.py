@@ -23,6 +23,8 @@ class Split:
     train: NDArray[np.int64]
     validation: NDArray[np.int64]
     test: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
+    """How the table was split, in sentences; empty where it was at random."""
 
 
 def split_random(
@@ -43,7 +45,7 @@ def split_random(
     """
     _check(n_rows, test, validation)
     generator = np.random.default_rng(seed)
-    groups = [np.arange(n_rows)] if labels is None else _rows_by_class(labels, 1 + (test > 0) + (validation > 0))
+    groups = [np.arange(n_rows)] if labels is None else rows_by_class(labels, 1 + (test > 0) + (validation > 0))
     sizes = np.array([len(group) for group in groups])
     n_test = _apportion(sizes, test, sizes - 1 - (validation > 0))
     n_validation = _apportion(sizes, validation, sizes - n_test - 1)
@@ -53,7 +55,8 @@ def split_random(
         parts[0].append(shuffled[for_test + for_validation :])
         parts[1].append(shuffled[for_test : for_test + for_validation])
         parts[2].append(shuffled[:for_test])
-    return Split(*(np.sort(np.concatenate(part)) for part in parts))
+    train, in_validation, in_test = (np.sort(np.concatenate(part)) for part in parts)
+    return Split(train, in_validation, in_test)
 
 
 def split_by_time(
@@ -92,7 +95,9 @@ def split_by_time(
     )
 
 
-def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, validation: float = 0.16) -> Split:
+def split_by_group(
+    groups: NDArray[Any], *, seed: int, test: float = 0.2, validation: float = 0.16, flag: str = "--group"
+) -> Split:
     """Split at random, but keep the rows of a group together: no customer is both learned from and tested on.
 
     Args:
@@ -100,6 +105,7 @@ def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, valida
         seed: of the shuffle.
         test: share of the whole table, as near as the groups allow; 0 for no test rows.
         validation: likewise.
+        flag: which named the column of groups.
 
     Raises:
         TableError: there are too few rows, or too few groups for every part to hold one.
@@ -111,50 +117,29 @@ def split_by_group(groups: NDArray[Any], *, seed: int, test: float = 0.2, valida
     n_parts = 1 + (test > 0) + (validation > 0)
     if distinct < n_parts:
         raise TableError(
-            f"a split by group needs {n_parts} groups, one for each part; the column holds {distinct}; "
-            "name another with --group, or split at random without it"
+            f"a split by {flag.removeprefix('--')} needs {n_parts} {flag.removeprefix('--')}s, one for each part; the "
+            f"column holds {distinct}; name another with {flag}, or split at random without it"
         )
     place = np.random.default_rng(seed).permutation(distinct)  # time does the same along places in a queue
     return split_by_time(place[codes], test=test, validation=validation)
 
 
-def k_folds(n_rows: int, *, k: int, seed: int, labels: NDArray[Any] | None = None) -> list[Split]:
-    """Split into ``k`` folds, each of which is the validation part once; the test parts are empty.
-
-    Args:
-        n_rows: rows of the table.
-        k: how many folds, 2 at least.
-        seed: of the shuffle.
-        labels: classes ``[n_rows]``; where given, every class is spread evenly over the folds.
-
-    Raises:
-        TableError: there are fewer rows, or rows of a class, than folds.
-        ConfigError: ``k`` is less than 2.
-    """
-    if k < 2:
-        raise ConfigError(f"folds must be at least 2, got k={k}")
-    if n_rows < k:
-        raise TableError(f"{k} folds need {k} rows at least; the table holds {n_rows}; use fewer folds")
-    generator = np.random.default_rng(seed)
-    groups = [np.arange(n_rows)] if labels is None else _rows_by_class(labels, k)
-    dealt = np.concatenate([generator.permutation(group) for group in groups])
-    fold_of = np.empty(n_rows, np.int64)
-    fold_of[dealt] = np.arange(n_rows) % k  # class after class, so each class goes round the folds
-    nothing = np.zeros(0, np.int64)
-    return [Split(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold), nothing) for fold in range(k)]
-
-
 def _check(n_rows: int, test: float, validation: float) -> None:
     if not (0 <= test < 1 and 0 <= validation < 1 and test + validation < 1):
         raise ConfigError(
-            "shares of test and validation rows are at least 0 and together less than 1, "
-            f"got test={test} and validation={validation}"
+            "shares of test and validation rows must be at least 0 and together less than 1, "
+            f"got {test} of test and {validation} of validation rows"
         )
     if n_rows < MIN_ROWS:
         raise TableError(f"a table needs {MIN_ROWS} rows at least to be split; it holds {n_rows}; add rows")
 
 
-def _rows_by_class(labels: NDArray[Any], n_parts: int) -> list[NDArray[np.int64]]:
+def rows_by_class(labels: NDArray[Any], n_parts: int) -> list[NDArray[np.int64]]:
+    """The positions of the rows of each class.
+
+    Raises:
+        TableError: a class has fewer rows than there are parts.
+    """
     classes, counts = count_levels(labels)
     codes = level_numbers(labels)
     if counts.min() < n_parts:
