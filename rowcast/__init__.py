@@ -27,13 +27,14 @@ from rowcast.models.names import DEFAULT_REPOSITORY as DEFAULT_REPOSITORY
 from rowcast.models.version import VERSION
 
 if TYPE_CHECKING:
+    from rowcast.api.comparing import compare
     from rowcast.api.fitting import fit
     from rowcast.api.loading import load
     from rowcast.api.looking import look
     from rowcast.api.model import Model
     from rowcast.client import AsyncClient, Client, ClientError
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "fit", "load", "look"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "compare", "fit", "load", "look"]
 __version__ = VERSION
 
 _WHERE = {
@@ -41,6 +42,7 @@ _WHERE = {
     "Client": "rowcast.client",
     "ClientError": "rowcast.client",
     "Model": "rowcast.api.model",
+    "compare": "rowcast.api.comparing",
     "fit": "rowcast.api.fitting",
     "load": "rowcast.api.loading",
     "look": "rowcast.api.looking",

@@ -21,7 +21,7 @@ from tests.support import handmade, tables
 from tests.support.command import run
 
 COMMANDS = (
-    *("init", "look", "train", "crossvalidate", "evaluate", "importance", "predict", "serve", "demo"),
+    *("init", "look", "train", "crossvalidate", "evaluate", "importance", "report", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove", "loadtest check"),
 )
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,7 +48,7 @@ def summary(home):
 def test_train_prints_the_summary_as_the_last_line_of_stdout(summary, home):
     assert list(summary) == [
         *("name", "version", "path", "task", "rows", "metrics", "parity", "decisions", "seconds", "epochs"),
-        "stopped",
+        *("stopped", "report"),
     ]
     assert (summary["name"], summary["version"], summary["task"]) == ("my-table", 1, "regression")
     assert summary["path"] == str(home / "repository" / "my-table" / "1")

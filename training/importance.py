@@ -42,10 +42,9 @@ class Importance:
     @property
     def note(self) -> str:
         """What was measured, in a sentence."""
-        some = f"{self.rows:,}" if self.rows == self.of_rows else f"{self.rows:,} random rows of {self.of_rows:,}"
-        return f"importance is the rise of {self.metric} when a column is shuffled, on {some}" + (
-            " rows" if self.rows == self.of_rows else ""
-        )
+        some = "" if self.rows == self.of_rows else f" random rows of {self.of_rows:,}"
+        metric = "the RMSE" if self.metric == "rmse" else "the log-loss"
+        return f"importance is the rise of {metric} when a column is shuffled, on {self.rows:,}{some or ' rows'}"
 
 
 def importance_of(
@@ -72,7 +71,7 @@ def importance_of(
         TableError: the table lacks a column, or holds a value that does not fit.
     """
     if repeats < 1:
-        raise ConfigError(f"--repeats must be at least 1, got {repeats}")
+        raise ConfigError(f"repeats must be at least 1, got {repeats}")
     known = open_known(model, source, encoding=encoding, separator=separator)
     return permuted(bulk_session(model), known.columns, known.actual, repeats=repeats, seed=seed)
 

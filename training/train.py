@@ -18,7 +18,7 @@ from safetensors.torch import save as to_safetensors
 
 from rowcast.models.errors import ConfigError, ExportRefused, RowcastError
 from rowcast.models.repository import Repository, StoredModel
-from rowcast.models.session import Session
+from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Signature, check_model_name
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config, to_toml
@@ -26,7 +26,7 @@ from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.aside import keep_aside
 from rowcast.training.export.gate import pass_gate
 from rowcast.training.export.graph import Core, export
-from rowcast.training.export.layers import layers_metadata
+from rowcast.training.export.layers import layers_metadata, layers_of
 from rowcast.training.export.precheck import PRECHECK_VISITS, check_encoder, check_target, precheck
 from rowcast.training.features.describe import describe_columns
 from rowcast.training.features.encoder import FeatureEncoder
@@ -49,6 +49,8 @@ from rowcast.training.network.transform import TargetTransform
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared, prepare
+from rowcast.training.report.fit import report_of_fit
+from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
@@ -79,6 +81,7 @@ class Trained:
             "seconds": round(self.fit.seconds, 3),
             "epochs": self.fit.epochs,
             "stopped": self.fit.stopped,
+            "report": str(self.model.path / REPORT_FILE),
         }
 
 
@@ -184,9 +187,9 @@ def _train(
         prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint
     )
     notes = [*began, *told.how_it_ended(fit_result), *notes]
-    signature = signature_of(prepared, core)
+    signature, layers = signature_of(prepared, core), layers_of(core)
     files = {
-        "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(core)),
+        "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(layers)),
         "config.toml": to_toml(config).encode(),
         HISTORY_FILE: to_csv(fit_result.history),
     }
@@ -199,20 +202,20 @@ def _train(
         if not isinstance(error, RowcastError):
             raise
         raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
-    model = repository.publish(
-        name,
-        {
-            "signature": signature,
-            "metrics": _metrics(graph, prepared, core),
-            "parity": parity.as_dict(),
-            "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
-            "decisions": [*prepared.decisions, *notes],
-            "config": config.model_dump(mode="json"),
-            "data": prepared.data | {"front": core.encoder.fingerprint()},
-            "versions": _versions(),
-        },
-        files,
-    )
+    session = Session(graph, "cpu", threads=os.cpu_count() or 1)
+    metrics, answers = _metrics(session, prepared, core)
+    said = {
+        "signature": signature,
+        "metrics": metrics,
+        "parity": parity.as_dict(),
+        "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
+        "decisions": [*prepared.decisions, *notes],
+        "config": config.model_dump(mode="json"),
+        "data": prepared.data | {"front": core.encoder.fingerprint()},
+        "versions": _versions(),
+    }
+    files[REPORT_FILE] = report_of_fit(session, prepared, answers, fit_result, said, graph, config, layers)
+    model = repository.publish(name, said, files)
     told.interrupt.published = True
     manifest = model.manifest
     trackers.published(manifest.metrics, {"model": f"{name}:{manifest.version}", "path": str(model.path)})
@@ -535,16 +538,16 @@ def _held_out(prepared: Prepared) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _metrics(graph: bytes, prepared: Prepared, core: Core) -> dict[str, Any]:
-    """Metrics of the exported graph itself, so that they are those of what is served."""
-    session = Session(graph, "cpu", threads=os.cpu_count() or 1)
+def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str, Any], dict[str, Predictions]]:
+    """Metrics of the exported graph itself, so that they are those of what is served; and its answers by part."""
     metrics: dict[str, Any] = {}
+    answers: dict[str, Predictions] = {}
     coverage: dict[str, float] = {}
     follows = isinstance(core.head, ClassHead) and core.head.threshold is not None
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
         if len(part) == 0:  # no test rows were asked for: model.json holds no metrics of them
             continue
-        predictions = predict_columns(session, part.columns)
+        predictions = answers[name] = predict_columns(session, part.columns)
         classes = prepared.target.classes
         metrics[name] = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
         if predictions.lower is not None and predictions.upper is not None:
@@ -552,7 +555,7 @@ def _metrics(graph: bytes, prepared: Prepared, core: Core) -> dict[str, Any]:
             coverage[name] = float(inside.mean() if part.weight is None else shares(part.weight)[inside].sum())
     if coverage and isinstance(core.head, RegressionHead):
         metrics["interval_coverage"] = {"level": core.head.coverage} | coverage
-    return metrics
+    return metrics, answers
 
 
 def _versions() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,77 @@ class Model:
         from rowcast.training.predict import evaluate_table
 
         return dict(evaluate_table(self.stored, table, encoding=encoding, separator=separator)["metrics"])
+
+    @in_python_terms("repeats", "seed", "encoding", "separator")
+    def importance(
+        self,
+        table: Any,
+        repeats: int = 5,
+        *,
+        seed: int = 0,
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Any:
+        """What each column is worth: by how much the loss rises when its values are shuffled among the rows.
+
+        Args:
+            table: whatever :func:`rowcast.fit` takes, with the target; better not the rows of training. At most 10,000
+                of its rows are shuffled, of a wide table fewer.
+            repeats: how often each column is shuffled.
+            seed: of the shuffles; the same seed gives the same numbers.
+            encoding: of a text file.
+            separator: of its fields.
+
+        Returns:
+            a frame of ``column``, ``importance`` (of the RMSE in the target's own units, or of the log-loss in nats)
+            and ``deviation`` (over the repeats), the highest first: of pandas where ``table`` is, else of polars.
+
+        Raises:
+            ConfigError: ``repeats`` is less than 1.
+            TableError: the table lacks a column or holds a value that does not fit.
+        """
+        from rowcast.api.families import is_pandas
+        from rowcast.training.importance import importance_of
+
+        form = {"encoding": encoding, "separator": separator}
+        found = importance_of(self.stored, table, repeats=repeats, seed=seed, **form).table
+        if not is_pandas(table, "DataFrame"):
+            return found
+        return sys.modules["pandas"].DataFrame(found.to_dict(as_series=False))
+
+    @in_python_terms("encoding", "separator")
+    def report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        table: Any = None,
+        *,
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Path:
+        """Write what is known of the model into one file of HTML, which needs nothing else.
+
+        Args:
+            path: of the file; without one it is that of ``report.html`` in the model's own folder, as it was published.
+            table: rows with the target, whose answers are shown beside those of validation and test rows.
+            encoding: of a text file.
+            separator: of its fields.
+
+        Returns:
+            the path of the file.
+
+        Raises:
+            ConfigError: ``path`` is needed: for a table, or by a model of an earlier version, which has no report yet.
+            TableError: the table lacks a column or holds a value that does not fit.
+        """
+        from rowcast.training.report.page import REPORT_FILE
+        from rowcast.training.report.stored import write_report
+
+        if path is None:
+            if table is not None or REPORT_FILE not in self.stored.manifest.files:
+                raise ConfigError("path= says where to write the report: the model's own folder has none like it")
+            return self.path / REPORT_FILE
+        form = {"encoding": encoding, "separator": separator}
+        return write_report(self.stored, path, table, named=self.name is not None, **form)
 
     @in_python_terms()
     def publish(self, name: str, repository: str | os.PathLike[str] | None = None) -> Model:

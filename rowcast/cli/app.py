@@ -20,6 +20,7 @@ from rowcast.cli import (
     look,
     models,
     predict,
+    report,
     serve,
     train,
 )
@@ -43,6 +44,7 @@ app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=crossvalidate.EXAMPLE)(crossvalidate.crossvalidate)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command(epilog=importance.EXAMPLE)(importance.importance)
+app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
 app.command(epilog=key.EXAMPLE)(key.key)

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+import rowcast
 from rowcast.models.errors import ConfigError, ModelError
 from rowcast.models.repository import Repository
 from rowcast.models.session import Session
@@ -64,7 +65,9 @@ def test_labels_of_tables_and_of_the_graph_follow_the_threshold_of_the_manifest(
         ("no", "yes"),
         answers["label"].to_list(),
     )
-    assert metrics == pytest.approx(said, abs=1e-6)
+    assert {name: metrics[name] for name in said} == pytest.approx(said, abs=1e-6)
+    hits = ((answers["label"] == "yes") & (table["rare"] == "yes")).sum()
+    assert metrics["f1"] == 2 * hits / ((answers["label"] == "yes").sum() + (table["rare"] == "yes").sum())
     assert set(model.manifest.metrics["test"]) == set(metrics)
     assert model.manifest.parity["labels_equal"] is True
     assert any("from a probability of" in decision for decision in model.manifest.decisions)
@@ -120,9 +123,9 @@ def test_of_many_rows_random_ones_are_shuffled_and_that_is_told(home, table):
         column.name: np.repeat(np.array([column.missing], column.dtype), 500) for column in session.signature.columns
     }
     found = permuted(session, columns, np.repeat("Rome", 500), repeats=1, max_rows=200)
-    assert found.note == "importance is the rise of log_loss when a column is shuffled, on 200 random rows of 500"
+    assert found.note == "importance is the rise of the log-loss when a column is shuffled, on 200 random rows of 500"
     assert found.table["importance"].to_list() == [0.0] * len(columns)
-    with pytest.raises(ConfigError, match="--repeats must be at least 1, got 0"):
+    with pytest.raises(ConfigError, match="repeats must be at least 1, got 0"):
         importance_of(home.open("city"), table, repeats=0)
 
 
@@ -149,7 +152,7 @@ def test_the_better_of_two_models_is_told_with_an_interval(home, table):
     for side, version in (("a", 1), ("b", 2)):
         own = evaluate_table(home.open("rare", version), table)["metrics"]
         assert {name: one[side] for name, one in found["metrics"].items()} == pytest.approx(
-            {name: value for name, value in own.items() if name != "ece"}, abs=1e-9
+            {name: own[name] for name in found["metrics"]}, abs=1e-9
         )
     assert found["difference"] == found["a"] - found["b"]
     low, high = found["interval"]
@@ -165,6 +168,19 @@ def test_a_model_beside_itself_cannot_be_told_apart(home, table):
     assert (found["metric"], found["difference"], found["interval"], found["better"]) == ("rmse", 0.0, [0.0, 0.0], None)
     assert found["verdict"].startswith("600 rows cannot tell which of amount:1 and amount:1 is better: rmse ")
     assert set(found["metrics"]) == {"rmse", "mae", "r2"}
+
+
+def test_python_gives_importance_in_pandas_and_compares_by_name(home, table):
+    frame = table.to_pandas()
+    model = rowcast.load("rare:1", repository=home.root)
+    found = model.importance(frame, repeats=1)
+    assert (type(found).__module__.split(".")[0], list(found.columns)) == (
+        "pandas",
+        ["column", "importance", "deviation"],
+    )
+    assert found["column"].tolist() == model.importance(table, repeats=1)["column"].to_list()
+    compared = rowcast.compare(model, "rare:2", frame, repository=home.root)
+    assert (compared["models"], compared["better"], compared["level"]) == (["rare:1", "rare:2"], "a", 0.95)
 
 
 def test_models_of_other_targets_are_not_compared(home, table):

@@ -74,7 +74,7 @@ def test_a_published_model_is_what_the_contract_says(trained, task):
         *("config", "data", "versions", "files"),
     ]
     assert json.loads(graph.metadata_props[0].value) == manifest["signature"]
-    assert set(manifest["files"]) == {"model.onnx", "weights.safetensors", "config.toml", "history.csv"}
+    assert set(manifest["files"]) == {"model.onnx", "weights.safetensors", "config.toml", "history.csv", "report.html"}
     assert manifest["parity"]["max_difference"] <= 1e-5
     assert manifest["parity"]["labels_equal"] is True
 
@@ -203,8 +203,12 @@ def test_metrics_are_those_of_evaluating_the_model_again(table, tmp_path):
     unseen = tables.every_kind(150, seed=1)
     stored = train(table, config_for("class"), name="again", repository=Repository(tmp_path), test=unseen).model
     published = stored.manifest.metrics["test"]
-    assert set(published) == {"accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "ece"}
-    assert evaluate_table(stored, unseen) == {"rows": 150, "metrics": pytest.approx(published, abs=1e-6)}
+    assert set(published) == {
+        *("accuracy", "balanced_accuracy", "roc_auc", "log_loss", "brier", "ece"),
+        *("precision", "recall", "f1", "average_precision"),
+    }
+    measured = evaluate_table(stored, unseen)
+    assert (measured["rows"], measured["metrics"]) == (150, pytest.approx(published, abs=1e-6))
 
 
 def test_regression_is_learned_and_its_intervals_are_wide_enough(trained):

@@ -47,9 +47,9 @@ def layers_of(core: Core) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def layers_metadata(core: Core) -> dict[str, str]:
-    """The same as metadata of a safetensors file."""
-    return {LAYERS_KEY: json.dumps(layers_of(core))}
+def layers_metadata(layers: list[dict[str, Any]]) -> dict[str, str]:
+    """What :func:`layers_of` found as metadata of a safetensors file."""
+    return {LAYERS_KEY: json.dumps(layers)}
 
 
 def _note(found: dict[str, dict[str, Any]], path: str, times: int) -> Any:

@@ -39,8 +39,7 @@ def class_metrics(
     """``accuracy balanced_accuracy roc_auc log_loss brier ece``, all between 0 and 1 but log_loss.
 
     ``accuracy`` and ``balanced_accuracy`` are of the labels that were ``said``; where none are given, of the most
-    probable classes. Where some are, ``f1`` is measured too, see :func:`label_metrics`: without a threshold it only
-    says where the probabilities lie.
+    probable classes.
 
     ``roc_auc`` is one-vs-rest, macro, over the classes that these rows hold; it is left out when they hold only one.
     ``brier`` is the mean squared error of the second class's probability for two classes, and the mean squared distance
@@ -59,10 +58,9 @@ def class_metrics(
     answer = p.argmax(axis=1)
     one_hot = np.eye(len(classes))[actual]
     present = np.unique(actual)
-    of_labels = label_metrics(
-        actual, answer if said is None else np.array([index[label] for label in said]), len(classes)
-    )
-    metrics = {name: value for name, value in of_labels.items() if name != "f1" or said is not None}
+    of_labels = answer if said is None else np.array([index[label] for label in said])
+    metrics = label_metrics(actual, of_labels, len(classes))
+    del metrics["f1"]  # :mod:`rowcast.training.fit.confusion` tells it beside precision and recall
     if len(present) > 1:
         scored = present[1:] if len(classes) == 2 else present
         metrics["roc_auc"] = float(np.mean([roc_auc(actual == c, p[:, c]) for c in scored]))

@@ -1,0 +1,50 @@
+"""``rowcast.compare``: which of two models is better on the same rows, or that the rows cannot tell."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from rowcast.api.loading import load
+from rowcast.api.model import Model
+from rowcast.models.arguments import in_python_terms
+
+
+@in_python_terms("seed", "encoding", "separator")
+def compare(
+    a: Model | str | os.PathLike[str],
+    b: Model | str | os.PathLike[str],
+    table: Any,
+    *,
+    seed: int = 0,
+    repository: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
+    separator: str | None = None,
+) -> dict[str, Any]:
+    """Measure two models on the same rows, with an interval of their difference.
+
+    >>> rowcast.compare("flights:1", "flights:2", new_rows)["better"]       # doctest: +SKIP
+
+    Args:
+        a: a model, or what :func:`rowcast.load` opens.
+        b: another one, of the same target and task; it may take other columns.
+        table: whatever :func:`rowcast.fit` takes, with the target and the columns of both.
+        seed: of the paired bootstrap over rows.
+        repository: where models are looked for by name.
+        encoding: of a text file.
+        separator: of its fields.
+
+    Returns:
+        ``metric`` (``rmse``, or ``log_loss`` for classes) and of it ``a``, ``b``, ``difference`` (a less b),
+        ``interval`` (``[low, high]``), ``level`` (.95) and ``better`` (``"a"``, ``"b"``, or None where 0 lies in the
+        interval); ``metrics``: the same of every metric by name; ``rows``, ``task``, ``target``, ``models``; and
+        ``verdict``, a sentence. See :func:`rowcast.training.compare.compare`.
+
+    Raises:
+        ModelError: the two do not have the same task, target and classes.
+        TableError: the table lacks a column or holds a value that does not fit.
+    """
+    from rowcast.training.compare import compare as compare_models
+
+    first, second = (model if isinstance(model, Model) else load(model, repository=repository) for model in (a, b))
+    return compare_models(first.stored, second.stored, table, seed=seed, encoding=encoding, separator=separator)

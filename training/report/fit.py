@@ -1,0 +1,82 @@
+"""The report of a fit: what it is published with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rowcast.models.session import Predictions, Session
+from rowcast.training.config import Config, to_toml
+from rowcast.training.fit.loop import FitResult
+from rowcast.training.prepare import Prepared
+from rowcast.training.report.facts import Rows, facts_of_fit
+from rowcast.training.report.page import page
+
+MOST_LAYERS = 100
+
+
+def report_of_fit(
+    session: Session,
+    prepared: Prepared,
+    answers: Mapping[str, Predictions],
+    fit: FitResult,
+    said: Mapping[str, Any],
+    graph: bytes,
+    config: Config,
+    layers: Sequence[Mapping[str, Any]],
+) -> bytes:
+    """The report of a model that is about to be published.
+
+    Args:
+        session: of the graph.
+        prepared: the table.
+        answers: to its validation and test rows.
+        fit: how it went.
+        said: fields of ``model.json``.
+        graph: the bytes.
+        config: of the fit.
+        layers: of the network, see :func:`rowcast.training.export.layers.layers_of`.
+    """
+    parts = {
+        "train": Rows(prepared.train.columns, prepared.train.target),
+        "validation": Rows(prepared.validation.columns, prepared.validation.target, answers.get("validation")),
+        "test": Rows(prepared.test.columns, prepared.test.target, answers.get("test")),
+    }
+    facts = facts_of_fit(
+        session,
+        parts,
+        history=fit.history,
+        stopped=fit.stopped,
+        said=said,
+        sha256=hashlib.sha256(graph).hexdigest(),
+        created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        config=to_toml(config),
+        split=_split(config, prepared.target.classes),
+        network=_network(layers),
+    )
+    return page(facts)
+
+
+def _split(config: Config, classes: tuple[str, ...]) -> str:
+    """How the rows came into their parts, in a sentence."""
+    data = config.data
+    if data.split_by_time:
+        return f"By time along {data.split_by_time!r}: training rows come first, then validation rows, then test rows."
+    if data.group:
+        return f"By group: rows of one {data.group!r} stay on one side."
+    return f"At random{', with the shares of the classes that the table has' if classes else ''}."
+
+
+def _network(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The layers of a network, as ``rowcast models show --network`` lists them."""
+    times = max((int(layer.get("times", 1)) for layer in layers), default=1)
+    total = sum(int(layer["parameters"]) for layer in layers)
+    rows = [
+        (layer["name"], layer["kind"], " x ".join(map(str, layer["shape"])), layer["parameters"])
+        for layer in layers[:MOST_LAYERS]
+    ]
+    note = f"{total * times:,} parameters" + (f" in {times} networks whose answers are averaged" if times > 1 else "")
+    note += f"; the first {len(rows)} layers are shown" if len(layers) > len(rows) else ""
+    return {"note": f"{note}.", "head": ["layer", "kind", "output", "parameters"], "rows": rows}
