@@ -28,13 +28,15 @@ from rowcast.models.version import VERSION
 
 if TYPE_CHECKING:
     from rowcast.api.comparing import compare
+    from rowcast.api.crossvalidating import crossvalidate
     from rowcast.api.fitting import fit
     from rowcast.api.loading import load
     from rowcast.api.looking import look
     from rowcast.api.model import Model
     from rowcast.client import AsyncClient, Client, ClientError
 
-__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError", "compare", "fit", "load", "look"]
+__all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError"]
+__all__ += ["compare", "crossvalidate", "fit", "load", "look"]
 __version__ = VERSION
 
 _WHERE = {
@@ -43,6 +45,7 @@ _WHERE = {
     "ClientError": "rowcast.client",
     "Model": "rowcast.api.model",
     "compare": "rowcast.api.comparing",
+    "crossvalidate": "rowcast.api.crossvalidating",
     "fit": "rowcast.api.fitting",
     "load": "rowcast.api.loading",
     "look": "rowcast.api.looking",

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.labels import LabelType
 from rowcast.models.session import Predictions, Session
+from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.levels import count_levels
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
@@ -24,6 +26,7 @@ from rowcast.training.data.table import Table
 from rowcast.training.device import training_device
 from rowcast.training.export.graph import export
 from rowcast.training.network.head import ClassHead
+from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.parts import check_roles, in_order_of_time, texts_of, times_of
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import open_source, prepare_split, target_of
@@ -55,6 +58,8 @@ class CrossValidated:
     """How many rows each fold trained on, chose when to stop on, and was tested on."""
     decisions: tuple[str, ...]
     """What was decided in reading the table."""
+    label_type: LabelType = "text"
+    """What the labels of the target were, which are texts in ``predictions``."""
 
     def summary(self) -> dict[str, Any]:
         """What ``rowcast crossvalidate --json`` prints."""
@@ -62,7 +67,12 @@ class CrossValidated:
 
 
 def cross_validate(
-    source: Any, config: Config, *, folds: int = 5, report: Callable[[int, dict[str, float]], None] = lambda *_: None
+    source: Any,
+    config: Config,
+    *,
+    folds: int = 5,
+    report: Callable[[int, dict[str, float]], None] = lambda *_: None,
+    own: Own = NOTHING_OWN,
 ) -> CrossValidated:
     """Train once a fold and measure on the fold; publishes nothing.
 
@@ -75,11 +85,13 @@ def cross_validate(
             folds; with ``group`` beside ``fold``, it is checked that no group is in two folds.
         folds: how many, 2 at least; a column of folds says so itself.
         report: called with the number and the metrics of each fold when it is done.
+        own: functions in place of what the config names.
 
     Raises:
         ConfigError: folds do not go together with the split that is asked for.
         TableError: the table cannot be used, or folds share groups.
     """
+    config = own.written_in(config)
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
@@ -97,7 +109,7 @@ def cross_validate(
             prepared = prepare_split(table, target, split, config)
         except TableError as error:
             raise TableError(f"in fold {number}: {error}") from error
-        core, _, _ = fit_network(prepared, config, device)
+        core, _, _ = fit_network(prepared, config, device, own=own)
         session = Session(export(core, signature_of(prepared, core)), "cpu", threads=os.cpu_count() or 1)
         answers = predict_columns(session, prepared.test.columns)
         oof.add(place[split.test], answers, prepared.target.classes, number)
@@ -114,6 +126,7 @@ def cross_validate(
         predictions=oof.frame(),
         rows=counted,
         decisions=table.notes,
+        label_type=label_type(table, target) if target.classes else "text",
     )
 
 

@@ -20,6 +20,7 @@ from rowcast.models.errors import ConfigError, ExportRefused, RowcastError
 from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Signature, check_model_name
+from rowcast.models.warnings import Caution
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config, to_toml
 from rowcast.training.device import same_bits, training_device
@@ -65,6 +66,8 @@ class Trained:
     rows: dict[str, int]
     ended_by: str = ""
     """The signal that ended the fit before it was over, if one did: ``Ctrl-C`` or ``SIGTERM``."""
+    cautions: tuple[Caution, ...] = ()
+    """Decisions that are also warnings in Python."""
 
     def summary(self) -> dict[str, Any]:
         """What ``rowcast train --json`` prints."""
@@ -225,7 +228,8 @@ def _train(
     elif checkpoint is not None:
         checkpoint.clear()
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
-    return Trained(model, fit_result, counts, told.ended_by)
+    cautions = tuple(decision for decision in prepared.decisions if isinstance(decision, Caution))
+    return Trained(model, fit_result, counts, told.ended_by, cautions)
 
 
 def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str, dict[str, Any]]:

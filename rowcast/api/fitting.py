@@ -4,27 +4,25 @@ from __future__ import annotations
 
 import inspect
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
-from rowcast.api.functions import functions_of
-from rowcast.api.given import given
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
 from rowcast.api.temporary import TemporaryFolder
-from rowcast.models.arguments import in_python_terms
-from rowcast.models.durations import seconds
+from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rowcast.models.warnings import Caution
     from rowcast.training.config import Config
     from rowcast.training.fit.loop import Progress
 
 UNPUBLISHED = "unpublished"
 """What the files of a model are called that has no name."""
-_SECTIONS = ("data", "features", "objective", "augment", "optimizer", "fit")
-"""Of the settings: dicts, and nothing else."""
 
 
 @in_python_terms()
@@ -95,36 +93,31 @@ def fit(
     """
     if start_from is not None:
         raise ConfigError("start_from= is not available: fit on all rows anew")
-    chosen = {"preset": preset, "seed": seed, "device": device}
-    functions = functions_of(network, loss)
-    settings = {key: value for key, value in chosen.items() if value is not None} | sections
-    for section, fields in functions.fields.items():
-        settings[section] = _section(settings, section) | fields
-    for section in _SECTIONS:
-        _section(settings, section)
-    columns = {"weight": weight, "split": split, "fold": fold}
-    data = given(table, y, target, columns, _section(settings, "data"))
-    limit = seconds(budget) if isinstance(budget, str) else budget
-    length: dict[str, Any] = {"budget_s": limit, "refit": refit or None}
-    length = {field: value for field, value in length.items() if value is not None}
-    config = _config(
-        settings
-        | {"data": _section(settings, "data") | data.fields}
-        | ({"fit": _section(settings, "fit") | length} if length else {})
+    call = call_of(
+        table,
+        y,
+        target,
+        {"weight": weight, "split": split, "fold": fold},
+        {"preset": preset, "seed": seed, "device": device, **sections},
+        budget=budget,
+        network=network,
+        loss=loss,
+        length={"refit": refit or None},
+        arguments=list(inspect.signature(fit).parameters),
     )
     with display_of(verbose) as display:
         how = {
-            "validation": data.further(validation, "validation"),
-            "test": data.further(test, "test"),
+            "validation": call.data.further(validation, "validation"),
+            "test": call.data.further(test, "test"),
             "report": display.report,
             "say": display.say,
             "callbacks": callbacks,
             "checkpoint": checkpoint,
             "resume": resume,
-            "network": functions.network,
-            "loss": functions.loss,
+            "network": call.functions.network,
+            "loss": call.functions.loss,
         }
-        return _trained(data.source, config, name, repository, how)
+        return _trained(call.data.source, call.config, name, repository, how)
 
 
 def _trained(
@@ -136,7 +129,9 @@ def _trained(
     from rowcast.training.train import train
 
     if name is not None:
-        return Model(train(source, config, name=name, repository=repository_at(repository), **how).model)
+        trained = train(source, config, name=name, repository=repository_at(repository), **how)
+        _warn(trained.cautions)
+        return Model(trained.model)
     folder = TemporaryFolder()
     try:
         trained = train(source, config, name=UNPUBLISHED, repository=Repository(folder.path), **how)
@@ -145,22 +140,11 @@ def _trained(
             folder.keep()
         folder.remove()
         raise
+    _warn(trained.cautions)
     return Model(trained.model, folder, repository)
 
 
-def _config(settings: Mapping[str, Any]) -> Config:
-    from rowcast.training.config import make_config
-
-    return make_config(overrides=settings, arguments=list(inspect.signature(fit).parameters))
-
-
-def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A section of the settings.
-
-    Raises:
-        ConfigError: it is no dict.
-    """
-    section = settings.get(name, {})
-    if not isinstance(section, Mapping):
-        raise ConfigError(f'{name}= must be a dict, such as {name}={{"field": value}}, got {section!r}')
-    return dict(section)
+def _warn(cautions: Sequence[Caution]) -> None:
+    """Python's warnings, at the line that called :func:`fit`."""
+    for caution in cautions:
+        warnings.warn(in_python(caution), caution.category, stacklevel=5)

@@ -153,11 +153,46 @@ class Model:
         return probabilities
 
     @in_python_terms("encoding", "separator")
-    def evaluate(self, table: Any, *, encoding: str | None = None, separator: str | None = None) -> dict[str, Any]:
-        """Metrics on a file or data frame that holds the target."""
-        from rowcast.training.predict import evaluate_table
+    def evaluate(
+        self,
+        table: Any,
+        by: str | Sequence[str] | None = None,
+        *,
+        encoding: str | None = None,
+        separator: str | None = None,
+    ) -> Any:
+        """Measure the model on a table that holds the target.
 
-        return dict(evaluate_table(self.stored, table, encoding=encoding, separator=separator)["metrics"])
+        >>> model.evaluate(new_rows)["rmse"]                                # doctest: +SKIP
+        >>> model.evaluate(new_rows, by="region")                           # doctest: +SKIP
+
+        Args:
+            table: whatever :func:`rowcast.fit` takes. Where it holds the weights of the training, metrics are weighted.
+            by: columns of the table, whose values are measured one by one; they need not be inputs.
+            encoding: of a text file; the one of the training table when not given.
+            separator: of its fields; found when neither this nor the training named one.
+
+        Returns:
+            a dict of metrics, numbers all. With ``by`` a frame with a row for each value, or combination of values: the
+            columns of ``by``, ``rows``, ``few`` (fewer than 30 rows, whose metrics say little) and the metrics; of
+            pandas where the table is, else of polars.
+
+        Raises:
+            TableError: the table lacks a column or holds a value that does not fit.
+        """
+        from rowcast.training.predict import judge_table, measure
+
+        judged = judge_table(self.stored, table, encoding=encoding, separator=separator)
+        if by is None:
+            return dict(measure(self.stored, judged)["metrics"])
+        from rowcast.api.families import is_pandas
+        from rowcast.training.slices import slices_of
+
+        slices = slices_of(self.stored, judged, [by] if isinstance(by, str) else by)
+        if not is_pandas(table, "DataFrame"):
+            return slices
+        pandas = sys.modules["pandas"]
+        return pandas.DataFrame({name: slices[name].to_list() for name in slices.columns})
 
     @in_python_terms("repeats", "seed", "encoding", "separator")
     def importance(
