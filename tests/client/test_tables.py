@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -145,3 +146,12 @@ def test_the_clients_are_there_for_the_asking() -> None:
     assert (rowcast.Client, rowcast.AsyncClient) == (Client, AsyncClient)
     with pytest.raises(AttributeError, match="no attribute 'Server'"):
         rowcast.Server  # noqa: B018
+
+
+def test_where_there_are_no_clients_as_in_a_bento_the_package_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    import rowcast
+
+    monkeypatch.setitem(sys.modules, "rowcast.client", None)  # as if there were no such module
+    assert not hasattr(rowcast, "Client")
+    with pytest.raises(AttributeError, match=r"module 'rowcast' has no attribute 'Client': .*rowcast\.client"):
+        rowcast.Client  # noqa: B018
