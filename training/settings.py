@@ -70,7 +70,7 @@ def _bounds(rules: Sequence[Any]) -> str:
 
 def _figure(bound: float) -> str:
     """A bound in full: 4,294,967,296 and not 4.29497e+09."""
-    return f"{bound:,}" if isinstance(bound, int) and bound >= 10_000 else f"{bound:g}"
+    return f"{int(bound):,}" if 10_000 <= bound < 1e15 and bound == int(bound) else f"{bound:g}"
 
 
 def _choices(annotation: Any) -> list[str]:

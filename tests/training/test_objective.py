@@ -212,7 +212,7 @@ def test_bounds_of_a_count_or_an_amount_lie_deviations_away_and_never_below_0():
     assert head(said)[:, 0].tolist() == pytest.approx([1.0, 8.0])
     assert head(said)[:, 1].tolist() == pytest.approx([0.0, 4 * (2 - 2**0.5)])
     assert head(said)[:, 2].tolist() == pytest.approx([4 * (0.25 + 0.5), 4 * (2 + 2**0.5)])
-    under, over = head.misses(head.said(said), torch.tensor([0.0, 3.0], dtype=torch.float64))
+    under, over = head.misses(head.raw_output(said), torch.tensor([0.0, 3.0], dtype=torch.float64))
     assert under.tolist() == pytest.approx([0.25 / 0.5, -1 / 2**0.5])
     assert over.tolist() == pytest.approx([-0.25 / 0.5, 1 / 2**0.5])
 

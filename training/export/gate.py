@@ -22,12 +22,12 @@ from rowcast.models.errors import ExportRefused
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import MISSING_TIMESTAMP, Signature
 from rowcast.training.export.adversarial import OddRows, adversarial_rows, odd_rows, rows_of, typical
-from rowcast.training.export.graph import Core, said_name
+from rowcast.training.export.graph import Core, raw_output_name
 from rowcast.training.network.head import ClassHead, RegressionHead
 
 TOLERANCE = 1e-5
 """Largest difference between PyTorch and ONNX Runtime, on probabilities and on predictions over the target's scale."""
-SAID_TOLERANCE = 1e-4
+RAW_TOLERANCE = 1e-4
 """The same on what the network says, beside 1 or beside the largest that it says in the row: float32 has 7 digits, and
 a few are lost in sums over thousands of nodes."""
 GATE_ROWS = 2000
@@ -55,7 +55,7 @@ class Parity:
     """On probabilities, or on predictions over the standard deviation of the training target."""
     max_difference_between_shapes: float
     """The same rows run in batches of 1, 7, 256 and all."""
-    max_difference_said: float
+    max_difference_raw: float
     """On logits, or on targets in the network's units, beside 1 or beside the largest of the row."""
     labels_equal: bool
 
@@ -68,7 +68,7 @@ class Parity:
             "tolerance": TOLERANCE,
             "max_difference": self.max_difference,
             "max_difference_between_shapes": self.max_difference_between_shapes,
-            "max_difference_said": self.max_difference_said,
+            "max_difference_said": self.max_difference_raw,
             "labels_equal": self.labels_equal,
         }
 
@@ -124,10 +124,10 @@ def check_parity(
     n_rows = _length(columns)
 
     with torch.no_grad():
-        said = core.said(*core.encoder.raw(columns))
-        expected = core.head.answer(said).numpy()
+        raw = core.raw_output(*core.encoder.raw(columns))
+        expected = core.head.answer(raw).numpy()
     unit = _unit(core.head, expected)
-    difference = between = said_difference = 0.0
+    difference = between = raw_difference = 0.0
     worst = np.zeros(n_rows)
     labels_equal = True
     whole = session.run({name: column.reshape(-1, 1) for name, column in columns.items()})
@@ -146,19 +146,19 @@ def check_parity(
             wrong = _wrong_labels(runs, expected[chosen], signature.classes, core.head)
             worst[chosen[wrong]] = np.inf
             labels_equal = labels_equal and not len(wrong)
-    apart = _apart_said(_said(graph, signature, columns), said.numpy())
-    worst = np.maximum(worst, apart / SAID_TOLERANCE)
-    said_difference = float(apart.max(initial=0.0))
+    apart = _apart_raw(_raw_output(graph, signature, columns), raw.numpy())
+    worst = np.maximum(worst, apart / RAW_TOLERANCE)
+    raw_difference = float(apart.max(initial=0.0))
 
     n_odd = 0 if odd is None else len(odd.changed)
-    parity = Parity(n_held_out, n_rows - n_held_out - n_odd, difference, between, said_difference, labels_equal)
-    if not difference <= TOLERANCE or not said_difference <= SAID_TOLERANCE or not labels_equal:
+    parity = Parity(n_held_out, n_rows - n_held_out - n_odd, difference, between, raw_difference, labels_equal)
+    if not difference <= TOLERANCE or not raw_difference <= RAW_TOLERANCE or not labels_equal:
         row = {name: column[int(np.nan_to_num(worst, nan=np.inf).argmax())] for name, column in columns.items()}
         name, value = _culprit(core, graph, signature, row)
         raise ExportRefused(
             f"the exported graph differs from the trained network by {difference:.3g} "
-            f"(at most {TOLERANCE:g} is allowed), before the last step by {said_difference:.3g} "
-            f"(at most {SAID_TOLERANCE:g}; labels {'equal' if labels_equal else 'differ'}), most where {name!r} is "
+            f"(at most {TOLERANCE:g} is allowed), before the last step by {raw_difference:.3g} "
+            f"(at most {RAW_TOLERANCE:g}; labels {'equal' if labels_equal else 'differ'}), most where {name!r} is "
             f"{_shown(value)}: {_way_out(name)}"
         )
     return parity
@@ -177,24 +177,24 @@ def _culprit(core: Core, graph: bytes, signature: Signature, row: Mapping[str, A
     for i, column in enumerate(columns):
         tried[column.name][i], tried[column.name][n + i] = row[column.name], typical(column)
     with torch.no_grad():
-        wanted = core.said(*core.encoder.raw(tried)).numpy()
-    apart = np.nan_to_num(_apart(_said(graph, signature, tried), wanted), nan=1e300, posinf=1e300)
+        wanted = core.raw_output(*core.encoder.raw(tried)).numpy()
+    apart = np.nan_to_num(_apart(_raw_output(graph, signature, tried), wanted), nan=1e300, posinf=1e300)
     effect = (apart[:n] - apart[-1]) + (apart[-2] - apart[n : 2 * n])
     name = columns[int(effect.argmax())].name
     return name, row[name]
 
 
-def _said(graph: bytes, signature: Signature, columns: Columns) -> NDArray[Any]:
+def _raw_output(graph: bytes, signature: Signature, columns: Columns) -> NDArray[Any]:
     """What the graph says before its last nodes, which publish no such output, ``[rows, ...]``."""
-    name = said_name(signature)
+    name = raw_output_name(signature)
     model = onnx.load_from_string(graph)
     model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, None))
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    said: NDArray[Any] = session.run([name], {name: column.reshape(-1, 1) for name, column in columns.items()})[0]
-    return said
+    raw: NDArray[Any] = session.run([name], {name: column.reshape(-1, 1) for name, column in columns.items()})[0]
+    return raw
 
 
 def _unit(head: ClassHead | RegressionHead, expected: NDArray[Any]) -> NDArray[Any] | float:
@@ -245,7 +245,7 @@ def _apart(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     return np.where(finite, apart, np.inf)
 
 
-def _apart_said(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
+def _apart_raw(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:
     """The same beside the largest number of the row, or beside 1 where that is larger."""
     size: NDArray[np.float64] = np.maximum(1.0, np.nan_to_num(np.abs(b).max(axis=1), nan=1.0, posinf=1.0))
     return np.asarray(_apart(a, b) / size, np.float64)
@@ -286,9 +286,9 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
         ExportRefused: an answer is farther away; names column and value.
     """
     with torch.no_grad():
-        said = core.said(*core.encoder.raw(odd.columns))
+        raw = core.raw_output(*core.encoder.raw(odd.columns))
         if isinstance(core.head, RegressionHead):
-            answers = core.head.answer(said)[:, :1].numpy()
+            answers = core.head.answer(raw)[:, :1].numpy()
             low, high = np.array([target.min() / 2]), np.array([target.max() / 2])
             span = high - low
             low, high, answers = low - span / 2, high + span / 2, answers / 2  # halves do not overflow
@@ -296,9 +296,9 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
             what = "the prediction"
         else:
             some = _spread(_length(seen), min(SEEN_ROWS, rows_of(len(seen), SEEN_ROWS)))
-            ordinary = core.said(*core.encoder.raw({name: column[some] for name, column in seen.items()})).numpy()
+            ordinary = core.raw_output(*core.encoder.raw({name: column[some] for name, column in seen.items()})).numpy()
             ordinary = ordinary - ordinary.mean(axis=1, keepdims=True)
-            answers = said.numpy() - said.numpy().mean(axis=1, keepdims=True)
+            answers = raw.numpy() - raw.numpy().mean(axis=1, keepdims=True)
             low, high = ordinary.min(axis=0), ordinary.max(axis=0)
             span = np.maximum(high - low, LEAST_SPAN)
             low, high = low - span, high + span

@@ -53,18 +53,18 @@ class Core(nn.Module):
         super().__init__()
         self.encoder, self.network, self.head = encoder, network, head
 
-    def said(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
+    def raw_output(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
         """What the network says before the head makes an answer of it: logits, or targets in the network's units.
 
         Shape: ``[rows, classes]`` or ``[rows, n_outputs]``, float64. Two probabilities of 1 hide whatever lies between
         their logits.
         """
         encoded = self.encoder.encode(self.encoder.derive(numbers, timestamps))
-        out: Tensor = self.head.said(self.network(encoded, codes))
+        out: Tensor = self.head.raw_output(self.network(encoded, codes))
         return out
 
     def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
-        out: Tensor = self.head.answer(self.said(numbers, timestamps, codes))
+        out: Tensor = self.head.answer(self.raw_output(numbers, timestamps, codes))
         return out
 
 
@@ -76,8 +76,8 @@ class _Both(nn.Module):
         self.core = core
 
     def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        said = self.core.said(numbers, timestamps, codes)
-        return self.core.head.answer(said), said
+        raw = self.core.raw_output(numbers, timestamps, codes)
+        return self.core.head.answer(raw), raw
 
 
 def export(core: Core, signature: Signature) -> bytes:
@@ -106,7 +106,7 @@ def export(core: Core, signature: Signature) -> bytes:
             value.name = f"{inside}core.{value.name}"
     for value in list(graph.initializers.values()):
         value.name = f"{inside}core.{value.name}"
-    graph.outputs.pop().name = said_name(signature)
+    graph.outputs.pop().name = raw_output_name(signature)
     _put_inputs(graph, encoder, signature, f"{inside}inputs.")
     _put_outputs(graph, core.head, signature, f"{inside}head.")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="rowcast", producer_version="1")
@@ -147,9 +147,9 @@ def _inside(signature: Signature) -> str:
     return inside
 
 
-def said_name(signature: Signature) -> str:
-    """The value inside the graph that holds what the network says, see :meth:`Core.said`; no output of it."""
-    return f"{_inside(signature)}head.said"
+def raw_output_name(signature: Signature) -> str:
+    """The value inside the graph that holds the raw outputs, see :meth:`Core.raw_output`; no output of it."""
+    return f"{_inside(signature)}head.raw_output"
 
 
 def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, prefix: str) -> None:

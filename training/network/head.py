@@ -78,16 +78,16 @@ class ClassHead(nn.Module):
         log_probabilities = self.log_probabilities(logits.to(torch.float64))
         return torch.logsumexp(log_probabilities, dim=0) - math.log(logits.shape[0])
 
-    def said(self, logits: Tensor) -> Tensor:
+    def raw_output(self, logits: Tensor) -> Tensor:
         """Logits of the calibrated probabilities, ``[rows, classes]`` float64: all that comes after is a softmax."""
         return self.log_mean(logits) / self.temperature + self.bias
 
-    def answer(self, said: Tensor) -> Tensor:
-        """The answer to :meth:`said`."""
-        return torch.softmax(said, dim=-1).to(torch.float32)
+    def answer(self, raw: Tensor) -> Tensor:
+        """The answer to :meth:`raw_output`."""
+        return torch.softmax(raw, dim=-1).to(torch.float32)
 
     def forward(self, logits: Tensor) -> Tensor:
-        return self.answer(self.said(logits))
+        return self.answer(self.raw_output(logits))
 
 
 class OrdinalHead(ClassHead):
@@ -162,22 +162,22 @@ class RegressionHead(nn.Module):
         """Mean over the members, in the network's units, ``[rows, n_outputs]`` float64."""
         return outputs.to(torch.float64).mean(dim=0)
 
-    def said(self, outputs: Tensor) -> Tensor:
+    def raw_output(self, outputs: Tensor) -> Tensor:
         """What :meth:`answer` takes: :meth:`mean`."""
         return self.mean(outputs)
 
     def forward(self, outputs: Tensor) -> Tensor:
-        return self.answer(self.said(outputs))
+        return self.answer(self.raw_output(outputs))
 
-    def misses(self, said: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def misses(self, raw: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """How far rows lie below and above where their bounds start, in the network's units, ``[rows]`` each.
 
         Args:
-            said: see :meth:`said`.
+            raw: see :meth:`raw_output`.
             wanted: what the rows hold, in the network's units, ``[rows]`` float64.
         """
         low, high = (1, 2) if self.intervals == "quantiles" else (0, 0)
-        return said[:, low] - wanted, wanted - said[:, high]
+        return raw[:, low] - wanted, wanted - raw[:, high]
 
     def answer(self, mean: Tensor) -> Tensor:
         """The answer to :meth:`mean`."""

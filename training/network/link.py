@@ -27,7 +27,7 @@ _LOWEST = -60.0
 
 
 class LogLink(nn.Module):
-    """What a network says, to a mean in the target's own units: ``scale * exp(said)``.
+    """What a network says, to a mean in the target's own units: ``scale * exp(raw)``.
 
     Args:
         values: the training rows' targets, ``[rows]``.
@@ -98,13 +98,13 @@ class LogLink(nn.Module):
         """Whether targets ``[rows]`` survive the way into the network's units, which are float32."""
         return bool(np.isfinite(self.encode(values)).all())
 
-    def said(self, outputs: Tensor) -> Tensor:
+    def raw_output(self, outputs: Tensor) -> Tensor:
         """Outputs as they are exponentiated, any shape."""
         return torch.minimum(torch.maximum(outputs, self.floor), self.ceiling)
 
     def forward(self, outputs: Tensor) -> Tensor:
         """Means in the target's own units, float64, any shape."""
-        return torch.exp(self.said(outputs.to(torch.float64))) * self.scale
+        return torch.exp(self.raw_output(outputs.to(torch.float64))) * self.scale
 
     def smeared(self, values: Tensor) -> Tensor:
         """What :meth:`forward` gave, right on average, see :meth:`balance`."""
@@ -125,7 +125,7 @@ class LogLink(nn.Module):
         Returns:
             the factor; 1 where predictions stay as they are.
         """
-        predicted = torch.exp(self.said(outputs))
+        predicted = torch.exp(self.raw_output(outputs))
         if of_rows is not None:
             predicted, wanted = predicted * of_rows, wanted * of_rows
         apart = wanted - predicted
@@ -172,18 +172,23 @@ class MeanHead(RegressionHead):
         """Logarithm of the members' mean, ``[rows, n_outputs]`` float64."""
         return torch.logsumexp(outputs.to(torch.float64), dim=0) - math.log(outputs.shape[0])
 
-    def _parts(self, said: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _parts(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Prediction, where both bounds start, and the deviation there, all over the training rows' mean."""
-        log_mean = self.link.said(said[:, :1])
+        log_mean = self.link.raw_output(raw[:, :1])
         middle = torch.exp(log_mean)
         deviation = torch.exp(log_mean * (self.power / 2.0))
         if self.intervals != "quantiles":
             return middle, middle, middle, deviation
-        return middle, torch.exp(self.link.said(said[:, 1:2])), torch.exp(self.link.said(said[:, 2:3])), deviation
+        return (
+            middle,
+            torch.exp(self.link.raw_output(raw[:, 1:2])),
+            torch.exp(self.link.raw_output(raw[:, 2:3])),
+            deviation,
+        )
 
-    def misses(self, said: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    def misses(self, raw: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
         """How far rows lie below and above where their bounds start, in deviations, ``[rows]`` each."""
-        _, low, high, deviation = (part[:, 0] for part in self._parts(said))
+        _, low, high, deviation = (part[:, 0] for part in self._parts(raw))
         return (low - wanted) / deviation, (wanted - high) / deviation
 
     def answer(self, mean: Tensor) -> Tensor:
