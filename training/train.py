@@ -503,7 +503,8 @@ def calibrate(
                 )
             ]
         answers, classes = head(outputs).cpu().numpy(), validation.target.cpu().numpy()
-        found = find_rule(config.threshold, objective.classes, answers, classes)
+        counts = None if of_rows is None else of_rows.cpu().numpy()
+        found = find_rule(config.threshold, objective.classes, answers, classes, counts)
         if found is not None:
             head.rule, head.threshold = found.rule, found.record
             decisions.append(found.decision)

@@ -35,11 +35,14 @@ def table():
 
 @pytest.fixture(scope="module")
 def repository(table, tmp_path_factory):
-    """A model of each task; the binary one is split by time."""
+    """A model of each task; the binary one is split by time, and the multiclass one has no test rows."""
     home = Repository(tmp_path_factory.mktemp("reported"))
     for task, target in TASKS.items():
         rows = table.drop_nulls([target, "when"])
-        data = {"target": target} | ({"split_by_time": "when"} if task == "binary" else {})
+        data = {
+            "target": target,
+            **{"binary": {"split_by_time": "when"}, "multiclass": {"test_share": 0}}.get(task, {}),
+        }
         train(rows, make_config(overrides={**tables.QUICK, "data": data}), name=task, repository=home)
     return home
 
@@ -59,9 +62,17 @@ def test_every_version_has_a_report_whose_hash_is_in_the_manifest(repository, ta
     assert facts["about"]["sha256"] == model.sha256
     assert [one["name"] for one in facts["columns"]] == [TASKS[task], *model.manifest.signature.names]
     assert {one["column"] for one in facts["importance"]["columns"]} == set(model.manifest.signature.names)
-    assert list(facts["answers"]) == ["validation", "test"]
+    assert list(facts["answers"]) == ["validation", "test"][: 1 if task == "multiclass" else 2]
     assert facts["history"]["epoch"] == [1, 2, 3]
     assert facts["decisions"] == model.manifest.decisions
+
+
+def test_a_split_by_time_is_shown_along_its_column(repository):
+    spread = facts_of(repository.open("binary"))["split"]["spread"]
+    counts = spread["counts"]
+    assert spread["kind"] == "timestamp"
+    assert (counts["train"][0] >= 10, counts["test"][0], counts["test"][-1] >= 10) == (True, 0, True)
+    assert facts_of(repository.open("regression"))["split"] == {"words": "At random.", "spread": None}
 
 
 def test_nothing_is_loaded_and_a_column_named_like_a_tag_is_text(repository):

@@ -91,6 +91,23 @@ def test_factors_of_classes_raise_what_was_asked_for():
         assert label_metrics(actual, rule.choose(p), 3)[name] > before + 0.02
 
 
+def test_a_row_of_weight_two_counts_like_two_rows():
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet([4.0, 2.0, 1.0], 400).astype(np.float32)
+    actual = (p.cumsum(axis=1) > rng.random((400, 1))).argmax(axis=1)
+    weight = rng.integers(1, 4, 400).astype(np.float64)
+    again = np.repeat(np.arange(400), weight.astype(int))
+    for name in ("f1", "balanced_accuracy"):
+        two = best_threshold(name, p[:, 1], actual == 1, weight), best_threshold(name, p[again, 1], actual[again] == 1)
+        assert two[0] == two[1]
+        three = best_weights(name, p, actual, weight), best_weights(name, p[again], actual[again])
+        assert [
+            label_metrics(actual, rule.choose(p), 3, weight)[name]
+            == pytest.approx(label_metrics(actual[again], rule.choose(p[again]), 3)[name], abs=1e-12)
+            for rule in three
+        ] == [True, True]
+
+
 def test_costs_of_two_classes_are_the_threshold_of_the_least_expected_cost():
     classes, p = ("no", "yes"), pairs(0.05, 0.15, 0.25, 0.9)
     found = find_rule({"yes": {"no": 5.0}}, classes, p, np.array([0, 0, 1, 1]))

@@ -70,7 +70,9 @@ def class_metrics(
     return metrics
 
 
-def label_metrics(actual: NDArray[np.int64], said: NDArray[np.int64], n_classes: int) -> dict[str, float]:
+def label_metrics(
+    actual: NDArray[np.int64], said: NDArray[np.int64], n_classes: int, weight: NDArray[np.float64] | None = None
+) -> dict[str, float]:
     """``accuracy``, ``balanced_accuracy`` (the mean recall of the classes that these rows hold) and ``f1``.
 
     ``f1`` is that of the second of two classes, and the mean over more, of those that these rows hold or that were
@@ -80,14 +82,17 @@ def label_metrics(actual: NDArray[np.int64], said: NDArray[np.int64], n_classes:
         actual: ``[rows]`` class indices.
         said: ``[rows]`` likewise.
         n_classes: how many there are.
+        weight: how much each row counts, ``[rows]``, all above 0; None where every row counts the same.
     """
-    held, called = (np.bincount(part, minlength=n_classes) for part in (actual, said))
-    hits = np.bincount(actual[actual == said], minlength=n_classes)
-    f1 = 2.0 * hits / np.maximum(held + called, 1)
+    right = said == actual
+    held, called = (np.bincount(part, weight, n_classes) for part in (actual, said))
+    hits = np.bincount(actual[right], None if weight is None else weight[right], n_classes)
+    some = held + called > 0
+    f1 = 2.0 * hits / np.where(some, held + called, 1)
     return {
-        "accuracy": float(np.mean(said == actual)),
+        "accuracy": float(np.mean(right) if weight is None else weight[right].sum() / weight.sum()),
         "balanced_accuracy": float(np.mean(hits[held > 0] / held[held > 0])),
-        "f1": float(f1[1] if n_classes == 2 else np.mean(f1[held + called > 0])),
+        "f1": float(f1[1] if n_classes == 2 else np.mean(f1[some])),
     }
 
 

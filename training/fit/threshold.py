@@ -6,7 +6,7 @@ called by the rule that the other half gave. The rule that stays is found on all
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -68,7 +68,13 @@ def check_threshold(asked: Asked, classes: Sequence[str]) -> None:
         )
 
 
-def find_rule(asked: Asked, classes: Sequence[str], probabilities: Probabilities, actual: Indices) -> Found | None:
+def find_rule(
+    asked: Asked,
+    classes: Sequence[str],
+    probabilities: Probabilities,
+    actual: Indices,
+    weight: NDArray[np.float64] | None = None,
+) -> Found | None:
     """The rule that was asked for; None where none was.
 
     Args:
@@ -76,27 +82,41 @@ def find_rule(asked: Asked, classes: Sequence[str], probabilities: Probabilities
         classes: in the order of the columns of ``probabilities``.
         probabilities: of the validation rows, calibrated, ``[rows, classes]``.
         actual: their class indices, ``[rows]``.
+        weight: how much each row counts, ``[rows]``, all above 0; None where every row counts the same.
     """
     if asked == "none":
         return None
+    rows = _Rows(probabilities, actual, np.ones(len(actual)) if weight is None else weight)
     if isinstance(asked, dict):
-        return _of_costs(asked, classes, probabilities, actual)
+        return _of_costs(asked, classes, rows)
     if isinstance(asked, float):
         rule: LabelRule = Threshold.at(asked)
-        said = _told(rule, classes, "as objective.threshold says", probabilities, actual, rule.choose(probabilities))
+        said = _told(rule, classes, "as objective.threshold says", rows, rule.choose(probabilities))
         return Found(rule, {"by": "number", **_shown(rule, classes)}, said)
-    return _of_metric(asked, classes, probabilities, actual)
+    return _of_metric(asked, classes, rows)
 
 
-def _of_costs(
-    asked: Mapping[str, Mapping[str, float]], classes: Sequence[str], probabilities: Probabilities, actual: Indices
-) -> Found:
+@dataclass(frozen=True)
+class _Rows:
+    """Validation rows: ``probabilities [rows, classes]``, class indices ``actual [rows]``, and how much each counts."""
+
+    probabilities: Probabilities
+    actual: Indices
+    weight: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.actual)
+
+    def __getitem__(self, rows: NDArray[np.int64]) -> _Rows:
+        return _Rows(self.probabilities[rows], self.actual[rows], self.weight[rows])
+
+
+def _of_costs(asked: Mapping[str, Mapping[str, float]], classes: Sequence[str], rows: _Rows) -> Found:
     costs = costs_of(asked, classes)
     # Of two classes the second costs less from p * costs[1, 0] = (1 - p) * costs[0, 1] on.
     at = costs[0, 1] / (costs[0, 1] + costs[1, 0])
     rule = Threshold.at(at) if len(classes) == 2 else Scores.of_costs(costs)
-    said = rule.choose(probabilities)
-    decision = _told(rule, classes, "for the least expected cost", probabilities, actual, said, costs)
+    decision = _told(rule, classes, "for the least expected cost", rows, rule.choose(rows.probabilities), costs)
     table = {a: {s: float(costs[i, j]) for j, s in enumerate(classes) if j != i} for i, a in enumerate(classes)}
     return Found(rule, {"by": "costs", **_shown(rule, classes), "costs": table}, decision)
 
@@ -110,33 +130,35 @@ def costs_of(asked: Mapping[str, Mapping[str, float]], classes: Sequence[str]) -
     return costs
 
 
-def _of_metric(
-    name: Literal["f1", "balanced_accuracy"], classes: Sequence[str], probabilities: Probabilities, actual: Indices
-) -> Found:
-    if len(actual) < MIN_ROWS or len(np.unique(actual)) < 2:
+def _of_metric(name: Literal["f1", "balanced_accuracy"], classes: Sequence[str], rows: _Rows) -> Found:
+    if len(rows) < MIN_ROWS or len(np.unique(rows.actual)) < 2:
         rule: LabelRule = Threshold.at(0.5) if len(classes) == 2 else MostProbable()
-        held = f"{len(actual)} validation rows" if len(actual) < MIN_ROWS else "validation rows of one class"
+        held = f"{len(rows)} validation rows" if len(rows) < MIN_ROWS else "validation rows of one class"
         decision = f"the label is the most probable class: {held} are too few to find a threshold on"
         return Found(rule, {"by": name, **_shown(rule, classes)}, decision)
-    kept = np.random.default_rng(0).permutation(len(actual))[: max(MIN_ROWS, MAX_CELLS // len(classes))]
-    probabilities, actual = probabilities[np.sort(kept)], actual[np.sort(kept)]
-    find: Callable[[Probabilities, Indices], LabelRule]
-    if len(classes) == 2:
-        find = lambda p, a: best_threshold(name, p[:, 1], a == 1)  # noqa: E731
-    else:
-        find = lambda p, a: best_weights(name, p, a)  # noqa: E731
-    said = np.empty(len(actual), np.int64)
-    first, second = halves(len(actual))
+    kept = np.random.default_rng(0).permutation(len(rows))[: max(MIN_ROWS, MAX_CELLS // len(classes))]
+    rows = rows[np.sort(kept)]
+
+    def find(fitted: _Rows) -> LabelRule:
+        if len(classes) == 2:
+            return best_threshold(name, fitted.probabilities[:, 1], fitted.actual == 1, fitted.weight)
+        return best_weights(name, fitted.probabilities, fitted.actual, fitted.weight)
+
+    said = np.empty(len(rows), np.int64)
+    first, second = halves(len(rows))
     for fitted, judged in ((first, second), (second, first)):
-        said[judged] = find(probabilities[fitted], actual[fitted]).choose(probabilities[judged])
-    rule = find(probabilities, actual)
+        said[judged] = find(rows[fitted]).choose(rows.probabilities[judged])
+    rule = find(rows)
     of = f" of {classes[1]!r}" if name == "f1" and len(classes) == 2 else ""
-    decision = _told(rule, classes, f"for the best {_NAMES[name]}{of} on validation rows", probabilities, actual, said)
+    decision = _told(rule, classes, f"for the best {_NAMES[name]}{of} on validation rows", rows, said)
     return Found(rule, {"by": name, **_shown(rule, classes)}, f"{decision}, each half called by the rule of the other")
 
 
 def best_threshold(
-    name: Literal["f1", "balanced_accuracy"], score: NDArray[np.float32], positive: NDArray[np.bool_]
+    name: Literal["f1", "balanced_accuracy"],
+    score: NDArray[np.float32],
+    positive: NDArray[np.bool_],
+    weight: NDArray[np.float64] | None = None,
 ) -> Threshold:
     """The threshold with the highest metric, half-way to the next probability; of several the one nearest to a half.
 
@@ -144,13 +166,15 @@ def best_threshold(
         name: of the metric; ``f1`` is that of the positive rows.
         score: ``[rows]`` probabilities of the second class.
         positive: whether a row is of the second class, ``[rows]``.
+        weight: how much each row counts, ``[rows]``.
     """
+    weight = np.ones(len(score)) if weight is None else weight
     order = np.argsort(-score, kind="stable")
     score = score[order].astype(np.float64)
     last = np.flatnonzero(np.diff(score, append=-1.0))  # of the rows that share a probability
-    n_said = np.concatenate([[0], last + 1])
-    hits = np.concatenate([[0], np.cumsum(positive[order])[last]])
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    n_said = np.concatenate([[0.0], np.cumsum(weight[order])[last]])
+    hits = np.concatenate([[0.0], np.cumsum((weight * positive)[order])[last]])
+    n_positive, n_negative = float(weight[positive].sum()), float(weight[~positive].sum())
     if name == "f1":
         value = 2.0 * hits / (n_said + n_positive)
     else:
@@ -158,28 +182,35 @@ def best_threshold(
     edges = np.concatenate([[1.0], score[last], [0.0]])
     middle = (edges[:-1] + edges[1:]) / 2.0
     usable = edges[:-1] > edges[1:]  # nothing is above a probability of 1
-    best = np.flatnonzero(usable & (value >= value[usable].max()))
+    best = np.flatnonzero(usable & (value >= value[usable].max() - 1e-12))
     found = int(best[np.abs(middle[best] - 0.5).argmin()])
     threshold = Threshold.at(float(middle[found]))
     # Two neighbours may have no float32 between them: then the upper one itself, which is still called so.
     return threshold if threshold.value > edges[found + 1] else Threshold.at(float(edges[found]))
 
 
-def best_weights(name: Literal["f1", "balanced_accuracy"], probabilities: Probabilities, actual: Indices) -> LabelRule:
+def best_weights(
+    name: Literal["f1", "balanced_accuracy"],
+    probabilities: Probabilities,
+    actual: Indices,
+    weight: NDArray[np.float64] | None = None,
+) -> LabelRule:
     """Factors of the classes with the highest metric, one class tried after the other.
 
     Args:
         name: of the metric; ``f1`` is the mean over the classes that there are.
         probabilities: ``[rows, classes]``.
         actual: class indices, ``[rows]``.
+        weight: how much each row counts, ``[rows]``.
     """
     p, n_classes = probabilities.astype(np.float64), probabilities.shape[1]
     rows = np.arange(len(p))
 
     def measure(said: Indices) -> float:
-        return label_metrics(actual, said, n_classes)[name]
+        return label_metrics(actual, said, n_classes, weight)[name]
 
-    starts = [np.ones(n_classes), 1.0 / np.maximum(np.bincount(actual, minlength=n_classes), 1)]
+    held = np.bincount(actual, weight, n_classes)
+    starts = [np.ones(n_classes), 1.0 / np.where(held > 0, held, max(1.0, held.max()))]
     scored = [measure((p * weights).argmax(axis=1)) for weights in starts]
     weights, best = starts[int(np.argmax(scored))].copy(), max(scored)
     for _ in range(SWEEPS):
@@ -212,8 +243,7 @@ def _told(
     rule: LabelRule,
     classes: Sequence[str],
     why: str,
-    probabilities: Probabilities,
-    actual: Indices,
+    rows: _Rows,
     said: Indices,
     costs: NDArray[np.float64] | None = None,
 ) -> str:
@@ -225,9 +255,12 @@ def _told(
     else:
         what = "the label is the class of the " + ("least expected cost" if costs is not None else "highest product")
         what += "" if costs is not None else " of its probability and a factor"
-    most_probable = MostProbable().choose(probabilities)
-    before, after = (label_metrics(actual, labels, len(classes)) for labels in (most_probable, said))
+    most_probable = MostProbable().choose(rows.probabilities)
+    even = None if bool((rows.weight == rows.weight[0]).all()) else rows.weight
+    before, after = (label_metrics(rows.actual, labels, len(classes), even) for labels in (most_probable, said))
     if costs is not None:
-        before["cost"], after["cost"] = (float(costs[actual, labels].mean()) for labels in (most_probable, said))
+        before["cost"], after["cost"] = (
+            float(np.average(costs[rows.actual, labels], weights=rows.weight)) for labels in (most_probable, said)
+        )
     moved = ", ".join(f"{_NAMES[name]} {before[name]:.3f} to {after[name]:.3f}" for name in reversed(list(before)))
-    return f"{what}, {why}: {moved} on {len(actual):,} validation rows"
+    return f"{what}, {why}: {moved} on {len(rows):,} validation rows"

@@ -64,7 +64,7 @@ def facts_of_fit(
     sha256: str,
     created: str,
     config: str,
-    split: str,
+    split: Mapping[str, Any],
     network: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The facts of a model that is about to be published.
@@ -78,7 +78,7 @@ def facts_of_fit(
         sha256: of the graph.
         created: when.
         config: as TOML.
-        split: how the table was split, in a sentence.
+        split: how the table was split: ``words``, and ``spread`` of the column that it was split along, or None.
         network: a table of the network, where there is one.
     """
     signature = session.signature
@@ -90,7 +90,7 @@ def facts_of_fit(
         "history": history_facts(list(history)),
         "stopped": stopped,
         "config": config[:20_000],
-        "split": {"words": split},
+        "split": split,
         "network": network,
         "answers": {
             name: answers_of(rows.answers, rows.actual, signature.classes)
@@ -178,7 +178,7 @@ def _columns(signature: Signature, parts: Mapping[str, Rows], decisions: Sequenc
             {
                 "name": column.name,
                 "kind": column.kind,
-                "missing": {name: missing_of(column, part) for name, part in values.items()},
+                "missing": {name: missing_of(part) for name, part in values.items()},
                 "spread": spread_of(column, values),
                 "decisions": about.get(column.name, [])[:5],
             }

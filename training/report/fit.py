@@ -7,12 +7,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from rowcast.models.session import Predictions, Session
+from rowcast.models.signature import Signature
+from rowcast.training.columns.disclosure import percentiles
 from rowcast.training.config import Config, to_toml
 from rowcast.training.fit.loop import FitResult
 from rowcast.training.prepare import Prepared
 from rowcast.training.report.facts import Rows, facts_of_fit
 from rowcast.training.report.page import page
+from rowcast.training.report.shares import SAMPLE_ROWS, missing_in, of_numbers
 
 MOST_LAYERS = 100
 
@@ -53,7 +58,10 @@ def report_of_fit(
         sha256=hashlib.sha256(graph).hexdigest(),
         created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
         config=to_toml(config),
-        split=_split(config, prepared.target.classes),
+        split={
+            "words": _split(config, prepared.target.classes),
+            "spread": _along(config, session.signature, parts),
+        },
         network=_network(layers),
     )
     return page(facts)
@@ -64,9 +72,22 @@ def _split(config: Config, classes: tuple[str, ...]) -> str:
     data = config.data
     if data.split_by_time:
         return f"By time along {data.split_by_time!r}: training rows come first, then validation rows, then test rows."
-    if data.group:
-        return f"By group: rows of one {data.group!r} stay on one side."
+    if data.split:
+        return f"As the column {data.split!r} says."
+    if data.group or data.fold:
+        return f"By group: rows of one {data.group or data.fold!r} stay on one side."
     return f"At random{', with the shares of the classes that the table has' if classes else ''}."
+
+
+def _along(config: Config, signature: Signature, parts: Mapping[str, Rows]) -> dict[str, Any] | None:
+    """How the column that the table was split along is spread in the parts, where it is an input."""
+    column = next((one for one in signature.columns if one.name == config.data.split_by_time), None)
+    if column is None:
+        return None
+    some = {name: rows.some(SAMPLE_ROWS).columns[column.name] for name, rows in parts.items() if len(rows)}
+    some = {name: values[~missing_in(values)] for name, values in some.items()}
+    ends = percentiles(np.concatenate(list(some.values())))
+    return None if ends is None else of_numbers(some, float(ends[0]), float(ends[1]), column.kind)
 
 
 def _network(layers: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.kinds import KINDS
-from rowcast.models.signature import PUBLIC_LEVEL_ROWS, Column
+from rowcast.models.signature import MISSING_STRING, MISSING_TIMESTAMP, PUBLIC_LEVEL_ROWS, Column
 
 LEAST_ROWS = PUBLIC_LEVEL_ROWS
 SAMPLE_ROWS = 10_000
@@ -67,7 +67,7 @@ def spread_of(column: Column, parts: Mapping[str, NDArray[Any]]) -> dict[str, An
         column: of the signature.
         parts: values ``[rows]`` by part, as the graph takes them.
     """
-    present = {name: values[~_missing(values, column)] for name, values in parts.items()}
+    present = {name: values[~missing_in(values)] for name, values in parts.items()}
     present = {name: values for name, values in present.items() if len(values) >= LEAST_ROWS}
     if not present:
         return None
@@ -85,13 +85,16 @@ def spread_of(column: Column, parts: Mapping[str, NDArray[Any]]) -> dict[str, An
     return of_numbers(present, low, high, column.kind, whole=column.kind == "integer")
 
 
-def _missing(values: NDArray[Any], column: Column) -> NDArray[np.bool_]:
-    return np.isnan(values) if values.dtype.kind == "f" else np.asarray(values == column.missing, np.bool_)
+def missing_in(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values, as the graph takes them, are missing."""
+    if values.dtype.kind == "f":
+        return np.asarray(np.isnan(values))
+    return np.asarray(values == (MISSING_STRING if values.dtype.kind == "O" else MISSING_TIMESTAMP), np.bool_)
 
 
-def missing_of(column: Column, values: NDArray[Any]) -> int | None:
+def missing_of(values: NDArray[Any]) -> int | None:
     """How many rows lack a value; None where that are some, but fewer than ten."""
-    return told(int(_missing(values, column).sum()))
+    return told(int(missing_in(values).sum()))
 
 
 def of_numbers(

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rowcast.models.errors import ModelRefused
 from rowcast.models.plain_files import Folder
 from rowcast.models.repository import StoredModel
-from rowcast.models.signature import MISSING_STRING, MISSING_TIMESTAMP
 from rowcast.training.fit.history import history_of
 from rowcast.training.importance import permuted
 from rowcast.training.predict import bulk_session, metrics_of, open_known, predict_columns
@@ -28,7 +27,7 @@ from rowcast.training.report.facts import (
     told_facts,
 )
 from rowcast.training.report.page import REPORT_FILE, facts_in, page
-from rowcast.training.report.shares import SAMPLE_ROWS, counted, missing_of
+from rowcast.training.report.shares import SAMPLE_ROWS, counted, missing_in, missing_of
 from rowcast.training.report.slices import worst_slices
 
 _MOST_BYTES = 2**26
@@ -101,13 +100,12 @@ def facts_of_table(model: StoredModel, source: Any, **form: str | None) -> dict[
     facts["importance"] = importance_facts(importance.table.rows(), f"{importance.note} of {name}")
     some = rows.some(SAMPLE_ROWS)
     facts.setdefault("sampled", {})[name] = len(some)
-    by_name = {column.name: column for column in signature.columns}
     for one in facts.get("columns", ()):
         values = known_values(one, some)
         if one.get("spread") and values is not None:
             one["spread"]["counts"][name] = counted(one["spread"], values)
-        if one["name"] in by_name and not one.get("target"):
-            one["missing"][name] = missing_of(by_name[one["name"]], some.columns[one["name"]])
+        if one["name"] in some.columns and not one.get("target"):
+            one["missing"][name] = missing_of(some.columns[one["name"]])
     return facts
 
 
@@ -145,10 +143,4 @@ def known_values(one: Mapping[str, Any], rows: Rows) -> NDArray[Any] | None:
     values = rows.columns.get(one["name"])
     if values is None:
         return None
-    missing = np.isnan(values) if values.dtype.kind == "f" else values == missing_element(values.dtype)
-    return np.asarray(values[~missing])
-
-
-def missing_element(dtype: np.dtype[Any]) -> str | int:
-    """What stands for null among texts and timestamps."""
-    return MISSING_STRING if dtype.kind == "O" else MISSING_TIMESTAMP
+    return np.asarray(values[~missing_in(values)])
