@@ -190,7 +190,12 @@ class FeatureEncoder(nn.Module):
 
     def fingerprint(self) -> str:
         """SHA-256 over everything that was fitted: equal encoders, and only they, have equal fingerprints."""
-        digest = hashlib.sha256(repr((self.rules, self.calendar, self.vocabularies)).encode())
+        # Sets come in another order in each process.
+        rules = [
+            [sorted(value) if isinstance(value, frozenset) else value for value in vars(rule).values()]
+            for rule in self.rules
+        ]
+        digest = hashlib.sha256(repr((rules, self.calendar, self.vocabularies)).encode())
         for name, buffer in self.named_buffers():
             digest.update(name.encode() + buffer.cpu().numpy().tobytes())
         return digest.hexdigest()
