@@ -29,12 +29,28 @@ FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 """Flags that are fields of ``fit={...}``."""
 DIRECT = frozenset(
     {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
-    | {"weight", "split", "fold", "folds", "refit", "by"}
+    | {"weight", "split", "fold", "folds", "refit", "by", "checkpoint", "repeats"}
 )
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
     {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "holds", "in", "is", "lists", "means"}
-    | {"must", "names", "need", "needs", "of", "on", "or", "out", "says", "take", "takes", "to", "what", "would"}
+    | {
+        "must",
+        "names",
+        "need",
+        "needs",
+        "of",
+        "on",
+        "or",
+        "out",
+        "reads",
+        "says",
+        "take",
+        "takes",
+        "to",
+        "what",
+        "would",
+    }
 )
 """Words that follow a flag in a sentence and are no value of it; a value that is one is quoted."""
 
@@ -96,6 +112,8 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
         return f'fit={{"{FIT_VALUES[flag]}": {_fit_value(flag, value)}}}'
     if flag == "seed" and value is not None and _COUNT.fullmatch(value):
         return f"seed={int(value)}"
+    if flag == "resume":
+        return "resume=True"
     if flag in DIRECT:
         return f"{field}=" + ("" if value is None else _literal(value))
     if flag == "rename":

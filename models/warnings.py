@@ -2,7 +2,8 @@
 
 RowcastWarning              something about the table, the fit or the model that calls for a look
 ├── TooFewRowsWarning       so few rows are held out that metrics prove nothing
-└── LeakageWarning          an input seems to tell the target
+├── LeakageWarning          an input seems to tell the target
+└── InterruptedWarning      a signal ended the fit before it was over
 
 A decision that is one of these is a :class:`Caution`: a sentence like any other where decisions are listed, and a
 warning of its class where Python asks for the fit.
@@ -21,6 +22,10 @@ class TooFewRowsWarning(RowcastWarning):
 
 class LeakageWarning(RowcastWarning):
     """An input seems to tell the target."""
+
+
+class InterruptedWarning(RowcastWarning):
+    """A signal ended the fit before it was over; the model has the best weights so far."""
 
 
 class Caution(str):

@@ -223,12 +223,12 @@ def _train(
     manifest = model.manifest
     trackers.published(manifest.metrics, {"model": f"{name}:{manifest.version}", "path": str(model.path)})
     if checkpoint is not None and told.ended_by:
-        say = f"the checkpoint in {checkpoint.folder} is kept: --resume goes on with the fit where it was ended"
+        say = f"the checkpoint in {checkpoint.folder} is kept: to go on with the fit, add --resume"
         told.say(say)
     elif checkpoint is not None:
         checkpoint.clear()
     counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
-    cautions = tuple(decision for decision in prepared.decisions if isinstance(decision, Caution))
+    cautions = tuple(note for note in (*prepared.decisions, *notes) if isinstance(note, Caution))
     return Trained(model, fit_result, counts, told.ended_by, cautions)
 
 

@@ -106,11 +106,11 @@ def fit(
         arguments=list(inspect.signature(fit).parameters),
     )
     with display_of(verbose) as display:
-        how = {
+        how: dict[str, Any] = {
             "validation": call.data.further(validation, "validation"),
             "test": call.data.further(test, "test"),
             "report": display.report,
-            "say": display.say,
+            "say": lambda text: display.say(in_python(text)),
             "callbacks": callbacks,
             "checkpoint": checkpoint,
             "resume": resume,

@@ -92,7 +92,7 @@ def test_a_fit_that_a_signal_ended_is_published_and_goes_on_to_the_same_bits(tab
     repository = Repository(tmp_path / "r")
     ended = train(table, config, name="m", repository=repository, callbacks=[end], **kept)
     assert (ended.summary()["stopped"], ended.ended_by, ended.model.manifest.version) == ("interrupted", "SIGTERM", 1)
-    assert said[-1] == f"the checkpoint in {tmp_path / 'c'} is kept: --resume goes on with the fit where it was ended"
+    assert said[-1] == f"the checkpoint in {tmp_path / 'c'} is kept: to go on with the fit, add --resume"
     assert hashes(ended) != hashes(whole)
     assert hashes(fitted(table, tmp_path / "r", **kept)) == hashes(whole)
     assert list((tmp_path / "c").iterdir()) == []
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_another_config_or_table_is_refused_with_what_differs(ta
 
 
 def test_a_checkpoint_that_nobody_asked_to_resume_is_refused(table, kept, tmp_path):
-    with pytest.raises(ConfigError, match=r"holds one: go on with it with --resume, or start anew after `rm .*json'`"):
+    with pytest.raises(ConfigError, match=r"holds one: to go on with it, add --resume; to start anew, `rm .*json'`"):
         fitted(table, tmp_path / "r", checkpoint=kept)
 
 

@@ -8,7 +8,9 @@ import threading
 
 import pytest
 
+import rowcast
 from rowcast.models import Repository
+from rowcast.models.warnings import InterruptedWarning
 from rowcast.training.config import make_config
 from rowcast.training.fit.interrupt import ended_by_signals
 from rowcast.training.train import train
@@ -123,3 +125,16 @@ def test_a_signal_before_the_first_step_ends_all(table, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         fitted(table, tmp_path / "r", 0)
     assert not (tmp_path / "r").exists()
+
+
+def test_python_gets_the_model_and_a_warning_that_points_at_the_call(table):
+    def end(progress):
+        if progress.epoch == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.warns(InterruptedWarning, match=r"^the fit was ended by Ctrl-C in epoch 2: ") as warned:
+        model = rowcast.fit(
+            table, target="amount", callbacks=[end], verbose=False, **tables.QUICK | {"fit": LONG["fit"]}
+        )
+    assert [warning.filename for warning in warned] == [__file__]
+    assert len(model.history) == 2

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
+import rowcast
+from rowcast.models.warnings import LeakageWarning
 from rowcast.training.columns.infer import ColumnRule
 from rowcast.training.columns.leakage import share_explained, suspected_leaks
 from rowcast.training.columns.target import Target
+from tests.support import tables
 
 RNG = np.random.default_rng(0)
 ROWS = 2000
@@ -56,3 +60,9 @@ def test_a_thousand_classes_and_many_levels_are_searched_for_leaks_in_bounded_me
     target = Target("y", "multiclass", np.array([str(i) for i in labels], dtype=object), tuple(map(str, range(1000))))
     assert share_explained(labels * 300 + rng.integers(0, 300, 400_000), target) == pytest.approx(0.49, abs=0.02)
     assert share_explained(rng.integers(0, 300_000, 400_000), target) < 0
+
+
+def test_python_warns_of_leakage_and_names_its_own_argument():
+    frame = pl.DataFrame({"x": np.cos(np.arange(ROWS)), "told": VALUES * 2, "y": VALUES})
+    with pytest.warns(LeakageWarning, match=r"""'told' alone tells .* leave it out with data={"drop": \["told"\]}$"""):
+        rowcast.fit(frame, target="y", verbose=False, **tables.QUICK)

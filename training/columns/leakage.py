@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
+from rowcast.models.warnings import Caution, LeakageWarning
 from rowcast.training.columns.explained import share_explained
 from rowcast.training.columns.levels import level_numbers
 from rowcast.training.columns.reading import ColumnRule
@@ -32,8 +33,11 @@ def suspected_leaks(columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnR
     if len(target.values) < MIN_ROWS:
         return []
     return [
-        f"{rule.name!r} alone tells {share:.1%} of {target.name!r}: if it is only known once the outcome is, "
-        f"leave it out with --drop {named(rule.name)}"
+        Caution(
+            f"{rule.name!r} alone tells {share:.1%} of {target.name!r}: if it is only known once the outcome is, "
+            f"leave it out with --drop {named(rule.name)}",
+            LeakageWarning,
+        )
         for rule in rules
         if (share := share_explained(_cells(columns[rule.name], rule), target)) >= SUSPICIOUS
     ]

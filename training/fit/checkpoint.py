@@ -74,7 +74,8 @@ class Checkpoint:
             more = f" and {len(differing) - _DIFFERENCES} more" if len(differing) > _DIFFERENCES else ""
             raise TrainingError(
                 f"a fit goes on with the table and the config it began with; {self.folder} is a checkpoint of others: "
-                f"{', '.join(differing[:_DIFFERENCES])}{more}; go on with those, or choose another --checkpoint folder"
+                f"{', '.join(differing[:_DIFFERENCES])}{more}; go on with those, or choose another folder with "
+                "--checkpoint"
             )
         other = _differences(found["machine"], about["machine"])
         return (
@@ -225,12 +226,12 @@ def open_checkpoint(
         except BlockingIOError:
             raise TrainingError(
                 f"one process at a time trains with a checkpoint, and another does with {path}; "
-                "wait for it, or choose another --checkpoint folder"
+                "wait for it, or choose another folder with --checkpoint"
             ) from None
         if not resume and (path / ABOUT_FILE).exists():
             raise ConfigError(
-                f"a new fit needs a folder without a checkpoint, and {path} holds one: go on with it with --resume, "
-                f"or start anew after `rm {named(path / ABOUT_FILE)}`"
+                f"a new fit needs a folder without a checkpoint, and {path} holds one: to go on with it, add --resume; "
+                f"to start anew, `rm {named(path / ABOUT_FILE)}`"
             )
         yield Checkpoint(path, resume=resume, say=say)
     finally:

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
+from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.signature import Task
 from rowcast.training.columns.row_weights import mean_of_one
@@ -166,7 +167,7 @@ class ObjectiveConfig(ComponentConfig):
             way = "regression" if other == "regression" else "multiclass"
             raise ConfigError(
                 f"'objective.loss' must be auto or {' or '.join(_LOSSES[side])} for {of}, got {self.loss!r}; "
-                f"--task {way} reads the target otherwise"
+                f"--task {named(way)} reads the target otherwise"
             )
         for name in filter(self._asks_for, _ONLY[other]):
             kept = type(self).model_fields[name].default

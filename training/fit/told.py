@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from rowcast.models.warnings import Caution, InterruptedWarning
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult, Progress, Report
 
@@ -39,4 +40,5 @@ class Told:
         self.ended_by = self.interrupt.name
         best = f"those of epoch {result.best_epoch}" if result.best_epoch else "those before the first step"
         by = self.ended_by or "a callback"
-        return [f"the fit was ended by {by} in epoch {result.epochs}: the weights are the best so far, {best}"]
+        note = f"the fit was ended by {by} in epoch {result.epochs}: the weights are the best so far, {best}"
+        return [Caution(note, InterruptedWarning) if self.ended_by else note]
