@@ -181,6 +181,10 @@ def _train(
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out, own)
     within = _less_budget(config, time.monotonic() - started + reserved)
+    if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
+        rows = len(prepared.train) + len(prepared.validation) + (len(prepared.test) if test is None else 0)
+        share = len(prepared.train) / (len(prepared.train) + rows)
+        within = _less_budget(within, within.fit.budget_s * (1.0 - share))
     began = [] if checkpoint is None else checkpoint.begin(_about(prepared, config, device))
     settings = config.model_dump(mode="json", exclude={"track"})
     trackers = stack.enter_context(tracked(config.track, name, settings, told.say))
@@ -190,7 +194,28 @@ def _train(
         prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint
     )
     notes = [*began, *told.how_it_ended(fit_result), *notes]
-    signature, layers = signature_of(prepared, core), layers_of(core)
+    seen, measured = prepared, None
+    learned: dict[str, int] = {}
+    if config.fit.refit:
+        from rowcast.training.refit import refit  # which builds on this module
+
+        again, why = refit(
+            prepared,
+            core,
+            fit_result,
+            within,
+            device,
+            with_test=test is None,
+            own=own,
+            interrupt=told.interrupt,
+            say=told.say,
+        )
+        notes.append(why if again is None else again.decision)
+        if again is not None:
+            measured = export(core, signature_of(prepared, core))
+            core, seen = again.core, again.prepared
+            learned = {"refit": len(seen.train)}
+    signature, layers = signature_of(seen, core), layers_of(core)
     files = {
         "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(layers)),
         "config.toml": to_toml(config).encode(),
@@ -199,13 +224,14 @@ def _train(
     try:
         graph = export(core, signature)
         files = {"model.onnx": graph} | files
-        parity = pass_gate(core, graph, held_out, prepared.train.columns, prepared.train.target)
+        parity = pass_gate(core, graph, held_out, seen.train.columns, seen.train.target)
     except Exception as error:
         folder = keep_aside(repository.root, name, files, str(error))
         if not isinstance(error, RowcastError):
             raise
         raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
-    session = Session(graph, "cpu", threads=os.cpu_count() or 1)
+    # After a fit on all rows, metrics are those of the fit before: no row is left that the second has not seen.
+    session = Session(measured or graph, "cpu", threads=os.cpu_count() or 1)
     metrics, answers = _metrics(session, prepared, core)
     said = {
         "signature": signature,
@@ -214,7 +240,7 @@ def _train(
         "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
         "decisions": [*prepared.decisions, *notes],
         "config": config.model_dump(mode="json"),
-        "data": prepared.data | {"front": core.encoder.fingerprint()},
+        "data": prepared.data | {"front": core.encoder.fingerprint()} | learned,
         "versions": _versions(),
     }
     files[REPORT_FILE] = report_of_fit(session, prepared, answers, fit_result, said, graph, config, layers)
@@ -400,7 +426,7 @@ def _fit_one(
         the network, how its fit went, and whether that was over before, as the checkpoint says.
     """
     n_fits = config.fit.seeds
-    seed = config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
+    seed = seed_of(config, number)
     budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / (n_fits - number)
     device = train_rows.target.device
     with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
@@ -442,7 +468,13 @@ def joined(fits: Sequence[FitResult]) -> FitResult:
         seconds=sum(fit.seconds for fit in fits),
         stopped=next((way for way in ("interrupted", "budget", "epochs") if way in stopped), "patience"),
         history=tuple(history),
+        fits=tuple(fits),
     )
+
+
+def seed_of(config: Config, number: int) -> int:
+    """Of the weights and the order of rows of one of ``config.fit.seeds`` fits."""
+    return config.seed if number == 0 else int(np.random.SeedSequence([config.seed, number]).generate_state(1)[0])
 
 
 def network_of(encoder: FeatureEncoder, objective: Objective, config: Config, own: Own = NOTHING_OWN) -> Embedded:

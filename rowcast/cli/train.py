@@ -36,6 +36,7 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder in which the fit is kept as it goes on.", metavar="DIR")
     ] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Then train on all rows, as long as was best.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --checkpoint.")] = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -47,7 +48,8 @@ def train(
 
     model_name = checked_name(name) if name is not None else model_name_from(stem_of(table))
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
-    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+    length = {"epochs": epochs, "budget_s": None if budget is None else seconds(budget), "refit": refit or None}
+    overrides["fit"] = given(length)
 
     from rowcast.api.display import display_of
     from rowcast.training.config import make_config

@@ -64,6 +64,8 @@ class FitConfig(ComponentConfig):
     deterministic: bool = False
     """On a CUDA device, only kernels that add up in one order: the same seed then gives the same bits there, for some
     time a step. On a CPU it does anyway."""
+    refit: bool = False
+    """Whether to train once more on all rows, for as many epochs as were best with some of them held back."""
     budget_s: Annotated[float, Field(gt=0), BeforeValidator(as_seconds)] | Literal["none"] = "none"
     """Seconds of wall clock the fit may take, or a text such as 20s, 30m or 2h. The schedule bends to it, so that the
     rate still falls to 0 in time."""
@@ -132,6 +134,8 @@ class FitResult:
     seconds: float
     stopped: Stop
     history: tuple[Look, ...]
+    fits: tuple[FitResult, ...] = ()
+    """Where several were put together: each of them."""
 
 
 def fit(
@@ -229,7 +233,7 @@ def fit(
 
             batch = augment(train[order[step * batch_size : (step + 1) * batch_size]])
             encoded = encoder.encode(batch.features)
-            with _precision(config, device):
+            with precision_of(config, device):
                 outputs = network(encoded, batch.codes).float()
             loss = objective.loss(outputs, batch.target, batch.weight)
             optimizer.zero_grad()
@@ -270,7 +274,7 @@ def fit(
     return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history))
 
 
-def _precision(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
+def precision_of(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
     """What the matrix products of a step are computed in."""
     return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 

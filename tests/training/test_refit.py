@@ -1,0 +1,89 @@
+"""A fresh fit on all rows, for as many epochs as were best."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+import rowcast
+from rowcast.models import Repository
+from rowcast.training.config import make_config
+from rowcast.training.fit.again import Length, length_of
+from rowcast.training.fit.history import Look
+from rowcast.training.fit.loop import FitConfig, FitResult
+from rowcast.training.predict import predict_table
+from rowcast.training.train import train
+from tests.support import tables
+
+
+def ended(*looks, epochs, best):
+    history = tuple(Look(epoch, 1.0, score, 0.1, float(i), new) for i, (epoch, score, new) in enumerate(looks, 1))
+    return FitResult(epochs, best, 0.5, float(len(looks)), "patience", history)
+
+
+def test_it_is_as_long_as_the_fit_before_was_best():
+    fit = ended((1, 0.9, True), (2, 0.8, True), (3, 0.85, False), epochs=3, best=2)
+    found = length_of(fit, 1000, FitConfig(epochs=10))
+    assert found == Length(2.0, 0.2, ((0.5, 0.9), (1.0, 0.8)))
+    assert length_of(fit, 1000, FitConfig(epochs=10, budget_s=4.0)).done == 0.5  # two of four seconds
+    assert length_of(ended((1, 0.9, False), epochs=1, best=0), 1000, FitConfig()) is None
+
+
+def test_of_a_large_table_it_may_end_within_an_epoch():
+    looks = [(1, 0.9, True), (1, 0.8, True), (1, 0.85, False), (1, 0.86, False)]
+    found = length_of(ended(*looks, epochs=1, best=1), 4 * 65_536, FitConfig(epochs=2))
+    assert (found.epochs, found.done) == (0.5, 0.25)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """A table, and a model of its class without and with a fit on all rows."""
+    table = tables.every_kind(300)
+    repository = Repository(tmp_path_factory.mktemp("repository"))
+    config = {**tables.QUICK, "data": {"target": "class"}}
+    fit = {"epochs": 3}
+    return table, *(
+        train(table, make_config(overrides=config | {"fit": fit | more}), name="m", repository=repository)
+        for more in ({}, {"refit": True})
+    )
+
+
+def test_metrics_are_those_of_the_fit_before_and_a_decision_says_so(both):
+    _, once, again = both
+    assert again.summary()["metrics"] == once.summary()["metrics"]
+    assert again.summary()["rows"] == once.summary()["rows"]
+    decision = next(d for d in again.summary()["decisions"] if d.startswith("fitted again on all 300 rows for "))
+    assert f"for {again.fit.best_epoch} epochs, as many as were best: metrics are those of the fit before" in decision
+    assert again.model.manifest.data["refit"] == 300
+
+
+def test_the_model_has_learned_rows_that_were_held_out(both):
+    table, once, again = both
+    answers = [predict_table(trained.model, table)["probability_large"].to_numpy() for trained in (once, again)]
+    assert np.abs(answers[0] - answers[1]).max() > 1e-3
+    oslo = table.filter(pl.col("city") == "Oslo").height
+    shown = [str(trained.model.manifest.signature.model_dump()) for trained in (once, again)]
+    assert [f"'Oslo': {oslo}" in text or f"'rows': {oslo}" in text for text in shown] == [False, True]
+
+
+def test_rows_of_a_test_table_are_not_learned(tmp_path):
+    table = tables.every_kind(200)
+    config = make_config(
+        overrides={
+            **tables.QUICK,
+            "optimizer": {"lr": 0.01},
+            "fit": {"epochs": 6, "refit": True},
+            "data": {"target": "amount", "weight": "count"},
+        }
+    )
+    trained = train(table[:150], config, name="m", repository=Repository(tmp_path), test=table[150:])
+    learned = 150 - (table[:150]["count"] == 0).sum()
+    assert trained.model.manifest.data["refit"] == learned == trained.rows["train"] + trained.rows["validation"]
+    assert set(trained.summary()["metrics"]["test"]) == {"rmse", "mae", "r2"}
+
+
+def test_python_asks_for_it_by_an_argument():
+    config = tables.QUICK | {"fit": {"epochs": 2}}
+    model = rowcast.fit(tables.every_kind(150), target="amount", refit=True, **config)
+    assert any(decision.startswith("fitted again on all 150 rows") for decision in model.decisions)

@@ -1,0 +1,131 @@
+"""A fresh fit for as long as one before it was best: nothing is held back, so nothing is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.history import Look
+from rowcast.training.fit.interrupt import Interrupt
+from rowcast.training.fit.loop import Batch, FitConfig, FitResult, auto_batch_size, epochs_of, look_steps, precision_of
+from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.fit.schedule import Schedule
+from rowcast.training.network.network import Embedded
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a fit was best after."""
+
+    epochs: float
+    """Passes over its training rows; those of a large table have looks in between."""
+    done: float
+    """Share of its schedule that was over, 0 to 1."""
+    scores: tuple[tuple[float, float], ...]
+    """Its looks until then: the share of these epochs, and the loss of the validation rows; a plateau lowers the rate
+    by them."""
+
+
+def length_of(fit: FitResult, rows: int, config: FitConfig) -> Length | None:
+    """How long a fit was best after; None if it was before its first step.
+
+    Args:
+        fit: how it went.
+        rows: it was trained on.
+        config: it was trained with.
+    """
+    history = [Look(*look) for look in fit.history]
+    best = max((i for i, look in enumerate(history) if look.best), default=None)
+    if best is None or fit.best_epoch == 0:
+        return None
+    batch_size = auto_batch_size(rows) if config.batch_size == "auto" else min(config.batch_size, rows)
+    steps_per_epoch = max(1, rows // batch_size)
+    looks = sorted(look_steps(steps_per_epoch, batch_size))
+    places = []
+    for i, look in enumerate(history[: best + 1]):
+        nth = sum(earlier.epoch == look.epoch for earlier in history[:i])
+        ends = looks[min(nth, len(looks) - 1)] + 1
+        places.append(look.epoch - 1 + ends / steps_per_epoch)
+    epochs = places[-1]
+    done = epochs / epochs_of(config, rows)
+    if config.budget_s != "none":
+        done = max(done, history[best].seconds / config.budget_s)
+    scores = tuple((place / epochs, look.validation_loss) for place, look in zip(places, history, strict=False))
+    return Length(epochs, min(done, 1.0), scores)
+
+
+def fit_again(
+    network: Embedded,
+    encoder: FeatureEncoder,
+    objective: Objective,
+    train: Batch,
+    length: Length,
+    config: FitConfig,
+    optimizer_config: OptimizerConfig,
+    *,
+    generator: torch.Generator,
+    augment: Callable[[Batch], Batch],
+    interrupt: Interrupt | None = None,
+) -> bool:
+    """Train ``network`` in place for as many epochs, at the same rates; at the end it holds the averaged weights.
+
+    Args:
+        network: with fresh weights, on the device the batches are on.
+        encoder: fitted on these rows, on that device too.
+        objective: of the fit before.
+        train: all rows.
+        length: of the fit before.
+        config: batches.
+        optimizer_config: optimizer, schedule, averaging.
+        generator: CPU generator of the permutations.
+        augment: changes each batch.
+        interrupt: ends it at its next step, once it is true.
+
+    Returns:
+        whether it came to its end.
+    """
+    device = train.target.device
+    batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
+    steps_per_epoch = max(1, len(train) // batch_size)
+    steps = max(1, round(length.epochs * steps_per_epoch))
+    optimizer = make_optimizer(network, optimizer_config)
+    schedule, left = Schedule(optimizer_config), list(length.scores)
+    average = WeightAverage(network, optimizer_config.average)
+    order = torch.empty(0, dtype=torch.int64)
+    network.train()
+    for step in range(steps):
+        if interrupt:
+            return False
+        place = step % steps_per_epoch
+        if place == 0:
+            order = torch.randperm(len(train), generator=generator).to(device)
+        while left and left[0][0] <= step / steps:
+            schedule.look(left.pop(0)[1])
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(length.done * step / steps)
+
+        batch = augment(train[order[place * batch_size : (place + 1) * batch_size]])
+        encoded = encoder.encode(batch.features)
+        with precision_of(config, device):
+            outputs = network(encoded, batch.codes).float()
+        loss = objective.loss(outputs, batch.target, batch.weight)
+        optimizer.zero_grad()
+        loss.backward()
+        if config.clip != "none":
+            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+        optimizer.step()
+        average.update()
+    network.load_state_dict(average.network.state_dict())
+    network.eval()
+    return True
+
+
+def told(lengths: Sequence[Length]) -> str:
+    """For how long, in words."""
+    mean = sum(length.epochs for length in lengths) / len(lengths)
+    return "1 epoch" if mean == 1.0 else f"{mean:.4g} epochs"

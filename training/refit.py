@@ -1,0 +1,132 @@
+"""``fit.refit``: a fresh fit on all rows, for as many epochs as were best with some of them held back.
+
+Kinds of columns, the unit of the target, calibration, threshold and intervals are those of the fit before, which had
+validation rows to find them on. What is fitted on columns (bins, levels) and the network are fitted anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from rowcast.training.config import Config
+from rowcast.training.device import same_bits
+from rowcast.training.export.graph import Core
+from rowcast.training.features.encoder import fit_encoder
+from rowcast.training.fit.again import Length, fit_again, length_of, told
+from rowcast.training.fit.augment import Augment
+from rowcast.training.fit.interrupt import Interrupt
+from rowcast.training.fit.loop import FitResult
+from rowcast.training.fit.objective import Objective
+from rowcast.training.network.head import RegressionHead
+from rowcast.training.network.network import Embedded, Ensemble
+from rowcast.training.own import Own
+from rowcast.training.prepare import Part, Prepared
+from rowcast.training.train import network_of, seed_of, to_batch
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """What is exported in place of the first fit, and the rows it learned."""
+
+    core: Core
+    prepared: Prepared
+    decision: str
+
+
+def refit(
+    prepared: Prepared,
+    core: Core,
+    fit: FitResult,
+    config: Config,
+    device: torch.device,
+    *,
+    with_test: bool,
+    own: Own,
+    interrupt: Interrupt | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> tuple[Refitted | None, str]:
+    """Fit again on all rows.
+
+    Args:
+        prepared: the rows of the first fit.
+        core: of the first fit, calibrated.
+        fit: how it went.
+        config: it was fitted with.
+        device: to train on.
+        with_test: whether test rows are rows of the table, and not of one that is only evaluated.
+        own: a network and a loss in place of those of the config.
+        interrupt: ends it at its next step, once it is true.
+        say: told that it begins.
+
+    Returns:
+        what it gave, None where the first fit stays; and a decision.
+    """
+    if interrupt:
+        return None, f"there is no fit on all rows: {interrupt.name} ended the one before"
+    lengths = [length_of(one, len(prepared.train), config.fit) for one in fit.fits or (fit,)]
+    known = [length for length in lengths if length is not None]
+    if len(known) < len(lengths):
+        return None, "there is no fit on all rows: no epoch was better than none"
+    parts = [prepared.train, prepared.validation, *([prepared.test] if with_test else [])]
+    rows = joined_rows(parts)
+    say(f"fitting again, on all {len(rows):,} rows for {told(known)}")
+    trend = not config.data.split_by_time
+    encoder = fit_encoder(rows.columns, prepared.rules, config.features, rows.target, trend=trend).to(device)
+    objective = Objective(prepared.target, config.objective, own.loss)
+    objective.head.to(device)
+    batch = to_batch(rows, encoder, objective, device)
+    networks: list[Embedded] = []
+    for number, length in enumerate(known):
+        seed = seed_of(config, number)
+        with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
+            torch.manual_seed(seed)
+            network = network_of(encoder, objective, config, own).to(device)
+            ended = fit_again(
+                network,
+                encoder,
+                objective,
+                batch,
+                length,
+                config.fit,
+                config.optimizer,
+                generator=torch.Generator().manual_seed(seed),
+                augment=Augment(config.augment, batch, len(prepared.target.classes)),
+                interrupt=interrupt,
+            )
+        if not ended:
+            name = "" if interrupt is None else interrupt.name
+            return None, f"there is no fit on all rows: {name} ended it, and the one before is published"
+        networks.append(network)
+    combined = networks[0] if len(networks) == 1 else Ensemble(networks)
+    combined.settle([torch.bincount(batch.codes[:, i], minlength=n) for i, n in enumerate(encoder.level_counts)])
+    if isinstance(core.head, RegressionHead) and core.head.intervals != "quantiles":
+        combined.keep_first()
+    again = Core(encoder, combined, core.head).cpu().eval()
+    return Refitted(again, replace(prepared, train=rows, encoder=encoder), _decision(len(rows), known)), ""
+
+
+def _decision(rows: int, lengths: list[Length]) -> str:
+    return (
+        f"fitted again on all {rows:,} rows for {told(lengths)}, as many as were best: metrics are those of the fit "
+        "before, which had not seen its validation and test rows, and so are calibration and intervals"
+    )
+
+
+def joined_rows(parts: list[Part]) -> Part:
+    """The rows of several parts, one after the other. Rows without weights beside some with them weigh their mean."""
+    parts = [part for part in parts if len(part)]
+    weight = None
+    weighed = [part.weight for part in parts if part.weight is not None]
+    if weighed:
+        usual = float(np.concatenate(weighed).mean())
+        each = [np.full(len(part), usual) if part.weight is None else part.weight for part in parts]
+        weight = np.concatenate(each)
+    return Part(
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+        np.concatenate([part.target for part in parts]),
+        weight,
+    )
