@@ -55,16 +55,20 @@ def objectives(draw, target):
     """An objective that fits the target."""
     config = {}
     if target in CLASSES:
-        config["loss"] = draw(st.sampled_from(["auto", "cross_entropy", "focal"]))
+        config["loss"] = draw(st.sampled_from(["auto", "cross_entropy", "focal", "ordinal"]))
+        if config["loss"] == "ordinal":
+            config["order"] = draw(st.permutations(["no", "yes"] if target == "two" else ["a", "b", "c", "é", "0"]))
         config["class_weights"] = draw(st.sampled_from(["none", "balanced", {"yes" if target == "two" else "c": 5.0}]))
         config["label_smoothing"] = draw(st.sampled_from([0.0, 0.2]))
         config["calibration"] = draw(st.sampled_from(["auto", "none", "temperature", "affine"]))
         if config["loss"] == "focal":
             config["focal_gamma"] = draw(st.sampled_from([0.5, 2.0]))
         return config
-    config["loss"] = draw(st.sampled_from(["auto", "mse", "mae", "huber", "pinball"]))
-    transforms = ["auto", "none", "standardise", "log"]
-    config["target_transform"] = draw(st.sampled_from(transforms[: 4 if target in ("skewed", "count") else 3]))
+    positive = {"skewed": ["poisson", "gamma", "tweedie"], "count": ["poisson", "tweedie"]}.get(target, [])
+    config["loss"] = draw(st.sampled_from(["auto", "mse", "mae", "huber", "pinball", *positive]))
+    if config["loss"] not in positive:
+        transforms = ["auto", "none", "standardise", "log"]
+        config["target_transform"] = draw(st.sampled_from(transforms[: 4 if positive else 3]))
     config["intervals"] = draw(st.sampled_from(["auto", "none", "constant", "quantiles"]))
     if config["loss"] == "huber":
         config["huber_delta"] = draw(st.sampled_from([0.1, 3.0]))
@@ -92,12 +96,17 @@ def tasks(draw):
             "members": draw(st.sampled_from([1, 2, 8])),
             "layers": draw(st.lists(st.sampled_from([1, 5, 32, 64]), min_size=1, max_size=3)),
             "dropout": draw(share),
-            "normalisation": draw(st.sampled_from(["none", "layer"])),
+            "normalisation": draw(st.sampled_from(["none", "layer", "batch"])),
             "residual": draw(st.booleans()),
             "d_number": draw(st.sampled_from([1, 16])),
             "d_category": draw(st.sampled_from([1, 16])),
+            "levels": draw(st.sampled_from(["embedding", "one_hot"])),
         },
-        "features": {"bins": draw(st.sampled_from([2, 48])), "min_level_rows": draw(st.sampled_from([10, 20]))},
+        "features": {
+            "numbers": draw(st.sampled_from(["bins", "standardise"])),
+            "bins": draw(st.sampled_from([2, 48])),
+            "min_level_rows": draw(st.sampled_from([10, 20])),
+        },
         "optimizer": {"average": draw(st.sampled_from([0.0, 0.9]))},
         "augment": {name: draw(share) for name in ("noise", "swap", "missing", "mixup")},
         "objective": draw(objectives(target)),

@@ -23,10 +23,11 @@ def layers_of(core: Core) -> list[dict[str, Any]]:
         core: on the CPU, in evaluation mode.
 
     Returns:
-        of each layer ``name``, ``kind``, ``shape`` of its output (a word for the rows) and ``parameters``. Of networks
-        that were trained apart, those of the first, with how many there are as ``times``.
+        of each layer ``name``, ``kind``, ``shape`` of its output (a word for the rows) and ``parameters``; after the
+        embeddings, what all columns are side by side. Of networks that were trained apart, those of the first, with how
+        many there are as ``times``.
     """
-    whole: nn.Module = core.network
+    whole = core.network
     times = len(whole.networks) if isinstance(whole, Ensemble) else 1
     network = whole.networks[0] if isinstance(whole, Ensemble) else whole
     encoder, found = core.encoder, dict[str, dict[str, Any]]()
@@ -44,7 +45,9 @@ def layers_of(core: Core) -> list[dict[str, Any]]:
         finally:
             for hook in hooks:
                 hook.remove()
-    return list(found.values())
+    embedded = [layer for layer in found.values() if layer["name"] in ("numbers", "categories")]
+    columns = {"name": "columns", "kind": "Encoded", "shape": ["rows", network.d_in], "parameters": 0, "times": times}
+    return [*embedded, columns, *(layer for layer in found.values() if layer not in embedded)]
 
 
 def layers_metadata(layers: list[dict[str, Any]]) -> dict[str, str]:
@@ -54,7 +57,8 @@ def layers_metadata(layers: list[dict[str, Any]]) -> dict[str, str]:
 
 def _note(found: dict[str, dict[str, Any]], path: str, times: int) -> Any:
     def note(layer: nn.Module, _: Any, out: Any) -> None:
-        if isinstance(layer, nn.Identity) or path in found:
+        does_nothing = isinstance(layer, nn.Identity) or getattr(layer, "p", None) == 0.0  # a dropout of nothing
+        if does_nothing or path in found:
             return
         # In evaluation there is one row more, see Embedded.forward.
         sizes = list(out.shape) if isinstance(out, Tensor) else []

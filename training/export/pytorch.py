@@ -14,13 +14,16 @@ from torch import Tensor, nn
 
 
 def export_by_pytorch(module: nn.Module, inputs: Mapping[str, Tensor], opset: int) -> ir.Graph:
-    """The graph of a module, see :func:`rowcast.training.export.trace.trace`."""
-    with _quiet():
+    """The graph of a module, see :func:`rowcast.training.export.trace.trace`.
+
+    The program is captured here: left to itself, the exporter tries three more ways to capture what it cannot.
+    """
+    with _quiet(), torch.no_grad():
+        shapes = ({0: torch.export.Dim.DYNAMIC},) * len(inputs)
+        captured = torch.export.export(module, tuple(inputs.values()), dynamic_shapes=shapes, strict=False)
         program = torch.onnx.export(
-            module,
-            tuple(inputs.values()),
+            captured,
             dynamo=True,
-            dynamic_shapes=({0: "rows"},) * len(inputs),
             opset_version=opset,
             input_names=list(inputs),
             verbose=False,
