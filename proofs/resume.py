@@ -3,7 +3,8 @@
 A table with every kind of column is trained by `rowcast train --checkpoint DIR --resume`, once to its end and then
 killed (SIGKILL) at random moments, from its start to its end, and started again with the same command until it
 publishes. Graph and weights must be those of the fit that ran through. So must those of a fit that SIGTERM ended, which
-published its best so far, and that then went on.
+published its best so far, and that then went on. Each command runs in a process of its own, forked from one that has
+imported everything and run nothing.
 
     make proof-resume
 """
@@ -15,21 +16,49 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+import rowcast.training.train  # noqa: F401 - imported before the processes are forked
+from rowcast.cli import main as main_of_command
 from rowcast.models import Repository
 from rowcast.training.fit.sealed import read_sealed
 from tests.support import tables
 
 ROWS = 6_000
-THREADS = "2"
 FIELDS = ("fit.seeds=2", "fit.epochs=12", "fit.patience=100", "network.members=4", "augment.swap=0.05")
 TARGET = "amount"
+
+
+def child(work: Callable[[], object], log: Path, threads: int) -> int:
+    """Do ``work`` in a process of its own that prints to a log; returns its id."""
+    process = os.fork()
+    if process == 0:
+        code = 1
+        try:
+            stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+            os.dup2(stream, 1)
+            os.dup2(stream, 2)
+            torch.set_num_threads(threads)
+            work()
+            code = 0
+        except SystemExit as error:
+            code = int(error.code or 0)
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    return process
+
+
+def ended(process: int) -> int:
+    """Wait for a process; its exit code."""
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 @dataclass(frozen=True)
@@ -38,33 +67,24 @@ class Training:
 
     table: Path
     home: Path
+    threads: int
 
     @property
     def checkpoint(self) -> Path:
         """Of the fit."""
         return self.home / "checkpoint"
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The command, always the same."""
+    def start(self) -> int:
+        """Run the command, always the same, in a new process; its id."""
         settings = [argument for field in FIELDS for argument in ("--set", field)]
-        command = [sys.executable, "-m", "rowcast", "train", self.table, "--target", TARGET, *settings]
-        command += [
-            "--repository",
-            self.home / "repository",
-            "--name",
-            "m",
-            "--checkpoint",
-            self.checkpoint,
-            "--resume",
-        ]
-        with open(self.home / "log", "ab") as log:
-            environment = os.environ | {"OMP_NUM_THREADS": THREADS}
-            return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        command = ["train", str(self.table), "--target", TARGET, *settings, "--repository", f"{self.home}/repository"]
+        command += ["--name", "m", "--checkpoint", str(self.checkpoint), "--resume"]
+        return child(lambda: main_of_command(command), self.home / "log", self.threads)
 
     def run(self) -> float:
         """Start it and wait for its end: seconds that took."""
         started = time.monotonic()
-        if self.start().wait() != 0:
+        if ended(self.start()) != 0:
             raise SystemExit((self.home / "log").read_text())
         return time.monotonic() - started
 
@@ -87,18 +107,19 @@ def main() -> int:
     """Kill, resume, compare; exit code 0 if every pair of hashes is the one of the fit that ran through."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=20, help="how many fits to kill")
+    parser.add_argument("--threads", type=int, default=2, help="of each fit")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     arguments = parser.parse_args()
     rng = random.Random(arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder) / "table.csv"
-        tables.every_kind(ROWS).drop("class").write_csv(table)
+        ended(child(lambda: tables.every_kind(ROWS).drop("class").write_csv(table), Path(folder) / "log", 1))
 
         def fresh() -> Training:
             home = Path(folder) / "home"
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
-            return Training(table, home)
+            return Training(table, home, arguments.threads)
 
         whole = fresh()
         seconds = whole.run()
@@ -110,8 +131,8 @@ def main() -> int:
             training, moment = fresh(), rng.uniform(0.0, seconds)
             process = training.start()
             time.sleep(moment)
-            process.kill()
-            process.wait()
+            os.kill(process, signal.SIGKILL)
+            ended(process)
             kept = training.kept() if training.checkpoint.exists() else "nothing"
             training.run()
             found = training.hashes(1)
@@ -125,8 +146,8 @@ def main() -> int:
         process = training.start()
         while not (training.checkpoint / "fit.safetensors").exists():
             time.sleep(0.01)
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+        os.kill(process, signal.SIGTERM)
+        ended(process)
         interrupted = training.hashes()
         training.run()
         gone_on = training.hashes() == expected and interrupted != expected
