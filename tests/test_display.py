@@ -8,6 +8,7 @@ import os
 import pty
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from rowcast.api.display import display_of
 from rowcast.models.errors import ConfigError
 from rowcast.training.fit.loop import Progress
 
+ROOT = str(Path(__file__).resolve().parents[1])
 LINES = [
     "epoch 1/3: loss 0.5000, validation 0.2500, the best so far; 1.0 s",
     "epoch 2/3: loss 0.5000, validation 0.2500; 2.0 s",
@@ -101,3 +103,18 @@ def test_in_a_terminal_an_error_leaves_nothing_of_the_bar_behind(tmp_path):
     left = text.rsplit(b"\x1b[2K", 1)[-1].decode()
     assert left.startswith("rowcast: ")
     assert left.count("\n") == 1
+
+
+def test_in_a_notebook_a_line_changes_until_it_is_the_last_epochs():
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    import nbformat
+
+    code = "from tests.test_display import shown; shown('auto')"
+    page = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    nbclient.NotebookClient(page, timeout=120, resources={"metadata": {"path": ROOT}}).execute()
+    (output,) = page.cells[0].outputs
+    assert output["data"] == {
+        "text/plain": LINES[-1],
+        "text/html": f'<progress max="1" value="1.000"></progress> {LINES[-1]}',
+    }
