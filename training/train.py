@@ -211,6 +211,8 @@ def _train(
             say=told.say,
         )
         notes.append(why if again is None else again.decision)
+        if again is None:
+            told.ended_by = told.interrupt.name  # what the checkpoint holds can go on to the second fit
         if again is not None:
             measured = export(core, signature_of(prepared, core))
             core, seen = again.core, again.prepared
