@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_mlflow_reads_parameters_curves_metrics_and_the_version(tmp_path):
     assert run.data.metrics["test.rmse"] == trained.model.manifest.metrics["test"]["rmse"]
     assert run.data.tags["rowcast.path"] == str(trained.model.path)
     assert run.data.tags["rowcast.model"] == "houses:1"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_a_tracker_that_fails_is_told_nothing_more_and_the_fit_goes_on():
