@@ -133,12 +133,15 @@ def _compared(
 
 
 def _verdict(name: str, found: Mapping[str, Any], rows: int, a: StoredModel, b: StoredModel) -> str:
+    called = {"a": _called(a), "b": _called(b)}
+    if called["a"] == called["b"]:  # models that are not published have no name of their own
+        called = {"a": "a", "b": "b"}
     low, high = found["interval"]
     told = f"{name} {found['a']:.4g} and {found['b']:.4g}, difference {found['difference']:.3g} [{low:.3g}, {high:.3g}]"
-    if found["better"] is None:
-        return f"{rows:,} rows cannot tell which of {_called(a)} and {_called(b)} is better: {told}"
-    winner, loser = (a, b) if found["better"] == "a" else (b, a)
-    return f"{_called(winner)} is better than {_called(loser)} on {rows:,} rows: {told}"
+    better = found["better"]
+    if better is None:
+        return f"{rows:,} rows cannot tell which of {called['a']} and {called['b']} is better: {told}"
+    return f"{called[better]} is better than {called['b' if better == 'a' else 'a']} on {rows:,} rows: {told}"
 
 
 # ─── metrics of drawn rows ───────────────────────────────────────────────────────────────────────────────────────────

@@ -166,7 +166,7 @@ def test_a_model_beside_itself_cannot_be_told_apart(home, table):
     model = home.open("amount")
     found = compare(model, model, table, resamples=20)
     assert (found["metric"], found["difference"], found["interval"], found["better"]) == ("rmse", 0.0, [0.0, 0.0], None)
-    assert found["verdict"].startswith("600 rows cannot tell which of amount:1 and amount:1 is better: rmse ")
+    assert found["verdict"].startswith("600 rows cannot tell which of a and b is better: rmse ")
     assert set(found["metrics"]) == {"rmse", "mae", "r2"}
 
 

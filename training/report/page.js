@@ -28,7 +28,7 @@
   const percent = (value) => (value === null || value === undefined ? "–" : (100 * value).toFixed(1) + "%");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   const colourOf = { train: "train", validation: "validation", test: "test" };
-  const tint = (part) => colourOf[part] || "test";
+  const tint = (part) => colourOf[part] || "table";
   const wordOf = { train: "training", validation: "validation", test: "test" };
   const word = (part) => wordOf[part] || part;
 
@@ -130,7 +130,7 @@
   const measured = Object.entries(facts.metrics || {}).filter(([part, values]) => part !== "interval_coverage" && values && typeof values === "object");
   if (measured.length) {
     const [part, best] = measured[measured.length - 1];
-    main.append(make("div", { class: "cards" }, ...Object.entries(best).filter(([, value]) => typeof value === "number").slice(0, 7)
+    main.append(make("div", { class: "cards" }, ...Object.entries(best).filter(([, value]) => typeof value === "number").slice(0, 6)
       .map(([metric, value]) => make("div", { class: "card" }, make("b", {}, shown(value)), make("span", { class: "soft" }, spoken(metric))))));
     const metrics = [...new Set(measured.flatMap(([, values]) => Object.keys(values)))];
     const held = facts.metrics.interval_coverage;
@@ -181,7 +181,7 @@
       make("div", { class: found.confusion.length > 4 ? "panel wide" : "panel" }, make("h3", {}, "Confusion matrix"),
         make("p", { class: "soft" }, "Rows by actual class and by the label that is said."), confusion(found)),
       panel("Per class", null, table(["class", "rows", "precision", "recall", "F1"],
-        found.per_class.map((one) => [one.class, count(one.rows), percent(one.precision), percent(one.recall), percent(one.f1)]), ["text"])),
+        found.per_class.map((one) => [one.class, count(one.rows), percent(one.precision), percent(one.recall), percent(one.f1)]), ["word"])),
     ];
     if (found.curves.length) {
       const joined = (pairs, more) => uPlot.join([...pairs.map(([x, y]) => monotone(x, y)), ...more]);
@@ -309,7 +309,7 @@
   const rowsOf = (object) => Object.entries(object || {}).map(([field, value]) => [field.replaceAll("_", " "), typeof value === "object" && value !== null ? JSON.stringify(value) : shown(value)]);
   section("How it was made", null, make("div", { class: "grid" },
     facts.network ? make("div", { class: "panel wide" }, make("h3", {}, "Network"), facts.network.note ? make("p", { class: "soft" }, facts.network.note) : null,
-      facts.network.rows ? table(facts.network.head, facts.network.rows.map((row) => row.map((cell) => shown(cell))), ["text", "text"]) : null) : null,
+      facts.network.rows ? table(facts.network.head, facts.network.rows.map((row) => row.map((cell) => shown(cell))), ["word", "word"]) : null) : null,
     panel("Parity", "What the export gate saw: the largest differences between PyTorch and ONNX Runtime.", table(["", ""], rowsOf(facts.parity), ["text", ""])),
     panel("Provenance", null, table(["", ""], rowsOf(facts.provenance), ["text", "text"])),
     facts.config ? make("div", { class: "panel wide" }, make("details", {}, make("summary", {}, "Config"), make("pre", {}, facts.config))) : null));
