@@ -78,6 +78,19 @@ def test_a_fit_that_was_killed_in_any_look_goes_on_to_the_same_bits(table, whole
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "nadam", "rmsprop"])
+def test_whatever_the_optimizer_a_plateau_and_statistics_of_batches_go_on_to_the_same_bits(table, tmp_path, optimizer):
+    plateau = {"name": optimizer, "lr": 0.5, "schedule": "plateau", "plateau_patience": 1}
+    fields = FIELDS | {"optimizer": plateau, "fit": {"epochs": 3, "batch_size": 64}}
+    fields["network"] = {**tables.QUICK["network"], "normalisation": "batch"}
+    whole = fitted(table, tmp_path / "whole", fields=fields)
+    assert len({look.learning_rate for look in whole.fit.history}) > 1
+    kept = {"fields": fields, "checkpoint": tmp_path / "checkpoint", "resume": True}
+    with pytest.raises(Killed):
+        fitted(table, tmp_path / "r", at=3, **kept)
+    assert hashes(fitted(table, tmp_path / "r", **kept)) == hashes(whole)
+
+
 def test_a_fit_that_a_signal_ended_is_published_and_goes_on_to_the_same_bits(table, whole, tmp_path):
     said = []
     kept = {"checkpoint": tmp_path / "c", "resume": True, "say": said.append}
