@@ -12,6 +12,7 @@ What is here stands in ``rowcast/api/`` and ``rowcast/client/``, and is imported
 from __future__ import annotations
 
 import importlib
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 __all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError"]
 __all__ += ["compare", "crossvalidate", "fit", "load", "look"]
 __version__ = VERSION
+
+logging.getLogger("rowcast").addHandler(logging.NullHandler())  # whoever wants the lines says where they go
 
 _WHERE = {
     "AsyncClient": "rowcast.client",

@@ -63,6 +63,14 @@ def test_who_has_logging_show_the_lines_sees_them_once(capsys):
     assert capsys.readouterr().err.splitlines() == LINES
 
 
+def test_a_warning_of_ours_is_printed_by_commands_and_left_to_logging_in_python():
+    code = "import rowcast, logging; {}logging.getLogger('rowcast.models').warning('told')"
+    main = "from rowcast.cli import main\ntry: main(['--version'])\nexcept SystemExit: "
+    for before, told in (("", ""), (main, "told\n")):
+        done = subprocess.run([sys.executable, "-c", code.format(before)], capture_output=True, text=True, check=True)
+        assert done.stderr == told
+
+
 def test_a_log_file_has_the_lines_beside_those_on_the_screen(capsys):
     logger, text = logging.getLogger("rowcast.fit"), io.StringIO()
     handler = logging.StreamHandler(text)

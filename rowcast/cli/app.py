@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -72,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line. Exit code 0: done; 1: the work failed, or a check says no; 2: wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
+    if logging.lastResort is not None:  # a command shows warnings on stderr, where a library leaves it to its caller
+        logging.getLogger("rowcast").addHandler(logging.lastResort)
     given = [argument for argument in given if argument != "--debug"]  # it may stand anywhere
     try:
         code = app(given, standalone_mode=False, prog_name="rowcast")
