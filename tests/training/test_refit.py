@@ -13,6 +13,7 @@ from rowcast.training.fit.again import Length, length_of
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.loop import FitConfig, FitResult
 from rowcast.training.predict import predict_table
+from rowcast.training.report.page import facts_in
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -41,7 +42,7 @@ def both(tmp_path_factory):
     """A table, and a model of its class without and with a fit on all rows."""
     table = tables.every_kind(300)
     repository = Repository(tmp_path_factory.mktemp("repository"))
-    config = {**tables.QUICK, "data": {"target": "class"}}
+    config = {**tables.QUICK, "data": {"target": "class"}, "objective": {"threshold": "f1"}}
     fit = {"epochs": 3}
     return table, *(
         train(table, make_config(overrides=config | {"fit": fit | more}), name="m", repository=repository)
@@ -56,6 +57,18 @@ def test_metrics_are_those_of_the_fit_before_and_a_decision_says_so(both):
     decision = next(d for d in again.summary()["decisions"] if d.startswith("fitted again on all 300 rows for "))
     assert f"for {again.fit.best_epoch} epochs, as many as were best: metrics are those of the fit before" in decision
     assert again.model.manifest.data["refit"] == 300
+
+
+def test_the_threshold_is_the_one_of_the_fit_before_and_the_report_says_whose_metrics_it_shows(both):
+    table, once, again = both
+    told = again.model.manifest.threshold
+    assert told == once.model.manifest.threshold
+    answers = predict_table(again.model, table)
+    reached = answers[f"probability_{told['class']}"] >= np.float32(told["value"])
+    assert (answers["label"] == told["class"]).to_list() == reached.to_list()
+    facts = [facts_in((one.model.path / "report.html").read_bytes()) for one in (once, again)]
+    assert [one["refit"] for one in facts] == [None, 300]
+    assert facts[0]["answers"] == facts[1]["answers"]
 
 
 def test_the_model_has_learned_rows_that_were_held_out(both):

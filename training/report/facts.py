@@ -129,6 +129,7 @@ def told_facts(signature: Signature, said: Mapping[str, Any]) -> dict[str, Any]:
         "threshold": said.get("threshold"),
         "parity": said["parity"],
         "decisions": decisions[:MOST_DECISIONS],
+        "refit": data.get("refit"),
         "provenance": {
             "table": f"{data.get('rows', 0):,} rows, SHA-256 {data.get('sha256', '')}",
             "columns": len(signature.columns),

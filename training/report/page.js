@@ -134,7 +134,7 @@
       .map(([metric, value]) => make("div", { class: "card" }, make("b", {}, shown(value)), make("span", { class: "soft" }, spoken(metric))))));
     const metrics = [...new Set(measured.flatMap(([, values]) => Object.keys(values)))];
     const held = facts.metrics.interval_coverage;
-    main.append(make("p", { class: "soft", style: { marginTop: "8px" } }, `Measured on ${word(part)} rows with the published graph.` +
+    main.append(make("p", { class: "soft", style: { marginTop: "8px" } }, `Measured on ${word(part)} rows ` + (facts.refit && wordOf[part] ? "by the fit before the one on all rows, which had not seen them." : "with the published graph.") +
       (held ? ` Intervals are asked to hold ${percent(held.level)} of rows.` : "")));
     tellThreshold();
     section("Metrics", null, make("div", { class: "panel" }, table(["", ...measured.map(([one]) => word(one))], [
