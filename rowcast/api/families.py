@@ -20,6 +20,7 @@ No data-frame library is imported but the caller's own, and polars where there i
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sys
@@ -46,7 +47,7 @@ class Family:
         """How many; None where the table has to be read for that."""
         return None
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str] | None:
         """Of its columns; None where the table has to be read for them."""
         return None
@@ -73,7 +74,7 @@ class Polars(Family):
     def rows(self) -> int:
         return int(self.table.height)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         names: list[str] = self.table.columns
         return names
@@ -94,16 +95,17 @@ class Pandas(Family):
     def rows(self) -> int:
         return len(self.table)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
-        return [str(name) for name in self.table.columns]
+        return [str(name) for name in self.table.columns.tolist()]
 
     def kept(self, name: str) -> Any:
         return self.table.iloc[:, self.names.index(name)].array
 
     def few(self) -> Mapping[str, Sequence[Any]]:
-        values = self.table.to_numpy(dtype=object)
-        return dict(zip(self.names, values.T.tolist(), strict=True))
+        if len(self.table) == 1:  # half as long, and numbers of several types become doubles, as they do anyway
+            return dict(zip(self.names, ([value] for value in self.table.iloc[0].tolist()), strict=True))
+        return dict(zip(self.names, self.table.to_numpy(dtype=object).T.tolist(), strict=True))
 
     def answered(self, answers: Answers) -> Any:
         pandas = sys.modules["pandas"]
@@ -122,7 +124,7 @@ class PandasRow(Family):
     def rows(self) -> int:
         return 1
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         return list(self.table)
 
@@ -144,7 +146,7 @@ class Arrow(Family):
     def rows(self) -> int:
         return int(self.table.num_rows)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         names: list[str] = self.table.schema.names
         return names
@@ -166,7 +168,7 @@ class Columns(Family):
         first = next(iter(self.table.values()), ())
         return len(first) if hasattr(first, "__len__") else None
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         return [str(name) for name in self.table]
 
@@ -193,7 +195,7 @@ class Row(Family):
     def rows(self) -> int:
         return 1
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         return [str(name) for name in self.table]
 
@@ -214,7 +216,7 @@ class Rows(Family):
     def rows(self) -> int:
         return len(self.table)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str] | None:
         return [str(name) for name in self._keys()] if self.table else None
 
@@ -243,7 +245,7 @@ class Array(Family):
     def rows(self) -> int:
         return len(self._columns[0]) if self._columns else 0
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         return array_names(len(self._columns))
 
@@ -264,7 +266,7 @@ class Records(Family):
     def rows(self) -> int:
         return len(self.table)
 
-    @property
+    @functools.cached_property
     def names(self) -> Sequence[str]:
         names: tuple[str, ...] = self.table.dtype.names
         return names

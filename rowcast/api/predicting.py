@@ -10,10 +10,10 @@ import numpy as np
 
 from rowcast.api.families import Answers, Array, Family, family_of
 from rowcast.models.errors import TableError
+from rowcast.models.session import Predictions, Session
 from rowcast.training.columns.few import FEW_ROWS, FewRows
 from rowcast.training.predict import (
     answers_of,
-    bulk_session,
     check_columns,
     columns_for,
     label_type_in,
@@ -25,7 +25,6 @@ from rowcast.training.predict import (
 
 if TYPE_CHECKING:
     from rowcast.models.repository import StoredModel
-    from rowcast.models.session import Predictions, Session
     from rowcast.training.data.table import Table
 
 _INHERITED: list[Session] = []
@@ -33,7 +32,7 @@ _INHERITED: list[Session] = []
 
 
 class Predictor:
-    """A session of a model, and how tables are read for it.
+    """The sessions of a model, and how tables are read for it.
 
     Several threads may use one. A process that was forked opens a session of its own, since the threads of the first
     are not there.
@@ -42,7 +41,7 @@ class Predictor:
     def __init__(self, model: StoredModel) -> None:
         self._model = model
         self._manifest = model.manifest
-        self._session = bulk_session(model)
+        self._sessions: dict[int, Session] = {}
         self._process = os.getpid()
         renamed = bool(self._manifest.config.get("data", {}).get("rename"))
         self._few = None if renamed else FewRows(self._manifest.signature, rules_of(self._manifest))
@@ -105,12 +104,12 @@ class Predictor:
             if values is not None and names is not None and len(values) == len(names) and all(map(str.strip, names)):
                 inputs = self._few.read(values, rows)
                 if inputs is not None:
-                    return self._opened().run(inputs), None
+                    return self._opened(1).run(inputs), None
         table = open_table(family.table, self._manifest, encoding=encoding, separator=separator)
         columns = columns_for(
             table, self._manifest.signature, self._manifest.name, frozenset(self._manifest.config["data"]["null"])
         )
-        return predict_columns(self._opened(), columns), table
+        return predict_columns(self._opened(os.cpu_count() or 1), columns), table
 
     def _check_names(self, names: Sequence[str] | None) -> None:
         """Make sure that a table of no rows has the columns of the model; an empty list has none and may."""
@@ -122,18 +121,19 @@ class Predictor:
         )
 
     def _of_no_rows(self) -> Predictions:
-        from rowcast.models.session import Predictions
-
         signature = self._manifest.signature
         if signature.classes:
             return Predictions([], np.empty((0, len(signature.classes)), np.float32))
         return Predictions(None, None, *(np.empty(0) for _ in signature.outputs))
 
-    def _opened(self) -> Session:
+    def _opened(self, threads: int) -> Session:
+        """A session, which is opened when it is first needed. A row is done before a second thread would have begun."""
         if self._process != os.getpid():
-            _INHERITED.append(self._session)
-            self._session, self._process = bulk_session(self._model), os.getpid()
-        return self._session
+            _INHERITED.extend(self._sessions.values())
+            self._sessions, self._process = {}, os.getpid()
+        if threads not in self._sessions:
+            self._sessions[threads] = Session.of(self._model, threads=threads)
+        return self._sessions[threads]
 
 
 def _kept(family: Family, read: Table | None, keep: Sequence[str], answers: Answers) -> Answers:

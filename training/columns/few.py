@@ -121,8 +121,10 @@ def _category(rule: ColumnRule, levels: frozenset[str]) -> _Read:
             raise Doubtful
         if _is_missing(value):
             return MISSING_STRING
-        if levels_of == "whole" and isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if levels_of == "whole" and isinstance(value, int | float | np.number) and not isinstance(value, bool):
             level = str(int(value))
+            if value != int(value) or abs(value) >= EXACT_WHOLE:
+                raise Doubtful
             return level if level not in nulls else MISSING_STRING
         raise Doubtful
 
