@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-predict bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of ea
 
 bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
 	$(BIN)/python -m benchmarks.training.device
+
+bench-predict: $(MADE)  ## Measure model.predict in Python beside bare ONNX Runtime
+	$(BIN)/python -m benchmarks.training.predict
 
 bench-serving: $(MADE)  ## Measure the service beside nine others, on one core each (makes .bench)
 	$(BIN)/python -m benchmarks.serving.compare

@@ -68,9 +68,12 @@ def series_of(name: str, values: Sequence[Any]) -> pl.Series:
     """
     values = [value if type(value) in _PLAIN else native(value) for value in values]
     kinds: dict[str, int] = {}
+    firsts: dict[type[Any], int] = {}
     for row, value in enumerate(values, 1):
-        if value is not None:
-            kinds.setdefault(_kind(value), row)
+        if type(value) not in firsts:  # a column of millions holds a few types
+            firsts[type(value)] = row
+            if value is not None:
+                kinds.setdefault(_kind(value), row)
     kind, row = next(((kind, row) for kind, row in kinds.items() if kind not in _WORDS), ("", 0))
     if kind:
         raise _foreign(name, kind, row)
