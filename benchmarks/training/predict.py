@@ -1,4 +1,4 @@
-"""What ``model.predict`` in Python takes beside bare ONNX Runtime: one row, and 100,000 rows, in every family of tables.
+"""What ``model.predict`` in Python takes beside bare ONNX Runtime: one row and 100,000 rows, in families of tables.
 
 Processor time of this process, the least of a few rounds. Bare is ``InferenceSession.run`` on arrays that lie ready.
 

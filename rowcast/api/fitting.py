@@ -54,8 +54,10 @@ def fit(
 ) -> Model:
     """Train a model on a table.
 
-    >>> model = rowcast.fit(houses, target="price")                     # doctest: +SKIP
-    >>> model = rowcast.fit(X, y, preset="quick", budget="60s")         # doctest: +SKIP
+    >>> rowcast.fit(houses, target="price", preset="quick", fit={"epochs": 1})
+    <rowcast.Model not published regression>
+    >>> rowcast.fit(X, y, preset="quick", budget="2s")
+    <rowcast.Model not published regression>
     >>> rowcast.fit("flights.csv", target="late", name="flights")       # doctest: +SKIP
 
     Args:

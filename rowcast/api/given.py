@@ -45,8 +45,7 @@ class Given:
             ConfigError: there is no target to a table, or there are two.
         """
         named = {self.arguments[name]: name for name in self.columns}
-        pair = isinstance(other, tuple) and len(other) == 2 and not all(isinstance(part, Mapping) for part in other)
-        if not pair:
+        if not _is_pair(other):
             return other
         if "y" not in named:
             raise ConfigError(
@@ -119,6 +118,34 @@ def given(
     for name, values in columns.items():
         _check_rows(table, values, f"{arguments[name]}=")
     return Given(table, columns, arguments, fields)
+
+
+def with_target(table: Any, name: str) -> tuple[Any, Any]:
+    """A table that holds the target, from one that does or from a pair ``(X, y)``.
+
+    Args:
+        table: the one or the other.
+        name: of the target.
+
+    Returns:
+        what training reads; and the table that came.
+
+    Raises:
+        TableError: the target is not as long as the table.
+    """
+    if not _is_pair(table):
+        return table, table
+    table, y = table
+    _check_rows(table, values := _one_column(y, "y="), "y=")
+    return _beside(table, {name: values}, {name: "y"}), table
+
+
+def _is_pair(table: Any) -> bool:
+    """Whether it is a table and a target rather than a table: a tuple of two rows is a table too."""
+    if not isinstance(table, tuple) or len(table) != 2 or all(isinstance(part, Mapping) for part in table):
+        return False
+    first = table[0]
+    return not isinstance(first, list | tuple) or any(isinstance(row, list | tuple | Mapping) for row in first)
 
 
 def _beside(table: Any, columns: Mapping[str, Any], arguments: Mapping[str, str]) -> Any:

@@ -27,9 +27,10 @@ def load(
 ) -> Model:
     """Open a published model.
 
-    >>> rowcast.load("houses").predict(new_rows)        # doctest: +SKIP
-    >>> rowcast.load("houses:3")                        # doctest: +SKIP
-    >>> rowcast.load("models/repository/houses/3")      # doctest: +SKIP
+    >>> rowcast.load("houses:1")
+    <rowcast.Model houses:1 regression>
+    >>> rowcast.load("models/repository/houses/1").version
+    1
 
     Args:
         model: its name; name and version, ``houses:3``, or ``houses:latest``; or the folder of a version, or of a

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 def look(table: Any, target: str | None = None, *, seed: int = 0, **data: Any) -> Look:
     """Look at a table before anything is trained: what each column is and why, what is odd, what will be left out.
 
+    >>> {column["name"]: column["kind"] for column in rowcast.look(houses, "price")["columns"]}
+    {'rooms': 'integer', 'age': 'integer', 'price': 'number'}
+
     Args:
         table: as for :func:`rowcast.fit`.
         target: the column to predict; without one, every column is looked at as an input.

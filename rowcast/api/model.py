@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rowcast.api.given import with_target
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.errors import ConfigError
 
@@ -110,8 +111,10 @@ class Model:
     ) -> Any:
         """Predict every row of a table, in order.
 
-        >>> model.predict(new_rows)                                         # doctest: +SKIP
-        >>> model.predict({"rooms": 5.2, "age": 41})["prediction"]          # doctest: +SKIP
+        >>> list(model.predict(houses))
+        ['prediction', 'lower', 'upper']
+        >>> list(model.predict({"rooms": 5, "age": 41}))
+        ['prediction', 'lower', 'upper']
 
         Args:
             table: whatever :func:`rowcast.fit` takes, or one row: a dict of its values, or a row of a pandas frame.
@@ -163,11 +166,14 @@ class Model:
     ) -> Any:
         """Measure the model on a table that holds the target.
 
-        >>> model.evaluate(new_rows)["rmse"]                                # doctest: +SKIP
-        >>> model.evaluate(new_rows, by="region")                           # doctest: +SKIP
+        >>> sorted(model.evaluate(houses))
+        ['mae', 'r2', 'rmse']
+        >>> list(model.evaluate(houses, by="rooms"))
+        ['rooms', 'rows', 'few', 'rmse', 'mae', 'r2', 'coverage']
 
         Args:
-            table: whatever :func:`rowcast.fit` takes. Where it holds the weights of the training, metrics are weighted.
+            table: whatever :func:`rowcast.fit` takes, or a pair of a table and its target, ``(X, y)``. Where it holds
+                the weights of the training, metrics are weighted.
             by: columns of the table, whose values are measured one by one; they need not be inputs.
             encoding: of a text file; the one of the training table when not given.
             separator: of its fields; found when neither this nor the training named one.
@@ -182,7 +188,8 @@ class Model:
         """
         from rowcast.training.predict import judge_table, measure
 
-        judged = judge_table(self.stored, table, encoding=encoding, separator=separator)
+        source, table = with_target(table, self.signature.target)
+        judged = judge_table(self.stored, source, encoding=encoding, separator=separator)
         if by is None:
             return dict(measure(self.stored, judged)["metrics"])
         from rowcast.api.families import is_pandas
@@ -226,7 +233,8 @@ class Model:
         from rowcast.training.importance import importance_of
 
         form = {"encoding": encoding, "separator": separator}
-        found = importance_of(self.stored, table, repeats=repeats, seed=seed, **form).table
+        source, table = with_target(table, self.signature.target)
+        found = importance_of(self.stored, source, repeats=repeats, seed=seed, **form).table
         if not is_pandas(table, "DataFrame"):
             return found
         return sys.modules["pandas"].DataFrame(found.to_dict(as_series=False))
@@ -263,7 +271,8 @@ class Model:
                 raise ConfigError("path= says where to write the report: the model's own folder has none like it")
             return self.path / REPORT_FILE
         form = {"encoding": encoding, "separator": separator}
-        return write_report(self.stored, path, table, named=self.name is not None, **form)
+        source = None if table is None else with_target(table, self.signature.target)[0]
+        return write_report(self.stored, path, source, named=self.name is not None, **form)
 
     @in_python_terms()
     def publish(self, name: str, repository: str | os.PathLike[str] | None = None) -> Model:
@@ -305,6 +314,12 @@ class Model:
         from rowcast.api.copying import restored, state_of
 
         return restored, (type(self), state_of(self.stored), self._temporary is None, self._repository)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from rowcast.api.notebook import html_of
+
+        return html_of(self)
 
     def __repr__(self) -> str:
         manifest = self.stored.manifest

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,6 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-import rowcast
 from rowcast import RowcastError
 
 COLUMNS = ["size", "count", "member", "city", "when"]
@@ -218,22 +219,22 @@ def test_a_value_refused_alone_is_refused_as_in_a_column(regression, frame, colu
     assert column in said[0]
 
 
-def test_a_process_that_was_forked_opens_the_model_anew(regression, frame):
-    import multiprocessing
+FORKED = """
+import os, sys
+import rowcast
 
-    rows = frame.head(3).to_dicts()
-    expected = regression.predict(rows)
+model = rowcast.load(sys.argv[1])
+row = [{"size": 90.0, "count": 3, "member": True, "city": "Rome", "when": "2021-05-05"}]
+expected = model.predict(row)
+if not os.fork():
+    assert model.predict(row) == expected
+    os._exit(7)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 7
+"""
 
-    def ask(pipe):
-        pipe.send(regression.predict(rows))
 
-    here, there = multiprocessing.Pipe()
-    child = multiprocessing.get_context("fork").Process(target=ask, args=(there,))
-    child.start()
-    answered = here.poll(30)
-    child.kill()
-    child.join()
-    assert answered
-    assert here.recv() == expected
-    assert regression.path.exists()
-    assert rowcast.load(regression.path).predict(rows) == expected
+def test_a_process_that_was_forked_opens_the_model_anew(regression):
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED, regression.path], timeout=60, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

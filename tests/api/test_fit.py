@@ -117,6 +117,22 @@ def test_rows_of_validation_and_test_may_be_pairs(arrays):
     )
 
 
+def test_a_model_is_measured_on_a_table_with_its_target_or_on_a_pair(regression, of_arrays, frame, arrays):
+    pair = (frame.drop("amount").to_pandas(), frame["amount"].to_numpy())
+    assert regression.evaluate(pair) == regression.evaluate(frame)
+    assert list(regression.evaluate(pair, by="city")["rows"]) == list(regression.evaluate(frame, by="city")["rows"])
+    assert set(of_arrays.evaluate(arrays)) == {"rmse", "mae", "r2"}
+    with pytest.raises(RowcastError, match="y= must hold a value for each row of the table: it holds 3 and the table"):
+        regression.evaluate((frame, [1, 2, 3]))
+
+
+def test_a_notebook_shows_what_a_model_predicts_and_how_well(binary):
+    shown = binary._repr_html_()
+    assert "large (binary: 0, 1)" in shown
+    assert "size, count, member, city, when" in shown
+    assert f"accuracy {binary.metrics['test']['accuracy']:.4g}" in shown
+
+
 def test_a_budget_may_be_written_with_its_unit(frame):
     from rowcast.training.config import make_config
 

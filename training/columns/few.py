@@ -23,6 +23,7 @@ FEW_ROWS = 64
 """Up to here values are looked at one by one: beyond, whole columns are as quick."""
 
 _Read: TypeAlias = Callable[[Any], Any]
+_USUAL = (float, int, np.float64)
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - of values without a zone, which are UTC
 _MICROSECOND = dt.timedelta(microseconds=1)
 
@@ -84,9 +85,10 @@ def _number(rule: ColumnRule) -> _Read:
     missing_numbers, whole = rule.missing_numbers, rule.kind == "integer"
 
     def read(value: Any) -> float:
-        if isinstance(value, bool | np.bool_):
+        usual = type(value) in _USUAL
+        if not usual and isinstance(value, bool | np.bool_):
             raise Doubtful
-        if isinstance(value, float | int | np.floating | np.integer):
+        if usual or isinstance(value, float | int | np.floating | np.integer):
             number = float(value)
             if number != number or number in missing_numbers:
                 return np.nan
@@ -121,10 +123,11 @@ def _category(rule: ColumnRule, levels: frozenset[str]) -> _Read:
             raise Doubtful
         if _is_missing(value):
             return MISSING_STRING
-        if levels_of == "whole" and isinstance(value, int | float | np.number) and not isinstance(value, bool):
-            level = str(int(value))
-            if value != int(value) or abs(value) >= EXACT_WHOLE:
+        if levels_of == "whole" and isinstance(value, int | float | np.integer | np.floating):
+            number = float(value)
+            if isinstance(value, bool) or not number.is_integer() or not -EXACT_WHOLE < number < EXACT_WHOLE:
                 raise Doubtful
+            level = str(int(number))
             return level if level not in nulls else MISSING_STRING
         raise Doubtful
 
@@ -136,6 +139,7 @@ def _timestamp(rule: ColumnRule) -> _Read:
     takes_text = rule.reading.date_order is None and rule.reading.epoch is None
 
     def read(value: Any) -> int:
+        micros: int
         if isinstance(value, str) and takes_text and value not in rule.nulls:
             micros = parse_timestamp(value)  # a text that is no date is a ValueError
         elif isinstance(value, dt.datetime) and hasattr(value, "asm8"):  # of pandas; what is finer is cut off

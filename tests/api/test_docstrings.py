@@ -1,0 +1,44 @@
+"""The examples in docstrings of the Python API give what they say."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import rowcast
+import rowcast.api
+from tests.support.tables import QUICK
+
+MODULES = [f"rowcast.api.{module.name}" for module in pkgutil.iter_modules(rowcast.api.__path__)]
+OTHERS = ["rowcast.models.labels", "rowcast.models.durations", "rowcast.training.data.arrays"]
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What the examples speak of."""
+    rng = np.random.default_rng(0)
+    houses = pd.DataFrame({"rooms": rng.integers(1, 9, 120), "age": rng.integers(0, 90, 120)})
+    houses["price"] = houses["rooms"] * 30.5 - houses["age"] + rng.normal(0, 5, 120)
+    model = rowcast.fit(houses, target="price", verbose=False, **QUICK)
+    x, y = houses[["rooms", "age"]], houses["price"]
+    return {"rowcast": rowcast, "houses": houses, "new_rows": x, "X": x, "y": y, "model": model}
+
+
+@pytest.mark.parametrize("module", [*MODULES, *OTHERS])
+def test_examples_give_what_they_say(module, names, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names["model"].publish("houses")
+    loaded = importlib.import_module(module)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    for test in doctest.DocTestFinder().find(loaded, extraglobs=names):
+        assert runner.run(test).failed == 0, test.name
+
+
+def test_some_examples_run():
+    found = doctest.DocTestFinder().find(importlib.import_module("rowcast.api.fitting"))
+    assert sum(not example.options for test in found for example in test.examples) >= 2
