@@ -87,6 +87,10 @@ def test_the_python_api_imports_no_command_line_and_no_service():
     assert rooms_imported(PACKAGE / "__init__.py") == {"models", "api", "client"}
 
 
+def test_the_estimators_of_scikit_learn_import_no_command_line_and_no_service():
+    assert rooms_imported(PACKAGE / "sklearn.py") == {"models", "training", "api", API}
+
+
 def test_nobody_imports_a_room_by_its_bare_name():
     """As ``service`` beside ``rowcast.service`` it would be a second module, with classes and counters of its own."""
     folders = (*ROOMS.values(), ROOT / "benchmarks", ROOT / "proofs", ROOT / "tests")
@@ -198,7 +202,8 @@ def test_only_training_loads_torch():
 
 
 def test_nothing_unpickles():
-    files = [PACKAGE / "__init__.py", *(file for room in ROOMS for file in modules_of(room))]
+    own = (PACKAGE / "__init__.py", PACKAGE / "sklearn.py")
+    files = [*own, *(file for room in ROOMS for file in modules_of(room))]
     for file in files:
         assert not packages_imported(file) & {"pickle", "cloudpickle", "joblib", "dill", "marshal"}, file
         assert "torch.load" not in file.read_text("utf-8"), file

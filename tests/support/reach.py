@@ -20,6 +20,8 @@ PROCESSES = ("subprocess", "multiprocessing")
 FOLLOWED = ("tests.", "benchmarks.", "proofs.", "rowcast.loadtest.")
 FITS = {
     ("rowcast.api.fitting", "fit"),
+    ("rowcast.sklearn", "RowcastClassifier"),
+    ("rowcast.sklearn", "RowcastRegressor"),
     ("rowcast.cli.train", "train"),
     ("rowcast.cli.crossvalidate", "crossvalidate"),
     ("rowcast.training.train", "train"),
