@@ -34,6 +34,7 @@ from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.augment import Augment
 from rowcast.training.fit.calibrate import calibrate_classes, calibrate_intervals
 from rowcast.training.fit.checkpoint import Checkpoint, CheckpointOfFit, open_checkpoint
+from rowcast.training.fit.confusion import CONFUSION_METRICS
 from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
@@ -578,7 +579,11 @@ def _held_out(prepared: Prepared) -> Mapping[str, NDArray[Any]]:
 
 
 def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Metrics of the exported graph itself, so that they are those of what is served; and its answers by part."""
+    """Metrics of the exported graph itself, so that they are those of what is served; and its answers by part.
+
+    They are the six of a task that every version has told from the first: what is read off a confusion matrix stands in
+    the report, and in what evaluation says.
+    """
     metrics: dict[str, Any] = {}
     answers: dict[str, Predictions] = {}
     coverage: dict[str, float] = {}
@@ -588,7 +593,8 @@ def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str
             continue
         predictions = answers[name] = predict_columns(session, part.columns)
         classes = prepared.target.classes
-        metrics[name] = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
+        measured = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
+        metrics[name] = {metric: value for metric, value in measured.items() if metric not in CONFUSION_METRICS}
         if predictions.lower is not None and predictions.upper is not None:
             inside = (predictions.lower <= part.target) & (part.target <= predictions.upper)
             coverage[name] = float(inside.mean() if part.weight is None else shares(part.weight)[inside].sum())

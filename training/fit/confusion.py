@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+CONFUSION_METRICS = ("precision", "recall", "f1", "average_precision")
+"""The names of what :func:`confusion_metrics` tells."""
+
 
 def confusion_metrics(
     labels: Sequence[str] | NDArray[Any],
