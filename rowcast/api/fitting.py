@@ -72,7 +72,7 @@ def fit(
         test: a table that is only evaluated, instead of a share of ``table``; where ``y`` is given, a pair of both.
         weight: how much each row counts: a column's name, or a value for each row.
         split: which rows are for what, ``train``, ``validation`` or ``test``: a column's name, or a word for each row.
-        fold: what rows belong together when the table is split: a column's name, or a value for each row.
+        fold: the fold of each row, of which whole ones are held out: a column's name, or a value for each row.
         refit: train once more on all rows, for as many epochs as were best.
         callbacks: called after each look at the validation rows, with :class:`rowcast.training.fit.loop.Progress`; one
             that answers with what is true ends the fit, and the best weights so far are kept.
