@@ -68,7 +68,7 @@ def test_labels_of_tables_and_of_the_graph_follow_the_threshold_of_the_manifest(
     assert {name: metrics[name] for name in said} == pytest.approx(said, abs=1e-6)
     hits = ((answers["label"] == "yes") & (table["rare"] == "yes")).sum()
     assert metrics["f1"] == 2 * hits / ((answers["label"] == "yes").sum() + (table["rare"] == "yes").sum())
-    assert set(model.manifest.metrics["test"]) == set(metrics)
+    assert set(model.manifest.metrics["test"]) < set(metrics)
     assert model.manifest.parity["labels_equal"] is True
     assert any("from a probability of" in decision for decision in model.manifest.decisions)
 
