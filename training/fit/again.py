@@ -6,12 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.interrupt import Interrupt
-from rowcast.training.fit.loop import Batch, FitConfig, FitResult, auto_batch_size, epochs_of, look_steps, precision_of
+from rowcast.training.fit.loop import Batch, FitConfig, FitResult, auto_batch_size, epochs_of, look_steps, take_step
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from rowcast.training.fit.schedule import Schedule
@@ -97,7 +96,6 @@ def fit_again(
     schedule, left = Schedule(optimizer_config), list(length.scores)
     average = WeightAverage(network, optimizer_config.average)
     order = torch.empty(0, dtype=torch.int64)
-    network.train()
     for step in range(steps):
         if interrupt:
             return False
@@ -106,19 +104,8 @@ def fit_again(
             order = torch.randperm(len(train), generator=generator).to(device)
         while left and left[0][0] <= step / steps:
             schedule.look(left.pop(0)[1])
-        for group in optimizer.param_groups:
-            group["lr"] = schedule.rate(length.done * step / steps)
-
         batch = augment(train[order[place * batch_size : (place + 1) * batch_size]])
-        encoded = encoder.encode(batch.features)
-        with precision_of(config, device):
-            outputs = network(encoded, batch.codes).float()
-        loss = objective.loss(outputs, batch.target, batch.weight)
-        optimizer.zero_grad()
-        loss.backward()
-        if config.clip != "none":
-            nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-        optimizer.step()
+        take_step(network, encoder, objective, batch, optimizer, schedule.rate(length.done * step / steps), config)
         average.update()
     network.load_state_dict(average.network.state_dict())
     network.eval()

@@ -226,24 +226,12 @@ def fit(
         order = torch.randperm(len(train), generator=generator).to(device)
 
         for step in range(at.steps, steps_per_epoch):
-            network.train()
             rate = schedule.rate(at.done)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
             batch = augment(train[order[step * batch_size : (step + 1) * batch_size]])
-            encoded = encoder.encode(batch.features)
-            with precision_of(config, device):
-                outputs = network(encoded, batch.codes).float()
-            loss = objective.loss(outputs, batch.target, batch.weight)
-            optimizer.zero_grad()
-            loss.backward()
-            if config.clip != "none":
-                nn.utils.clip_grad_norm_(network.parameters(), config.clip)
-            optimizer.step()
+            loss = take_step(network, encoder, objective, batch, optimizer, rate, config)
             average.update()
 
-            at.total_loss = at.total_loss + loss.detach()
+            at.total_loss = at.total_loss + loss
             at.steps = step + 1
             if at.steps % CHECK_EVERY == 0:
                 _check_finite(at.total_loss, epoch, optimizer_config.lr)
@@ -274,7 +262,32 @@ def fit(
     return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history))
 
 
-def precision_of(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
+def take_step(
+    network: Embedded,
+    encoder: FeatureEncoder,
+    objective: Objective,
+    batch: Batch,
+    optimizer: torch.optim.Optimizer,
+    rate: float,
+    config: FitConfig,
+) -> Tensor:
+    """Move the weights once, at a learning rate; the loss of the batch before, a scalar on its device."""
+    network.train()
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    encoded = encoder.encode(batch.features)
+    with _precision_of(config, batch.target.device):
+        outputs = network(encoded, batch.codes).float()
+    loss = objective.loss(outputs, batch.target, batch.weight)
+    optimizer.zero_grad()
+    loss.backward()
+    if config.clip != "none":
+        nn.utils.clip_grad_norm_(network.parameters(), config.clip)
+    optimizer.step()
+    return loss.detach()
+
+
+def _precision_of(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
     """What the matrix products of a step are computed in."""
     return torch.autocast(device.type, torch.bfloat16) if config.precision == "bfloat16" else nullcontext()
 

@@ -12,6 +12,7 @@ Layers may be normalised and may add to what they get; neither is the default.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated, Literal
@@ -200,7 +201,7 @@ class Heads(nn.Module):
         return torch.matmul(x.to(torch.float64), self.weight.to(torch.float64)) + self.bias
 
 
-class Embedded(nn.Module):
+class Embedded(nn.Module, ABC):
     """Columns side by side, embedded; what the networks of this module stand on.
 
     Shape: ``Encoded, [rows, n_categories] int64 -> [members, rows, n_outputs]``.
@@ -251,18 +252,18 @@ class Embedded(nn.Module):
             parts.append(self.categories(codes))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
+    @abstractmethod
     def _members(self, x: Tensor) -> Tensor:
         """``[rows, d_in] -> [members, rows, n_outputs]``."""
-        raise NotImplementedError
 
     def settle(self, counts: Sequence[Tensor]) -> None:
         """See :meth:`CategoryEmbedding.settle`."""
         if self.categories is not None:
             self.categories.settle(counts)
 
+    @abstractmethod
     def keep_first(self) -> None:
         """Forget all outputs but the first: what is not asked for need not be computed."""
-        raise NotImplementedError
 
 
 class Network(Embedded):
