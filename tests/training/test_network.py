@@ -16,7 +16,7 @@ from rowcast.training.fit.augment import Augment, AugmentConfig
 from rowcast.training.fit.loop import Batch, FitConfig
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
-from rowcast.training.network.embedding import OneHot
+from rowcast.training.network.embedding import CategoryEmbedding, OneHot
 from rowcast.training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
 from rowcast.training.train import network_of
 
@@ -190,3 +190,21 @@ def test_a_training_step_makes_every_tensor_on_the_configured_device(loss, augme
 
 def test_the_default_config_is_valid():
     assert Config().network.members == 8
+
+
+def test_gradients_of_levels_are_the_same_bits_on_several_threads():
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.randint(0, 50, (4096, 12), generator=generator)
+    table = CategoryEmbedding([50] * 12, 8)
+    weights = torch.randn(4096, 96, generator=generator)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        found = set()
+        for _ in range(10):
+            table.zero_grad()
+            (table(codes) * weights).sum().backward()
+            found.add(table.weight.grad.numpy().tobytes())
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found) == 1
