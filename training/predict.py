@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -142,9 +142,26 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, 
         None if data.get("header", "auto") == "auto" else data["header"],
         data.get("sheet", ""),
     )
-    table = read_table(source, form=form)
+    table = _read_named(source, form, manifest)
     present = renaming(table.names, manifest)
     return table.rename(present) if present else table
+
+
+def _read_named(source: Any, form: FileForm, manifest: Manifest) -> Table:
+    """A table whose first line holds the model's names even where they look like a row: ``2019,2020``, say."""
+    try:
+        return read_table(source, form=form)
+    except TableError as error:
+        if form.header is not None:
+            raise
+        try:
+            table = read_table(source, form=replace(form, header=True))
+        except TableError:
+            raise error from None
+        renamed = {renaming(table.names, manifest).get(name, name) for name in table.names}
+        if not renamed.issuperset(manifest.signature.names):
+            raise
+        return table
 
 
 def renaming(names: Collection[str], manifest: Manifest) -> dict[str, str]:

@@ -549,3 +549,15 @@ def test_a_look_scores_all_validation_rows_of_a_small_table_and_a_fair_few_of_a_
     assert torch.equal(chosen.features[:, 0].long(), chosen.target)
     assert torch.equal(chosen.target, looked_at(large, torch.Generator().manual_seed(0)).target)
     assert chosen.target.double().mean() == pytest.approx(5 * LOOKED_AT_ROWS, rel=0.02)
+
+
+def test_names_that_look_like_a_row_are_names_where_the_model_knows_them(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(60, 2)).round(3)
+    lines = [f"{a},{b},{a + b:.3f}" for a, b in rows]
+    (tmp_path / "train.csv").write_text("\n".join(["2019,2020,y", *lines]))
+    (tmp_path / "new.csv").write_text("\n".join(["2019,2020", *(line.rpartition(",")[0] for line in lines)]))
+    (tmp_path / "other.csv").write_text("\n".join(["1999,2020", *(line.rpartition(",")[0] for line in lines)]))
+    model = train(tmp_path / "train.csv", config_for("y"), name="years", repository=Repository(tmp_path / "r")).model
+    assert predict_table(model, tmp_path / "new.csv").equals(predict_table(model, tmp_path / "train.csv"))
+    with pytest.raises(TableError, match="the first line must hold the column names"):
+        predict_table(model, tmp_path / "other.csv")
