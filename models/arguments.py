@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rowcast.models.errors import RowcastError
+from rowcast.models.extras import told_where_missing
 
 __all__ = ["DATA_LISTS", "DATA_VALUES", "DIRECT", "FIT_VALUES", "VERBS", "in_python", "in_python_terms", "named"]
 
@@ -95,9 +96,13 @@ def in_python(text: str, direct: Collection[str] = ()) -> str:
 
 @contextmanager
 def in_python_terms(*direct: str) -> Iterator[None]:
-    """Errors raised within name arguments instead of flags; also a decorator. See :func:`in_python`."""
+    """Errors raised within name arguments instead of flags, and packages that are absent; also a decorator.
+
+    See :func:`in_python` and :mod:`rowcast.models.extras`.
+    """
     try:
-        yield
+        with told_where_missing():
+            yield
     except RowcastError as error:
         error.args = tuple(in_python(part, direct) if isinstance(part, str) else part for part in error.args)
         raise

@@ -5,6 +5,7 @@ RowcastError                a sentence for the person who can act on it; never s
 ├── ConfigError             a setting is outside its range (names field, value and valid range)
 ├── DeviceError             a device was demanded and is not there
 ├── TrainingError           the fit cannot go on (a non-finite loss, say)
+├── MissingPackage          a package of an extra is not installed (names the line that installs it); an ImportError too
 ├── ModelError              something about a stored model
 │   ├── ModelNotFound       no such name or version
 │   ├── ModelRefused        a model whose files are not what was published
@@ -36,6 +37,10 @@ class DeviceError(RowcastError):
 
 class TrainingError(RowcastError):
     """The fit cannot go on."""
+
+
+class MissingPackage(RowcastError, ImportError):
+    """A package that is installed only where it is asked for is absent; ``name`` says which."""
 
 
 class ModelError(RowcastError):

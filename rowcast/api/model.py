@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from rowcast.api.curves import Plot
     from rowcast.api.predicting import Predictor
     from rowcast.api.temporary import TemporaryFolder
     from rowcast.models.repository import StoredModel
@@ -69,6 +70,7 @@ class Model:
         return self.stored.manifest.metrics
 
     @property
+    @in_python_terms()
     def history(self) -> pl.DataFrame:
         """A row for each look at the validation rows: ``epoch``, ``train_loss``, ``validation_loss``,
         ``learning_rate``, ``seconds``, ``best``; see :mod:`rowcast.training.fit.history`."""
@@ -81,6 +83,25 @@ class Model:
         """What training decided, in sentences that name arguments of :func:`rowcast.fit`; the manifest names flags."""
         return tuple(map(in_python, self.stored.manifest.decisions))
 
+    @in_python_terms()
+    def plot_history(self) -> Plot:
+        """The learning curves: the losses of each look at the training and validation rows, and which was best.
+
+        >>> model.plot_history()
+        <rowcast plot of 3 looks at the validation rows; save() writes it>
+        >>> model.plot_history().save("history.svg").stat().st_size > 1000
+        True
+
+        Returns:
+            a picture that a notebook shows, and that is written by ``.save("history.svg")`` or ``"history.html"``.
+
+        Raises:
+            ModelError: the model was published before histories were kept.
+        """
+        from rowcast.api.curves import learning_curves
+
+        return learning_curves(self.history)
+
     def summary(self) -> Summary:
         """The network: layers, shapes of their outputs, parameters, bytes, and microseconds of a row, measured now.
 
@@ -91,6 +112,7 @@ class Model:
         return summary_of(self.stored, called=None if self._temporary is None else "not published")
 
     @property
+    @in_python_terms()
     def classes(self) -> tuple[Any, ...]:
         """The classes in the target's own type, in the order of :meth:`predict_proba`; empty of a regression."""
         from rowcast.models.labels import typed_label

