@@ -25,6 +25,7 @@ from rowcast.training.columns.target_rows import with_target_like
 from rowcast.training.data.files.form import FileForm
 from rowcast.training.data.table import Table, read_table
 from rowcast.training.fit.confusion import confusion, confusion_metrics
+from rowcast.training.fit.deviance import mean_deviance, power_of
 from rowcast.training.fit.evaluate import class_metrics, regression_metrics
 from rowcast.training.fit.weighted import weighted_class_metrics, weighted_regression_metrics
 
@@ -82,6 +83,19 @@ def metrics_of(
     if weight is not None:
         return weighted_regression_metrics(actual, predictions.prediction, weight)
     return regression_metrics(actual, predictions.prediction)
+
+
+def metrics_of_model(
+    manifest: Manifest, predictions: Predictions, actual: NDArray[Any], weight: NDArray[np.float64] | None
+) -> dict[str, float]:
+    """What :func:`metrics_of` says of a stored model; of counts and amounts also the ``deviance`` of its loss."""
+    classes, threshold = manifest.signature.classes, manifest.threshold is not None
+    metrics = metrics_of(predictions, actual, classes, weight, threshold=threshold)
+    power = power_of(manifest.config.get("objective", {}))
+    if power is not None and predictions.prediction is not None:
+        deviance = mean_deviance(actual, predictions.prediction, power, weight)
+        metrics |= {} if deviance is None else {"deviance": deviance}
+    return metrics
 
 
 def columns_for(
@@ -245,8 +259,7 @@ def measure(model: StoredModel, judged: Judged) -> dict[str, Any]:
         where something was decided about the table.
     """
     known, predictions, classes = judged.known, judged.predictions, model.manifest.signature.classes
-    threshold = model.manifest.threshold is not None
-    metrics = metrics_of(predictions, known.actual, classes, known.weight, threshold=threshold)
+    metrics = metrics_of_model(model.manifest, predictions, known.actual, known.weight)
     measured: dict[str, Any] = {"rows": len(known), "metrics": metrics}
     if predictions.labels is not None:
         counts = confusion(known.actual, predictions.labels, classes, known.weight)

@@ -15,7 +15,7 @@ from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions
 from rowcast.training.columns.reading import parse_numbers
 from rowcast.training.fit.weighted import shares
-from rowcast.training.predict import Judged, metrics_of
+from rowcast.training.predict import Judged, metrics_of_model
 
 MAX_VALUES = 20
 """Numbers and times with more different values are cut into bins."""
@@ -92,9 +92,8 @@ def _measured(model: StoredModel, judged: Judged, rows: NDArray[np.int64]) -> di
         upper=_of(told.upper, rows),
     )
     actual, weight = judged.known.actual[rows], _of(judged.known.weight, rows)
-    classes, threshold = model.manifest.signature.classes, model.manifest.threshold is not None
     measured: dict[str, Any] = {"rows": len(rows), "few": len(rows) < FEW_ROWS}
-    measured |= metrics_of(predictions, actual, classes, weight, threshold=threshold)
+    measured |= metrics_of_model(model.manifest, predictions, actual, weight)
     if predictions.lower is not None and predictions.upper is not None:
         inside = (predictions.lower <= actual) & (actual <= predictions.upper)
         measured["coverage"] = float(inside.mean() if weight is None else shares(weight)[inside].sum())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import mean_tweedie_deviance, roc_auc_score
 
+from rowcast.training.fit.deviance import mean_deviance, power_of
 from rowcast.training.fit.evaluate import class_metrics, expected_calibration_error, regression_metrics, roc_auc
 
 
@@ -48,3 +49,20 @@ def test_rows_of_one_class_have_no_roc_auc():
 def test_calibration_error_is_the_gap_between_confidence_and_accuracy():
     assert expected_calibration_error(np.full(10, 0.9), np.arange(10) < 9) == pytest.approx(0.0)
     assert expected_calibration_error(np.full(10, 0.9), np.arange(10) < 5) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.3, 2.0])
+def test_the_deviance_of_counts_and_amounts_is_the_one_of_scikit_learn_with_weights_too(power):
+    actual, said, weight = np.array([0.5, 2.0, 7.0]), np.array([1.0, 2.0, 3.5]), np.array([1.0, 5.0, 2.0])
+    for of_rows in (None, weight):
+        expected = mean_tweedie_deviance(actual, said, sample_weight=of_rows, power=power)
+        assert mean_deviance(actual, said, power, of_rows) == pytest.approx(expected)
+
+
+def test_a_deviance_is_left_out_where_the_distribution_has_no_such_values():
+    assert mean_deviance(np.array([-1.0, 2.0]), np.array([1.0, 2.0]), 1.0) is None
+    assert mean_deviance(np.array([0.0, 2.0]), np.array([1.0, 2.0]), 2.0) is None
+    assert mean_deviance(np.array([0.0, 2.0]), np.array([0.0, 2.0]), 1.0) == pytest.approx(0.0)
+    assert mean_deviance(np.array([0.0, 2.0]), np.array([0.0, 2.0]), 1.5) == pytest.approx(0.0)
+    assert power_of({"loss": "mse", "power": 1.5}) is None
+    assert [power_of({"loss": loss, "power": 1.7}) for loss in ("poisson", "gamma", "tweedie")] == [1.0, 2.0, 1.7]

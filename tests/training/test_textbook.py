@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
+from sklearn.metrics import mean_tweedie_deviance
 
 from rowcast.models.errors import TableError
 from rowcast.models.repository import Repository
 from rowcast.models.summary import WEIGHTS_FILE, read_layers
 from rowcast.training.config import make_config
-from rowcast.training.predict import predict_table
+from rowcast.training.predict import evaluate_table, predict_table
 from rowcast.training.train import train
 
 
@@ -64,6 +65,10 @@ def test_counts_and_amounts_are_told_by_their_means_and_by_intervals_that_hold_t
     assert inside > 0.85
     assert answers["prediction"].mean() == pytest.approx(actual.mean(), rel=0.2)
     assert manifest.metrics["test"]["r2"] > 0.1
+    power = {"count": 1.0, "size": 2.0, "total": 1.6}[target]
+    deviance = evaluate_table(model, new)["metrics"]["deviance"]
+    assert deviance == pytest.approx(mean_tweedie_deviance(actual, answers["prediction"], power=power))
+    assert "deviance" not in manifest.metrics["test"]
 
 
 def test_a_held_out_row_below_0_is_refused_before_the_fit(tmp_path):
