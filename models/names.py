@@ -13,6 +13,10 @@ DEFAULT_REPOSITORY = Path("models/repository")
 MAX_VERSION = 999_999_999
 """Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""
 
+WEIGHT_BESIDE = "weight="
+"""The column that weights become which stood beside a table, as ``rowcast.fit(weight=array)`` takes them: no table has
+one of that name by accident."""
+
 _NAME = r"[a-z0-9_-]{1,64}"
 _VERSION = r"[1-9][0-9]{0,8}"
 _WHOLE_NAME, _WHOLE_VERSION = re.compile(_NAME), re.compile(_VERSION)

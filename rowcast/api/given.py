@@ -14,6 +14,7 @@ import numpy as np
 
 from rowcast.api.families import is_pandas, names_of, rows_of
 from rowcast.models.errors import ConfigError, TableError
+from rowcast.models.names import WEIGHT_BESIDE
 
 _ONE_TARGET = (
     "a model predicts one target, for its graph has one answer a row: fit a model for each, with the others left out "
@@ -113,7 +114,9 @@ def given(
             fields[argument] = value
             continue
         values = _one_column(value, f"{argument}=")
-        name = _free(argument, [*(taken or ()), *columns])
+        # Weights are looked for in tables of later days, too: none of them is to hold them by accident.
+        wanted = WEIGHT_BESIDE if argument == "weight" else argument
+        name = _free(wanted, [*(taken or ()), *columns])
         columns[name], arguments[name], fields[argument] = values, argument, name
     for name, values in columns.items():
         _check_rows(table, values, f"{arguments[name]}=")

@@ -63,7 +63,7 @@ def test_errors_name_arguments(frame):
         rowcast.crossvalidate(frame, target="late", time="city")
     with pytest.raises(TableError, match=r"3 folds by group need 3 groups at least; .* another with group="):
         rowcast.crossvalidate(frame.assign(half=np.arange(60) % 2), target="late", group="half", folds=3)
-    with pytest.raises(TableError, match=r"the weight of a row must be .* of at least 0, but 'weight' holds"):
+    with pytest.raises(TableError, match=r"the weight of a row must be .* of at least 0, but 'weight=' holds"):
         rowcast.crossvalidate(frame, target="late", weight=np.full(60, np.nan))
 
 

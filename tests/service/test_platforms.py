@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,16 @@ import pytest
 
 from rowcast.models.repository import Repository
 from rowcast.service.engine.registry import Registry
+from rowcast.service.http.options import NO_OPTIONS
 from rowcast.service.router import Router
 from tests.service.hostile_payloads import ROW
 from tests.service.hostile_platforms import CASES, Platform
 from tests.service.test_router import Caller, serve
 from tests.support import handmade
+
+with warnings.catch_warnings():  # a library of BentoML's was deprecated
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from rowcast.service.protocols.rows.bentoml_methods import typed_methods
 
 VALUES = list(ROW.values())
 NAMES = list(ROW)
@@ -89,6 +96,22 @@ def test_platforms_and_the_description_follow_a_threshold(tmp_path: Path) -> Non
         assert (await asked.answer(app))[2].startswith(b"on time,")
         about = models.find("flights").description
         assert about["threshold"] == {"by": "number", "class": "late", "value": 0.999}
+
+    serve(tmp_path, scenario)
+
+
+def test_the_typed_api_follows_a_threshold_as_the_fast_route_does(tmp_path: Path) -> None:
+    told, graph = handmade.manifest(threshold=0.999), handmade.graph(threshold=0.999)
+    Repository(tmp_path).publish("flights", told, {"model.onnx": graph})
+
+    async def scenario(app: Router, models: Registry) -> None:
+        content = body({"rows": [ROW]})
+        with warnings.catch_warnings():  # of pydantic's, in BentoML
+            warnings.simplefilter("ignore", DeprecationWarning)
+            typed = typed_methods(models)["predict"]
+        answer = json.loads((await typed.func(None, (NO_OPTIONS, time.perf_counter(), content))).body)
+        assert answer["predictions"] == [{**LATE, "label": "on time"}]
+        assert (await Asked("/predict", content).answer(app))[2] == answer
 
     serve(tmp_path, scenario)
 

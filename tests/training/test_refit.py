@@ -100,3 +100,14 @@ def test_python_asks_for_it_by_an_argument():
     config = tables.QUICK | {"fit": {"epochs": 2}}
     model = rowcast.fit(tables.every_kind(150), target="amount", refit=True, **config)
     assert any(decision.startswith("fitted again on all 150 rows") for decision in model.decisions)
+
+
+def test_several_seeds_and_a_budget_go_with_it(tmp_path):
+    fit = {"epochs": 2, "seeds": 2, "budget_s": 60.0, "refit": True}
+    config = make_config(overrides={**tables.QUICK, "fit": fit, "data": {"target": "amount"}})
+    table = tables.every_kind(150)
+    trained = train(table, config, name="m", repository=Repository(tmp_path))
+    decision = next(d for d in trained.model.manifest.decisions if d.startswith("fitted again on all 150 rows"))
+    assert "metrics are those of the fit before" in decision
+    assert [look.epoch for look in trained.fit.history] == [1, 2, 1, 2]
+    assert predict_table(trained.model, table)["prediction"].is_finite().all()

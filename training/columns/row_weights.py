@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.errors import TableError
+from rowcast.models.names import WEIGHT_BESIDE
 from rowcast.training.columns.reading import parse_numbers
 from rowcast.training.data.table import Table
 
@@ -66,7 +67,11 @@ def with_weights_like(table: Table, name: str) -> tuple[Table, NDArray[np.float6
         return table, None
     if name in table.names:
         return with_weights(table, name)
-    return replace(table, notes=(*table.notes, f"without a column {name!r} its rows count the same")), None
+    if name.startswith(WEIGHT_BESIDE):
+        note = "the weights of training stood beside its table, so the rows of this one count the same"
+    else:
+        note = f"without a column {name!r} its rows count the same"
+    return replace(table, notes=(*table.notes, note)), None
 
 
 def mean_of_one(weights: NDArray[np.float64]) -> NDArray[np.float64]:
