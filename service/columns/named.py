@@ -28,6 +28,9 @@ machine takes three times as long."""
 _READ_US, _MOMENT_US = 25, 1
 """What a text takes that is read by what training found out of its column, or made a level; and an ISO 8601 text."""
 
+_ASCII_HEAD, _OTHER_HEAD = getsizeof(""), getsizeof("\U0001f600")
+"""What a text takes besides its characters."""
+
 
 class Columns:
     """The columns of one request, in the graph's types.
@@ -52,9 +55,8 @@ class Columns:
 
     @property
     def bytes(self) -> int:
-        """What they take, texts included; to add it up takes as long as there are texts."""
-        texts = [block for block in self.blocks if block.dtype == object]
-        return sum(block.nbytes for block in self.blocks) + sum(sum(map(getsizeof, block.flat)) for block in texts)
+        """What they take at most, texts included."""
+        return sum(block.nbytes + (_text_bytes(block) if block.dtype == object else 0) for block in self.blocks)
 
     def __getitem__(self, rows: slice) -> Columns:
         return Columns([block[:, rows] for block in self.blocks], self.codec)
@@ -64,6 +66,13 @@ class Columns:
         """The rows of several, one after the other."""
         blocks = parts[0] if len(parts) == 1 else [np.concatenate(lines, axis=1) for lines in zip(*parts, strict=True)]
         return cls(blocks, codec)
+
+
+def _text_bytes(block: NDArray[Any]) -> int:
+    """What texts take at most: joined they are as long as all of them, of the width that the widest character needs."""
+    texts = block.ravel().tolist()
+    joined = "".join(texts)
+    return getsizeof(joined) + len(texts) * (_ASCII_HEAD if joined.isascii() else _OTHER_HEAD)
 
 
 class ColumnReader:

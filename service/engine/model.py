@@ -123,14 +123,17 @@ class Model:
         assert self._batcher is not None, "the model is not loaded yet"
         return self._batcher
 
-    def admit(self) -> None:
+    def admit(self, claimed_rows: int = 1) -> None:
         """Make sure that there is room for a request of columns, before it is read.
 
+        Args:
+            claimed_rows: that it says it holds.
+
         Raises:
-            QueueFull: there is none for even a row.
+            QueueFull: there is none.
         """
         try:
-            self.batcher.admit()
+            self.batcher.admit(max(1, min(claimed_rows, self.columns.max_rows)))
         except QueueFull:
             self.meter.refused()
             raise

@@ -106,10 +106,10 @@ class Endpoint(Refuser, ABC):
         Raises:
             TakesLong: it is more than is answered in one go; ``on_response`` was not called.
         """
-        if len(body) > self.at_once_bytes:
-            raise TakesLong
         try:
-            self.model.batcher.admit(size=len(body))  # when there is no room, the body need not be understood
+            self.admit(body, form)
+            if len(body) > self.at_once_bytes:
+                raise TakesLong
             decoded = self.decode(body, form)
         except TakesLong:
             raise
@@ -117,6 +117,14 @@ class Endpoint(Refuser, ABC):
             on_response(self.refusal(error))
             return None
         return self.submit(decoded, len(body), on_response, since, options=options)
+
+    def admit(self, body: bytes, form: Any) -> None:
+        """Make sure that a body may be queued, before it is decoded.
+
+        Raises:
+            QueueFull: there is no room for it.
+        """
+        self.model.batcher.admit(size=len(body))
 
     def submit(
         self,
@@ -199,6 +207,17 @@ class SteppedEndpoint(Endpoint):
             RequestError: it breaks a rule.
         """
 
+    @abstractmethod
+    def claimed_rows(self, body: bytes, form: Any) -> int:
+        """Rows that a long body seems to hold, seen in much less time than it takes to decode it."""
+
+    def admit(self, body: bytes, form: Any) -> None:
+        """The same; a long body is held to the rows that it seems to hold, lest it be decoded and then refused."""
+        rows = 1
+        if len(body) > self.at_once_bytes:
+            rows = max(1, min(self.claimed_rows(body, form), self.model.columns.max_rows))
+        self.model.batcher.admit(rows, size=len(body))
+
     async def answer(
         self,
         body: bytes,
@@ -219,8 +238,9 @@ class SteppedEndpoint(Endpoint):
         if len(body) <= self.at_once_bytes:
             return await self.wait(partial(self.handle, body, since=since, options=options, form=form), receive)
         try:
-            self.model.batcher.admit(size=len(body))
-            async with self.model.budget.decoding(len(body)):
+            admit = partial(self.admit, body, form)
+            admit()
+            async with self.model.budget.decoding(len(body), admit):
                 decoded = await in_turns(self.decode_steps(body, form))
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller is told
             return self.refusal(error)

@@ -26,6 +26,10 @@ _STOPPED_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 
 
+def admit_all() -> None:
+    """Decode whatever comes."""
+
+
 class NoRoom(QueueFull):
     """A body that would take more memory than is left for bodies."""
 
@@ -117,15 +121,21 @@ class ByteBudget:
         return hold
 
     @asynccontextmanager
-    async def decoding(self, size: int) -> AsyncIterator[None]:
+    async def decoding(self, size: int, admit: Callable[[], None] = admit_all) -> AsyncIterator[None]:
         """Count a long body while it is decoded; one at a time is, for that takes several times its length.
+
+        Args:
+            size: its bytes.
+            admit: asked when its turn has come, whether it is still worth it: those before may have filled the queue.
 
         Raises:
             NoRoom: there is no room for it.
+            RequestError: it is not admitted any more.
         """
         hold = self.hold(size)
         try:
             async with self._decoding:
+                admit()
                 yield
         finally:
             hold.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -14,8 +15,12 @@ import pytest
 
 from rowcast.models.errors import RequestError
 from rowcast.service.engine.registry import Registry
+from rowcast.service.errors import QueueFull
 from rowcast.service.http.body import BodyReader
+from rowcast.service.http.endpoint import SteppedEndpoint
 from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
+from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.protocols.v2.endpoint import InferEndpoint
 from rowcast.service.router import Router
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body, request
@@ -119,7 +124,28 @@ def test_one_long_body_is_decoded_at_a_time_and_all_that_wait_are_counted() -> N
     asyncio.run(scenario())
 
 
+def test_a_body_whose_turn_comes_when_the_queue_is_full_is_not_decoded() -> None:
+    async def scenario() -> None:
+        budget, decoded = ByteBudget(100), []
+
+        def admit() -> None:
+            if decoded:
+                raise QueueFull(1.0)
+
+        async def decode(name: str) -> None:
+            async with budget.decoding(40, admit):
+                decoded.append(name)
+
+        outcomes = await asyncio.gather(decode("first"), decode("second"), return_exceptions=True)
+        assert decoded == ["first"]
+        assert isinstance(outcomes[1], QueueFull)
+        assert budget.used == 0
+
+    asyncio.run(scenario())
+
+
 ROWS = b'{"rows":[' + b",".join([json.dumps(ROW).encode()] * 600) + b"]}"
+MANY_ROWS = b'{"rows":[' + b",".join([json.dumps(ROW).encode()] * 1500) + b"]}"
 TENSORS = body(request(*[ROW] * 1500))
 ARROW_HEADERS = [(b"content-type", b"application/vnd.apache.arrow.stream")]
 
@@ -217,3 +243,38 @@ def test_a_body_whose_sender_has_nearly_stopped_lets_go_for_another(one_model: P
         assert serving.budget.used == 0
 
     serve(one_model, scenario, device="cpu", max_bytes=950_000)
+
+
+@pytest.mark.parametrize(("endpoint_class", "content"), [(RowsEndpoint, MANY_ROWS), (InferEndpoint, TENSORS)])
+def test_of_long_bodies_that_come_together_only_those_are_decoded_that_can_be_queued(
+    one_model: Path, monkeypatch: pytest.MonkeyPatch, endpoint_class: type[SteppedEndpoint], content: bytes
+) -> None:
+    decoded: list[int] = []
+    decode_steps = endpoint_class.decode_steps
+
+    def counted(self: SteppedEndpoint, body: bytes, form: Any) -> Any:
+        decoded.append(len(body))
+        return decode_steps(self, body, form)
+
+    monkeypatch.setattr(endpoint_class, "decode_steps", counted)
+
+    async def scenario(_: Router, serving: Registry) -> None:
+        model = serving.models["flights"]
+        model.batcher._short_run_seconds = 0.0  # none stays on the loop
+        gate = threading.Event()
+        serving.thread.submit(gate.wait, 30)
+        endpoint = endpoint_class(model)
+        running = asyncio.ensure_future(endpoint.answer(content))
+        async with asyncio.timeout(20):
+            while not model.batcher.busy:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        others = [asyncio.ensure_future(endpoint.answer(content)) for _ in range(5)]
+        async with asyncio.timeout(20):
+            while sum(other.done() for other in others) < 4:  # noqa: ASYNC110
+                await asyncio.sleep(0.001)
+        assert decoded == [len(content)] * 2
+        gate.set()
+        replies = [await running, *[await other for other in others]]
+        assert sorted(reply.status for reply in replies) == [200, 200, 429, 429, 429, 429]
+
+    serve(one_model, scenario, device="cpu", max_queue=1600)

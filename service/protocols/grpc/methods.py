@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
@@ -21,6 +22,7 @@ from rowcast.service.engine.queue import QueuedRequest
 from rowcast.service.engine.registry import LOADING, Registry
 from rowcast.service.errors import QueueFull, brief
 from rowcast.service.http.options import wants_times
+from rowcast.service.limits.byte_budget import admit_all
 from rowcast.service.limits.byte_rule import SMALL_BODY
 from rowcast.service.limits.steps import Steps, at_once, in_turns
 from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
@@ -135,11 +137,14 @@ class Methods:
             self._strangers.inc()
         return Refusal(CODES[status], words, metadata)
 
-    async def _read(self, steps: Steps[T], body: bytes, small_body: int = SMALL_BODY) -> T:
-        """What is read of a message; of a long one with others' turns in between."""
+    async def _read(
+        self, steps: Steps[T], body: bytes, small_body: int = SMALL_BODY, admit: Callable[[], None] = admit_all
+    ) -> T:
+        """What is read of a message that is admitted; of a long one with others' turns in between."""
+        admit()
         if len(body) <= small_body:
             return at_once(steps)
-        async with self._registry.budget.decoding(len(body)):
+        async with self._registry.budget.decoding(len(body), admit):
             return await in_turns(steps)
 
     async def _message_that_comes(self, context: Context) -> bytes:
@@ -160,8 +165,8 @@ class Methods:
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
-        served.admit()  # when there is no room for even a row, the tensors need not be understood
-        request, columns = await self._read(self._reader.read(incoming, model.readers), body, served.small_body)
+        admit = partial(served.admit, incoming.claimed_rows)  # without room the tensors need not be understood
+        request, columns = await self._read(self._reader.read(incoming, model.readers), body, served.small_body, admit)
         size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
         del body, incoming  # while the rows wait, nothing else is kept of them
         limits = request.limits

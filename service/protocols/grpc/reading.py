@@ -49,6 +49,13 @@ class IncomingRequest(NamedTuple):
     found: tuple[_Known, list[bytes]] | None = None
     message: Any = None
 
+    @property
+    def claimed_rows(self) -> int:
+        """Rows that it seems to hold, by the shape of its first tensor."""
+        if self.found is not None:
+            return self.found[0].rows
+        return next((tensor.shape[0] for tensor in self.message.inputs if tensor.shape), 1)
+
 
 class MessageReader:
     """Reads the requests of one worker.

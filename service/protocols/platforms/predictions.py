@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple, TypeAlias
 
@@ -94,7 +95,8 @@ class PlatformEndpoint(Refuser):
         if len(body) <= SMALL_BODY:
             await exchange.read(body, sink)
             return sink.finish()
-        async with self.model.budget.decoding(len(body)):
+        admit = partial(self.model.batcher.admit, size=len(body))
+        async with self.model.budget.decoding(len(body), admit):
             await exchange.read(body, sink)
             return sink.finish()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from functools import partial
 
@@ -22,6 +23,9 @@ from rowcast.service.protocols.v2.request import InferRequest
 _JSON_BYTES = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"
 _MAX_DIGITS = 10
+_SHAPE = re.compile(rb'"shape"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*([0-9]{1,9})')
+_SHAPE_WITHIN = 4096
+"""Bytes in which the first shape is looked for; where it stands behind its data, the body is held to be of one row."""
 
 
 class InferEndpoint(SteppedEndpoint):
@@ -59,6 +63,11 @@ class InferEndpoint(SteppedEndpoint):
     def decode_steps(self, body: bytes, form: int | None) -> Steps[Decoded]:
         """The same in steps."""
         return self._decoded(*(yield from self._reader.steps(*_unmarked(body, form))))
+
+    def claimed_rows(self, body: bytes, form: int | None) -> int:
+        """What the shape of its first tensor says."""
+        shape = _SHAPE.search(body, 0, _SHAPE_WITHIN)
+        return 1 if shape is None else int(shape[1])
 
     def _decoded(self, request: InferRequest, columns: Columns) -> Decoded:
         limits = request.limits
