@@ -66,6 +66,7 @@ def _predict_through(
 
     from rowcast.client import Client, Failed, Unusable
     from rowcast.models.access import key_of_environment
+    from rowcast.models.labels import LABEL_TYPE, typed_labels
     from rowcast.models.signature import Signature
     from rowcast.training.predict import predict_elsewhere
 
@@ -77,9 +78,11 @@ def _predict_through(
     with first as client:
         about = client.describe()
     name, version = str(about["name"]), int(about["version"])
+    of = about.get(LABEL_TYPE, "text")  # a service of an earlier version does not tell
     try:
         signature = Signature.model_validate(about["signature"])
-    except ValueError:
+        typed_labels(signature.classes, signature.classes, of)
+    except (ValueError, KeyError):
         raise Failed("the model's signature cannot be read: is the service of this version of Rowcast?") from None
     columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
     # always the version that was described, whatever is published meanwhile
@@ -89,7 +92,10 @@ def _predict_through(
 
         def ask(given: dict[str, Any], rows: int) -> Any:
             bar.update(task, total=rows)
-            return client.predict(given, progress=lambda done: bar.advance(task, done))
+            answers = dict(client.predict(given, progress=lambda done: bar.advance(task, done)))
+            if "label" in answers:
+                answers["label"] = typed_labels(answers["label"], signature.classes, of)
+            return answers
 
         return (
             name,

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.errors import RequestError
+from rowcast.models.labels import LABEL_TYPE
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Column
@@ -79,6 +80,8 @@ class Model:
             "metrics": self.manifest.metrics,
             "example": self.example,
         }
+        if (label_type := self.manifest.data.get(LABEL_TYPE, "text")) != "text":
+            self.description[LABEL_TYPE] = label_type
         if self.manifest.threshold is not None:
             self.description["threshold"] = self.manifest.threshold
         self.meter = Meter(self.name)

@@ -21,7 +21,7 @@ from tests.support.command import run
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("home")
     frame = tables.every_kind()
-    for target, other in (("amount", "class"), ("class", "amount")):
+    for target, other in (("amount", "class"), ("class", "amount"), ("member", "class")):
         rowcast.fit(frame.drop(other), target=target, name=target, repository=folder / "repository", **tables.QUICK)
     frame.write_csv(folder / "rows.csv")
     return folder
@@ -33,11 +33,20 @@ def service(home: Path) -> Iterator[Server]:
         yield running
 
 
+def test_labels_have_the_type_of_the_target_through_a_service_too(
+    home: Path, service: Server, tmp_path: Path, capfd: Any
+) -> None:
+    out = tmp_path / "answers.parquet"
+    code, _, err = run(capfd, "predict", "member", home / "rows.csv", "--out", out, "--url", service.url)
+    assert code == 0, err
+    assert pl.read_parquet(out)["label"].dtype == pl.Boolean
+
+
 def read(file: Path) -> pl.DataFrame:
     return pl.read_csv(file) if file.suffix == ".csv" else pl.read_parquet(file)
 
 
-@pytest.mark.parametrize("model", ["amount", "class:1"])
+@pytest.mark.parametrize("model", ["amount", "class:1", "member"])
 @pytest.mark.parametrize("extension", ["csv", "parquet"])
 def test_the_file_is_the_one_that_is_written_offline(
     model: str, extension: str, home: Path, service: Server, tmp_path: Path, capfd: Any
@@ -68,7 +77,7 @@ def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Serve
     (tmp_path / "lacks.csv").write_text("size\n1\n")
     with stub((500, {}, b'{"error": "the model could not answer these rows"}')) as failing:
         for code, words, arguments in (
-            (1, "several models are served, amount, class: say which", (table, "--url", service.url)),
+            (1, "several models are served, amount, class, member: say which", (table, "--url", service.url)),
             (1, "no answer from http://127.0.0.1:", (table, "--url", f"http://127.0.0.1:{free_port()}")),
             (1, "there is no such model or route", ("none", table, "--url", service.url)),
             (1, "lacks.csv lacks 'count'", ("amount", tmp_path / "lacks.csv", "--url", service.url)),
