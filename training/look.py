@@ -102,6 +102,11 @@ class Look(dict[str, Any]):
 
         return as_text(self)
 
+    def _repr_html_(self) -> str:
+        from rowcast.training.look_table import as_html
+
+        return as_html(self)
+
 
 def look(source: Any, config: TableConfig) -> Look:
     """Look at a table as training would; nothing is trained.

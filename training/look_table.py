@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.text import Text
 from rowcast.models.printable import printable
 from rowcast.training.look import ColumnLook, Look
 
+HEADINGS = ("column", "kind", "missing", "distinct", "values", "why")
 WIDTH = 140
 """Where nothing else says how wide lines may be."""
 
@@ -19,7 +21,7 @@ def print_look(found: Look, console: Console) -> None:
     """Print the columns as a table, and the warnings below."""
     console.print(f"{found['rows']:,} rows, {len(found.seen):,} columns" + _task(found))
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for heading in ("column", "kind", "missing", "distinct", "values", "why"):
+    for heading in HEADINGS:
         table.add_column(heading, justify="right" if heading in ("missing", "distinct") else "left", overflow="fold")
     for column in found.seen:
         table.add_row(*map(Text, map(printable, _cells(column))))
@@ -34,6 +36,23 @@ def as_text(found: Look) -> str:
     print_look(found, console)
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+
+
+def as_html(found: Look) -> str:
+    """The table and the warnings as HTML, for a notebook."""
+    head = "".join(f'<th style="text-align:left">{heading}</th>' for heading in HEADINGS)
+    rows = "".join(
+        "<tr>" + "".join(f'<td style="text-align:left">{_html(cell)}</td>' for cell in _cells(column)) + "</tr>"
+        for column in found.seen
+    )
+    warnings = "".join(f"<li>{_html(warning)}</li>" for warning in found["warnings"])
+    caption = f"{found['rows']:,} rows, {len(found.seen):,} columns{_task(found)}"
+    table = f"<table><caption>{caption}</caption><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    return table + (f"<ul>{warnings}</ul>" if warnings else "")
+
+
+def _html(text: str) -> str:
+    return html.escape(printable(text))
 
 
 def _task(found: Look) -> str:

@@ -39,6 +39,12 @@ class CrossValidation:
     decisions: tuple[str, ...]
     """What was decided in reading the table."""
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from rowcast.api.notebook import html_of_folds
+
+        return html_of_folds(self)
+
     def __repr__(self) -> str:
         told = ", ".join(f"{name} {value:.4g} ± {self.deviation[name]:.2g}" for name, value in self.mean.items())
         return f"<rowcast.crossvalidate {len(self.folds)} folds: {told}>"

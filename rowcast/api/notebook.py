@@ -1,4 +1,4 @@
-"""How a model shows itself in a notebook."""
+"""How a model and a cross-validation show themselves in a notebook."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rowcast.api.crossvalidating import CrossValidation
     from rowcast.api.model import Model
 
 _SHOWN = 12
@@ -30,6 +31,19 @@ def html_of(model: Model) -> str:
         for name, value in rows
     )
     return f"<table><caption>rowcast.Model</caption>{lines}</table>"
+
+
+def html_of_folds(found: CrossValidation) -> str:
+    """A cross-validation as a table of HTML: a row for each fold, and for their mean with its deviation."""
+    names = list(found.mean)
+    rows = [
+        (f"fold {number}", *(f"{fold[name]:.4g}" if name in fold else "" for name in names))
+        for number, fold in enumerate(found.folds, 1)
+    ]
+    rows.append(("mean", *(f"{found.mean[name]:.4g} ± {found.deviation[name]:.2g}" for name in names)))
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("", *names))
+    lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><caption>rowcast.crossvalidate</caption><tr>{head}</tr>{lines}</table>"
 
 
 def _numbers(metrics: dict[str, Any]) -> str:

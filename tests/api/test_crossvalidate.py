@@ -32,6 +32,9 @@ def test_predictions_are_in_the_family_of_the_table_with_its_index(frame):
     assert len(found.folds) == 2
     assert set(found.mean) == set(found.deviation) == {"rmse", "mae", "r2"}
     held = found.predictions.join(frame["amount"]).dropna()
+    shown = found._repr_html_()
+    assert shown.count("<tr>") == 4  # names, two folds, their mean
+    assert f"<td>{found.folds[1]['rmse']:.4g}</td>" in shown
     errors = [np.sqrt(np.mean((part["prediction"] - part["amount"]) ** 2)) for _, part in held.groupby("fold")]
     assert [metrics["rmse"] for metrics in found.folds] == pytest.approx(errors)
 

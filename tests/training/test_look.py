@@ -119,6 +119,15 @@ def test_a_look_printed_is_a_table_to_read():
     assert "\x1b" not in text
 
 
+def test_a_notebook_shows_a_look_as_a_table_and_a_name_that_is_a_tag_as_text():
+    found = look(pl.DataFrame({"<b>": [1.5, 2.0, None], "one": [1, 1, 1]}), LookConfig())
+    shown = found._repr_html_()
+    assert shown.startswith("<table><caption>3 rows, 2 columns</caption>")
+    assert '<td style="text-align:left">&lt;b&gt;</td>' in shown
+    assert "33.3%" in shown
+    assert shown.count("<li>") == len(found["warnings"])
+
+
 def test_a_look_loads_no_torch():
     code = "import rowcast, sys; rowcast.look({'a': [1.5, 2, 1], 'y': [1.5, 2, 3]}, 'y'); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
