@@ -30,7 +30,7 @@ FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 """Flags that are fields of ``fit={...}``."""
 DIRECT = frozenset(
     {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
-    | {"weight", "split", "fold", "folds", "refit", "by", "checkpoint", "repeats"}
+    | {"weight", "split", "fold", "folds", "refit", "by", "checkpoint", "repeats", "freeze"}
 )
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
@@ -119,6 +119,8 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
         return f"seed={int(value)}"
     if flag == "resume":
         return "resume=True"
+    if flag == "from":
+        return "start_from=" + ("" if value is None else _literal(value))
     if flag in DIRECT:
         return f"{field}=" + ("" if value is None else _literal(value))
     if flag == "rename":

@@ -7,7 +7,7 @@ import json
 import re
 import textwrap
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -98,14 +98,17 @@ def make_config(
     settings: Sequence[str] = (),
     overrides: Mapping[str, Any] | None = None,
     arguments: Sequence[str] = (),
+    start: Callable[[str | None], Mapping[str, Any]] | None = None,
 ) -> Config:
-    """Put a config together; what comes later wins: defaults, preset, TOML file, ``key=value`` settings, overrides.
+    """Put a config together; what comes later wins: defaults, preset, the model that the fit starts from, TOML file,
+    ``key=value`` settings, overrides.
 
     Args:
         file: a TOML file, such as ``rowcast init`` prints.
         settings: such as ``network.members=16``; the value is TOML, a bare word, or for a list ``64,32``.
         overrides: nested fields, such as the command line's own flags.
         arguments: what the caller takes besides fields, where an unknown one may have been meant for.
+        start: what a model says that the fit starts from, given the target that is asked for, if one is.
 
     Raises:
         ConfigError: names the field, what came, and its valid values.
@@ -120,6 +123,8 @@ def make_config(
     _let_loss_choose_task(chosen)
     base: dict[str, Any] = {}
     _merge(base, PRESETS.get(preset, {}) if isinstance(preset, str) else {})
+    if start is not None:
+        _merge(base, start(chosen["data"].get("target") if isinstance(chosen["data"], dict) else None))
     _merge(base, chosen)
     try:
         return Config(**base)

@@ -116,7 +116,7 @@ def columns_for(
     """
     check_columns(table.names, table.source, signature, name)
     return {
-        column.name: read_column(table, _rule(column, nulls))
+        column.name: read_column(table, rule_of(column, nulls))
         if column.name in table.names
         else np.full(len(table), column.missing, column.dtype)
         for column in signature.columns
@@ -396,10 +396,11 @@ def bulk_session(model: StoredModel) -> Session:
 def rules_of(manifest: Manifest) -> list[ColumnRule]:
     """How each column of a model is read, in the order of its signature."""
     nulls = _nulls(manifest)
-    return [_rule(column, nulls) for column in manifest.signature.columns]
+    return [rule_of(column, nulls) for column in manifest.signature.columns]
 
 
-def _rule(column: Column, nulls: frozenset[str]) -> ColumnRule:
+def rule_of(column: Column, nulls: frozenset[str]) -> ColumnRule:
+    """How a column of a stored model is read, as its signature says; ``nulls`` are further texts that mean null."""
     reading = column.reading or KINDS[column.kind].reading
     nulls = nulls | KINDS[column.kind].null_spellings | frozenset(reading.nulls)
     return ColumnRule(

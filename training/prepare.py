@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,9 @@ from rowcast.training.parts import check_roles, order_in_time, split_table
 if TYPE_CHECKING:
     from rowcast.training.config import Config
     from rowcast.training.features.encoder import FeatureEncoder
+    from rowcast.training.start.begin import Begun
+    from rowcast.training.start.columns import Carried
+    from rowcast.training.start.start import Start
 
 MIN_TELLING_ROWS = 10
 """Metrics of fewer validation or test rows say more of these rows than of the model: a table of about 60 rows has so
@@ -67,6 +70,8 @@ class Understood:
     decisions: tuple[str, ...]
     columns: Mapping[str, NDArray[Any]]
     """Of the training rows ``[rows]``, by name."""
+    carried: Carried | None = None
+    """Columns of the model that the fit starts from."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,15 @@ class Prepared:
     validation: Part
     test: Part
     data: dict[str, Any]
+    begun: Begun | None = None
+    """What the fit starts from; None for fresh weights."""
     seconds: float = 0.0
     """Wall clock that splitting, understanding and fitting the encoder took: of what is not reading the table."""
 
 
-def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = None) -> Prepared:
+def prepare(
+    source: Any, config: Config, *, validation: Any = None, test: Any = None, start: Start | None = None
+) -> Prepared:
     """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
 
     Args:
@@ -96,6 +105,7 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
         config: ``config.data`` says what to read, and how to split.
         validation: a table of validation rows, instead of a share of ``source``.
         test: a table of test rows, instead of a share of ``source``.
+        start: the model that the fit starts from.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
@@ -103,7 +113,7 @@ def prepare(source: Any, config: Config, *, validation: Any = None, test: Any = 
     table, target = open_table(source, config)
     started = time.monotonic()
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
-    prepared = prepare_split(table, target, split, config, validation=validation, test=test)
+    prepared = prepare_split(table, target, split, config, validation=validation, test=test, start=start)
     seconds = time.monotonic() - started
     return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)}, seconds=seconds)
 
@@ -137,7 +147,14 @@ def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:
 
 
 def prepare_split(
-    table: Table, target: Target, split: Split, config: Config, *, validation: Any = None, test: Any = None
+    table: Table,
+    target: Target,
+    split: Split,
+    config: Config,
+    *,
+    validation: Any = None,
+    test: Any = None,
+    start: Start | None = None,
 ) -> Prepared:
     """Understand a table that is split already, see :func:`prepare`.
 
@@ -147,9 +164,15 @@ def prepare_split(
     from rowcast.training.features.encoder import fit_encoder  # torch: a table can be understood without it
 
     data = config.data
-    understood = understand(table, target, split, config)
+    understood = understand(table, target, split, config, start)
     rules, train_columns, fitted = understood.rules, understood.columns, understood.target
-    encoder = fit_encoder(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
+    begun = None
+    if start is not None and understood.carried is not None:
+        from rowcast.training.start.begin import Begun
+
+        begun = Begun(start, understood.carried.names)
+    fit = fit_encoder if begun is None else begun.encoder
+    encoder = fit(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
     decisions = [*understood.decisions, *encoder.decisions, *suspicions(understood, config)]
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
@@ -175,11 +198,13 @@ def prepare_split(
         train=Part(train_columns, fitted.values, fitted.weight),
         validation=held_out[0],
         test=held_out[1],
-        data={"rows": len(table), "source": table.source, **_reading_of(fitted), **_given_as(table, fitted)},
+        data={"rows": len(table), "source": table.source, **_reading_of(fitted), **_given_as(table, fitted)}
+        | ({} if start is None else {"start_from": start.facts}),
+        begun=begun,
     )
 
 
-def understand(table: Table, target: Target, split: Split, config: TableConfig) -> Understood:
+def understand(table: Table, target: Target, split: Split, config: Config, start: Start | None = None) -> Understood:
     """Decide on training rows what each column is.
 
     Raises:
@@ -188,7 +213,21 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
     data, train = config.data, table.take(split.train)
     check_names(train, data.target, drop=data.no_inputs)
     fitted = fitted_target(target, split.train)
-    rules, columns, decisions = decide_columns(train, fitted, config)
+    carried = None
+    if start is None:
+        rules, columns, decisions = decide_columns(train, fitted, config)
+    else:
+        from rowcast.training.start.columns import carried_columns, told
+        from rowcast.training.start.target import target_like
+
+        carried = carried_columns(start, train, fitted, config)
+        own = {*carried.names, *carried.left_out}
+        rules, columns, decisions = decide_columns(train, fitted, config, exclude=own)
+        place = {name: i for i, name in enumerate(train.names)}
+        rules = tuple(sorted((*rules, *carried.rules), key=lambda rule: place[rule.name]))
+        columns = {rule.name: {**columns, **carried.columns}[rule.name] for rule in rules}
+        fitted, notes = target_like(start, fitted, config.objective)
+        decisions = [*told(start, carried, rules), *notes, *decisions]
     if not rules:
         why = "; ".join(decisions) or "it holds only the target"
         raise TableError(f"no column of {table.source} is left to learn from: {why}")
@@ -202,7 +241,7 @@ def understand(table: Table, target: Target, split: Split, config: TableConfig) 
         decisions.append(
             f"rows count as {data.weight!r} says, in the loss, in calibration and in metrics; it is no input"
         )
-    return Understood(fitted, rules, tuple(decisions), columns)
+    return Understood(fitted, rules, tuple(decisions), columns, carried)
 
 
 def suspicions(understood: Understood, config: TableConfig) -> list[str]:
@@ -219,7 +258,13 @@ def suspicions(understood: Understood, config: TableConfig) -> list[str]:
 
 
 def decide_columns(
-    train: Table, target: Target | None, config: TableConfig, *, only: str | None = None, keep: bool = False
+    train: Table,
+    target: Target | None,
+    config: TableConfig,
+    *,
+    only: str | None = None,
+    keep: bool = False,
+    exclude: Collection[str] = (),
 ) -> tuple[tuple[ColumnRule, ...], dict[str, NDArray[Any]], list[str]]:
     """How each column of the training rows is read, and whether it is of use; each is decided without the others.
 
@@ -228,6 +273,7 @@ def decide_columns(
         target: of these rows; None where there is none yet.
         only: the one column to decide about.
         keep: drop nothing.
+        exclude: further columns to leave out.
 
     Returns:
         the rules of the columns that are kept; these columns ``[training rows]``, by name; what was decided.
@@ -236,7 +282,7 @@ def decide_columns(
         TableError: a value does not fit the kind of all the others; names column, row and the way out.
     """
     data = config.data
-    exclude = set(data.no_inputs)
+    exclude = {*data.no_inputs, *exclude}
     if only is not None:
         exclude = set(train.names) - {only}
     read: dict[str, NDArray[Any]] = {}

@@ -25,6 +25,7 @@ from rowcast.training.network.head import RegressionHead
 from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.own import Own
 from rowcast.training.prepare import Part, Prepared
+from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.train import network_of, seed_of, to_batch
 
 
@@ -75,7 +76,9 @@ def refit(
     rows = joined_rows(parts)
     say(f"fitting again, on all {len(rows):,} rows for {told(known)}")
     trend = not config.data.split_by_time
-    encoder = fit_encoder(rows.columns, prepared.rules, config.features, rows.target, trend=trend).to(device)
+    begun = prepared.begun
+    fit_columns = fit_encoder if begun is None else begun.encoder
+    encoder = fit_columns(rows.columns, prepared.rules, config.features, rows.target, trend=trend).to(device)
     objective = Objective(prepared.target, config.objective, own.loss)
     objective.head.to(device)
     batch = to_batch(rows, encoder, objective, device)
@@ -85,6 +88,8 @@ def refit(
         with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
             torch.manual_seed(seed)
             network = network_of(encoder, objective, config, own).to(device)
+            if begun is not None:
+                begun.give(network, encoder, prepared.target, objective.n_outputs, config, number)
             ended = fit_again(
                 network,
                 encoder,
@@ -102,7 +107,7 @@ def refit(
             return None, f"there is no fit on all rows: {name} ended it, and the one before is published"
         networks.append(network)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
-    combined.settle([torch.bincount(batch.codes[:, i], minlength=n) for i, n in enumerate(encoder.level_counts)])
+    combined.settle(rows_of_codes(batch.codes, encoder, begun))
     if isinstance(core.head, RegressionHead) and core.head.intervals != "quantiles":
         combined.keep_first()
     again = Core(encoder, combined, core.head).cpu().eval()

@@ -53,6 +53,9 @@ from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared, prepare
 from rowcast.training.report.fit import report_of_fit
 from rowcast.training.report.page import REPORT_FILE
+from rowcast.training.start.begin import rows_of_codes
+from rowcast.training.start.record import START_FILE, record_of
+from rowcast.training.start.start import Start, check_start
 from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
@@ -104,6 +107,7 @@ def train(
     resume: bool = False,
     network: NetworkBuilder | None = None,
     loss: LossFunction | None = None,
+    start: Start | None = None,
 ) -> Trained:
     """Train a model on a table and publish it.
 
@@ -126,6 +130,7 @@ def train(
         resume: go on with what lies there. If nothing does, the fit starts anew.
         network: builds a module in place of the layers, see :mod:`rowcast.training.network.own`.
         loss: in place of a named one, see :mod:`rowcast.training.fit.own_loss`.
+        start: the model whose weights the fit starts from, see :mod:`rowcast.training.start`.
 
     Raises:
         ConfigError: network or loss do not do as they must, or not beside what the config sets.
@@ -143,6 +148,7 @@ def train(
     check_trackers(config.track)
     own = Own(network, loss)
     config = own.written_in(config)
+    check_start(start, config)
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
     with ExitStack() as stack:
@@ -158,6 +164,7 @@ def train(
             told=Told([report, *callbacks], say),
             own=own,
             checkpoint=kept or None,
+            start=start,
             stack=stack,
         )
 
@@ -174,10 +181,11 @@ def _train(
     told: Told,
     own: Own,
     checkpoint: Checkpoint | None,
+    start: Start | None,
     stack: ExitStack,
 ) -> Trained:
     """See :func:`train`. ``stack`` is left when all is done."""
-    prepared = prepare(source, config, validation=validation, test=test)
+    prepared = prepare(source, config, validation=validation, test=test, start=start)
     started = time.monotonic() - prepared.seconds
     held_out = _held_out(prepared)
     reserved = _check_before(prepared, config, held_out, own)
@@ -223,6 +231,7 @@ def _train(
         "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(layers)),
         "config.toml": to_toml(config).encode(),
         HISTORY_FILE: to_csv(fit_result.history),
+        START_FILE: record_of(core, prepared.target).to_json(),
     }
     try:
         graph = export(core, signature)
@@ -274,6 +283,7 @@ def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str
             "the SHA-256 of the table": prepared.data["sha256"],
             "the SHA-256 of its validation rows": validation.hexdigest(),
             "the SHA-256 of what was read off its training rows": prepared.encoder.fingerprint(),
+            **({} if prepared.begun is None else prepared.begun.start.about),
         },
         "config": config.model_dump(mode="json", exclude={"track"}),
         "machine": {
@@ -367,6 +377,7 @@ def fit_network(
     validation_rows = to_batch(prepared.validation, encoder, objective, device)
     networks: list[Embedded] = []
     fits: list[FitResult] = []
+    begun_with: list[str] = []
     for number in range(config.fit.seeds):
         if fits and (interrupt or fits[-1].stopped == "interrupted"):
             break
@@ -377,7 +388,7 @@ def fit_network(
             done = (number + progress.done) / config.fit.seeds
             return report(replace(progress, done=done, seconds=spent + progress.seconds))
 
-        network, result, was_over = _fit_one(
+        network, result, was_over, notes = _fit_one(
             number,
             prepared,
             within,
@@ -394,16 +405,12 @@ def fit_network(
             started -= result.seconds  # which were spent before
         networks.append(network)
         fits.append(result)
+        begun_with = notes if number == 0 else begun_with
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
-    combined.settle([torch.bincount(train_rows.codes[:, i], minlength=n) for i, n in enumerate(encoder.level_counts)])
-    decisions = objective.decisions + calibrate(
-        objective,
-        combined,
-        encoder,
-        validation_rows,
-        prepared.validation.target,
-        by_time=bool(config.data.split_by_time),
-    )
+    combined.settle(rows_of_codes(train_rows.codes, encoder, prepared.begun))
+    by_time = bool(config.data.split_by_time)
+    calibrated = calibrate(objective, combined, encoder, validation_rows, prepared.validation.target, by_time=by_time)
+    decisions = [*begun_with, *objective.decisions, *calibrated]
     result = joined(fits)
     if len(fits) < config.fit.seeds:
         result = replace(result, stopped="interrupted")
@@ -422,11 +429,12 @@ def _fit_one(
     own: Own,
     interrupt: Interrupt | None,
     checkpoint: CheckpointOfFit | None,
-) -> tuple[Embedded, FitResult, bool]:
+) -> tuple[Embedded, FitResult, bool, list[str]]:
     """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget.
 
     Returns:
-        the network, how its fit went, and whether that was over before, as the checkpoint says.
+        the network; how its fit went; whether that was over before, as the checkpoint says; and what became of weights
+        that it was to start from.
     """
     n_fits = config.fit.seeds
     seed = seed_of(config, number)
@@ -435,9 +443,11 @@ def _fit_one(
     with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
         torch.manual_seed(seed)
         network = network_of(encoder, objective, config, own).to(device)
+        begun, target = prepared.begun, prepared.target
+        notes = [] if begun is None else begun.give(network, encoder, target, objective.n_outputs, config, number)
         before = None if checkpoint is None else checkpoint.finished(network)
         if before is not None:
-            return network.eval(), FitResult(**before), True
+            return network.eval(), FitResult(**before), True, notes
         result = fit(
             network,
             encoder,
@@ -454,7 +464,7 @@ def _fit_one(
         )
     if checkpoint is not None and result.stopped != "interrupted":
         checkpoint.finish(network, asdict(result))
-    return network, result, False
+    return network, result, False, notes
 
 
 def joined(fits: Sequence[FitResult]) -> FitResult:

@@ -13,6 +13,7 @@ from rowcast.models.errors import ConfigError
 
 if TYPE_CHECKING:
     from rowcast.training.config import Config
+    from rowcast.training.start.start import Start
 
 _FIELDS = {"time": "split_by_time"}
 """Arguments that are called otherwise in ``config.data``."""
@@ -40,6 +41,7 @@ def call_of(
     network: Any,
     loss: Any,
     length: Mapping[str, Any] | None = None,
+    start: Start | None = None,
     arguments: Sequence[str],
 ) -> Call:
     """Put the arguments of a call together.
@@ -54,6 +56,7 @@ def call_of(
         network: see :func:`rowcast.api.functions.functions_of`.
         loss: likewise.
         length: further fields of ``config.fit``.
+        start: the model that the fit starts from, whose target it has unless another is given.
         arguments: of the function called, for errors.
 
     Raises:
@@ -68,13 +71,16 @@ def call_of(
         chosen[section] = _section(chosen, section) | fields
     for section in _SECTIONS:
         _section(chosen, section)
-    found = given(table, y, target, beside, _section(chosen, "data"))
+    known = start is not None and bool(start.target)
+    found = given(table, y, target, beside, _section(chosen, "data"), needed=not known)
     limit = seconds(budget) if isinstance(budget, str) else budget
     of_fit = {field: value for field, value in {"budget_s": limit, **(length or {})}.items() if value is not None}
     chosen["data"] = _section(chosen, "data") | {_FIELDS.get(name, name): of for name, of in found.fields.items()}
     if of_fit:
         chosen["fit"] = _section(chosen, "fit") | of_fit
-    return Call(found, make_config(overrides=chosen, arguments=list(arguments)), functions)
+    settings_there = None if start is None else start.settings
+    config = make_config(overrides=chosen, arguments=list(arguments), start=settings_there)
+    return Call(found, config, functions)
 
 
 def _section(settings: Mapping[str, Any], name: str) -> dict[str, Any]:

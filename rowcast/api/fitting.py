@@ -12,9 +12,9 @@ from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
+from rowcast.api.starting import start_at
 from rowcast.api.temporary import TemporaryFolder
 from rowcast.models.arguments import in_python, in_python_terms
-from rowcast.models.errors import ConfigError
 
 if TYPE_CHECKING:
     from rowcast.models.warnings import Caution
@@ -39,6 +39,7 @@ def fit(
     split: Any = None,
     fold: Any = None,
     start_from: Any = None,
+    freeze: str | Sequence[str] | None = None,
     refit: bool = False,
     callbacks: Sequence[Callable[[Progress], object]] = (),
     verbose: Verbose = "auto",
@@ -73,6 +74,10 @@ def fit(
         weight: how much each row counts: a column's name, or a value for each row.
         split: which rows are for what, ``train``, ``validation`` or ``test``: a column's name, or a word for each row.
         fold: the fold of each row, of which whole ones are held out: a column's name, or a value for each row.
+        start_from: a model to go on from, or to fine-tune: a :class:`rowcast.Model`, a name such as ``"houses:3"``, or
+            a folder. Columns of the same name and kind carry their weights over, see :mod:`rowcast.training.start`; its
+            network, and for the same target its objective, are taken over unless they are given here.
+        freeze: what stays as it is there: ``"columns"``, ``"layers"``, ``"all"``, or names of columns.
         refit: train once more on all rows, for as many epochs as were best.
         callbacks: called after each look at the validation rows, with :class:`rowcast.training.fit.loop.Progress`; one
             that answers with what is true ends the fit, and the best weights so far are kept.
@@ -93,8 +98,7 @@ def fit(
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
     """
-    if start_from is not None:
-        raise ConfigError("start_from= is not available: fit on all rows anew")
+    start = start_at(start_from, repository)
     call = call_of(
         table,
         y,
@@ -104,7 +108,8 @@ def fit(
         budget=budget,
         network=network,
         loss=loss,
-        length={"refit": refit or None},
+        length={"refit": refit or None, "freeze": freeze},
+        start=start,
         arguments=list(inspect.signature(fit).parameters),
     )
     with display_of(verbose) as display:
@@ -118,6 +123,7 @@ def fit(
             "resume": resume,
             "network": call.functions.network,
             "loss": call.functions.loss,
+            "start": start,
         }
         return _trained(call.data.source, call.config, name, repository, how)
 

@@ -11,13 +11,14 @@ import typer
 
 from rowcast.cli.console import print_metrics, print_result, progress_console
 from rowcast.cli.named import RepositoryOption, checked_name
-from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, takes_data
+from rowcast.cli.options import ConfigOption, JsonOption, SettingsOption, TableArgument, given, names, takes_data
 from rowcast.models.durations import seconds
 from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY, model_name_from
 from rowcast.models.printable import printable
 from rowcast.models.repository import Repository
 
+FREEZE_WORDS = ("none", "columns", "layers", "all")
 EXAMPLE = "Example: rowcast train my.csv --target y --preset quick --budget 60s"
 
 
@@ -36,6 +37,12 @@ def train(
     checkpoint: Annotated[
         Path | None, typer.Option(help="A folder in which the fit is kept as it goes on.", metavar="DIR")
     ] = None,
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="A model whose weights the fit starts from.", metavar="NAME[:V]")
+    ] = None,
+    freeze: Annotated[
+        list[str] | None, typer.Option(help="What stays as in --from: columns, layers, all; or A,B.", metavar="WHAT")
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Then train on all rows, as long as was best.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --checkpoint.")] = False,
     config: ConfigOption = None,
@@ -48,14 +55,26 @@ def train(
 
     model_name = checked_name(name) if name is not None else model_name_from(stem_of(table))
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
-    length = {"epochs": epochs, "budget_s": None if budget is None else seconds(budget), "refit": refit or None}
+    length: dict[str, Any] = {
+        "epochs": epochs,
+        "budget_s": None if budget is None else seconds(budget),
+        "refit": refit or None,
+    }
+    length["freeze"] = _frozen(names(freeze))
     overrides["fit"] = given(length)
 
     from rowcast.api.display import display_of
+    from rowcast.api.starting import start_at
     from rowcast.training.config import make_config
     from rowcast.training.train import train as train_model
 
-    chosen = make_config(file=config, settings=settings or (), overrides=given(overrides))
+    start = start_at(start_from, repository)
+    chosen = make_config(
+        file=config,
+        settings=settings or (),
+        overrides=given(overrides),
+        start=None if start is None else start.settings,
+    )
     if not chosen.data.target:
         raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
     try:
@@ -71,6 +90,7 @@ def train(
                 say=display.say,
                 checkpoint=checkpoint,
                 resume=resume,
+                start=start,
             )
     except (KeyboardInterrupt, SystemExit):
         print("rowcast: stopped; nothing was published", file=sys.stderr)
@@ -79,6 +99,11 @@ def train(
     _print_training(summary, trained.fit.stopped, aside=as_json)
     if as_json:
         print(json.dumps(summary))
+
+
+def _frozen(names: list[str] | None) -> str | list[str] | None:
+    """``--freeze layers`` is a word of its own, ``--freeze size,age`` a list of columns."""
+    return names[0] if names is not None and len(names) == 1 and names[0] in FREEZE_WORDS else names
 
 
 def _print_training(summary: dict[str, Any], stopped: str, *, aside: bool) -> None:

@@ -128,7 +128,7 @@ def test_a_model_that_is_refused_after_its_fit_is_kept_in_a_folder_that_is_named
         train(small_table(), small_config(), name="m", repository=repository)
     folder = Path(re.search(r"kept in (\S+)$", str(refused.value)).group(1))
     assert sorted(file.name for file in folder.iterdir()) == [
-        *("config.toml", "history.csv", "model.onnx", "weights.safetensors", "why.txt")
+        *("config.toml", "history.csv", "model.onnx", "start.json", "weights.safetensors", "why.txt")
     ]
     assert "most where 'x' is" in (folder / "why.txt").read_text()
     assert (repository.names(), repository.listing().ignored) == ([], [])

@@ -74,7 +74,14 @@ def test_a_published_model_is_what_the_contract_says(trained, task):
         *("config", "data", "versions", "files"),
     ]
     assert json.loads(graph.metadata_props[0].value) == manifest["signature"]
-    assert set(manifest["files"]) == {"model.onnx", "weights.safetensors", "config.toml", "history.csv", "report.html"}
+    assert set(manifest["files"]) == {
+        "model.onnx",
+        "weights.safetensors",
+        "config.toml",
+        "history.csv",
+        "report.html",
+        "start.json",
+    }
     assert manifest["parity"]["max_difference"] <= 1e-5
     assert manifest["parity"]["labels_equal"] is True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,22 @@ _MOSTLY_AMOUNTS = 0.9
 CANONICAL_WHOLE = r"^(?:0|-?[1-9][0-9]*)$"
 
 
+class Unit(NamedTuple):
+    """What the numbers of a trained network stand for, where a fit starts from it: its weights mean nothing in another
+    unit."""
+
+    transform: str
+    """``none``, ``standardise`` or ``log``; or a loss that has a logarithm of its own."""
+    centre: float
+    deviation: float
+    """Of a log link, the mean that answers are multiples of."""
+    shift: float
+    """What is added before a logarithm."""
+    least: float
+    most: float
+    """What its answers lie between, in the target's own units."""
+
+
 @dataclass(frozen=True)
 class Target:
     """The target of some rows.
@@ -48,6 +64,8 @@ class Target:
     """How its texts are read as numbers, where that is not the plain way."""
     weight: NDArray[np.float64] | None = None
     """How much each row counts, ``[rows]``, all above 0; None where every row counts the same."""
+    unit: Unit | None = None
+    """Of a model that the fit starts from, where its answers go on standing for what they stood for."""
 
 
 def read_target(table: Table, name: str, *, task: str = "auto", null: Collection[str] = ()) -> Target:

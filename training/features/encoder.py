@@ -40,7 +40,7 @@ from rowcast.training.features.oblique import Oblique, fit_oblique
 from rowcast.training.features.spacing import is_flat, pulled_in
 
 MISSING_CODE, UNKNOWN_CODE, FIRST_LEVEL_CODE = 0, 1, 2
-_DIRECTION_ROUNDING = 1e-9
+DIRECTION_ROUNDING = 1e-9
 """What a direction between two standardised numbers may be off, where the two cancel out."""
 
 
@@ -218,7 +218,7 @@ def fit_encoder(
     columns: Mapping[str, NDArray[Any]],
     rules: Sequence[ColumnRule],
     config: FeaturesConfig,
-    target: NDArray[Any],
+    target: NDArray[Any] | None,
     *,
     trend: bool = True,
 ) -> FeatureEncoder:
@@ -228,7 +228,8 @@ def fit_encoder(
         columns: name to array ``[training rows]``, as :func:`rowcast.training.columns.infer.read_column` gives them.
         rules: the columns to use, in graph order.
         config: how columns become numbers.
-        target: of the same rows, ``[training rows]``: numbers or labels, which tell what numbers belong together.
+        target: of the same rows, ``[training rows]``: numbers or labels, which tell what numbers belong together; None
+            where there is none, and then nothing tells it.
         trend: whether time itself may be an input; not when the table is split by time.
     """
     calendar = {
@@ -242,20 +243,22 @@ def fit_encoder(
         if rule.kind == "category"
     }
     features: list[NDArray[np.float64]] = [columns[rule.name] for rule in rules if rule.dtype == np.float64]
-    oblique = fit_oblique(
-        np.stack(features, axis=1) if features else np.zeros((0, 0)),
-        target,
-        angles=config.oblique_angles,
-        correlation=config.oblique_correlation,
-        max_pairs=config.oblique_pairs,
-    )
+    oblique = None
+    if target is not None:
+        oblique = fit_oblique(
+            np.stack(features, axis=1) if features else np.zeros((0, 0)),
+            target,
+            angles=config.oblique_angles,
+            correlation=config.oblique_correlation,
+            max_pairs=config.oblique_pairs,
+        )
     directions = oblique(torch.from_numpy(np.stack(features, axis=1))).numpy().T if oblique is not None else ()
     for name, parts in calendar.items():
         features += [values_of(columns[name], part) for part in parts]
-    rounding = [0.0] * len(features) + [_DIRECTION_ROUNDING] * len(directions)
+    rounding = [0.0] * len(features) + [DIRECTION_ROUNDING] * len(directions)
     features += list(directions)
     plain = config.numbers == "standardise"  # as a binary feature is: its place between two ends, standardised
-    is_binary = np.array([plain or _is_binary(feature) for feature in features], dtype=bool)
+    is_binary = np.array([plain or has_two_values(feature) for feature in features], dtype=bool)
     parted = []
     for chosen in (~is_binary, is_binary):
         at = np.flatnonzero(chosen).astype(np.int64)
@@ -264,7 +267,7 @@ def fit_encoder(
     return FeatureEncoder(rules, calendar, vocabularies, oblique, *parted)
 
 
-def _is_binary(feature: NDArray[np.float64]) -> bool:
+def has_two_values(feature: NDArray[np.float64]) -> bool:
     """Whether a feature has no more than two values, or varies by rounding alone."""
     present = feature[~np.isnan(feature)]
     return len(np.unique(present)) <= 2 or is_flat(pulled_in(feature))

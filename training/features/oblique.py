@@ -14,6 +14,7 @@ cost .014 of log-loss, on flights .007.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,26 +60,13 @@ class Oblique(nn.Module):
     cosines: Tensor
     sines: Tensor
 
-    def __init__(
-        self,
-        pairs: NDArray[np.int64],
-        angles: NDArray[np.float64],
-        numbers: NDArray[np.float64],
-        correlations: NDArray[np.float64],
-    ) -> None:
-        """``pairs``: positions ``[n_pairs, 2]`` in ``numbers``, which are training rows ``[rows, n_numbers]``."""
+    def __init__(self, pairs: Sequence[tuple[int, int, float]], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """``arrays``: what the annotations above name."""
         super().__init__()
-        self.pairs = [(int(i), int(j), float(r)) for (i, j), r in zip(pairs, correlations, strict=True)]
+        self.pairs = list(pairs)
         """Positions of both numbers, and their absolute rank correlation."""
-        sides = [numbers[:, pairs[:, side]] for side in (0, 1)]
-        arrays = [_scale_of(side) for side in sides]
-        n_angles = len(angles)
-        for side, name in enumerate(("first", "second")):
-            self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(pairs[:, side])))
-        for i, name in enumerate(("low", "high", "mean", "inverse_std")):
-            self.register_buffer(name, torch.from_numpy(np.stack([side[i] for side in arrays])))
-        self.register_buffer("cosines", torch.from_numpy(np.cos(angles).reshape(1, 1, n_angles)))
-        self.register_buffer("sines", torch.from_numpy(np.sin(angles).reshape(1, 1, n_angles)))
+        for name, array in arrays.items():
+            self.register_buffer(name, torch.from_numpy(array))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """See the class."""
@@ -129,7 +117,15 @@ def fit_oblique(
     pairs = np.array([[usable[upper[0][k]], usable[upper[1][k]]] for k in order], dtype=np.int64)
     # Not 0 and not a quarter turn: along the axes the numbers are read already.
     turns = (np.arange(angles) + 0.5) * np.pi / angles
-    return Oblique(pairs, turns, numbers, strength[order])
+    sides = [numbers[:, pairs[:, side]] for side in (0, 1)]
+    scales = [_scale_of(side) for side in sides]
+    arrays = {name: np.ascontiguousarray(pairs[:, side]) for side, name in enumerate(("first", "second"))}
+    arrays |= {
+        name: np.stack([side[i] for side in scales]) for i, name in enumerate(("low", "high", "mean", "inverse_std"))
+    }
+    arrays |= {"cosines": np.cos(turns).reshape(1, 1, angles), "sines": np.sin(turns).reshape(1, 1, angles)}
+    related = strength[order]
+    return Oblique([(int(i), int(j), float(r)) for (i, j), r in zip(pairs, related, strict=True)], arrays)
 
 
 def _outcome(target: NDArray[Any]) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -41,6 +41,15 @@ of them an epoch of a million rows would spend half of its time on looking."""
 Stop = Literal["epochs", "patience", "budget", "interrupted"]
 
 
+Freeze = Literal["none", "columns", "layers", "all"] | tuple[str, ...]
+
+
+def _one_name(given: object) -> object:
+    """A column's name is a list of one."""
+    words = get_args(get_args(Freeze)[0])
+    return (given,) if isinstance(given, str) and given not in words else given
+
+
 class FitConfig(ComponentConfig):
     """How long and in what steps to train."""
 
@@ -66,6 +75,10 @@ class FitConfig(ComponentConfig):
     time a step. On a CPU it does anyway."""
     refit: bool = False
     """Whether to train once more on all rows, for as many epochs as were best with some of them held back."""
+    freeze: Annotated[Freeze, BeforeValidator(_one_name)] = "none"
+    """Of a fit that starts from a model, what stays as it is there. columns: their embeddings, or those of the columns
+    that a list names. layers: those before the last. all: both. The last layer learns always, and so does what is
+    new."""
     budget_s: Annotated[float, Field(gt=0), BeforeValidator(as_seconds)] | Literal["none"] = "none"
     """Seconds of wall clock the fit may take, or a text such as 20s, 30m or 2h. The schedule bends to it, so that the
     rate still falls to 0 in time."""

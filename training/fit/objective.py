@@ -212,8 +212,10 @@ class Objective:
             intervals: Intervals = "quantiles" if config.bounds == "auto" else config.bounds
             self.n_outputs = 3 if intervals == "quantiles" else 1
             limits = answer_limits(target.values)
+            if target.unit is not None:
+                limits = min(limits[0], target.unit.least), max(limits[1], target.unit.most)
             if self.loss_name in MEANS:
-                self.transform = LogLink(target.values, target.name, self.loss_name, limits[1])
+                self.transform = LogLink(target.values, target.name, self.loss_name, limits[1], target.unit)
                 power = {"poisson": 1.0, "gamma": 2.0}.get(self.loss_name, config.power)
                 self.head = MeanHead(self.transform, power, intervals, limits, config.coverage)
             else:
@@ -234,7 +236,8 @@ class Objective:
         """What is done to a target that is neither a count nor an amount, once it is of a size that can be held."""
         plain = self.config.target_transform == "standardise"  # asked for: as it is
         name = "standardise" if self.config.target_transform == "auto" else self.config.target_transform
-        transform = TargetTransform(target.values, name, math.inf if plain else _DOMINATED.get(self.loss_name, 3.0))
+        dominated = math.inf if plain else _DOMINATED.get(self.loss_name, 3.0)
+        transform = TargetTransform(target.values, name, dominated, target.unit)
         _check_size(transform, target)
         self.decisions = self._notes_on_wild_rows(transform, target)
         return transform
@@ -411,7 +414,8 @@ def _check_size(transform: TargetTransform, target: Target) -> None:
 def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, float]) -> NDArray[np.float64]:
     """Weights of the classes, whose mean over the training rows is 1, so that the learning rate means what it did.
 
-    Where rows have weights of their own, a class has as many rows as its rows weigh.
+    Where rows have weights of their own, a class has as many rows as its rows weigh. One that a model brings along, and
+    no row holds, has a weight of 1, which counts nowhere.
     """
     if target.weight is None:
         counts = np.array([np.count_nonzero(target.values == label) for label in target.classes])
@@ -419,7 +423,7 @@ def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, flo
         of_rows = mean_of_one(target.weight)
         counts = np.array([of_rows[target.values == label].sum() for label in target.classes])
     if isinstance(chosen, str):
-        weights = 1.0 / counts
+        weights = np.divide(1.0, counts, out=np.zeros(len(counts)), where=counts > 0)
     else:
         unknown = sorted(set(chosen) - set(target.classes))
         if unknown:
@@ -428,7 +432,8 @@ def _weights(target: Target, chosen: Literal["none", "balanced"] | dict[str, flo
                 f"got {', '.join(map(repr, unknown))}"
             )
         weights = np.array([chosen.get(label, 1.0) for label in target.classes])
-    return np.asarray(weights * len(target.values) / (weights @ counts))
+    scaled = np.asarray(weights * len(target.values) / (weights @ counts))
+    return np.where(counts > 0, scaled, 1.0)
 
 
 def places_of(target: Target, order: Sequence[str]) -> list[int]:

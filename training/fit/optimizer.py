@@ -130,7 +130,35 @@ def make_optimizer(network: nn.Module, config: OptimizerConfig) -> torch.optim.O
     optimizer = _optimizer(network, groups, config)
     if config.l1:
         optimizer.register_step_post_hook(lambda of, *_: shrink(decayed, of.param_groups[0]["lr"] * config.l1))
+    held = getattr(network, "held", None)
+    if held is not None:
+        optimizer.register_step_post_hook(lambda *_: held.put_back())
     return optimizer
+
+
+class Held:
+    """Parts of arrays that no step moves: their gradients are 0, and after a step they are put back, since decay, L1
+    and momentum would move them all the same."""
+
+    def __init__(self) -> None:
+        self._parts: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def add(self, array: Tensor, chosen: Tensor) -> None:
+        """Hold elements of a parameter or buffer, as they are now; ``chosen`` is broadcast to its shape."""
+        chosen = chosen.to(array.device).expand(array.shape).clone()
+        if not bool(chosen.any()):
+            return
+        self._parts.append((array, chosen, array.detach().clone()))
+        if array.requires_grad and bool(chosen.all()):
+            array.requires_grad_(False)
+        elif array.requires_grad:
+            array.register_hook(lambda gradient: gradient.masked_fill(chosen, 0.0))
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Make them what they were."""
+        for array, chosen, values in self._parts:
+            array.copy_(torch.where(chosen, values, array))
 
 
 def _optimizer(network: nn.Module, groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:

@@ -46,6 +46,8 @@ class CategoryEmbedding(nn.Module):
         starts = [sum(self.level_counts[:i]) for i in range(len(self.level_counts))]
         self.register_buffer("offsets", torch.tensor(starts, dtype=torch.int64))
         self.weight = nn.Parameter(torch.empty(sum(self.level_counts), d).uniform_(-(d**-0.5), d**-0.5))
+        self.taught: list[list[int]] = []
+        """Of each column the rows that taught it missing values and unknown levels, once it is settled."""
 
     def forward(self, codes: Tensor) -> Tensor:
         # Not by indexing: on several threads its gradients are added up in whatever order the threads come.
@@ -60,6 +62,7 @@ class CategoryEmbedding(nn.Module):
         Args:
             counts: for each column the training rows of each code, ``[codes]``.
         """
+        self.taught = [count[:FIRST_LEVEL_CODE].tolist() for count in counts]
         for start, n, count in zip(self.offsets.tolist(), self.level_counts, counts, strict=True):
             table = self.weight[start : start + n]
             share = count.to(table)
@@ -84,6 +87,8 @@ class OneHot(nn.Module):
         self.register_buffer("kept", torch.ones(sum(self.level_counts)))
         for i, n in enumerate(self.level_counts):
             self.register_buffer(f"codes_{i}", torch.arange(n), persistent=False)
+        self.taught: list[list[int]] = []
+        """See :class:`CategoryEmbedding`."""
 
     def forward(self, codes: Tensor) -> Tensor:
         columns = [codes[:, i : i + 1] == getattr(self, f"codes_{i}") for i in range(len(self.level_counts))]
@@ -92,4 +97,5 @@ class OneHot(nn.Module):
     @torch.no_grad()
     def settle(self, counts: Sequence[Tensor]) -> None:
         """Silence the codes that no training row held; ``counts`` as for :meth:`CategoryEmbedding.settle`."""
+        self.taught = [count[:FIRST_LEVEL_CODE].tolist() for count in counts]
         self.kept.copy_(torch.cat([count > 0 for count in counts]).to(self.kept))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from rowcast.models.errors import TableError
+from rowcast.training.columns.target import Unit
 from rowcast.training.network.head import COVERAGE, Intervals, RegressionHead
 from rowcast.training.network.spread import mean_and_deviation
 
@@ -44,9 +45,11 @@ class LogLink(nn.Module):
     ceiling: Tensor
     factor: Tensor
 
-    def __init__(self, values: NDArray[np.float64], name: str, loss: str, most: float) -> None:
+    def __init__(
+        self, values: NDArray[np.float64], name: str, loss: str, most: float, unit: Unit | None = None
+    ) -> None:
         super().__init__()
-        self._target, self._loss = name, loss
+        self._target, self.loss = name, loss
         self.name = "log_link"
         self.check(values)
         mean, self.unit = mean_and_deviation(values)
@@ -57,6 +60,7 @@ class LogLink(nn.Module):
                 f"objective.loss={loss}, got {mean:.3g}: multiply it by 1e{-round(math.log10(mean))} in the table, and "
                 "divide answers by that"
             )
+        mean = mean if unit is None else unit.deviation
         self._mean = mean  # a number beside the buffer, to encode with wherever that one is
         self.register_buffer("scale", torch.tensor([mean], dtype=torch.float64))
         ceiling = math.log(min(max(most / mean, 1.0), 1e300))
@@ -71,13 +75,13 @@ class LogLink(nn.Module):
             TableError: names the value and the way out.
         """
         lowest = float(values.min(initial=math.inf))
-        if lowest < 0.0 or (lowest == 0.0 and self._loss == "gamma"):
-            above = "more than 0" if self._loss == "gamma" else "at least 0"
+        if lowest < 0.0 or (lowest == 0.0 and self.loss == "gamma"):
+            above = "more than 0" if self.loss == "gamma" else "at least 0"
             others = (
                 "--set objective.loss=tweedie takes 0 too" if lowest == 0.0 else "--set objective.loss=mse takes any"
             )
             raise TableError(
-                f"objective.loss={self._loss} is for a target of {above}, got a row in which {self._target!r} is "
+                f"objective.loss={self.loss} is for a target of {above}, got a row in which {self._target!r} is "
                 f"{lowest:g}: {others}, or leave such rows out"
             )
 
@@ -85,7 +89,7 @@ class LogLink(nn.Module):
         """Targets over the mean of the training rows, ``[rows]``; for ``cut_off`` see :class:`TargetTransform`."""
         self.check(values)
         scaled: NDArray[np.float32] = np.minimum(values / self._mean, _LARGEST).astype(np.float32)
-        if self._loss == "gamma":
+        if self.loss == "gamma":
             return np.maximum(scaled, np.finfo(np.float32).tiny)
         return scaled
 

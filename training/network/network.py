@@ -15,7 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -228,6 +228,8 @@ class Embedded(nn.Module, ABC):
             self.categories = CategoryEmbedding(level_counts, d_category)
         self.columns = [d_number] * n_features + [2] * n_binary + widths
         """Width of each column."""
+        self.held: Any = None
+        """What no step moves, see :class:`rowcast.training.fit.optimizer.Held`."""
 
     @property
     def d_in(self) -> int:
@@ -260,6 +262,8 @@ class Embedded(nn.Module, ABC):
         """See :meth:`CategoryEmbedding.settle`."""
         if self.categories is not None:
             self.categories.settle(counts)
+        if self.held is not None:
+            self.held.put_back()
 
     @abstractmethod
     def keep_first(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from rowcast.models.errors import ConfigError
 from rowcast.training.columns.disclosure import ends
+from rowcast.training.columns.target import Unit
 from rowcast.training.network.spread import Spread, spread_of
 
 TransformName = Literal["none", "standardise", "log"]
@@ -41,6 +42,7 @@ class TargetTransform(nn.Module):
         name: which transform.
         dominated: from how many times the deviation of the other rows on a few wild ones are not to set the unit;
             infinite for never.
+        unit: of a network that the fit starts from, whatever the rows say.
 
     Raises:
         ConfigError: a log is asked for and a training row holds a value below 0.
@@ -53,7 +55,13 @@ class TargetTransform(nn.Module):
     smearing: Tensor
     step: Tensor
 
-    def __init__(self, values: NDArray[np.float64], name: TransformName, dominated: float = math.inf) -> None:
+    def __init__(
+        self,
+        values: NDArray[np.float64],
+        name: TransformName,
+        dominated: float = math.inf,
+        unit: Unit | None = None,
+    ) -> None:
         super().__init__()
         self.name = name
         self.unit = spread_of(values, dominated).deviation
@@ -65,7 +73,10 @@ class TargetTransform(nn.Module):
                     f'holds {values.min():g}; leave it at "auto"'
                 )
             self.shift = 0.0 if values.min() > 0 else 1.0
+            self.shift = self.shift if unit is None else unit.shift
         self.fitted = Spread(0.0, 1.0) if name == "none" else spread_of(self._compressed(values), dominated)
+        if unit is not None:
+            self.fitted = self.fitted._replace(centre=unit.centre, deviation=unit.deviation)
         spread = self.fitted.deviation
         exponent = int(np.frexp(spread)[1])
         self.steps = int(exponent / _STEP)
