@@ -126,17 +126,18 @@ class Model:
         assert self._batcher is not None, "the model is not loaded yet"
         return self._batcher
 
-    def admit(self, claimed_rows: int = 1) -> None:
+    def admit(self, claimed_rows: int, priority: int) -> None:
         """Make sure that there is room for a request of columns, before it is read.
 
         Args:
             claimed_rows: that it says it holds.
+            priority: as :meth:`Batcher.admit` has it.
 
         Raises:
             QueueFull: there is none.
         """
         try:
-            self.batcher.admit(max(1, min(claimed_rows, self.columns.max_rows)))
+            self.batcher.admit(max(1, min(claimed_rows, self.columns.max_rows)), priority)
         except QueueFull:
             self.meter.refused()
             raise

@@ -41,6 +41,14 @@ class Decoded(NamedTuple):
     """1 is the highest; 0 is none in particular, the same as 2."""
 
 
+class Claims(NamedTuple):
+    """What a long body seems to ask for before it is decoded, so that it is not decoded only to be refused."""
+
+    rows: int
+    priority: int = 0
+    """The highest that it may have."""
+
+
 class Refuser:
     """Says what a caller is told of a request for one model that is refused.
 
@@ -208,15 +216,13 @@ class SteppedEndpoint(Endpoint):
         """
 
     @abstractmethod
-    def claimed_rows(self, body: bytes, form: Any) -> int:
-        """Rows that a long body seems to hold, seen in much less time than it takes to decode it."""
+    def claims(self, body: bytes, form: Any) -> Claims:
+        """What a long body seems to ask for, seen in much less time than it takes to decode it."""
 
     def admit(self, body: bytes, form: Any) -> None:
         """The same; a long body is held to the rows that it seems to hold, lest it be decoded and then refused."""
-        rows = 1
-        if len(body) > self.at_once_bytes:
-            rows = max(1, min(self.claimed_rows(body, form), self.model.columns.max_rows))
-        self.model.batcher.admit(rows, size=len(body))
+        rows, priority = self.claims(body, form) if len(body) > self.at_once_bytes else Claims(1)
+        self.model.batcher.admit(max(1, min(rows, self.model.columns.max_rows)), priority, len(body))
 
     async def answer(
         self,

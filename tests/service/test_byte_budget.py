@@ -22,6 +22,7 @@ from rowcast.service.limits.byte_budget import ByteBudget, Hold, NoRoom
 from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 from rowcast.service.protocols.v2.endpoint import InferEndpoint
 from rowcast.service.router import Router
+from rowcast.service.settings import Settings
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.open_inference import body, request
 from tests.service.test_router import Caller, serve
@@ -278,3 +279,12 @@ def test_of_long_bodies_that_come_together_only_those_are_decoded_that_can_be_qu
         assert sorted(reply.status for reply in replies) == [200, 200, 429, 429, 429, 429]
 
     serve(one_model, scenario, device="cpu", max_queue=1600)
+
+
+def test_what_a_long_body_claims_is_its_rows_and_the_highest_priority_that_it_may_have(one_model: Path) -> None:
+    model = Registry(Settings(repository=one_model, device="cpu")).models["flights"]
+    assert RowsEndpoint(model).claims(MANY_ROWS, None) == (1500, 0)
+    infer = InferEndpoint(model)
+    assert infer.claims(TENSORS, None) == (1500, 0)
+    assert infer.claims(TENSORS.replace(b"{", b'{"parameters":{"priority":3},', 1), None) == (1500, 1)
+    assert infer.claims(b'{"inputs":[{"data":[', None) == (1, 0)

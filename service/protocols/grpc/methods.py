@@ -165,7 +165,8 @@ class Methods:
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
-        admit = partial(served.admit, incoming.claimed_rows)  # without room the tensors need not be understood
+        # without room the tensors need not be understood
+        admit = partial(served.admit, incoming.claimed_rows, incoming.claimed_priority)
         request, columns = await self._read(self._reader.read(incoming, model.readers), body, served.small_body, admit)
         size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
         del body, incoming  # while the rows wait, nothing else is kept of them

@@ -56,6 +56,13 @@ class IncomingRequest(NamedTuple):
             return self.found[0].rows
         return next((tensor.shape[0] for tensor in self.message.inputs if tensor.shape), 1)
 
+    @property
+    def claimed_priority(self) -> int:
+        """Its priority, or the highest where it has yet to be read."""
+        if self.found is not None:
+            return self.found[0].request.limits.priority
+        return int("priority" in self.message.parameters)
+
 
 class MessageReader:
     """Reads the requests of one worker.

@@ -8,7 +8,7 @@ from typing import Any
 from rowcast.service.columns.named import Columns
 from rowcast.service.engine.model import Model
 from rowcast.service.http.body import BYTE_ORDER_MARK, Receive
-from rowcast.service.http.endpoint import Decoded, SteppedEndpoint
+from rowcast.service.http.endpoint import Claims, Decoded, SteppedEndpoint
 from rowcast.service.http.options import RequestOptions
 from rowcast.service.http.reply import Reply
 from rowcast.service.limits.steps import Steps
@@ -37,9 +37,9 @@ class RowsEndpoint(SteppedEndpoint):
         columns = yield from self.codec.long_steps(body.removeprefix(BYTE_ORDER_MARK))
         return Decoded(columns, self._written)
 
-    def claimed_rows(self, body: bytes, form: None) -> int:
-        """As many as there are ends of objects in it, but for its own."""
-        return body.count(b"}") - 1
+    def claims(self, body: bytes, form: None) -> Claims:
+        """As many rows as there are ends of objects in it, but for its own."""
+        return Claims(body.count(b"}") - 1)
 
     async def answer_rows(
         self, rows: Columns, size: int, receive: Receive, options: RequestOptions, since: float

@@ -11,7 +11,7 @@ from rowcast.models.session import Predictions
 from rowcast.service.columns.named import Columns
 from rowcast.service.engine.model import Model
 from rowcast.service.http.body import BYTE_ORDER_MARK, Header, error_body, negotiate_content_type
-from rowcast.service.http.endpoint import Decoded, SteppedEndpoint
+from rowcast.service.http.endpoint import Claims, Decoded, SteppedEndpoint
 from rowcast.service.http.handlers import AsyncHandler, Handler
 from rowcast.service.http.options import options_of
 from rowcast.service.http.reply import Reply, refused_with
@@ -64,10 +64,10 @@ class InferEndpoint(SteppedEndpoint):
         """The same in steps."""
         return self._decoded(*(yield from self._reader.steps(*_unmarked(body, form))))
 
-    def claimed_rows(self, body: bytes, form: int | None) -> int:
-        """What the shape of its first tensor says."""
+    def claims(self, body: bytes, form: int | None) -> Claims:
+        """What the shape of its first tensor says, and the highest priority where it names any."""
         shape = _SHAPE.search(body, 0, _SHAPE_WITHIN)
-        return 1 if shape is None else int(shape[1])
+        return Claims(1 if shape is None else int(shape[1]), int(b'"priority"' in body))
 
     def _decoded(self, request: InferRequest, columns: Columns) -> Decoded:
         limits = request.limits
