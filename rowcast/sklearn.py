@@ -1,8 +1,12 @@
 """Estimators of scikit-learn: ``RowcastClassifier`` and ``RowcastRegressor``.
 
 >>> from rowcast.sklearn import RowcastRegressor
->>> cross_val_score(RowcastRegressor(preset="quick"), X, y)                             # doctest: +SKIP
->>> GridSearchCV(RowcastRegressor(), {"network__members": [1, 8]}).fit(X, y)            # doctest: +SKIP
+>>> from sklearn.model_selection import GridSearchCV, cross_val_score
+>>> len(cross_val_score(RowcastRegressor(preset="quick", fit_settings={"epochs": 1}), X, y, cv=2))
+2
+>>> plain = RowcastRegressor(preset="textbook", fit_settings={"epochs": 1})
+>>> GridSearchCV(plain, {"optimizer__lr": [0.001, 0.01]}, cv=2).fit(X, y).best_estimator_.model_
+<rowcast.Model not published regression>
 
 Nothing is published. The fitted :class:`rowcast.Model` is ``model_``, and ``model_.publish("name")`` publishes it.
 

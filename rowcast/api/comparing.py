@@ -23,7 +23,11 @@ def compare(
 ) -> dict[str, Any]:
     """Measure two models on the same rows, with an interval of their difference.
 
-    >>> rowcast.compare("flights:1", "flights:2", new_rows)["better"]       # doctest: +SKIP
+    >>> found = rowcast.compare("houses:1", other, houses)
+    >>> found["metric"], found["rows"], found["difference"] == found["a"] - found["b"]
+    ('rmse', 120, True)
+    >>> print(found["verdict"])
+    120 rows cannot tell which of houses:1 and ... is better: rmse ... and ..., difference ... [..., ...]
 
     Args:
         a: a model, or what :func:`rowcast.load` opens.

@@ -59,7 +59,9 @@ def fit(
     <rowcast.Model not published regression>
     >>> rowcast.fit(X, y, preset="quick", budget="2s")
     <rowcast.Model not published regression>
-    >>> rowcast.fit("flights.csv", target="late", name="flights")       # doctest: +SKIP
+    >>> houses.to_csv("houses.csv", index=False)
+    >>> rowcast.fit("houses.csv", target="price", name="homes", preset="quick", fit={"epochs": 1})
+    <rowcast.Model homes:1 regression>
 
     Args:
         table: a pandas or polars data frame, an Arrow table or whatever exports one, a NumPy array ``[rows, columns]``,

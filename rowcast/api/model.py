@@ -66,21 +66,33 @@ class Model:
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """Metrics on validation and test rows."""
+        """Metrics on validation and test rows.
+
+        >>> sorted(model.metrics["test"])
+        ['mae', 'r2', 'rmse']
+        """
         return self.stored.manifest.metrics
 
     @property
     @in_python_terms()
     def history(self) -> pl.DataFrame:
         """A row for each look at the validation rows: ``epoch``, ``train_loss``, ``validation_loss``,
-        ``learning_rate``, ``seconds``, ``best``; see :mod:`rowcast.training.fit.history`."""
+        ``learning_rate``, ``seconds``, ``best``; see :mod:`rowcast.training.fit.history`.
+
+        >>> model.history["epoch"].to_list()
+        [1, 2, 3]
+        """
         from rowcast.training.fit.history import history_of
 
         return history_of(self.stored)
 
     @property
     def decisions(self) -> tuple[str, ...]:
-        """What training decided, in sentences that name arguments of :func:`rowcast.fit`; the manifest names flags."""
+        """What training decided, in sentences that name arguments of :func:`rowcast.fit`; the manifest names flags.
+
+        >>> [decision for decision in model.decisions if decision.startswith("intervals")]
+        ['intervals are equally wide for every row, ... wide on average, asked to hold 0.9 of all rows; they hold ...']
+        """
         return tuple(map(in_python, self.stored.manifest.decisions))
 
     @in_python_terms()
@@ -105,7 +117,10 @@ class Model:
     def summary(self) -> Summary:
         """The network: layers, shapes of their outputs, parameters, bytes, and microseconds of a row, measured now.
 
-        >>> print(model.summary())                                          # doctest: +SKIP
+        >>> print(model.summary())
+        not published  regression of 'price' from 2 columns
+        ...
+        ... us for a row alone, ... us a row in runs of 64 (medians of ... runs on this machine)
         """
         from rowcast.models.summary import summary_of
 
@@ -114,7 +129,11 @@ class Model:
     @property
     @in_python_terms()
     def classes(self) -> tuple[Any, ...]:
-        """The classes in the target's own type, in the order of :meth:`predict_proba`; empty of a regression."""
+        """The classes in the target's own type, in the order of :meth:`predict_proba`; empty of a regression.
+
+        >>> classifier.classes, model.classes
+        ((False, True), ())
+        """
         from rowcast.models.labels import typed_label
         from rowcast.training.predict import label_type_in
 
@@ -161,6 +180,9 @@ class Model:
     @in_python_terms("encoding", "separator")
     def predict_proba(self, table: Any, *, encoding: str | None = None, separator: str | None = None) -> NDArray[Any]:
         """The probability of each class in each row.
+
+        >>> classifier.predict_proba(houses.head(3)).shape
+        (3, 2)
 
         Args:
             table: as :meth:`predict` takes it.
@@ -235,6 +257,9 @@ class Model:
     ) -> Any:
         """What each column is worth: by how much the loss rises when its values are shuffled among the rows.
 
+        >>> sorted(model.importance(houses, repeats=2)["column"])
+        ['age', 'rooms']
+
         Args:
             table: whatever :func:`rowcast.fit` takes, with the target; better not the rows of training. At most 10,000
                 of its rows are shuffled, of a wide table fewer.
@@ -272,6 +297,9 @@ class Model:
     ) -> Path:
         """Write what is known of the model into one file of HTML, which needs nothing else.
 
+        >>> model.report("report.html", houses).name
+        'report.html'
+
         Args:
             path: of the file; without one it is that of ``report.html`` in the model's own folder, as it was published.
             table: rows with the target, whose answers are shown beside those of validation and test rows.
@@ -299,6 +327,9 @@ class Model:
     @in_python_terms()
     def publish(self, name: str, repository: str | os.PathLike[str] | None = None) -> Model:
         """Publish it as the next version of ``name``: the same files, byte for byte.
+
+        >>> model.publish("copy")
+        <rowcast.Model copy:1 regression>
 
         Args:
             name: 1 to 64 of ``a-z 0-9 _ -``.

@@ -39,8 +39,13 @@ if hasattr(os, "register_at_fork"):
 class Client(Base):
     """Predicts tables through a service. It keeps its connections: close it, or use it in a ``with``.
 
-    >>> with Client("http://127.0.0.1:3000") as client:     # doctest: +SKIP
-    ...     client.predict([{"distance": 733, "carrier": "UA"}])
+    >>> row = {"size": 101.5, "count": 3, "member": True, "city": "Oslo", "when": "2021-05-05T12:00:00Z"}
+    >>> with Client("http://127.0.0.1:3000", "amount") as client:
+    ...     client.describe()["signature"]["target"], list(client.predict([row])[0])
+    ('amount', ['prediction', 'lower', 'upper'])
+    >>> with Client("http://127.0.0.1:3000", "class:1") as client:
+    ...     list(client.predict({name: [value, value] for name, value in row.items()}))
+    ['label', 'probability_large', 'probability_small']
 
     Several threads may use one. A process that was forked makes connections of its own.
     """
@@ -155,6 +160,12 @@ class Client(Base):
 
 class AsyncClient(Base):
     """The same, awaited: ``async with AsyncClient(url) as client: await client.predict(table)``.
+
+    >>> async def ask(row):
+    ...     async with AsyncClient("http://127.0.0.1:3000", "amount") as client:
+    ...         return await client.predict([row])
+    >>> len(asyncio.run(ask(row)))
+    1
 
     It may be used from several event loops: each has connections of its own.
     """

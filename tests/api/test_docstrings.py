@@ -15,7 +15,7 @@ import rowcast.api
 from tests.support.tables import QUICK
 
 MODULES = [f"rowcast.api.{module.name}" for module in pkgutil.iter_modules(rowcast.api.__path__)]
-OTHERS = ["rowcast.models.labels", "rowcast.models.durations", "rowcast.training.data.arrays"]
+OTHERS = ["rowcast.sklearn", "rowcast.models.labels", "rowcast.models.durations", "rowcast.training.data.arrays"]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,10 @@ def names():
     houses["price"] = houses["rooms"] * 30.5 - houses["age"] + rng.normal(0, 5, 120)
     model = rowcast.fit(houses, target="price", verbose=False, **QUICK)
     x, y = houses[["rooms", "age"]], houses["price"]
-    return {"rowcast": rowcast, "houses": houses, "new_rows": x, "X": x, "y": y, "model": model}
+    other = rowcast.fit(houses, target="price", verbose=False, seed=1, **QUICK)
+    classifier = rowcast.fit(x, y > 100, verbose=False, **QUICK)
+    fitted = {"model": model, "other": other, "classifier": classifier}
+    return {"rowcast": rowcast, "houses": houses, "new_rows": x, "X": x, "y": y, **fitted}
 
 
 @pytest.mark.parametrize("module", [*MODULES, *OTHERS])
@@ -37,6 +40,19 @@ def test_examples_give_what_they_say(module, names, tmp_path, monkeypatch):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     for test in doctest.DocTestFinder().find(loaded, extraglobs=names):
         assert runner.run(test).failed == 0, test.name
+
+
+def test_every_public_function_has_an_example_that_runs():
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    run = {
+        test.name.rpartition(".")[2]
+        for module in MODULES
+        for test in finder.find(importlib.import_module(module))
+        if any(not example.options for example in test.examples)
+    }
+    functions = {"fit", "load", "look", "compare", "crossvalidate"}
+    methods = {"predict", "predict_proba", "evaluate", "importance", "report", "publish", "summary", "plot_history"}
+    assert (functions | methods | {"metrics", "history", "decisions", "classes"}) - run == set()
 
 
 def test_some_examples_run():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import doctest
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ import polars as pl
 import pytest
 
 import rowcast
+from rowcast.client import clients
 from tests.client.conftest import stub
 from tests.service.servers import Server, free_port, serving
 from tests.support import tables
@@ -40,6 +43,19 @@ def test_labels_have_the_type_of_the_target_through_a_service_too(
     code, _, err = run(capfd, "predict", "member", home / "rows.csv", "--out", out, "--url", service.url)
     assert code == 0, err
     assert pl.read_parquet(out)["label"].dtype == pl.Boolean
+
+
+def test_examples_of_the_clients_give_what_they_say(service: Server) -> None:
+    flags, names = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE, {"asyncio": asyncio}
+    runner = doctest.DocTestRunner(optionflags=flags)
+    tests = [test for test in doctest.DocTestFinder().find(clients, extraglobs=names) if test.examples]
+    assert [test.name.rpartition(".")[2] for test in tests] == ["AsyncClient", "Client"]
+    for test in tests[::-1]:
+        for example in test.examples:
+            example.source = example.source.replace("http://127.0.0.1:3000", service.url)
+        test.globs |= names
+        assert runner.run(test, clear_globs=False).failed == 0, test.name
+        names |= {"row": test.globs["row"]}
 
 
 def read(file: Path) -> pl.DataFrame:
