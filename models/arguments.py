@@ -31,6 +31,7 @@ FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 DIRECT = frozenset(
     {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
     | {"weight", "split", "fold", "folds", "refit", "by", "checkpoint", "repeats", "freeze"}
+    | {"trials", "jobs", "storage"}
 )
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
@@ -113,6 +114,8 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
     field = flag.replace("-", "_")
     if flag == "set":
         return _setting(value)
+    if flag in FIT_VALUES and alone:
+        return f"{field}=" + ("" if value is None else _literal(value))
     if flag in FIT_VALUES:
         return f'fit={{"{FIT_VALUES[flag]}": {_fit_value(flag, value)}}}'
     if flag == "seed" and value is not None and _COUNT.fullmatch(value):

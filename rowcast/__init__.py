@@ -34,10 +34,11 @@ if TYPE_CHECKING:
     from rowcast.api.loading import load
     from rowcast.api.looking import look
     from rowcast.api.model import Model
+    from rowcast.api.tuning import tune
     from rowcast.client import AsyncClient, Client, ClientError
 
 __all__ = ["AsyncClient", "Client", "ClientError", "Model", "RowcastError"]
-__all__ += ["compare", "crossvalidate", "fit", "load", "look"]
+__all__ += ["compare", "crossvalidate", "fit", "load", "look", "tune"]
 __version__ = VERSION
 
 logging.getLogger("rowcast").addHandler(logging.NullHandler())  # whoever wants the lines says where they go
@@ -52,6 +53,7 @@ _WHERE = {
     "fit": "rowcast.api.fitting",
     "load": "rowcast.api.loading",
     "look": "rowcast.api.looking",
+    "tune": "rowcast.api.tuning",
 }
 """The module of each public name. None is imported before it is used: a service needs none, a client no training."""
 

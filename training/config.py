@@ -24,6 +24,7 @@ from rowcast.training.fit.optimizer import OptimizerConfig
 from rowcast.training.network.network import NetworkConfig
 from rowcast.training.settings import ComponentConfig, explain, valid_range
 from rowcast.training.track.config import TrackConfig
+from rowcast.training.tune.config import TuneConfig
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     # about a minute on two cores
@@ -72,6 +73,7 @@ class Config(ComponentConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
     track: TrackConfig = TrackConfig()
+    tune: TuneConfig = TuneConfig()
 
     @field_validator("device")
     @classmethod

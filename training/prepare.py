@@ -115,7 +115,7 @@ def prepare(
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test, start=start)
     seconds = time.monotonic() - started
-    return replace(prepared, data=prepared.data | {"sha256": _sha256_of(source, table)}, seconds=seconds)
+    return replace(prepared, data=prepared.data | {"sha256": sha256_of(source, table)}, seconds=seconds)
 
 
 def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
@@ -404,7 +404,7 @@ def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: 
     return values
 
 
-def _sha256_of(source: Any, table: Table) -> str:
+def sha256_of(source: Any, table: Table) -> str:
     if table.sha256:
         return table.sha256
     if isinstance(source, (str, os.PathLike)):

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
-from rowcast.models.errors import ConfigError, ExportRefused, RowcastError
+from rowcast.models.errors import ConfigError, ExportRefused, RowcastError, TrainingError
 from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Signature, check_model_name
@@ -59,6 +59,19 @@ from rowcast.training.start.start import Start, check_start
 from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was done before a training run."""
+
+    decisions: Sequence[str] = ()
+    """What led to its config, told before all other decisions."""
+    fitted: tuple[Core, FitResult, list[str]] | None = None
+    """What :func:`fit_network` gave for this table and config: it is published as it is."""
+
+
+NOTHING_BEFORE = Before()
 
 
 @dataclass(frozen=True)
@@ -108,6 +121,7 @@ def train(
     network: NetworkBuilder | None = None,
     loss: LossFunction | None = None,
     start: Start | None = None,
+    before: Before = NOTHING_BEFORE,
 ) -> Trained:
     """Train a model on a table and publish it.
 
@@ -131,6 +145,7 @@ def train(
         network: builds a module in place of the layers, see :mod:`rowcast.training.network.own`.
         loss: in place of a named one, see :mod:`rowcast.training.fit.own_loss`.
         start: the model whose weights the fit starts from, see :mod:`rowcast.training.start`.
+        before: what tuning did already.
 
     Raises:
         ConfigError: network or loss do not do as they must, or not beside what the config sets.
@@ -166,6 +181,7 @@ def train(
             checkpoint=kept or None,
             start=start,
             stack=stack,
+            before=before,
         )
 
 
@@ -183,23 +199,25 @@ def _train(
     checkpoint: Checkpoint | None,
     start: Start | None,
     stack: ExitStack,
+    before: Before,
 ) -> Trained:
     """See :func:`train`. ``stack`` is left when all is done."""
     prepared = prepare(source, config, validation=validation, test=test, start=start)
     started = time.monotonic() - prepared.seconds
+    _check_same(before, prepared)
     held_out = _held_out(prepared)
-    reserved = _check_before(prepared, config, held_out, own)
+    reserved = 0.0 if before.fitted else _check_before(prepared, config, held_out, own)
     within = _less_budget(config, time.monotonic() - started + reserved)
     if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
         rows = len(prepared.train) + len(prepared.validation) + (len(prepared.test) if test is None else 0)
         share = len(prepared.train) / (len(prepared.train) + rows)
         within = _less_budget(within, within.fit.budget_s * (1.0 - share))
     began = [] if checkpoint is None else checkpoint.begin(_about(prepared, config, device))
-    settings = config.model_dump(mode="json", exclude={"track"})
+    settings = config.model_dump(mode="json", exclude={"track", "tune"})
     trackers = stack.enter_context(tracked(config.track, name, settings, told.say))
     told.reports.append(trackers.look)
     told.interrupt = stack.enter_context(ended_by_signals())
-    core, fit_result, notes = fit_network(
+    core, fit_result, notes = before.fitted or fit_network(
         prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint
     )
     notes = [*began, *told.how_it_ended(fit_result), *notes]
@@ -250,7 +268,7 @@ def _train(
         "metrics": metrics,
         "parity": parity.as_dict(),
         "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
-        "decisions": [*prepared.decisions, *notes],
+        "decisions": [*before.decisions, *prepared.decisions, *notes],
         "config": config.model_dump(mode="json"),
         "data": prepared.data | {"front": core.encoder.fingerprint()} | learned,
         "versions": _versions(),
@@ -270,6 +288,15 @@ def _train(
     return Trained(model, fit_result, counts, told.ended_by, cautions)
 
 
+def _check_same(before: Before, prepared: Prepared) -> None:
+    """Make sure that what was fitted before was fitted on this table."""
+    if before.fitted is not None and before.fitted[0].encoder.fingerprint() != prepared.encoder.fingerprint():
+        raise TrainingError(
+            f"{prepared.data['source']} must stay as it is while it is tuned, but it is another table than it was when "
+            "the trials read it; nothing was published"
+        )
+
+
 def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str, dict[str, Any]]:
     """What a checkpoint is of: nothing else may go on with it."""
     validation = hashlib.sha256()
@@ -285,7 +312,7 @@ def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str
             "the SHA-256 of what was read off its training rows": prepared.encoder.fingerprint(),
             **({} if prepared.begun is None else prepared.begun.start.about),
         },
-        "config": config.model_dump(mode="json", exclude={"track"}),
+        "config": config.model_dump(mode="json", exclude={"track", "tune"}),
         "machine": {
             "PyTorch": torch.__version__,
             "threads": torch.get_num_threads(),

@@ -37,6 +37,9 @@ class Live(Protocol):
     def say(self, text: str) -> None:
         """A sentence that stays."""
 
+    def doing(self, text: str, done: float | None) -> None:
+        """What goes on, and the share of it that is done where that is known."""
+
 
 class Display:
     """Tells how a fit goes.
@@ -65,6 +68,11 @@ class Display:
             self._live.say(text)
         elif self._every:
             _print(text)
+
+    def doing(self, text: str, done: float | None) -> None:
+        """Take in what goes on: it is shown until something else does."""
+        if self._live is not None:
+            self._live.doing(text, done)
 
     def close(self) -> None:
         """Tell of an epoch that ended early."""
@@ -108,7 +116,7 @@ def line_of(look: Look) -> str:
     """A look in a line."""
     best = ", the best so far" if look.best else ""
     losses = f"loss {look.train_loss:.4f}, validation {look.validation_loss:.4f}"
-    return f"epoch {look.epoch}/{look.epochs}: {losses}{best}; {_duration(look.seconds)}"
+    return f"epoch {look.epoch}/{look.epochs}: {losses}{best}; {duration(look.seconds)}"
 
 
 def _print(text: str) -> None:
@@ -116,7 +124,8 @@ def _print(text: str) -> None:
         print(printable(text), file=sys.stderr, flush=True)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person reads them: ``4.2 s``, ``1:23:45``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -160,6 +169,9 @@ class _Bar:
     def say(self, text: str) -> None:
         self._bar.console.print(printable(text), soft_wrap=True)
 
+    def doing(self, text: str, done: float | None) -> None:
+        self._bar.update(self._task, total=None if done is None else 1.0, completed=done or 0.0, description=text)
+
 
 @contextmanager
 def _bar() -> Iterator[_Bar]:
@@ -200,6 +212,10 @@ class _Page:
 
     def say(self, text: str) -> None:
         self._said.append(text)
+        self._update()
+
+    def doing(self, text: str, done: float | None) -> None:
+        self._line, self._done = text, done or 0.0
         self._update()
 
     def _update(self) -> None:

@@ -24,6 +24,7 @@ from rowcast.cli import (
     report,
     serve,
     train,
+    tune,
 )
 from rowcast.cli.console import progress_console
 from rowcast.cli.usage import UsageError, sentence_of
@@ -44,6 +45,7 @@ app.command(epilog=init.EXAMPLE)(init.init)
 app.command(epilog=look.EXAMPLE)(look.look)
 app.command(epilog=train.EXAMPLE)(train.train)
 app.command(epilog=crossvalidate.EXAMPLE)(crossvalidate.crossvalidate)
+app.command(epilog=tune.EXAMPLE)(tune.tune)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)
 app.command(epilog=importance.EXAMPLE)(importance.importance)
 app.command(epilog=report.EXAMPLE)(report.report)

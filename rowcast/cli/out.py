@@ -14,14 +14,14 @@ OUT_HELP = "Where to write: a .csv or .parquet file."
 OutOption = Annotated[Path | None, typer.Option(help=OUT_HELP, metavar="F")]
 
 
-def check_out(out: Path) -> None:
-    """Make sure the name says how to write.
+def check_out(out: Path, flag: str = "--out") -> None:
+    """Make sure the name says how to write; ``flag`` names it.
 
     Raises:
         ConfigError: it ends in something else.
     """
     if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"--out must end in .csv or .parquet, got {out}")
+        raise ConfigError(f"{flag} must end in .csv or .parquet, got {out}")
 
 
 def write_table(out: Path, frame: Any) -> None:

@@ -50,7 +50,7 @@ def test_every_public_function_has_an_example_that_runs():
         for test in finder.find(importlib.import_module(module))
         if any(not example.options for example in test.examples)
     }
-    functions = {"fit", "load", "look", "compare", "crossvalidate"}
+    functions = {"fit", "load", "look", "compare", "crossvalidate", "tune"}
     methods = {"predict", "predict_proba", "evaluate", "importance", "report", "publish", "summary", "plot_history"}
     assert (functions | methods | {"metrics", "history", "decisions", "classes"}) - run == set()
 

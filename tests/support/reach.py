@@ -24,6 +24,9 @@ FITS = {
     ("rowcast.sklearn", "RowcastRegressor"),
     ("rowcast.cli.train", "train"),
     ("rowcast.cli.crossvalidate", "crossvalidate"),
+    ("rowcast.cli.tune", "tune"),
+    ("rowcast.api.tuning", "tune"),
+    ("rowcast.training.tune.run", "tune"),
     ("rowcast.training.train", "train"),
     ("rowcast.training.train", "fit_network"),
     ("rowcast.training.crossvalidate", "cross_validate"),
@@ -31,7 +34,7 @@ FITS = {
 """Where what fits is defined; a test may import it from elsewhere."""
 PROPERTY = ("hypothesis.core", "given")
 COMMAND = ("rowcast.cli.app", "main")
-COMMANDS_THAT_FIT = {"train", "crossvalidate", "demo"}
+COMMANDS_THAT_FIT = {"train", "crossvalidate", "tune", "demo"}
 
 
 def marks(item: pytest.Function) -> set[str]:

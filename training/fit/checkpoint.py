@@ -69,7 +69,7 @@ class Checkpoint:
             replace_file(file, json.dumps(about, indent=2).encode())
             return [f"there was no checkpoint in {self.folder}: the fit started anew"] if self._resume else []
         found = self._read_about(file)
-        differing = [*_differences(found["table"], about["table"]), *_differences(found["config"], about["config"])]
+        differing = [*differences(found["table"], about["table"]), *differences(found["config"], about["config"])]
         if differing:
             more = f" and {len(differing) - _DIFFERENCES} more" if len(differing) > _DIFFERENCES else ""
             raise TrainingError(
@@ -77,7 +77,7 @@ class Checkpoint:
                 f"{', '.join(differing[:_DIFFERENCES])}{more}; go on with those, or choose another folder with "
                 "--checkpoint"
             )
-        other = _differences(found["machine"], about["machine"])
+        other = differences(found["machine"], about["machine"])
         return (
             [f"the fit went on on another machine than it began on, so its bits may differ: {', '.join(other)}"]
             if (other)
@@ -243,7 +243,7 @@ def open_checkpoint(
                     path.rmdir()
 
 
-def _differences(there: Facts, here: Facts) -> list[str]:
+def differences(there: Facts, here: Facts) -> list[str]:
     """Sentences on the fields of two nested mappings that are not the same."""
     one, other = dict(_flat(there)), dict(_flat(here))
     return [

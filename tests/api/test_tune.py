@@ -1,0 +1,47 @@
+"""``rowcast.tune``: what comes out."""
+
+from __future__ import annotations
+
+import pytest
+
+import rowcast
+from rowcast.models.errors import ConfigError
+from tests.support import tables
+
+SPACE = {"network.layers": [[8], [16]], "network.dropout": {"low": 0.0, "high": 0.3}}
+
+
+@pytest.fixture(scope="module")
+def study(frame):
+    return rowcast.tune(frame.drop("large"), target="amount", trials=3, space=SPACE, verbose=False, **tables.QUICK)
+
+
+def test_a_study_holds_its_trials_the_best_config_and_a_model_that_is_not_published(study):
+    assert [trial.number for trial in study.trials] == [0, 1, 2]
+    assert study.trials[0].config == {"network": {"layers": [16], "dropout": 0.1}}
+    assert study.best_value == min(trial.value for trial in study.trials if not trial.pruned)
+    assert study.model.name is None
+    assert study.table().columns[-2:] == ["network.layers", "network.dropout"]
+    assert repr(study).startswith("<rowcast.tune 3 trials, best rmse ")
+
+
+def test_the_best_config_is_what_fit_takes(frame, study):
+    again = rowcast.fit(frame.drop("large"), target="amount", verbose=False, **study.best_config)
+    assert again.metrics["validation"] == study.model.metrics["validation"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"trials": 0}, "trials= must be a whole number from 1 on, got 0"),
+        ({"jobs": 2, "network": lambda d_in, d_out: None}, "jobs= must be 1 beside a network or loss of one's own"),
+        ({"space": {"network.widths": [1]}}, "'tune.space' holds fields of the config, got 'network.widths'"),
+        ({"budget": "soon"}, "a duration is a positive number"),
+        ({"trails": 3}, "did you mean 'trials'?"),
+    ],
+)
+def test_arguments_out_of_range_are_named(frame, arguments, sentence):
+    with pytest.raises(ConfigError) as refused:
+        rowcast.tune(frame, target="amount", verbose=False, **arguments)
+    assert sentence in str(refused.value)
+    assert "--" not in str(refused.value)

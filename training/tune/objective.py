@@ -1,0 +1,149 @@
+"""One trial: fits a config, and says how well it does on validation rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from rowcast.training.config import Config
+from rowcast.training.export.graph import Core
+from rowcast.training.fit.interrupt import Interrupt
+from rowcast.training.fit.loop import FitResult, Progress
+from rowcast.training.fit.objective import Objective
+from rowcast.training.network.transform import TargetTransform
+from rowcast.training.own import Own
+from rowcast.training.prepare import Prepared
+from rowcast.training.train import fit_network
+from rowcast.training.tune.rows import Rows
+from rowcast.training.tune.rungs import RUNGS
+
+Rung = Callable[[int, float], None]
+"""Told how well a trial does at a rung; raises if it is to end there."""
+
+
+Fitted = tuple[Core, FitResult, list[str]]
+"""What a fit gives, see :func:`rowcast.training.train.fit_network`."""
+
+
+class GivenUp(Exception):
+    """A trial that was asked to end before it was over."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What the value of a trial is: lower is better."""
+
+    name: str
+    """``rmse`` or ``mae`` in the target's own units, ``log_loss``, or ``loss`` for what has no such name."""
+    unit: float = 1.0
+    root: bool = False
+
+    def of(self, score: float) -> float:
+        """The value of what early stopping watches, see :meth:`Objective.score`."""
+        return (math.sqrt(score) if self.root else score) * self.unit
+
+
+def measure_of(prepared: Prepared, config: Config, own: Own) -> Measure:
+    """What trials are measured by."""
+    objective = Objective(prepared.target, config.objective, own.loss)
+    if objective.loss_name == "cross_entropy" and objective.class_weights is None:
+        return Measure("log_loss")
+    transform = objective.transform if objective.task == "regression" else None
+    if objective.loss_name in ("mse", "mae") and isinstance(transform, TargetTransform) and transform.name != "log":
+        rooted = objective.loss_name == "mse"
+        return Measure("rmse" if rooted else "mae", transform.fitted.deviation, rooted)
+    return Measure("loss")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What came of a trial."""
+
+    value: float
+    seconds: float
+    """Of the fits, and of reading the columns where the features were new."""
+    fitted: Fitted | None = None
+    """Of the one fit; None where there were folds."""
+
+
+@dataclass
+class Trials:
+    """Fits configs on the rows of trials, and keeps the best network, which need not be fitted again.
+
+    Args:
+        rows: training and validation rows.
+        device: to train on.
+        own: a network or a loss in place of those of the config.
+        interrupt: ends a fit at its next step, once it is true.
+    """
+
+    rows: Rows
+    device: torch.device
+    own: Own
+    interrupt: Interrupt
+    best: tuple[int, Measured] | None = None
+    """The best trial of this process: its number, and what came of it."""
+
+    def keep(self, number: int, measured: Measured) -> None:
+        """Keep what came of a trial, where none before was as good."""
+        if self.best is None or measured.value < self.best[1].value:
+            self.best = (number, measured)
+
+    def run(self, config: Config, *, budget_s: float, rung: Rung, look: Callable[[], bool]) -> Measured:
+        """Fit a config, once or on each fold.
+
+        Args:
+            config: of the trial.
+            budget_s: wall clock that it may take; infinite for no end.
+            rung: told of each rung of the first fit.
+            look: called after each look at the validation rows; true ends the trial.
+
+        Raises:
+            GivenUp: the interrupt or ``look`` has ended it.
+            TrainingError: the fit cannot go on.
+        """
+        started = time.monotonic()
+        values: list[float] = []
+        fitted: Fitted | None = None
+        parts = self.rows.prepared(config)
+        for number, prepared in enumerate(parts):
+            left = (budget_s - (time.monotonic() - started)) / (len(parts) - number)
+            value, fitted = self._fit(prepared, _once(config, left), rung if number == 0 else _no_rung, look)
+            values.append(value)
+        return Measured(float(np.mean(values)), time.monotonic() - started, fitted if len(parts) == 1 else None)
+
+    def _fit(self, prepared: Prepared, config: Config, rung: Rung, look: Callable[[], bool]) -> tuple[float, Fitted]:
+        measure = measure_of(prepared, config, self.own)
+        best, passed, ended = math.inf, 0, False
+
+        def report(progress: Progress) -> bool:
+            nonlocal best, passed, ended
+            best = min(best, progress.validation_loss)
+            while passed < len(RUNGS) and progress.done * 100 >= RUNGS[passed]:
+                passed += 1
+                rung(RUNGS[passed - 1], measure.of(best))
+            ended = ended or look()
+            return ended
+
+        fitted = fit_network(prepared, config, self.device, report, own=self.own, interrupt=self.interrupt)
+        result = fitted[1]
+        if result.stopped == "interrupted":
+            raise GivenUp
+        return measure.of(result.validation_loss), fitted
+
+
+def _no_rung(_: int, __: float) -> None:
+    """No trial ends after its first fold."""
+
+
+def _once(config: Config, budget_s: float) -> Config:
+    """The config of a fit of a trial: one seed, no second fit, and its share of the time."""
+    own = math.inf if config.fit.budget_s == "none" else config.fit.budget_s
+    within = min(own, max(budget_s, 1e-3))
+    fields = {"seeds": 1, "refit": False, "budget_s": "none" if math.isinf(within) else within}
+    return config.model_copy(update={"fit": config.fit.model_copy(update=fields)})

@@ -1,0 +1,135 @@
+"""The rows that trials see: training and validation rows. Test rows are set aside before anything is tried.
+
+The table is read and split once. What a trial changes of the features asks for another encoder, which is fitted when it
+is first wanted; of those the last few are kept.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rowcast.models.errors import ConfigError, TableError
+from rowcast.training.columns.target import Target
+from rowcast.training.config import Config
+from rowcast.training.crossvalidate import plan_folds
+from rowcast.training.data.split import Split
+from rowcast.training.data.table import Table
+from rowcast.training.parts import in_order_of_time, split_table, times_of
+from rowcast.training.prepare import Prepared, open_table, prepare_split, sha256_of
+
+_KEPT = 4
+"""Prepared tables that are kept: the encoded rows of a large one are most of the memory."""
+_NOT_COMPARED = {"tune", "track", "device"}
+_OF_LAST_FIT = {"seeds", "refit", "deterministic"}
+
+
+@dataclass
+class Rows:
+    """The rows of trials, in one way or more to divide them."""
+
+    table: Table
+    """Training and validation rows, and no others."""
+    target: Target
+    splits: Sequence[Split]
+    """Positions in ``table``: a pair of training and validation rows, or one for each fold. There are no test rows."""
+    about: dict[str, Any]
+    """What they are of, for a study that is gone on with."""
+    reading_s: float = 0.0
+    """Wall clock that reading the table took."""
+    _prepared: OrderedDict[str, list[Prepared]] = field(default_factory=OrderedDict)
+
+    def prepared(self, config: Config) -> list[Prepared]:
+        """The rows as a config reads them: for each split.
+
+        Raises:
+            TableError: the table cannot be used; names row, column and the way out.
+        """
+        key = config.features.model_dump_json()
+        if key not in self._prepared:
+            self._prepared[key] = [self._prepare(split, config, number) for number, split in enumerate(self.splits, 1)]
+            if len(self._prepared) > max(1, _KEPT // len(self.splits)):
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+    def _prepare(self, split: Split, config: Config, number: int) -> Prepared:
+        try:
+            return prepare_split(self.table, self.target, split, config)
+        except TableError as error:
+            raise error if len(self.splits) == 1 else TableError(f"in fold {number}: {error}") from error
+
+
+def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
+    """Read a table, and set its test rows aside.
+
+    Args:
+        source: a file or a data frame.
+        config: ``config.data`` says what to read, and how to split.
+        folds: how many to divide training and validation rows into; None for the one split of a training run.
+
+    Raises:
+        TableError: the table cannot be used, or has too few rows or groups for the folds.
+        ConfigError: folds do not go together with the split that is asked for.
+    """
+    began = time.monotonic()
+    table, target = open_table(source, config)
+    reading_s = time.monotonic() - began
+    split = split_table(table, target, config)
+    about = {
+        "rows": len(table),
+        "the number of its test rows": len(split.test),
+        "SHA-256": sha256_of(source, table),
+        "the target": target.name,
+        "the task": target.task,
+        "folds": folds,
+    }
+    n = len(split.train)
+    place = np.concatenate([split.train, split.validation])
+    table, target = table.take(place), _taken(target, place)
+    if folds is None:
+        nothing = np.zeros(0, np.int64)
+        splits = [Split(np.arange(n), np.arange(n, len(place)), nothing, split.notes)]
+    else:
+        splits = _folds(table, target, config, folds)
+    return Rows(table, target, splits, about, reading_s)
+
+
+def _taken(target: Target, place: NDArray[np.int64]) -> Target:
+    """The target of some rows."""
+    weight = None if target.weight is None else target.weight[place]
+    return replace(target, values=target.values[place], weight=weight)
+
+
+def _folds(table: Table, target: Target, config: Config, folds: int) -> list[Split]:
+    """For each fold: all others as training rows (all before it, of folds in time), and itself as validation rows."""
+    if config.data.fold:
+        raise ConfigError(
+            "folds are made in one way, got both --folds and --fold: of a column of folds, whole ones are validation "
+            "rows without --folds"
+        )
+    nothing = np.zeros(0, np.int64)
+    found = []
+    try:
+        plans = plan_folds(table, target, config, folds)
+    except TableError as error:
+        raise TableError(f"{error}: they divide what the test rows leave") from error
+    for plan in plans:
+        split = Split(np.sort(np.concatenate([plan.train, plan.validation])), plan.test, nothing)
+        if config.data.split_by_time:
+            split = in_order_of_time(split, times_of(table, config.data.split_by_time, config.data))
+        found.append(split)
+    return found
+
+
+def about_study(rows: Rows, config: Config) -> dict[str, Any]:
+    """What a study is of: nothing else may go on with it."""
+    held = config.model_dump(mode="json", exclude=_NOT_COMPARED)
+    held["fit"] = {name: value for name, value in held["fit"].items() if name not in _OF_LAST_FIT}
+    return {"table": rows.about, "config": held}

@@ -1,0 +1,263 @@
+"""Tuning from a table to a published model: trials, the best of them, and a fit with its config."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rowcast.models.errors import ConfigError, TrainingError
+from rowcast.models.repository import Repository
+from rowcast.models.signature import check_model_name
+from rowcast.training.config import Config
+from rowcast.training.device import training_device
+from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
+from rowcast.training.fit.loop import Report
+from rowcast.training.own import NOTHING_OWN, Own
+from rowcast.training.prepare import Prepared
+from rowcast.training.train import Before, train
+from rowcast.training.tune.clock import Clock, clock_of
+from rowcast.training.tune.config import TuneConfig
+from rowcast.training.tune.objective import Fitted, Trials, measure_of
+from rowcast.training.tune.outcome import Tuned, best_of, config_of, sentence_of
+from rowcast.training.tune.rows import about_study, rows_of
+from rowcast.training.tune.space import space_of
+from rowcast.training.tune.storage import default_file, open_storage
+from rowcast.training.tune.study import Record, Study, open_study
+from rowcast.training.tune.try_out import try_out
+from rowcast.training.tune.worker import workers
+
+TRIALS = 50
+"""How many are wanted where neither a number nor a budget is given."""
+ENOUGH = 2.0
+"""Times that a trial took which its budget cut short: with so much time left its config is fitted once more."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a study stands after a trial."""
+
+    trial: Record
+    """The one that is over."""
+    done: int
+    """How many are finished, whoever ran them."""
+    wanted: int | None
+    """How many are to be; None for as many as there is time for."""
+    best: Record | None
+    measure: str
+    left_s: float | None
+    """Until trials end: of the budget, or as fast as it goes; None where that is not known yet."""
+
+
+def tune(
+    source: Any,
+    config: Config,
+    *,
+    name: str,
+    repository: Repository,
+    storage: str | os.PathLike[str] | None = None,
+    trials: int | None = None,
+    budget_s: float | None = None,
+    jobs: int = 1,
+    folds: int | None = None,
+    publish: bool = True,
+    report: Callable[[Standing], None] = lambda _: None,
+    report_fit: Report = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
+    own: Own = NOTHING_OWN,
+) -> Tuned:
+    """Find a good config for a table, and publish a model fitted with it.
+
+    Test rows are set aside before anything else; trials see training and validation rows, and the best of them is the
+    one that does best on validation rows. A study can be gone on with: what is finished is not done again.
+
+    The first SIGINT or SIGTERM ends the trials; the model is then fitted with the best config so far.
+
+    Args:
+        source: a file or a data frame.
+        config: where to begin; ``config.tune.space`` says what is searched.
+        name: of the study and the model.
+        repository: where to publish, and where the study is kept.
+        storage: a file or the URL of a database, to keep the study there instead.
+        trials: how many are to be finished in all, by whatever process; without this and a budget, :data:`TRIALS`.
+        budget_s: wall clock of this call, the last fit included.
+        jobs: processes of this machine that try configs at the same time.
+        folds: a trial fits once a fold of the training and validation rows, and its value is their mean.
+        publish: whether to fit and publish a model in the end.
+        report: called after each trial.
+        report_fit: called after each look of the last fit.
+        say: told what happens meanwhile, in a sentence.
+        own: a network or a loss in place of those of the config.
+
+    Raises:
+        ConfigError: an argument is out of range, or the space is not valid.
+        TableError: the table cannot be used, or has too few rows for the folds.
+        TrainingError: the study is of another table, config or space; the storage cannot be used; or the budget is too
+            small for one trial. Nothing is published, and the study is as it was.
+        KeyboardInterrupt: a signal came before a trial was finished.
+    """
+    began = time.monotonic()
+    check_model_name(name)
+    _check(trials, budget_s, jobs, folds, own)
+    trying = own.written_in(config)
+    device = training_device(config.device, config.fit.precision)
+    if publish:
+        repository.check_writable(name)
+    rows = rows_of(source, trying, folds)
+    prepared = rows.prepared(trying)[0]
+    space = space_of(trying, without=_meaningless(prepared, own))
+    trying = trying.model_copy(update={"tune": TuneConfig(space=space.said())})
+    measure = measure_of(prepared, trying, own).name
+    wanted = TRIALS if trials is None and budget_s is None else trials
+    clock = clock_of(trying, budget_s, began=began, wanted=wanted, publish=publish)
+    where = default_file(repository.root, name) if storage is None else storage
+    opened = open_storage(where)
+    study = open_study(opened, name, about_study(rows, trying), space, space.starts(trying), config.seed)
+    found = study.finished()
+    if found:
+        say(f"the study {name!r} goes on: {_count(len(found))} finished before")
+    say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
+    telling = _Telling(study, measure, wanted, clock, report)
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(ended_by_signals())
+        interrupt.begun = True
+        fits = Trials(rows, device, own, interrupt)
+        if clock.for_trial(telling.taken) is not None:
+            crew = workers(jobs - 1, rows, trying, study, where, wanted, clock, interrupt, say)
+            with crew as helping:
+                try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
+        telling()
+        records = tuple(study.finished())
+        best = best_of(records)
+        if best is None:
+            raise _why_nothing(interrupt, budget_s, time.monotonic() - began)
+        if interrupt:
+            say(f"{interrupt.name}: no more trials; the best so far is trial {best.number}")
+        chosen = config_of(config, best)
+        tuned = Tuned(name, opened.shown, measure, records, best, chosen, study.importance(), ended_by=interrupt.name)
+        if not publish:
+            return tuned
+        fitted = _kept(fits, best, chosen, clock)
+        within = chosen if fitted else _in_time(chosen, best, clock, rows.reading_s)
+        doing = "publishing the network" if fitted else "fitting the config"
+        say(f"{doing} of trial {best.number}, the best of {_count(len(records))}")
+        trained = train(
+            source,
+            within,
+            name=name,
+            repository=repository,
+            report=report_fit,
+            say=say,
+            network=own.network,
+            loss=own.loss,
+            before=Before([sentence_of(tuned)], fitted),
+        )
+    return replace(tuned, trained=trained)
+
+
+def _kept(fits: Trials, best: Record, chosen: Config, clock: Clock) -> Fitted | None:
+    """The network of the best trial, where this process has it and another fit would give no other one."""
+    if fits.best is None or fits.best[0] != best.number or chosen.fit.seeds > 1:
+        return None
+    fitted = fits.best[1].fitted
+    was_cut_short = fitted is not None and fitted[1].stopped == "budget" and chosen.fit.budget_s == "none"
+    return None if was_cut_short and clock.left_in_all_s > ENOUGH * best.seconds else fitted
+
+
+def _in_time(chosen: Config, best: Record, clock: Clock, reading_s: float) -> Config:
+    """The config of the last fit, which takes what is left of the time, and no less than its trial did."""
+    if math.isinf(clock.budget_s):
+        return chosen
+    most = math.inf if chosen.fit.budget_s == "none" else chosen.fit.budget_s
+    within = min(max(clock.left_in_all_s - reading_s, best.seconds, 1.0), most)
+    return chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"budget_s": within})})
+
+
+class _Telling:
+    """Tells of each trial that is over, once, whichever process ran it.
+
+    Args:
+        study: whose trials.
+        measure: what they are measured by.
+        wanted: how many are to be finished; None for no end.
+        clock: when trials end.
+        report: told.
+    """
+
+    def __init__(
+        self, study: Study, measure: str, wanted: int | None, clock: Clock, report: Callable[[Standing], None]
+    ) -> None:
+        self._study, self._measure, self._wanted, self._clock = study, measure, wanted, clock
+        self._report = report
+        before = study.finished()
+        self._known = {record.number for record in before}
+        self._began, self._before = time.monotonic(), len(before)
+        self.taken = _seconds_through(before)
+
+    def __call__(self) -> None:
+        records = self._study.finished()
+        self.taken = _seconds_through(records)
+        told = [record for record in records if record.number in self._known]
+        for record in records:
+            if record.number not in self._known:
+                told.append(record)
+                standing = Standing(
+                    record, len(told), self._wanted, best_of(told), self._measure, self._left_s(len(told))
+                )
+                self._report(standing)
+        self._known = {record.number for record in records}
+
+    def _left_s(self, done: int) -> float | None:
+        left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s, 0.0)
+        if self._wanted is not None and done:
+            each = (time.monotonic() - self._began) / max(done - self._before, 1)
+            left = min(left, max(self._wanted - done, 0) * each)
+        return None if math.isinf(left) else left
+
+
+def _seconds_through(records: Sequence[Record]) -> list[float]:
+    """Of the trials that ran through."""
+    return [record.seconds for record in records if not record.pruned]
+
+
+def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | None, own: Own) -> None:
+    for flag, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--folds", folds, 2)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+            raise ConfigError(f"{flag} must be a whole number from {least} on, got {value!r}")
+    if budget_s is not None and not budget_s > 0:
+        raise ConfigError(f"--budget must be more than 0 seconds, got {budget_s:g}")
+    if jobs > 1 and (own.network is not None or own.loss is not None):
+        raise ConfigError(
+            f"functions of one's own stay in their process, so --jobs must be 1 beside a network or loss of one's own, "
+            f"got {jobs}"
+        )
+
+
+def _meaningless(prepared: Prepared, own: Own) -> list[str]:
+    """What of the default space changes nothing for a table."""
+    kinds = {rule.kind for rule in prepared.rules}
+    found = [] if "category" in kinds else ["network.d_category"]
+    found += [] if kinds - {"category", "boolean"} else ["features.bins", "network.d_number"]
+    return [*found, *(["network"] if own.network is not None else [])]
+
+
+def _count(trials: int) -> str:
+    return "1 trial" if trials == 1 else f"{trials:,} trials"
+
+
+def _why_nothing(interrupt: Interrupt, budget_s: float | None, used: float) -> BaseException:
+    """Why no trial ran through."""
+    if interrupt.name == "Ctrl-C":
+        return KeyboardInterrupt()
+    if interrupt:
+        return SystemExit(143)
+    if budget_s is None:
+        return TrainingError("no trial ran through; nothing was published")
+    return TrainingError(
+        f"the budget must be enough for one trial and the last fit, got {budget_s:g} s, of which reading and preparing "
+        f"the table took {used:.1f} s: raise --budget; nothing was published, and the study is as it was"
+    )

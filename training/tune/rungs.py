@@ -1,0 +1,38 @@
+"""Rungs: when a trial is compared with those before it, and ended if it is no good.
+
+This is asynchronous successive halving (Li et al. 2020, "A system for massively parallel hyperparameter tuning",
+section 3.2), but that the first trials at a rung all go on: among so few, being second best says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+
+import optuna
+from optuna.trial import FrozenTrial
+
+RUNGS = (12, 36)
+"""Percent of a fit after which a trial is compared. Both lie in the half of a fit in which the learning rate stays at
+its peak, so that trials are compared at the same rate."""
+SURVIVING = 3
+"""One in so many goes on: the best third."""
+FREE = 4
+"""Trials that pass a rung whatever they do there."""
+
+
+class Rungs(optuna.pruners.BasePruner):  # type: ignore[misc, unused-ignore]
+    """Ends a trial that at its last rung is not in the best third of all that came there."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        """Whether to end it."""
+        rung = trial.last_step
+        if rung is None:
+            return False
+        value = trial.intermediate_values[rung]
+        others = [
+            other.intermediate_values[rung]
+            for other in study.get_trials(deepcopy=False)
+            if other.number != trial.number and rung in other.intermediate_values
+        ]
+        ahead = sum(other <= value for other in others)
+        return len(others) >= FREE and ahead >= math.ceil((len(others) + 1) / SURVIVING)

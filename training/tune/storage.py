@@ -1,0 +1,233 @@
+"""Where a study is kept: a journal, which is a file of our own, or a database that several machines reach.
+
+A journal is Optuna's (a line of JSON for each step of the study), written under a lock that the system releases when
+its holder dies, whatever it dies of. A line that a kill or a full disk has cut off was never acknowledged; whoever
+writes next takes it away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from rowcast.models.arguments import named
+from rowcast.models.errors import ConfigError, TrainingError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+STUDIES_FOLDER = ".studies"
+"""In the repository; no model can be called so, and nothing there is served."""
+_BEGINS = b'{"op_code"'
+_DRIVERS = {
+    "postgresql": ("psycopg2", "psycopg2-binary"),
+    "postgresql+psycopg": ("psycopg", "psycopg[binary]"),
+    "mysql": ("MySQLdb", "mysqlclient"),
+    "mysql+pymysql": ("pymysql", "pymysql"),
+    "sqlite": ("sqlite3", ""),
+}
+"""URLs that are known to work: the module each needs, and how it is installed."""
+_PATIENCE_S = 10
+"""For a database to answer at all."""
+
+
+def default_file(repository: Path, study: str) -> Path:
+    """Where a study is kept if nobody says otherwise."""
+    return repository / STUDIES_FOLDER / f"{study}.journal"
+
+
+class FileLock:
+    """A lock on a file beside the journal that one process holds at a time, and one thread of it; it may take it
+    again."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._thread = threading.RLock()
+        self._depth, self._handle = 0, -1
+
+    def acquire(self) -> bool:
+        """Wait for it."""
+        self._thread.acquire()
+        try:
+            if self._depth == 0:
+                handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                self._handle = handle
+            self._depth += 1
+        except BaseException:
+            self._thread.release()
+            raise
+        return True
+
+    def release(self) -> None:
+        """Let others have it."""
+        self._depth -= 1
+        if self._depth == 0:
+            os.close(self._handle)
+        self._thread.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self.release()
+
+
+class Journal(JournalFileBackend):  # type: ignore[misc, unused-ignore]
+    """The file of a journal."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.exclusive = FileLock(file.with_name(f"{file.name}.lock"))
+        super().__init__(str(file), lock_obj=self.exclusive)  # type: ignore[arg-type] # it asks for no more
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Write lines, behind the last whole one."""
+        with self.exclusive:
+            self._mend()
+            super().append_logs(logs)
+
+    def _mend(self) -> None:
+        """Take away a line that was cut off."""
+        with open(self.file, "r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            at, rest = size, b""
+            while at > 0 and b"\n" not in rest:
+                at = max(0, at - 4096)
+                file.seek(at)
+                rest = file.read(size - at)
+            whole = at + rest.rfind(b"\n") + 1
+            if whole < size:
+                file.truncate(whole)
+
+
+class Storage:
+    """A storage that is open.
+
+    Args:
+        backend: Optuna's.
+        shown: how messages call it; no password.
+        journal: the file, where it is one.
+    """
+
+    def __init__(self, backend: BaseStorage, shown: str, journal: Journal | None = None) -> None:
+        self.backend = backend
+        self.shown = shown
+        self._journal = journal
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """While this is entered no other process writes a journal. A database has no such lock."""
+        if self._journal is None:
+            yield
+            return
+        with self._journal.exclusive:
+            yield
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Errors of the storage become a sentence.
+
+        Raises:
+            TrainingError: it cannot be reached or written any more.
+        """
+        from optuna.exceptions import StorageInternalError
+
+        try:
+            yield
+        except (OSError, StorageInternalError) as error:
+            raise TrainingError(
+                f"a study is written as it goes on, but {self.shown} can no longer be used: {_reason(error)}; what it "
+                "holds is intact: go on with the same command"
+            ) from error
+
+
+def open_storage(where: str | os.PathLike[str]) -> Storage:
+    """Open a storage; a journal that is not there yet is made.
+
+    Args:
+        where: a file, or the URL of a database.
+
+    Raises:
+        ConfigError: it is neither, or needs a module that is not installed.
+        TrainingError: it cannot be reached, or is no journal.
+    """
+    text = os.fspath(where)
+    return _database(text) if "://" in text else _journal(Path(text))
+
+
+def _journal(file: Path) -> Storage:
+    shown = f"the study {file}"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.exists():
+            with open(file, "rb") as opened:
+                head = opened.read(len(_BEGINS))
+            if not _BEGINS.startswith(head):
+                raise TrainingError(
+                    f"a study is kept in a journal of its own, but {file} holds something else: name another file with "
+                    "--storage"
+                )
+        journal = Journal(file)
+        with journal.exclusive:  # which also says whether it can be written
+            return Storage(JournalStorage(journal), shown, journal)
+    except OSError as error:
+        raise TrainingError(
+            f"a study needs a file that it can write, but {file} cannot be: {error.strerror}; name another with "
+            "--storage"
+        ) from None
+    except (ValueError, KeyError, TypeError, AssertionError) as error:
+        raise TrainingError(
+            f"a study goes on if its journal is what was written, but {file} is damaged: {_reason(error)}; name "
+            "another file with --storage, or remove it to begin anew"
+        ) from error
+
+
+def _database(url: str) -> Storage:
+    scheme = url.partition("://")[0]
+    if scheme not in _DRIVERS:
+        raise ConfigError(
+            f"--storage takes a file, or the URL of a database that begins with one of "
+            f"{', '.join(f'{known}://' for known in _DRIVERS)}; got {named(f'{scheme}://...')}"
+        )
+    module, package = _DRIVERS[scheme]
+    try:
+        import sqlalchemy
+        from optuna.storages import RDBStorage
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"a database as storage needs {error.name}: pip install 'rowcast[train]'") from None
+    try:
+        shown = f"the storage {sqlalchemy.make_url(url).render_as_string(hide_password=True)}"
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        raise ConfigError(
+            f"--storage takes the URL of a database, such as {scheme}://user:password@host/name; what came is none"
+        ) from None
+    wait = {"timeout": _PATIENCE_S} if scheme == "sqlite" else {"connect_timeout": _PATIENCE_S}
+    engine = {"connect_args": wait, **({} if scheme == "sqlite" else {"pool_pre_ping": True})}
+    try:
+        return Storage(RDBStorage(url, engine_kwargs=engine), shown)
+    except ImportError:
+        way = f": pip install '{package}'" if package else ""
+        raise ConfigError(f"{shown} needs the module {module}, which is not installed{way}") from None
+    except Exception as error:
+        if not isinstance(error, sqlalchemy.exc.SQLAlchemyError | OSError | RuntimeError | ValueError):
+            raise
+        raise TrainingError(
+            f"a study needs a storage that answers, but {shown} does not: {_reason(error)}; nothing was tried"
+        ) from None
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what went wrong, at its root."""
+    root = getattr(error, "orig", None) or error.__cause__ or error
+    if isinstance(root, OSError) and root.strerror:
+        return root.strerror
+    return next(iter(str(root).strip().splitlines()), "") or type(root).__name__

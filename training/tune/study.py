@@ -1,0 +1,371 @@
+"""The study: what is tried next, what came of it, and what of a process that is gone is tried again.
+
+A trial that is over, whether it ran through or was pruned, is finished and stays so. One that is under way belongs to a
+process, its owner. When the owner is gone, whoever comes next marks the trial as failed and has its values tried again;
+so a kill, whatever the moment, costs the trials that were under way and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from rowcast.models.errors import TrainingError
+from rowcast.training.fit.checkpoint import differences
+from rowcast.training.tune.rungs import Rungs
+from rowcast.training.tune.space import Space
+from rowcast.training.tune.storage import Storage
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+BEAT_S = 20.0
+"""Between two signs of life of a trial, at least."""
+SILENT_S = 600.0
+"""Without one, a trial of another machine is taken for dead; on this machine the system says whether a process is."""
+_STARTS_S = 60.0
+"""In which a process that has just got a trial says that it is its owner."""
+_DIFFERENCES = 5
+_FORMAT = 1
+
+
+class Room(Enum):
+    """Why there is no trial to be had."""
+
+    WAIT = "as many are finished or under way as are wanted"
+    NONE = "as many are finished as are wanted"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trial that is finished."""
+
+    number: int
+    """From 0, in the order in which they began."""
+    value: float | None
+    """What it is measured by, lower is better; of a pruned one at the rung that it was pruned at, if it got so far."""
+    pruned: bool
+    values: dict[str, Any]
+    """Of the fields that are searched, by name."""
+    seconds: float
+    origin: str
+    """``as given``, the name of a preset, or nothing where the values were sampled."""
+    why: str
+    """Why it was pruned."""
+
+
+class Study:
+    """A study that this process takes part in; made by :func:`open_study`."""
+
+    def __init__(self, storage: Storage, study: optuna.Study, space: Space, seed: int) -> None:
+        self.storage = storage
+        self.space = space
+        self._study = study
+        self._seed = seed
+        self._owner = _owner()
+
+    @property
+    def name(self) -> str:
+        """Of the study."""
+        return str(self._study.study_name)
+
+    # --- a trial ------------------------------------------------------------------------------------------------------
+
+    def ask(self, wanted: int | None) -> optuna.Trial | Room:
+        """Get a trial to run.
+
+        Args:
+            wanted: how many are to be finished in all, by whatever process; None for no end.
+        """
+        with self.storage.told(), _quiet():
+            self._take_over()
+            room = self._room(wanted)
+            if room is not None:
+                return room
+            trial = self._study.ask()
+            trial.set_user_attr("owner", self._owner)
+            if not self._is_within(trial.number, wanted):  # others asked at the same time
+                self._study.tell(trial, state=TrialState.FAIL)
+                return Room.WAIT
+            # Seeded by its number, so that neither a restart nor a second process draws what was drawn before.
+            seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
+            self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+            return trial
+
+    def values(self, trial: optuna.Trial) -> dict[str, Any]:
+        """What a trial is to try, by field."""
+        with self.storage.told(), _quiet():
+            return self.space.suggest(trial)
+
+    def rung(self, trial: optuna.Trial, percent: int, value: float) -> None:
+        """Take in how well a trial does at a rung.
+
+        Raises:
+            optuna.TrialPruned: it is not among the best that came so far.
+        """
+        with self.storage.told(), _quiet():
+            trial.report(value, percent)
+            if trial.should_prune():
+                raise optuna.TrialPruned(f"after {percent}% of its fit")
+
+    def beat(self, trial: optuna.Trial) -> Callable[[], bool]:
+        """What gives a sign of life of a trial, called as often as one likes; it ends nothing."""
+        last = time.monotonic()
+
+        def sign() -> bool:
+            nonlocal last
+            if time.monotonic() - last > BEAT_S:
+                last = time.monotonic()
+                with self.storage.told():
+                    trial.set_user_attr("beat", time.time())
+            return False
+
+        return sign
+
+    def finish(self, trial: optuna.Trial, value: float, seconds: float) -> None:
+        """A trial ran through."""
+        self._end(trial, TrialState.COMPLETE, value, seconds, "")
+
+    def prune(self, trial: optuna.Trial, why: str, seconds: float) -> None:
+        """A trial was ended for being no good."""
+        self._end(trial, TrialState.PRUNED, None, seconds, why)
+
+    def give_back(self, trial: optuna.Trial) -> None:
+        """A trial was not run to its end for a reason that has nothing to do with it: it is tried again."""
+        with self.storage.told(), _quiet():
+            self._fail(next(one for one in self._trials() if one.number == trial.number), counts=False)
+
+    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, seconds: float, why: str) -> None:
+        with self.storage.told(), _quiet():
+            trial.set_user_attr("end", {"seconds": round(seconds, 3), "why": why})
+            self._study.tell(trial, value, state=state, skip_if_finished=True)
+
+    # --- all of them --------------------------------------------------------------------------------------------------
+
+    def finished(self) -> list[Record]:
+        """All finished trials, by number."""
+        with self.storage.told():
+            return [self._record(trial) for trial in self._trials() if trial.state in FINISHED]
+
+    def under_way(self) -> int:
+        """How many trials are under way, in whatever process."""
+        with self.storage.told():
+            return sum(trial.state == TrialState.RUNNING for trial in self._trials())
+
+    def importance(self) -> dict[str, float]:
+        """How much each field mattered for being among the best, summing to 1; empty after too few trials.
+
+        By PED-ANOVA (Watanabe et al. 2023), which asks how the best tenth of the trials differ from all.
+        """
+        names = {field.name for field in self.space.fields}
+        complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
+        if len(complete) < MIN_IMPORTANCE or len({trial.value for trial in complete}) < 2:
+            return {}
+        with _quiet():
+            found = optuna.importance.get_param_importances(self._study)
+        by_field: dict[str, float] = dict.fromkeys(sorted(names), 0.0)
+        for parameter, share in found.items():
+            field = parameter if parameter in names else parameter.rpartition(".")[0]
+            field = field if field in names else field.rpartition(".")[0]
+            by_field[field] += share
+        return dict(sorted(by_field.items(), key=lambda item: -item[1]))
+
+    def _record(self, trial: FrozenTrial) -> Record:
+        end = trial.user_attrs.get("end", {})
+        value = trial.value
+        if value is None and trial.intermediate_values:
+            value = trial.intermediate_values[max(trial.intermediate_values)]
+        return Record(
+            number=trial.number,
+            value=value,
+            pruned=trial.state == TrialState.PRUNED,
+            values=self.space.suggest(_Said(trial.params)),
+            seconds=float(end.get("seconds", 0.0)),
+            origin=str(trial.user_attrs.get("start", "")),
+            why=str(end.get("why", "")),
+        )
+
+    def _trials(self) -> list[FrozenTrial]:
+        return list(self._study.get_trials(deepcopy=False))
+
+    # --- who runs what ------------------------------------------------------------------------------------------------
+
+    def _room(self, wanted: int | None) -> Room | None:
+        """Why there is no trial to be had; None where there is."""
+        if wanted is None:
+            return None
+        states = [trial.state for trial in self._trials()]
+        finished = sum(state in FINISHED for state in states)
+        if finished >= wanted:
+            return Room.NONE
+        return Room.WAIT if finished + states.count(TrialState.RUNNING) >= wanted else None
+
+    def _is_within(self, number: int, wanted: int | None) -> bool:
+        """Whether a trial under way is among as many as are wanted."""
+        if wanted is None:
+            return True
+        trials = self._trials()
+        finished = sum(one.state in FINISHED for one in trials)
+        running = sorted((one.datetime_start, one.number) for one in trials if one.state == TrialState.RUNNING)
+        return number in [one for _, one in running][: wanted - finished]
+
+    def _take_over(self) -> None:
+        """Have the trials tried again whose owner is gone."""
+        for trial in self._trials():
+            if trial.state == TrialState.RUNNING and not _is_alive(trial, self._owner):
+                self._fail(trial, counts=True)
+
+    def _fail(self, trial: FrozenTrial, *, counts: bool) -> None:
+        """Mark a trial as failed, and have its values tried once more.
+
+        ``counts``: as one that ended its process; one that always does is not tried for ever.
+        """
+        try:
+            self._study.tell(trial.number, state=TrialState.FAIL)
+        except (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
+            return  # another process was faster
+        begun = {key: trial.user_attrs[key] for key in ("start",) if key in trial.user_attrs}
+        again = int(trial.user_attrs.get("again", 0)) + counts
+        asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        if asked and again <= MAX_AGAIN:
+            self._study.enqueue_trial(asked, user_attrs={**begun, "again": again})
+
+
+MIN_IMPORTANCE = 10
+"""Trials that ran through, at least, for the importance of fields to mean something."""
+MAX_AGAIN = 3
+"""Times that the values of a trial are tried again."""
+
+
+def open_study(
+    storage: Storage, name: str, about: Mapping[str, Any], space: Space, starts: Sequence[tuple[str, Any]], seed: int
+) -> Study:
+    """Begin a study, or go on with it.
+
+    Args:
+        storage: where it is kept.
+        name: of the study.
+        about: what it is of, nested, as JSON holds it.
+        space: what is searched.
+        starts: where to begin: what each is called, and its values by field.
+        seed: of what is sampled.
+
+    Raises:
+        TrainingError: there is one of this name that is of something else; says what differs.
+    """
+    about = json.loads(json.dumps({"format": _FORMAT, **about, "space": space.said()}))
+    with storage.told(), _quiet(), storage.exclusive():
+        study = _begun(storage, name)
+        found = study.user_attrs.get("about")
+        if found is None and not study.get_trials(deepcopy=False):
+            study.set_user_attr("about", about)
+        elif found != about:
+            raise TrainingError(_refusal(name, storage, found, about))
+        begun = {trial.user_attrs.get("start") for trial in study.get_trials(deepcopy=False)}
+        for origin, values in starts:
+            if origin not in begun:
+                study.enqueue_trial(space.asked(values), user_attrs={"start": origin})
+    return Study(storage, study, space, seed)
+
+
+def _begun(storage: Storage, name: str) -> optuna.Study:
+    """The study of a name; one that is there is only read."""
+    with suppress(KeyError):
+        return optuna.load_study(storage=storage.backend, study_name=name, pruner=Rungs())
+    return optuna.create_study(
+        storage=storage.backend, study_name=name, direction="minimize", pruner=Rungs(), load_if_exists=True
+    )
+
+
+def _refusal(name: str, storage: Storage, found: Any, about: Mapping[str, Any]) -> str:
+    """Why a study cannot be gone on with."""
+    way = "go on with those, or begin another study with --name"
+    if not isinstance(found, dict):
+        return f"a study goes on if tuning began it, but {name!r} in {storage.shown} is of something else: {way}"
+    differing = differences(found, about)
+    more = f" and {len(differing) - _DIFFERENCES} more" if len(differing) > _DIFFERENCES else ""
+    return (
+        f"a study goes on with the table, config and space it began with, but {name!r} in {storage.shown} is of others"
+        f": {', '.join(differing[:_DIFFERENCES])}{more}; {way}"
+    )
+
+
+class _Said:
+    """Suggests what a trial has been told."""
+
+    def __init__(self, params: Mapping[str, Any]) -> None:
+        self._params = params
+
+    def suggest_float(self, name: str, *_: Any, **__: Any) -> float:
+        return float(self._params[name])
+
+    def suggest_int(self, name: str, *_: Any, **__: Any) -> int:
+        return int(self._params[name])
+
+    def suggest_categorical(self, name: str, _: Any) -> Any:
+        return self._params[name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna says nothing by itself: what there is to say, we say."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def _owner() -> dict[str, Any]:
+    """This process, as another one tells it from all others."""
+    return {"machine": _machine(), "process": os.getpid(), "born": _born(os.getpid())}
+
+
+def _is_alive(trial: FrozenTrial, me: Mapping[str, Any]) -> bool:
+    """Whether somebody still runs a trial."""
+    owner = trial.user_attrs.get("owner")
+    since = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+    if owner is None:
+        return time.time() - since < _STARTS_S
+    if owner["machine"] == me["machine"]:
+        return bool(_born(owner["process"]) == owner["born"])
+    return time.time() - max(since, float(trial.user_attrs.get("beat", 0.0))) < SILENT_S
+
+
+def _machine() -> str:
+    """The machine, until it is started anew; each container is one."""
+    parts = [socket.gethostname()]
+    for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        with suppress(OSError):
+            parts.append(os.readlink(file) if "ns" in file else Path(file).read_text().strip())
+    return " ".join(parts)
+
+
+def _born(process: int) -> str:
+    """When a process began, in a form that tells it from another of its number; empty where there is none."""
+    with suppress(OSError, IndexError):
+        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        return "" if state in "ZX" else fields[18]
+    import psutil
+
+    with suppress(psutil.Error):
+        if psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
+            return f"{psutil.Process(process).create_time():.0f}"
+    return ""

@@ -1,0 +1,101 @@
+"""The loop of a study: ask what is to be tried, try it, say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import optuna
+import torch
+
+from rowcast.models.errors import ConfigError, RowcastError, TrainingError
+from rowcast.training.config import Config
+from rowcast.training.tune.clock import Clock
+from rowcast.training.tune.objective import GivenUp, Trials
+from rowcast.training.tune.space import with_values
+from rowcast.training.tune.study import Room, Study
+
+_WAIT_S = 0.1
+"""Between two questions for whether other processes have ended their trials."""
+_CHANCES = 3
+"""Trials in a row that may fail for a reason of their own before any ran through."""
+
+
+class Telling(Protocol):
+    """Told after each trial."""
+
+    taken: list[float]
+    """Seconds of the trials that ran through."""
+
+    def __call__(self) -> None: ...
+
+
+def try_out(
+    study: Study,
+    fits: Trials,
+    config: Config,
+    wanted: int | None,
+    clock: Clock,
+    *,
+    tell: Telling,
+    helping: Callable[[], None] = lambda: None,
+) -> None:
+    """Run trials until as many are finished as are wanted, the time is up, or a signal ends it.
+
+    Args:
+        study: what is tried.
+        fits: fits a config.
+        config: the one that trials change.
+        wanted: how many trials are to be finished in all.
+        clock: says what each may take.
+        tell: called after each trial, and while there is none to run.
+        helping: called likewise: looks after the other processes.
+
+    Raises:
+        TrainingError: the first trials all failed, or the storage cannot be used any more.
+    """
+    failed = 0
+    while not fits.interrupt:
+        budget_s = clock.for_trial(tell.taken)
+        if budget_s is None:
+            return
+        trial = study.ask(wanted)
+        if trial is Room.NONE:
+            return
+        if isinstance(trial, Room):
+            time.sleep(_WAIT_S)
+        else:
+            error = _run(study, fits, config, trial, budget_s)
+            failed = 0 if error is None or tell.taken else failed + 1
+            if error is not None and failed >= _CHANCES:
+                raise TrainingError(f"the first {failed} trials could not be fitted, the last one for: {error}")
+        helping()
+        tell()
+
+
+def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget_s: float) -> Exception | None:
+    """Run a trial; what was wrong with its values, if anything was."""
+    started = time.monotonic()
+
+    def rung(percent: int, value: float) -> None:
+        study.rung(trial, percent, value)
+
+    try:
+        chosen = with_values(config, study.values(trial))
+        measured = fits.run(chosen, budget_s=budget_s, rung=rung, look=study.beat(trial))
+    except optuna.TrialPruned as pruned:
+        study.prune(trial, str(pruned), time.monotonic() - started)
+    except GivenUp:
+        study.give_back(trial)
+    except (TrainingError, ConfigError, MemoryError, torch.OutOfMemoryError) as error:
+        why = str(error) if isinstance(error, RowcastError) else "it does not fit into the memory"
+        study.prune(trial, why, time.monotonic() - started)
+        return error
+    except BaseException:
+        study.give_back(trial)
+        raise
+    else:
+        study.finish(trial, measured.value, measured.seconds)
+        fits.keep(trial.number, measured)
+    return None
