@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from rowcast.models.errors import ModelError, TableError
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions
-from rowcast.training.bootstrap import LEVEL, Counts, percentiles, resamples_of
+from rowcast.training.bootstrap import LEVEL, percentiles, resamples_of
+from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.predict import bulk_session, open_known, predict_columns
 
 RESAMPLES = 1000
 HIGHER_IS_BETTER = frozenset({"r2", "accuracy", "balanced_accuracy", "f1", "roc_auc"})
 
+Counts = NDArray[Any]
+"""How much each row counts, ``[rows]``: how often it was drawn, times its weight."""
 Metric = Callable[[Counts], float]
 """A metric of rows that count as often as they were drawn; NaN where those do not tell it."""
 
@@ -38,6 +41,8 @@ def compare(
 ) -> dict[str, Any]:
     """Measure two models on the same rows. They may take different columns of the table.
 
+    Rows count as a column of weights says where both were trained with it and the table holds it; else each the same.
+
     Args:
         a: a model.
         b: another one, of the same target and task.
@@ -48,7 +53,8 @@ def compare(
         seed: of the resampling.
 
     Returns:
-        ``models`` (``name:version`` of both), ``task``, ``target``, ``rows``, ``metric`` (the main one), and of it
+        ``models`` (``name:version`` of both), ``task``, ``target``, ``rows``, ``weight`` (the column of weights, or
+        None), ``metric`` (the main one), and of it
         ``a``, ``b``, ``difference`` (a less b), ``interval`` (``[low, high]``, at ``level`` .95) and ``better``
         (``"a"``, ``"b"``, or None where 0 lies in the interval); ``metrics``: the same five of every metric by name;
         ``verdict``: a sentence.
@@ -58,7 +64,9 @@ def compare(
         TableError: the table lacks a column, or holds a value that does not fit.
     """
     _check_alike(a, b)
-    knowns = [open_known(model, source, encoding=encoding, separator=separator) for model in (a, b)]
+    columns = {model.manifest.config.get("data", {}).get("weight", "") for model in (a, b)}
+    alike = len(columns) == 1
+    knowns = [open_known(model, source, encoding=encoding, separator=separator, weighted=alike) for model in (a, b)]
     signature = a.manifest.signature
     if len(knowns[0]) != len(knowns[1]) or not np.array_equal(knowns[0].actual, knowns[1].actual):
         raise TableError(
@@ -71,13 +79,15 @@ def compare(
         _metrics(actual, found, model.manifest.signature.classes, signature.classes)
         for model, found in zip((a, b), answers, strict=True)
     ]
-    metrics = _compared(sides[0], sides[1], len(actual), resamples, seed)
+    weight = knowns[0].weight
+    metrics = _compared(sides[0], sides[1], len(actual), weight, resamples, seed)
     main = main_metric(signature.task)
     return {
         "models": [_called(a), _called(b)],
         "task": signature.task,
         "target": signature.target,
         "rows": len(actual),
+        "weight": None if weight is None else columns.pop(),
         "metric": main,
         **metrics[main],
         "level": LEVEL,
@@ -112,15 +122,21 @@ def _called(model: StoredModel) -> str:
 
 
 def _compared(
-    ours: Mapping[str, Metric], theirs: Mapping[str, Metric], rows: int, resamples: int, seed: int
+    ours: Mapping[str, Metric],
+    theirs: Mapping[str, Metric],
+    rows: int,
+    weight: NDArray[np.float64] | None,
+    resamples: int,
+    seed: int,
 ) -> dict[str, dict[str, Any]]:
-    every = np.ones(rows, np.int64)
+    each: Any = 1 if weight is None else mean_of_one(weight)
+    every = np.ones(rows, np.int64) * each
     found = {name: (ours[name](every), theirs[name](every)) for name in ours}
     found = {name: both for name, both in found.items() if np.isfinite(both).all()}
     drawn: dict[str, list[float]] = {name: [] for name in found}
     for counts in resamples_of(rows, resamples, seed):
         for name, differences in drawn.items():
-            differences.append(ours[name](counts) - theirs[name](counts))
+            differences.append(ours[name](counts * each) - theirs[name](counts * each))
     compared: dict[str, dict[str, Any]] = {}
     for name, (a, b) in found.items():
         told = np.array(drawn[name])

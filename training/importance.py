@@ -18,6 +18,7 @@ from rowcast.models.errors import ConfigError
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.training.fit.evaluate import regression_metrics
+from rowcast.training.fit.weighted import shares, weighted_regression_metrics
 from rowcast.training.predict import bulk_session, open_known, predict_columns
 
 MAX_ROWS = 10_000
@@ -58,6 +59,8 @@ def importance_of(
 ) -> Importance:
     """The importance of each column of a stored model, by its own graph, on a table that holds the target.
 
+    Rows count as the weights of training say, where the table holds them.
+
     Args:
         model: see :meth:`rowcast.models.repository.Repository.open`.
         source: a file or a data frame.
@@ -73,45 +76,52 @@ def importance_of(
     if repeats < 1:
         raise ConfigError(f"repeats must be at least 1, got {repeats}")
     known = open_known(model, source, encoding=encoding, separator=separator)
-    return permuted(bulk_session(model), known.columns, known.actual, repeats=repeats, seed=seed)
+    return permuted(bulk_session(model), known.columns, known.actual, known.weight, repeats=repeats, seed=seed)
 
 
 def permuted(
     session: Session,
     columns: Mapping[str, NDArray[Any]],
     actual: NDArray[Any],
+    weight: NDArray[np.float64] | None = None,
     *,
     repeats: int = 5,
     seed: int = 0,
     max_rows: int = MAX_ROWS,
     max_cells: int = MAX_CELLS,
 ) -> Importance:
-    """See :func:`importance_of`; of columns ``[rows]`` by name and a target ``[rows]``."""
+    """See :func:`importance_of`; of columns ``[rows]`` by name, a target ``[rows]``, and how much each row counts."""
     names, generator = session.signature.names, np.random.default_rng(seed)
     enough = max(MIN_ROWS, max_cells // (len(names) ** 2 * repeats))
     of_rows = len(actual)
     n_rows = min(of_rows, max_rows, enough)
     rows = np.sort(generator.permutation(len(actual))[:n_rows]) if n_rows < len(actual) else np.arange(n_rows)
     columns, actual = {name: columns[name][rows] for name in names}, actual[rows]
+    weight = None if weight is None else weight[rows]
     shuffles = [generator.permutation(n_rows) for _ in range(repeats)]
     classes = session.signature.classes
-    before = loss_of(predict_columns(session, columns), actual, classes)
+    before = loss_of(predict_columns(session, columns), actual, classes, weight)
     worse = np.empty((len(names), repeats))
     for i, name in enumerate(names):
         for j, shuffle in enumerate(shuffles):
             changed = columns | {name: columns[name][shuffle]}
-            worse[i, j] = loss_of(predict_columns(session, changed), actual, classes) - before
+            worse[i, j] = loss_of(predict_columns(session, changed), actual, classes, weight) - before
     deviation = worse.std(axis=1, ddof=1) if repeats > 1 else np.full(len(names), np.nan)
     table = pl.DataFrame({"column": list(names), "importance": worse.mean(axis=1), "deviation": deviation})
     metric = "log_loss" if classes else "rmse"
     return Importance(table.sort("importance", descending=True, maintain_order=True), n_rows, of_rows, metric)
 
 
-def loss_of(answers: Predictions, actual: NDArray[Any], classes: tuple[str, ...]) -> float:
-    """RMSE, or mean log-loss."""
+def loss_of(
+    answers: Predictions, actual: NDArray[Any], classes: tuple[str, ...], weight: NDArray[np.float64] | None = None
+) -> float:
+    """RMSE, or mean log-loss; ``weight`` is how much each row counts, ``[rows]``."""
     if answers.probabilities is None:
         assert answers.prediction is not None
+        if weight is not None:
+            return weighted_regression_metrics(actual, answers.prediction, weight)["rmse"]
         return regression_metrics(actual, answers.prediction)["rmse"]
     index = {label: i for i, label in enumerate(classes)}
     of_label = answers.probabilities[np.arange(len(actual)), [index[label] for label in actual]].astype(np.float64)
-    return float(-np.mean(np.log(np.clip(of_label, 1e-15, 1.0))))
+    losses = -np.log(np.clip(of_label, 1e-15, 1.0))
+    return float(np.mean(losses) if weight is None else shares(weight) @ losses)

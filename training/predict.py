@@ -210,8 +210,15 @@ class Judged:
     predictions: Predictions
 
 
-def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, separator: str | None = None) -> Known:
-    """Read a table that holds the target for a model.
+def open_known(
+    model: StoredModel,
+    source: Any,
+    *,
+    encoding: str | None = None,
+    separator: str | None = None,
+    weighted: bool = True,
+) -> Known:
+    """Read a table that holds the target for a model, with the weights of its training unless told otherwise.
 
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
@@ -222,7 +229,8 @@ def open_known(model: StoredModel, source: Any, *, encoding: str | None = None, 
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes, reading)
     nulls = _nulls(model.manifest)
     table = with_target_like(table, like, null=tuple(nulls))
-    table, weight = with_weights_like(table, model.manifest.config.get("data", {}).get("weight", ""))
+    column = model.manifest.config.get("data", {}).get("weight", "") if weighted else ""
+    table, weight = with_weights_like(table, column)
     actual = read_target_like(table, like, null=tuple(nulls))
     return Known(table, columns_for(table, signature, model.manifest.name, nulls), actual, weight)
 

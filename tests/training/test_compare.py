@@ -145,7 +145,20 @@ def test_the_command_prints_importance(home, table, tmp_path, capfd):
 def test_the_better_of_two_models_is_told_with_an_interval(home, table):
     found = compare(home.open("rare", 1), home.open("rare", 2), table, resamples=200)
     assert list(found) == [
-        *("models", "task", "target", "rows", "metric", "a", "b", "difference", "interval", "better", "level"),
+        *(
+            "models",
+            "task",
+            "target",
+            "rows",
+            "weight",
+            "metric",
+            "a",
+            "b",
+            "difference",
+            "interval",
+            "better",
+            "level",
+        ),
         *("metrics", "verdict"),
     ]
     assert (found["models"], found["metric"], found["rows"]) == (["rare:1", "rare:2"], "log_loss", 600)

@@ -9,8 +9,10 @@ import sklearn.metrics
 import torch
 
 from rowcast.models.errors import TableError
+from rowcast.models.session import Predictions
 from rowcast.training.columns.row_weights import mean_of_one, with_weights
 from rowcast.training.columns.target import Target
+from rowcast.training.compare import compare
 from rowcast.training.config import make_config
 from rowcast.training.data.table import read_table
 from rowcast.training.fit.augment import Augment, AugmentConfig
@@ -19,7 +21,10 @@ from rowcast.training.fit.evaluate import class_metrics, regression_metrics
 from rowcast.training.fit.loop import Batch
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
 from rowcast.training.fit.weighted import weighted_class_metrics, weighted_regression_metrics
-from rowcast.training.predict import evaluate_table
+from rowcast.training.importance import importance_of, loss_of
+from rowcast.training.predict import evaluate_table, predict_table
+from rowcast.training.report.answers import answers_of
+from rowcast.training.report.stored import facts_of_table
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -218,3 +223,62 @@ def test_a_table_without_the_weights_of_training_is_measured_evenly_and_told(wei
     measured = evaluate_table(model, table.drop("w"))
     assert measured["decisions"] == ["without a column 'w' its rows count the same"]
     assert measured["metrics"]["rmse"] == pytest.approx(np.sqrt(0.5 * 0.1**2 + 0.5 * 0.9**2), abs=0.03)
+
+
+def test_importance_report_and_comparison_weight_rows_where_the_table_holds_the_weights(weighted, tmp_path):
+    table, model = weighted
+    even = table.drop("w")
+    measured = evaluate_table(model, table)["metrics"]["rmse"]
+    for source, weight, note in ((table, "w", True), (even, None, False)):
+        found = compare(model, model, source, resamples=20)
+        assert (found["weight"], found["rows"], found["interval"]) == (weight, 400, [0.0, 0.0])
+        facts = facts_of_table(model, source)
+        assert found["a"] == pytest.approx(measured, abs=1e-9) if note else found["a"] > measured + 0.1
+        assert facts["metrics"]["the table"]["rmse"] == pytest.approx(found["a"], abs=1e-9)
+        assert facts["slices"]["overall"] == pytest.approx(found["a"], rel=1e-3)
+    actual = table["y"].to_numpy()
+    answers = predict_table(model, table)["prediction"].to_numpy()
+    loss = loss_of(Predictions(None, None, answers), actual, (), table["w"].to_numpy())
+    assert loss == pytest.approx(measured)
+    assert importance_of(model, table, repeats=1).table.rows() != importance_of(model, even, repeats=1).table.rows()
+
+
+def test_models_of_other_weights_are_compared_with_rows_that_count_the_same(weighted, tmp_path):
+    from rowcast.models import Repository
+
+    table, model = weighted
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "y", "drop": ["w"]}})
+    other = train(table, config, name="o", repository=Repository(tmp_path)).model
+    zeros = table.with_columns(w=pl.when(pl.col("w") > 1).then(0.0).otherwise(1.0))
+    found = compare(model, other, zeros, resamples=20)
+    assert (found["weight"], found["rows"]) == (None, 400)
+
+
+@pytest.mark.parametrize("numbers", [False, True])
+def test_what_a_report_shows_of_a_row_of_weight_2_is_what_it_shows_of_two_rows(numbers):
+    rng = np.random.default_rng(0)
+    weight = rng.integers(1, 4, 300)
+    truth = np.where(rng.random(300) < 0.4, "b", "a").astype(object)
+    p = np.clip(0.5 + 0.2 * (truth == "b") + rng.normal(0, 0.2, 300), 0.01, 0.99).round(2).astype(np.float32)
+    value = rng.normal(size=300)
+
+    def answered(rows, of_rows):
+        if numbers:
+            said = Predictions(None, None, value[rows] * 0.9, value[rows] - 0.1, value[rows] + 0.05)
+            return answers_of(said, value[rows], (), of_rows)["numbers"]
+        labels = np.where(p[rows] > 0.5, "b", "a").tolist()
+        said = Predictions(labels, np.stack([1 - p[rows], p[rows]], axis=1))
+        return answers_of(said, truth[rows], ("a", "b"), of_rows)["classes"]
+
+    whole = np.arange(300)
+    found, repeated = answered(whole, weight.astype(float)), answered(np.repeat(whole, weight), None)
+    if numbers:
+        assert found["held"] == repeated["held"]
+        return
+    for key in ("auc", "average_precision", "share"):
+        assert found["curves"][0][key] == repeated["curves"][0][key]
+    for one, other in zip(found["per_class"], repeated["per_class"], strict=True):
+        assert {key: one[key] for key in ("precision", "recall", "f1")} == {
+            key: other[key] for key in ("precision", "recall", "f1")
+        }
+    assert sum(map(sum, found["confusion"])) == 300  # rows, each once

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.session import Predictions, Session
@@ -26,6 +27,9 @@ MOST_ROWS = 50_000
 """Rows whose answers are drawn."""
 MOST_DECISIONS, MOST_LETTERS = 200, 600
 MOST_LOOKS = 400
+WEIGHTED = (
+    "Rows count as their weights say; numbers of rows, quartiles and the spread of residuals count each row once."
+)
 QUICK_ROWS, QUICK_COLUMNS = 4_000, 60
 """Of importance at the end of a fit: rows that the graph answers in all, and columns of a table that is measured."""
 
@@ -37,6 +41,8 @@ class Rows:
     columns: Mapping[str, NDArray[Any]]
     actual: NDArray[Any]
     answers: Predictions | None = None
+    weight: NDArray[np.float64] | None = None
+    """How much each row counts, ``[rows]``; None where every row counts the same."""
 
     def __len__(self) -> int:
         return len(self.actual)
@@ -51,7 +57,8 @@ class Rows:
             labels = None if said.labels is None else [said.labels[i] for i in rows]
             numbers: list[Any] = [said.probabilities, said.prediction, said.lower, said.upper]
             said = Predictions(labels, *(None if field is None else field[rows] for field in numbers))
-        return Rows({name: column[rows] for name, column in self.columns.items()}, self.actual[rows], said)
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        return Rows(columns, self.actual[rows], said, None if self.weight is None else self.weight[rows])
 
 
 def facts_of_fit(
@@ -93,16 +100,18 @@ def facts_of_fit(
         "split": split,
         "network": network,
         "answers": {
-            name: answers_of(rows.answers, rows.actual, signature.classes)
+            name: answers_of(rows.answers, rows.actual, signature.classes, rows.weight)
             for name, rows in held_out.items()
             if rows.answers is not None
         },
     }
+    if judged is not None and judged.weight is not None:
+        facts["answers_note"] = WEIGHTED
     if judged is not None and judged.answers is not None:
-        facts["slices"] = worst_slices(signature, judged.columns, judged.answers, judged.actual)
+        facts["slices"] = worst_slices(signature, judged.columns, judged.answers, judged.actual, judged.weight)
         if len(signature.columns) <= QUICK_COLUMNS:
             most = max(50, QUICK_ROWS // len(signature.columns))
-            importance = permuted(session, judged.columns, judged.actual, repeats=1, max_rows=most)
+            importance = permuted(session, judged.columns, judged.actual, judged.weight, repeats=1, max_rows=most)
             note = f"{importance.note}; `rowcast importance` takes more"
             facts["importance"] = importance_facts(importance.table.rows(), note)
         else:

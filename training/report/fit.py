@@ -44,10 +44,10 @@ def report_of_fit(
         config: of the fit.
         layers: of the network, see :func:`rowcast.training.export.layers.layers_of`.
     """
+    whole = {"train": prepared.train, "validation": prepared.validation, "test": prepared.test}
     parts = {
-        "train": Rows(prepared.train.columns, prepared.train.target),
-        "validation": Rows(prepared.validation.columns, prepared.validation.target, answers.get("validation")),
-        "test": Rows(prepared.test.columns, prepared.test.target, answers.get("test")),
+        name: Rows(part.columns, part.target, answers.get(name), part.weight if name in answers else None)
+        for name, part in whole.items()
     }
     facts = facts_of_fit(
         session,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rowcast.models.kinds import KINDS
 from rowcast.models.session import Predictions
 from rowcast.models.signature import Column, Signature
+from rowcast.training.fit.weighted import shares
 from rowcast.training.report.shares import sampled
 
 LEAST_ROWS = 30
@@ -23,7 +24,11 @@ MOST_LEVELS = 50
 
 
 def worst_slices(
-    signature: Signature, columns: Mapping[str, NDArray[Any]], predictions: Predictions, actual: NDArray[Any]
+    signature: Signature,
+    columns: Mapping[str, NDArray[Any]],
+    predictions: Predictions,
+    actual: NDArray[Any],
+    weight: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """The slices whose loss is most clearly above that of all rows.
 
@@ -32,10 +37,12 @@ def worst_slices(
         columns: its inputs, ``[rows]`` each.
         predictions: of the rows.
         actual: their target, ``[rows]``.
+        weight: how much each row counts, ``[rows]``, all above 0; None where every row counts the same.
     """
     rows = sampled(len(actual))
     losses = row_losses(predictions, actual, signature.classes)[rows]
-    mean, looked_at = float(losses.mean()), 0
+    share = shares(np.ones(len(rows)) if weight is None else weight[rows])
+    mean, looked_at = float(share @ losses), 0
     found: list[dict[str, Any]] = []
     for column in signature.columns[:MOST_COLUMNS]:
         for slice_, inside in _slices(column, columns[column.name][rows]):
@@ -43,13 +50,12 @@ def worst_slices(
             if n < LEAST_ROWS or n == len(rows):
                 continue
             looked_at += 1
-            own = losses[inside]
-            error = float(own.std()) / np.sqrt(n)
-            above = (float(own.mean()) - mean) / error if error > 0.0 else 0.0
+            of_slice = shares(share[inside])
+            own = float(of_slice @ losses[inside])
+            error = float(np.sqrt(of_slice**2 @ (losses[inside] - own) ** 2))
+            above = (own - mean) / error if error > 0.0 else 0.0
             if above > CLEARLY:
-                found.append(
-                    {"column": column.name, "slice": slice_, "rows": n, "loss": float(own.mean()), "above": above}
-                )
+                found.append({"column": column.name, "slice": slice_, "rows": n, "loss": own, "above": above})
     found.sort(key=lambda one: -one["above"])
     root = np.sqrt if not signature.classes else float
     worst = [{**one, "loss": _brief(root(one["loss"])), "above": round(one["above"], 1)} for one in found[:MOST_SLICES]]

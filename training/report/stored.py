@@ -15,11 +15,13 @@ from rowcast.models.errors import ModelRefused
 from rowcast.models.plain_files import Folder
 from rowcast.models.repository import StoredModel
 from rowcast.training.fit.history import history_of
+from rowcast.training.fit.weighted import shares
 from rowcast.training.importance import permuted
-from rowcast.training.predict import bulk_session, metrics_of, open_known, predict_columns
+from rowcast.training.predict import bulk_session, metrics_of_model, open_known, predict_columns
 from rowcast.training.report.answers import answers_of
 from rowcast.training.report.facts import (
     MOST_ROWS,
+    WEIGHTED,
     Rows,
     about_facts,
     history_facts,
@@ -78,25 +80,28 @@ def facts_of_table(model: StoredModel, source: Any, **form: str | None) -> dict[
     Raises:
         TableError: the table lacks a column, or holds a value that does not fit.
     """
-    known = open_known(model, source, **form)
+    known = open_known(model, source, encoding=form.get("encoding"), separator=form.get("separator"))
     session, signature, facts = bulk_session(model), model.manifest.signature, stored_facts(model)
     name = Path(source).name if isinstance(source, (str, os.PathLike)) else "the table"
     if name in facts["rows"]:
         name = f"{name} (table)"
     answers = predict_columns(session, known.columns)
-    threshold = model.manifest.threshold is not None
-    metrics = metrics_of(answers, known.actual, signature.classes, threshold=threshold)
-    rows = Rows(known.columns, known.actual, answers).some(MOST_ROWS)
+    metrics = metrics_of_model(model.manifest, answers, known.actual, known.weight)
+    rows = Rows(known.columns, known.actual, answers, known.weight).some(MOST_ROWS)
     assert rows.answers is not None
     facts["rows"][name] = len(known)
     held = facts["metrics"].pop("interval_coverage", None)
     facts["metrics"][name] = metrics
     if held is not None and answers.lower is not None and answers.upper is not None:
         inside = (answers.lower <= known.actual) & (known.actual <= answers.upper)
-        facts["metrics"]["interval_coverage"] = held | {name: float(inside.mean())}
-    facts.setdefault("answers", {})[name] = answers_of(rows.answers, rows.actual, signature.classes)
-    facts["slices"] = worst_slices(signature, rows.columns, rows.answers, rows.actual)
-    importance = permuted(session, known.columns, known.actual, repeats=3)
+        weight = np.ones(len(known)) if known.weight is None else known.weight
+        facts["metrics"]["interval_coverage"] = held | {name: float(shares(weight)[inside].sum())}
+    answered = answers_of(rows.answers, rows.actual, signature.classes, rows.weight)
+    facts.setdefault("answers", {})[name] = answered
+    if rows.weight is not None:
+        facts["answers_note"] = WEIGHTED
+    facts["slices"] = worst_slices(signature, rows.columns, rows.answers, rows.actual, rows.weight)
+    importance = permuted(session, known.columns, known.actual, known.weight, repeats=3)
     facts["importance"] = importance_facts(importance.table.rows(), f"{importance.note} of {name}")
     some = rows.some(SAMPLE_ROWS)
     facts.setdefault("sampled", {})[name] = len(some)
