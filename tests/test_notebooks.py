@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import joblib
 import nbformat
 import numpy as np
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).resolve().parents[1]
 FILES = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
@@ -118,3 +120,20 @@ def test_flights_run_until_the_service_has_answered_and_ended(tmp_path):
     assert furthest < 1e-6
     assert "probability_late" in pages[7]
     assert texts[8].splitlines()[0] == "the service ended with code 0"
+
+
+def test_the_first_cell_installs_the_wheel_where_rowcast_is_not_there(tmp_path):
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    python = tmp_path / "env" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    # Everything else is there already, as on a hosted machine; of an editable install, this finds the name alone.
+    environment = os.environ | {"PYTHONPATH": sysconfig.get_path("purelib"), "PIP_NO_INDEX": "1"}
+    first = code_of(notebook_of("california"))[0].source
+    where = "import rowcast; print(rowcast.__file__)"
+    for program, ends in ((where, False), (f"{first}\n{where}", True)):
+        command = [python, "-c", program]
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode == 0) is ends, done.stderr
+    assert done.stdout.splitlines()[0].startswith("trains on ")
+    assert Path(done.stdout.splitlines()[1]).is_relative_to(tmp_path / "env")
+    assert Path(wheel).name in first
