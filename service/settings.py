@@ -9,9 +9,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
 from rowcast.models.errors import ConfigError
+from rowcast.models.machine.limits import memory_limit, usable_cores
 from rowcast.models.names import CHOICE
 from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
-from rowcast.service.limits.machine import memory_limit, usable_cores
 from rowcast.service.variables import PREFIX, Variables
 
 DEFAULT_REPOSITORY = Path("models/repository")

@@ -30,6 +30,7 @@ from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.parts import check_roles, in_order_of_time, texts_of, times_of
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import open_source, prepare_split, target_of
+from rowcast.training.stream.choose import refuse_streamed
 from rowcast.training.train import fit_network, signature_of
 
 VALIDATION_SHARE = 0.2
@@ -97,6 +98,7 @@ def cross_validate(
         raise TableError("a target is needed: name the column to predict with --target")
     check_roles(data)
     _check_ways(data)
+    refuse_streamed(source, data, "cross-validation")
     device = training_device(config.device, config.fit.precision)
     whole = open_source(source, config)
     table, target = target_of(whole, data)

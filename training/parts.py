@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.training.columns.declared import Declared
-from rowcast.training.columns.infer import infer_columns, read_column
+from rowcast.training.columns.infer import ColumnRule, infer_columns, read_column
 from rowcast.training.columns.reading import level_texts
 from rowcast.training.columns.target import Target
 from rowcast.training.data.config import DataConfig, TableConfig
@@ -50,10 +50,8 @@ def split_table(
         TableError: the table cannot be split so; names the way out.
     """
     data = config.data
-    _check_ways(data, own_validation=own_validation, own_test=own_test)
-    test_share = 0.0 if own_test else data.test_share
-    # With a test table of its own, the table is split 80/20 as it would be without its test rows.
-    validation_share = 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0)
+    check_ways(data, own_validation=own_validation, own_test=own_test)
+    validation_share, test_share = shares_of(data, own_validation=own_validation, own_test=own_test)
     if own_validation and own_test:
         nothing = np.zeros(0, np.int64)
         return Split(np.arange(len(table)), nothing, nothing)
@@ -78,7 +76,19 @@ def split_table(
     return split_random(len(table), seed=config.seed, labels=labels, test=test_share, validation=validation_share)
 
 
-def _check_ways(data: DataConfig, *, own_validation: bool, own_test: bool) -> None:
+def shares_of(data: DataConfig, *, own_validation: bool, own_test: bool) -> tuple[float, float]:
+    """Shares of the table for validation rows and for test rows, where either may come from a table of its own."""
+    test = 0.0 if own_test else data.test_share
+    # With a test table of its own, the table is split 80/20 as it would be without its test rows.
+    return 0.0 if own_validation else data.validation_share / (1.0 - data.test_share if own_test else 1.0), test
+
+
+def check_ways(data: DataConfig, *, own_validation: bool, own_test: bool) -> None:
+    """Make sure that a table is split in one way.
+
+    Raises:
+        ConfigError: it is to be split in two; names both flags.
+    """
     given = [flag for flag, name in data.ways_to_split.items() if name]
     if len(given) > 1:
         raise ConfigError(f"a table is split in one way, got both {given[0]} and {given[1]}: leave one of them out")
@@ -126,6 +136,15 @@ def times_of(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     Raises:
         TableError: it is absent, of another kind, or a row holds no value there.
     """
+    return times_in(table, time_rule(table, name, data))
+
+
+def time_rule(table: Table, name: str, data: DataConfig) -> ColumnRule:
+    """How the column is read that a table is split along.
+
+    Raises:
+        TableError: it is absent, or of another kind.
+    """
     if name not in table.names:
         raise TableError(
             f"--split-by-time names {name!r}, which {table.source} lacks; its columns: {', '.join(table.names)}"
@@ -137,11 +156,20 @@ def times_of(table: Table, name: str, data: DataConfig) -> NDArray[Any]:
     rule = rules[0]
     if rule.kind == "category" or rule.kind == "boolean":
         raise TableError(f"--split-by-time needs a timestamp or number column; {name!r} is a {rule.kind}")
+    return rule
+
+
+def times_in(table: Table, rule: ColumnRule) -> NDArray[Any]:
+    """The times of the rows of a table, ``[rows]``, in their unit.
+
+    Raises:
+        TableError: a row holds no value there.
+    """
     values = read_column(table, rule)
     missing = np.isnan(values) if values.dtype.kind == "f" else values == np.iinfo(np.int64).min
     if missing.any():
         where = table.where(int(missing.argmax()))
-        raise TableError(f"--split-by-time {named(name)}: {where} holds no value there; drop such rows first")
+        raise TableError(f"--split-by-time {named(rule.name)}: {where} holds no value there; drop such rows first")
     return values
 
 

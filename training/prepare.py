@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rowcast.training.start.begin import Begun
     from rowcast.training.start.columns import Carried
     from rowcast.training.start.start import Start
+    from rowcast.training.stream.convert import Converted
 
 MIN_TELLING_ROWS = 10
 """Metrics of fewer validation or test rows say more of these rows than of the model: a table of about 60 rows has so
@@ -93,6 +94,13 @@ class Prepared:
     """What the fit starts from; None for fresh weights."""
     seconds: float = 0.0
     """Wall clock that splitting, understanding and fitting the encoder took: of what is not reading the table."""
+    stored: Converted | None = None
+    """Of a table in shards: all of its training rows, of which ``train`` are a sample."""
+
+    @property
+    def n_train(self) -> int:
+        """Rows that a fit learns."""
+        return len(self.train) if self.stored is None else len(self.stored)
 
 
 def prepare(
@@ -336,7 +344,15 @@ def open_source(source: Any, config: TableConfig) -> Table:
     Raises:
         TableError: it cannot be read, or lacks such a column.
     """
-    table = read_table(source, form=config.data.form())
+    return as_configured(read_table(source, form=config.data.form()), config)
+
+
+def as_configured(table: Table, config: TableConfig) -> Table:
+    """A table with the columns that are to be renamed or left out.
+
+    Raises:
+        TableError: it lacks such a column.
+    """
     if config.data.rename:
         table = table.rename(config.data.rename)
     data = config.data

@@ -107,7 +107,7 @@ def refit(
             return None, f"there is no fit on all rows: {name} ended it, and the one before is published"
         networks.append(network)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
-    combined.settle(rows_of_codes(batch.codes, encoder, begun))
+    combined.settle(rows_of_codes(batch, encoder, begun))
     if isinstance(core.head, RegressionHead) and core.head.intervals != "quantiles":
         combined.keep_first()
     again = Core(encoder, combined, core.head).cpu().eval()

@@ -37,7 +37,7 @@ from rowcast.training.fit.checkpoint import Checkpoint, CheckpointOfFit, open_ch
 from rowcast.training.fit.confusion import CONFUSION_METRICS
 from rowcast.training.fit.history import HISTORY_FILE, Look, to_csv
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
-from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, epochs_of, fit, outputs_of
+from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, TrainingRows, epochs_of, fit, outputs_of
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.own_loss import LossFunction
 from rowcast.training.fit.threshold import find_rule
@@ -50,12 +50,14 @@ from rowcast.training.network.own import NetworkBuilder, OwnNetwork
 from rowcast.training.network.transform import TargetTransform
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.predict import metrics_of, predict_columns
-from rowcast.training.prepare import Part, Prepared, prepare
+from rowcast.training.prepare import Part, Prepared
 from rowcast.training.report.fit import report_of_fit
 from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.start.record import START_FILE, record_of
 from rowcast.training.start.start import Start, check_start
+from rowcast.training.stream.prepare import open_prepared
+from rowcast.training.stream.rows import StreamedRows
 from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
@@ -202,7 +204,7 @@ def _train(
     before: Before,
 ) -> Trained:
     """See :func:`train`. ``stack`` is left when all is done."""
-    prepared = prepare(source, config, validation=validation, test=test, start=start)
+    prepared = open_prepared(stack, source, config, validation=validation, test=test, start=start, say=told.say)
     started = time.monotonic() - prepared.seconds
     _check_same(before, prepared)
     held_out = _held_out(prepared)
@@ -283,7 +285,7 @@ def _train(
         told.say(say)
     elif checkpoint is not None:
         checkpoint.clear()
-    counts = {"train": len(prepared.train), "validation": len(prepared.validation), "test": len(prepared.test)}
+    counts = {"train": prepared.n_train, "validation": len(prepared.validation), "test": len(prepared.test)}
     cautions = tuple(note for note in (*prepared.decisions, *notes) if isinstance(note, Caution))
     return Trained(model, fit_result, counts, told.ended_by, cautions)
 
@@ -303,10 +305,10 @@ def _about(prepared: Prepared, config: Config, device: torch.device) -> dict[str
     for name in sorted(prepared.validation.columns):
         values = prepared.validation.columns[name]
         validation.update(values.tobytes() if values.dtype != object else repr(values.tolist()).encode())
-    parts = {"training": prepared.train, "validation": prepared.validation, "test": prepared.test}
+    rows = {"training": prepared.n_train, "validation": len(prepared.validation), "test": len(prepared.test)}
     return {
         "table": {
-            **{f"the number of {name} rows": len(part) for name, part in parts.items()},
+            **{f"the number of {name} rows": n for name, n in rows.items()},
             "the SHA-256 of the table": prepared.data["sha256"],
             "the SHA-256 of its validation rows": validation.hexdigest(),
             "the SHA-256 of what was read off its training rows": prepared.encoder.fingerprint(),
@@ -335,7 +337,7 @@ def _check_before(prepared: Prepared, config: Config, held_out: Mapping[str, NDA
     Returns:
         seconds to leave for what follows the fit; 0 where nothing was tried.
     """
-    visits = config.fit.seeds * len(prepared.train) * epochs_of(config.fit, len(prepared.train))
+    visits = config.fit.seeds * prepared.n_train * epochs_of(config.fit, prepared.n_train)
     if config.fit.budget_s == "none" and visits < PRECHECK_VISITS and own.network is None:
         return 0.0
     with torch.random.fork_rng(devices=[]):
@@ -400,7 +402,7 @@ def fit_network(
     check_target(objective, prepared.target.name, prepared.target.values)
     encoder = prepared.encoder.to(device)
     objective.head.to(device)
-    train_rows = to_batch(prepared.train, encoder, objective, device)
+    train_rows = training_rows(prepared, encoder, objective, device)
     validation_rows = to_batch(prepared.validation, encoder, objective, device)
     networks: list[Embedded] = []
     fits: list[FitResult] = []
@@ -434,7 +436,7 @@ def fit_network(
         fits.append(result)
         begun_with = notes if number == 0 else begun_with
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
-    combined.settle(rows_of_codes(train_rows.codes, encoder, prepared.begun))
+    combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
     by_time = bool(config.data.split_by_time)
     calibrated = calibrate(objective, combined, encoder, validation_rows, prepared.validation.target, by_time=by_time)
     decisions = [*begun_with, *objective.decisions, *calibrated]
@@ -450,7 +452,7 @@ def _fit_one(
     config: Config,
     encoder: FeatureEncoder,
     objective: Objective,
-    train_rows: Batch,
+    train_rows: TrainingRows,
     validation_rows: Batch,
     report: Report,
     own: Own,
@@ -466,7 +468,7 @@ def _fit_one(
     n_fits = config.fit.seeds
     seed = seed_of(config, number)
     budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / (n_fits - number)
-    device = train_rows.target.device
+    device = train_rows.device
     with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
         torch.manual_seed(seed)
         network = network_of(encoder, objective, config, own).to(device)
@@ -484,7 +486,7 @@ def _fit_one(
             config.fit.model_copy(update={"budget_s": budget}),
             config.optimizer,
             generator=torch.Generator().manual_seed(seed),
-            augment=Augment(config.augment, train_rows, len(prepared.target.classes)),
+            augment=Augment(config.augment, train_rows.some, len(prepared.target.classes)),
             report=report,
             interrupt=interrupt,
             checkpoint=checkpoint,
@@ -536,6 +538,14 @@ def signature_of(prepared: Prepared, core: Core) -> Signature:
         ends="percentiles",
         columns=describe_columns(prepared.encoder, prepared.train.columns, prepared.rules),
     )
+
+
+def training_rows(
+    prepared: Prepared, encoder: FeatureEncoder, objective: Objective, device: torch.device
+) -> TrainingRows:
+    """The rows that a fit learns: resident on the device, or of a table in shards read as they are needed."""
+    resident = to_batch(prepared.train, encoder, objective, device)
+    return resident if prepared.stored is None else StreamedRows(prepared.stored, resident, encoder, objective)
 
 
 def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: torch.device) -> Batch:

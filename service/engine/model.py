@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.errors import RequestError
 from rowcast.models.labels import LABEL_TYPE
+from rowcast.models.machine.limits import usable_cores
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import Column
@@ -28,7 +29,6 @@ from rowcast.service.engine.runner import NotFinite, Request, Runner, joined
 from rowcast.service.errors import DeadlineExceeded, QueueFull
 from rowcast.service.limits.byte_budget import ByteBudget
 from rowcast.service.limits.byte_rule import SMALL_BODY, SMALL_BODY_OF_TEXTS
-from rowcast.service.limits.machine import usable_cores
 from rowcast.service.metrics.counts import Meter
 from rowcast.service.settings import Settings
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from rowcast.models.machine.limits import core_limit, memory_limit, usable_cores
 from rowcast.models.repository import StoredModel
-from rowcast.service.limits.machine import core_limit, memory_limit, usable_cores
 from rowcast.service.settings import Settings
 
 SUPERVISOR_BYTES = 160 * 2**20

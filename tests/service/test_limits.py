@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rowcast.service.limits.machine import core_limit, memory_limit, usable_cores
+from rowcast.models.machine.limits import core_limit, memory_limit, usable_cores
 
 GIB = 2**30
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"

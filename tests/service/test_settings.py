@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rowcast.models.errors import ConfigError
-from rowcast.service.limits.machine import usable_cores
+from rowcast.models.machine.limits import usable_cores
 from rowcast.service.settings import Settings
 
 

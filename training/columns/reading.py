@@ -126,8 +126,7 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     table.require(rule.name, "the model takes")
     column = table.frame[rule.name]
     if rule.kind == "category":
-        texts = without_nulls(levels_of_column(table, column, rule.levels_of), rule.nulls)
-        return texts.fill_null(MISSING_STRING).to_numpy().astype(object)
+        return read_levels(table, rule).to_numpy().astype(object)
     if rule.name in table.mixed:
         _check_kinds(table, rule)
     if column.dtype == pl.String:
@@ -151,6 +150,12 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
     if rule.kind == "integer" and rule.as_served and np.count_nonzero(fractions := np.floor(values) < values):
         raise misfit(table, rule.name, int(np.argmax(fractions)), "a whole number", _way_out(rule.name))
     return values
+
+
+def read_levels(table: Table, rule: ColumnRule) -> pl.Series:
+    """A category by its rule, as :func:`read_column` reads it, as a series of texts."""
+    texts = without_nulls(levels_of_column(table, table.frame[rule.name], rule.levels_of), rule.nulls)
+    return texts.fill_null(MISSING_STRING)
 
 
 def _is_marker(column: pl.Series, which: NDArray[np.bool_]) -> NDArray[np.bool_]:

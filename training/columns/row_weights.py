@@ -14,7 +14,7 @@ from rowcast.training.columns.reading import parse_numbers
 from rowcast.training.data.table import Table
 
 
-def with_weights(table: Table, name: str) -> tuple[Table, NDArray[np.float64]]:
+def with_weights(table: Table, name: str, *, may_be_none: bool = False) -> tuple[Table, NDArray[np.float64]]:
     """The rows that count, and how much each does.
 
     A row of weight 0 counts as if it were not in the table, so it is left out: nothing is fitted or measured on it.
@@ -22,6 +22,7 @@ def with_weights(table: Table, name: str) -> tuple[Table, NDArray[np.float64]]:
     Args:
         table: rows that hold a target.
         name: of the column of weights.
+        may_be_none: whether no row needs to count: of a piece of a table.
 
     Returns:
         these rows, with a note on those left out; and their weights ``[rows]``, all above 0.
@@ -44,7 +45,7 @@ def with_weights(table: Table, name: str) -> tuple[Table, NDArray[np.float64]]:
             f"{table.where(index)}{rest}: correct it, or take such rows out"
         )
     counting = np.flatnonzero(weights > 0.0)
-    if len(counting) == 0:
+    if len(counting) == 0 and not may_be_none:
         raise TableError(
             f"{table.source}: the weights of the rows must not all be 0, but {name!r} is 0 in each of "
             f"{len(table):,} rows: name another column with --weight, or train without it"

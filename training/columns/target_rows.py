@@ -49,15 +49,22 @@ def with_target(
     return _noted(table, _held(held, name, {*null, *NULL_SPELLINGS}, numbers=True) if numbers else held, name)
 
 
-def with_target_like(table: Table, target: Target, *, null: Collection[str] = ()) -> Table:
-    """The rows of a further table (validation, test) that hold a target, see :func:`with_target`."""
+def with_target_like(table: Table, target: Target, *, null: Collection[str] = (), may_be_none: bool = False) -> Table:
+    """The rows of a further table (validation, test) that hold a target, see :func:`with_target`.
+
+    ``may_be_none``: of a piece of a table, in which no row may hold one.
+    """
+    if may_be_none and table.frame[target.name].null_count() == len(table):
+        return table.take([])
     table.require(target.name, "the model predicts")
     null = {*null, *_markers(table.frame[target.name], target.classes)}
     if target.reading != PLAIN:
-        return _noted(table, _in_numbers(table, target.name, null, target.reading), target.name)
+        held = _in_numbers(table, target.name, null, target.reading, may_be_none=may_be_none)
+        return _noted(table, held, target.name)
     numbers = not target.classes or bool(pl.Series(target.classes).str.contains(CANONICAL_WHOLE).all())
     nulls = {*null, *NULL_SPELLINGS} if numbers else {*null}
-    return _noted(table, _held(table, target.name, nulls, numbers=numbers), target.name)
+    held = _held(table, target.name, nulls, numbers=numbers, may_be_none=may_be_none)
+    return _noted(table, held, target.name)
 
 
 def _markers(column: pl.Series, classes: Collection[str]) -> set[str]:
@@ -101,10 +108,14 @@ def reading_of_target(
     return reading, notes
 
 
-def _in_numbers(table: Table, name: str, null: Collection[str], reading: Reading) -> Table:
+def _in_numbers(
+    table: Table, name: str, null: Collection[str], reading: Reading, *, may_be_none: bool = False
+) -> Table:
     """The rows that hold a target, as float64."""
     rule = ColumnRule(name, "number", True, frozenset({*null, *reading.nulls, *NULL_SPELLINGS}), reading=reading)
-    held = _held(table, name, rule.nulls)
+    held = _held(table, name, rule.nulls, may_be_none=may_be_none)
+    if len(held) == 0:
+        return held
     column = held.frame[name]
     if column.dtype == pl.String:
         texts = column.str.strip_chars(BLANKS)
@@ -117,10 +128,12 @@ def _in_numbers(table: Table, name: str, null: Collection[str], reading: Reading
     else:
         values = read_column(held, rule)
     numbers = replace(held, frame=held.frame.with_columns(pl.Series(name, values).fill_nan(None)))
-    return _held(numbers, name, ())
+    return _held(numbers, name, (), may_be_none=may_be_none)
 
 
-def _held(table: Table, name: str, nulls: Collection[str], *, numbers: bool = False) -> Table:
+def _held(
+    table: Table, name: str, nulls: Collection[str], *, numbers: bool = False, may_be_none: bool = False
+) -> Table:
     """The rows whose target is not null; ``numbers``: a text that means null may be a number, written in any way."""
     column = table.frame[name]
     missing = column.is_null().to_numpy()
@@ -132,7 +145,7 @@ def _held(table: Table, name: str, nulls: Collection[str], *, numbers: bool = Fa
             missing = missing | np.isin(parse_numbers(column)[0], meant)
         elif column.dtype.is_numeric():
             missing = missing | np.isin(column.cast(pl.Float64).fill_null(np.nan).to_numpy(), meant)
-    if missing.all():
+    if missing.all() and not may_be_none:
         raise TableError(
             f"{table.source}: no row holds a value of the target {name!r}, so there is nothing to learn: "
             "name another column with --target"

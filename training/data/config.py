@@ -72,6 +72,12 @@ class DataConfig(ComponentConfig):
     auto: it does, and what looks like a row is refused."""
     sheet: str = ""
     """Sheet of a spreadsheet. Empty: the first that holds anything."""
+    in_memory: bool | Literal["auto"] = "auto"
+    """Whether the table is read into memory. false: in shards, a piece at a time, with statistics off a sample of its
+    rows. auto: in shards if it would take more than 0.7 of the memory that is free."""
+    sample_rows: int = Field(200_000, ge=1_000)
+    """Of a table in shards: training rows that statistics are read off, and validation and test rows that are measured,
+    at most."""
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> DataConfig:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from rowcast.models.errors import TableError
 from rowcast.training.data.split import Split
 from rowcast.training.data.table import Table
 
-WORDS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+WORDS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "test": 2}
 """What may stand there, in any case, and which part it means."""
 SHOWN = 5
 
@@ -20,10 +21,23 @@ def parts_named(table: Table, name: str) -> Split:
     Raises:
         TableError: a row holds another word or none, or no row is a training row.
     """
+    parts = words_of(table, name)
+    train, validation, test = (np.flatnonzero(parts == part) for part in range(3))
+    if len(train) == 0:
+        raise no_training_rows(table.source, name)
+    return Split(train, validation, test)
+
+
+def words_of(table: Table, name: str) -> NDArray[np.int8]:
+    """What a column says of each row, ``[rows]``: 0 for a training row, 1 for a validation row, 2 for a test row.
+
+    Raises:
+        TableError: a row holds another word or none.
+    """
     column = table.frame[name]
     plain = pl.Series([None] * len(column), dtype=pl.String) if column.dtype.is_nested() else column.cast(pl.String)
     texts = plain.str.strip_chars().str.to_lowercase().fill_null("")
-    parts = texts.replace_strict(WORDS, default=None, return_dtype=pl.String)
+    parts = texts.replace_strict(WORDS, default=None, return_dtype=pl.Int8)
     unknown = parts.is_null().to_numpy()
     if unknown.any():
         values = column.filter(pl.Series(unknown)).to_list()
@@ -35,10 +49,12 @@ def parts_named(table: Table, name: str) -> Split:
             f"{table.source}: {name!r}, which --split names, must hold train, validation (or valid, val) or test in "
             f"every row, got {shown}{more}, first in {first}: write one of these words, or take such rows out"
         )
-    train, validation, test = (np.flatnonzero((parts == part).to_numpy()) for part in ("train", "validation", "test"))
-    if len(train) == 0:
-        raise TableError(
-            f"{table.source}: some rows must be training rows, but {name!r}, which --split names, says train in none: "
-            "write train in their rows"
-        )
-    return Split(train, validation, test)
+    return parts.to_numpy()
+
+
+def no_training_rows(source: str, name: str) -> TableError:
+    """The refusal of a table whose column of parts names no training row."""
+    return TableError(
+        f"{source}: some rows must be training rows, but {name!r}, which --split names, says train in none: "
+        "write train in their rows"
+    )

@@ -183,14 +183,14 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
         content = Content(read.frame, written=read.written, mixed=read.mixed)
-        table = _table(content, "data frame" if read.array_columns is None else "array")
+        table = table_of(content, "data frame" if read.array_columns is None else "array")
         return replace(table, unusable=read.unusable, typed=read.typed, array_columns=read.array_columns)
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
-        return replace(_table(content, "standard input"), sha256=digest)
+        return replace(table_of(content, "standard input"), sha256=digest)
     files = files_of(source)
-    tables = [_table(with_partitions(read_file(file, form), file, source), file.name) for file in files]
-    table = tables[0] if len(tables) == 1 else _joined(tables, os.fspath(source))
+    tables = [table_of(with_partitions(read_file(file, form), file, source), file.name) for file in files]
+    table = tables[0] if len(tables) == 1 else joined(tables, os.fspath(source))
     beside = left_out_of(source, files)
     if not beside:
         return table
@@ -213,7 +213,7 @@ def _with_columns(table: Table, columns: Mapping[str, Column]) -> Table:
                 f"the table {len(table):,} rows"
             )
         read = to_frame({name: column.values})
-        other = _table(Content(read.frame, mixed=read.mixed), table.source)
+        other = table_of(Content(read.frame, mixed=read.mixed), table.source)
         table = replace(
             table,
             frame=table.frame.hstack(other.frame),
@@ -225,7 +225,12 @@ def _with_columns(table: Table, columns: Mapping[str, Column]) -> Table:
     return table
 
 
-def _table(content: Content, source: str) -> Table:
+def table_of(content: Content, source: str) -> Table:
+    """What was read from a file, or came from memory, as a table.
+
+    Raises:
+        TableError: it has no columns or no rows, or a column without a name.
+    """
     frame = content.frame
     if not frame.columns:
         raise TableError(f"{source} is empty: a table needs at least one column")
@@ -258,8 +263,12 @@ def _notes_on_names(frame: pl.DataFrame) -> list[str]:
     return [f"{note}read that with header=None"]
 
 
-def _joined(tables: Sequence[Table], source: str) -> Table:
-    """The rows of several tables, one after the other; each must have the columns of the first, in any order."""
+def joined(tables: Sequence[Table], source: str) -> Table:
+    """The rows of several files, one after the other; each must have the columns of the first, in any order.
+
+    Raises:
+        TableError: they differ; names the files.
+    """
     first = tables[0]
     for table in tables[1:]:
         lacks, more = sorted(set(first.names) - set(table.names)), sorted(set(table.names) - set(first.names))

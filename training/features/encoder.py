@@ -158,9 +158,13 @@ class FeatureEncoder(nn.Module):
             timestamps[:, i] = columns[name]
         codes = np.empty((rows, len(self.categories)), np.int64)
         for i, name in enumerate(self.categories):
-            known = self._codes[name]
+            known = self.codes_of(name)
             codes[:, i] = [known.get(level, UNKNOWN_CODE) for level in columns[name]]
         return torch.from_numpy(numbers), torch.from_numpy(timestamps), torch.from_numpy(codes)
+
+    def codes_of(self, name: str) -> Mapping[str, int]:
+        """The code of each level of a category that is known or means missing; all others are ``UNKNOWN_CODE``."""
+        return self._codes[name]
 
     def derive(self, numbers: Tensor, timestamps: Tensor) -> Tensor:
         """Read the calendar off the timestamps, and numbers that belong together along their directions.

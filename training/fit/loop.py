@@ -5,10 +5,10 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal, Protocol, get_args
 
 import torch
 from pydantic import BeforeValidator, Field
@@ -104,6 +104,49 @@ class Batch:
         weight = None if self.weight is None else self.weight[rows]
         return Batch(self.features[rows], self.codes[rows], self.target[rows], weight)
 
+    @property
+    def device(self) -> torch.device:
+        """That they are on."""
+        return self.target.device
+
+    @property
+    def some(self) -> Batch:
+        """See :class:`TrainingRows`."""
+        return self
+
+    def shuffled(self, generator: torch.Generator) -> Shuffled:
+        """See :class:`TrainingRows`."""
+        order = torch.randperm(len(self), generator=generator).to(self.device)
+        return lambda start, stop: self[order[start:stop]]
+
+    def counts_of_codes(self, level_counts: Sequence[int]) -> list[Tensor]:
+        """See :class:`TrainingRows`."""
+        return [torch.bincount(self.codes[:, i], minlength=n) for i, n in enumerate(level_counts)]
+
+
+Shuffled = Callable[[int, int], Batch]
+"""Rows in a random order: those from one position of it up to another."""
+
+
+class TrainingRows(Protocol):
+    """The rows that a fit learns: a :class:`Batch`, or rows that are read from a file as they are needed."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def device(self) -> torch.device:
+        """That batches are on."""
+
+    @property
+    def some(self) -> Batch:
+        """As many of the rows as fit in memory, or all."""
+
+    def shuffled(self, generator: torch.Generator) -> Shuffled:
+        """The rows in a random order, drawn from a generator of the CPU."""
+
+    def counts_of_codes(self, level_counts: Sequence[int]) -> list[Tensor]:
+        """For each category the rows of each of its codes, ``[codes]``."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -155,7 +198,7 @@ def fit(
     network: Embedded,
     encoder: FeatureEncoder,
     objective: Objective,
-    train: Batch,
+    train: TrainingRows,
     validation: Batch,
     config: FitConfig,
     optimizer_config: OptimizerConfig,
@@ -188,7 +231,7 @@ def fit(
         TrainingError: the loss is no longer finite, or the checkpoint is damaged.
     """
     started = clock()
-    device = train.target.device
+    device = train.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
     epochs = epochs_of(config, len(train))
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
@@ -236,11 +279,11 @@ def fit(
     for epoch in range(first_epoch, epochs + 1):
         if epoch > first_epoch:
             at.begin(epoch, generator.get_state())
-        order = torch.randperm(len(train), generator=generator).to(device)
+        rows = train.shuffled(generator)
 
         for step in range(at.steps, steps_per_epoch):
             rate = schedule.rate(at.done)
-            batch = augment(train[order[step * batch_size : (step + 1) * batch_size]])
+            batch = augment(rows(step * batch_size, (step + 1) * batch_size))
             loss = take_step(network, encoder, objective, batch, optimizer, rate, config)
             average.update()
 

@@ -64,6 +64,7 @@ def report_of_fit(
         },
         network=_network(layers),
     )
+    facts["rows"] |= {"train": prepared.n_train}  # of a table in shards, of which the rest is a sample
     return page(facts)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.features.encoder import FeatureEncoder
+from rowcast.training.fit.loop import TrainingRows
 from rowcast.training.network.network import Embedded
 from rowcast.training.start.encoder import carried_encoder, taught_counts
 from rowcast.training.start.freeze import freeze
@@ -94,15 +94,15 @@ class Begun:
         return [count.to(device) for count in found]
 
 
-def rows_of_codes(codes: Tensor, encoder: FeatureEncoder, begun: Begun | None) -> list[Tensor]:
+def rows_of_codes(rows: TrainingRows, encoder: FeatureEncoder, begun: Begun | None) -> list[Tensor]:
     """For each category the rows that taught the network each code, ``[codes]``; see :meth:`Embedded.settle`.
 
     Args:
-        codes: of the training rows, ``[rows, n_categories]``.
-        encoder: that gave them.
+        rows: the training rows.
+        encoder: that gave their codes.
         begun: the model that the fit started from.
     """
-    counts = [torch.bincount(codes[:, i], minlength=n) for i, n in enumerate(encoder.level_counts)]
+    counts = rows.counts_of_codes(encoder.level_counts)
     if begun is None:
         return counts
     return [here + before for here, before in zip(counts, begun.counts(encoder), strict=True)]

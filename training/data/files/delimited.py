@@ -19,7 +19,7 @@ import polars as pl
 
 from rowcast.models.errors import TableError
 from rowcast.training.data.files.encoding import to_utf8
-from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.form import WHOLE, Before, Content, FileForm
 from rowcast.training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from rowcast.training.data.files.rows import Scan, scan_rows
 from rowcast.training.data.files.separators import SAMPLE, check_said, check_separator, said_by_excel, sniff, spoken
@@ -28,7 +28,7 @@ from rowcast.training.data.index import PandasMetadata
 _SAMPLE_ROWS = 100
 
 
-def read_delimited(data: bytes, form: FileForm, default: str, source: str) -> Content:
+def read_delimited(data: bytes, form: FileForm, default: str, source: str, before: Before = WHOLE) -> Content:
     """Read delimited text. A field that is empty, quoted or not, is null.
 
     Args:
@@ -36,6 +36,7 @@ def read_delimited(data: bytes, form: FileForm, default: str, source: str) -> Co
         form: what is known about it.
         default: the separator of most files of its extension.
         source: what errors call the file.
+        before: what of the file stands between the header and these rows, which are read as if they followed it.
 
     Returns:
         the columns, all strings, and for each row the physical line it begins on, ``[rows]``, the first being 1.
@@ -47,7 +48,7 @@ def read_delimited(data: bytes, form: FileForm, default: str, source: str) -> Co
     wide = form.encoding.lower().replace("_", "-").startswith(("utf-16", "utf-32", "utf16", "utf32"))
     said = check_separator(form.separator) if form.separator else ""
     guessed = said or (default if wide else said_by_excel(data)[0] or sniff(data, default))
-    data = to_utf8(data, guessed, form.encoding, source)
+    data = to_utf8(data, guessed, form.encoding, source, before)
     by_excel, begin = said_by_excel(data)
     separator = said or by_excel or (sniff(data, default) if wide else guessed)
     if said:
@@ -55,26 +56,26 @@ def read_delimited(data: bytes, form: FileForm, default: str, source: str) -> Co
     data = data[begin:] if begin else data
     if not data.strip():
         raise TableError(f"{source} is empty: a table begins with a line of column names")
-    first_line = 2 if begin else 1
+    first_line = (2 if begin else 1) + before.lines
     if form.header is False:
-        n_fields = len(next(_walk(_beginning(data), separator, source, ())).fields)
+        n_fields = len(next(walk(_beginning(data), separator, source, ())).fields)
         data = separator.join(numbered_names(n_fields)).encode() + b"\n" + data
         first_line -= 1
-    content = _read(data, separator, source, first_line, said_header=form.header is not None)
+    content = _read(data, separator, source, first_line, before.rows, said_header=form.header is not None)
     notes = (f"fields are separated by {spoken(separator)}",) if separator != default else ()
     return replace(content, notes=(*notes, *content.notes))
 
 
-def _read(data: bytes, separator: str, source: str, first_line: int, *, said_header: bool) -> Content:
+def _read(data: bytes, separator: str, source: str, first_line: int, before: int, *, said_header: bool) -> Content:
     """Read UTF-8 text whose first line holds the names."""
     scan = scan_rows(data, separator)
     if scan is None:
-        return _read_by_field(data, separator, source, first_line, said_header=said_header)
+        return _read_by_field(data, separator, source, first_line, before, said_header=said_header)
     scan = replace(scan, lines=scan.lines + (first_line - 1))
     header_end = int(scan.ends[0])
-    header = next(_walk(data[:header_end].decode(), separator, source, (), first_line)).fields
+    header = next(walk(data[:header_end].decode(), separator, source, (), first_line)).fields
     names, notes = _names(header, data, separator, source, first_line, said_header=said_header)
-    rows = _count_rows(data, scan, names, source)
+    rows = _count_rows(data, scan, names, source, before)
     if rows == 0:
         raise TableError(_headed_but_empty(source))
     body = data[header_end : int(scan.ends[rows])]
@@ -83,9 +84,9 @@ def _read(data: bytes, separator: str, source: str, first_line: int, *, said_hea
             body, separator=separator, has_header=False, infer_schema=False, schema=dict.fromkeys(names, pl.String)
         )
     except pl.exceptions.PolarsError:
-        return _read_by_field(data, separator, source, first_line, said_header=said_header)
+        return _read_by_field(data, separator, source, first_line, before, said_header=said_header)
     if frame.height != rows:  # the two readers disagree, so the slow and strict one decides
-        return _read_by_field(data, separator, source, first_line, said_header=said_header)
+        return _read_by_field(data, separator, source, first_line, before, said_header=said_header)
     frame, index = settle_unnamed(_empty_to_null(frame), header, source, first_line)
     return Content(frame, scan.lines[1 : rows + 1], notes, PandasMetadata(index), is_text=True)
 
@@ -111,7 +112,7 @@ def _first_rows(data: bytes, separator: str, source: str) -> list[list[str]]:
     text = _beginning(data)
     rows: list[list[str]] = []
     with suppress(TableError):  # the whole text is read later, and refused there with its place
-        rows.extend(record.fields for record in islice(_walk(text, separator, source, ()), 1, _SAMPLE_ROWS + 1))
+        rows.extend(record.fields for record in islice(walk(text, separator, source, ()), 1, _SAMPLE_ROWS + 1))
     return rows
 
 
@@ -122,7 +123,7 @@ def _empty_to_null(frame: pl.DataFrame) -> pl.DataFrame:
 # --- whole columns at once -------------------------------------------------------------------------------------------
 
 
-def _count_rows(data: bytes, scan: Scan, header: Sequence[str], source: str) -> int:
+def _count_rows(data: bytes, scan: Scan, header: Sequence[str], source: str, before: int) -> int:
     """Rows after the header, once each holds as many fields as the header; blank lines at the end are no rows."""
     total = len(scan.ends)
     if len(header) > 1:  # in a table of one column a blank line is a row that holds null
@@ -132,7 +133,9 @@ def _count_rows(data: bytes, scan: Scan, header: Sequence[str], source: str) -> 
     if len(wrong):
         row = int(wrong[0]) + 1
         line = data[scan.ends[row - 1] : scan.ends[row]]
-        raise TableError(_ragged(source, row, int(scan.lines[row]), int(scan.n_fields[row]), header, line.decode()))
+        raise TableError(
+            _ragged(source, before + row, int(scan.lines[row]), int(scan.n_fields[row]), header, line.decode())
+        )
     return total - 1
 
 
@@ -140,20 +143,22 @@ def _count_rows(data: bytes, scan: Scan, header: Sequence[str], source: str) -> 
 
 
 @dataclass(frozen=True)
-class _Record:
+class Record:
     fields: list[str]
     line: int
     text: str
 
 
-def _read_by_field(data: bytes, separator: str, source: str, first_line: int, *, said_header: bool) -> Content:
-    records = _walk(data.decode(), separator, source, (), first_line)
+def _read_by_field(
+    data: bytes, separator: str, source: str, first_line: int, before: int, *, said_header: bool
+) -> Content:
+    records = walk(data.decode(), separator, source, (), first_line)
     header = next(records).fields
     names, notes = _names(header, data, separator, source, first_line, said_header=said_header)
-    kept = list(_walk(data.decode(), separator, source, names, first_line))
+    kept = list(walk(data.decode(), separator, source, names, first_line, before))
     while len(header) > 1 and not kept[-1].text.strip("\r\n"):
         kept.pop()
-    for row, record in enumerate(kept[1:], 1):
+    for row, record in enumerate(kept[1:], before + 1):
         if len(record.fields) != len(header):
             raise TableError(_ragged(source, row, record.line, len(record.fields), names, record.text))
     if len(kept) == 1:
@@ -165,7 +170,9 @@ def _read_by_field(data: bytes, separator: str, source: str, first_line: int, *,
     return Content(frame, lines, notes, PandasMetadata(index), is_text=True)
 
 
-def _walk(text: str, separator: str, source: str, header: Sequence[str], first_line: int = 1) -> Iterator[_Record]:
+def walk(
+    text: str, separator: str, source: str, header: Sequence[str], first_line: int = 1, before: int = 0
+) -> Iterator[Record]:
     """Read one row after the other. A bare carriage return ends a row too; a quote inside a bare field is itself."""
     sep = re.escape(separator)
     field = re.compile(rf'(?:"(?P<quoted>[^"]*(?:""[^"]*)*)"|(?P<bare>(?!")[^{sep}\r\n]*))(?P<end>{sep}|\r\n|\r|\n|\Z)')
@@ -176,7 +183,7 @@ def _walk(text: str, separator: str, source: str, header: Sequence[str], first_l
         while end == separator:
             match = field.match(text, at)
             if match is None:
-                where = "the header" if row == 0 else f"row {row}"
+                where = "the header" if row == 0 else f"row {before + row}"
                 named = f"column {header[len(fields)]!r}" if len(fields) < len(header) else f"field {len(fields) + 1}"
                 raise TableError(
                     f"{source}: {where} (line {line}), {named} opens a quote that is not closed where the field ends: "
@@ -187,7 +194,7 @@ def _walk(text: str, separator: str, source: str, header: Sequence[str], first_l
             line += 0 if quoted is None else quoted.count("\n")
             at = match.end()
         line += 1
-        yield _Record(fields, began_line, text[began_at:at])
+        yield Record(fields, began_line, text[began_at:at])
         row += 1
 
 

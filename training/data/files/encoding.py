@@ -8,6 +8,7 @@ import numpy as np
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import TableError
+from rowcast.training.data.files.form import WHOLE, Before
 
 _WIDE_MARKS = (
     (codecs.BOM_UTF32_LE, "UTF-32", "utf-32"),  # before UTF-16, whose mark it begins with
@@ -17,7 +18,7 @@ _WIDE_MARKS = (
 )
 
 
-def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
+def to_utf8(data: bytes, separator: str, encoding: str, source: str, before: Before = WHOLE) -> bytes:
     """The same text in UTF-8, without a byte order mark.
 
     Raises:
@@ -30,7 +31,7 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
             f"--encoding takes a text encoding such as utf-8, latin-1 or utf-16, got {encoding!r}"
         ) from None
     if not codec.startswith(("utf-16", "utf-32")):
-        _check_narrow(data, separator, source)
+        _check_narrow(data, separator, source, before)
     data = data.removeprefix(codecs.BOM_UTF8)
     if codec in ("utf-8", "utf-8-sig") and data.isascii():
         return data
@@ -38,7 +39,7 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
         text = data.decode(encoding)
     except UnicodeDecodeError as error:
         wide = codec.startswith(("utf-16", "utf-32"))
-        place = f"{source}: offset {error.start}" if wide else _place(data[: error.start], separator, source)
+        place = f"{source}: offset {error.start}" if wide else _place(data[: error.start], separator, source, before)
         other = "--encoding utf-8" if wide else "--encoding latin-1, or cp1252 where Excel on Windows wrote it"
         raise TableError(
             f"{place} holds the byte 0x{data[error.start]:02x}, which is not valid {encoding}: "
@@ -52,11 +53,11 @@ def to_utf8(data: bytes, separator: str, encoding: str, source: str) -> bytes:
         return data
     data = text.removeprefix("\ufeff").encode()
     if b"\0" in data:
-        _refuse_nul(data, separator, source)
+        _refuse_nul(data, separator, source, before)
     return data
 
 
-def _check_narrow(data: bytes, separator: str, source: str) -> None:
+def _check_narrow(data: bytes, separator: str, source: str, before: Before) -> None:
     """Refuse text of two or four bytes a character, and NUL bytes, which no text holds."""
     for mark, name, flag in _WIDE_MARKS:
         if data.startswith(mark):
@@ -72,18 +73,18 @@ def _check_narrow(data: bytes, separator: str, source: str) -> None:
             f"{source} looks like UTF-16 without a byte order mark, not UTF-8: "
             f"read it with --encoding {named(flag)}, or save it as UTF-8"
         )
-    _refuse_nul(data, separator, source)
+    _refuse_nul(data, separator, source, before)
 
 
-def _refuse_nul(data: bytes, separator: str, source: str) -> None:
-    place = _place(data[: data.index(b"\0")], separator, source)
+def _refuse_nul(data: bytes, separator: str, source: str, before: Before) -> None:
+    place = _place(data[: data.index(b"\0")], separator, source, before)
     raise TableError(f"{place} holds a NUL byte, which no text holds: the file is damaged or no text; save it anew")
 
 
-def _place(before: bytes, separator: str, source: str) -> str:
-    """Where in the table the text ``before`` ends: ``my.csv: row 5 (line 6), field 2``."""
-    outside = b"".join(before.split(b'"')[::2])  # every other piece lies outside quotes
-    row = outside.count(b"\n") - before.lower().startswith((b"sep=", b'"sep=', codecs.BOM_UTF8 + b"sep="))
+def _place(text: bytes, separator: str, source: str, before: Before) -> str:
+    """Where in the table a text that begins it ends: ``my.csv: row 5 (line 6), field 2``."""
+    outside = b"".join(text.split(b'"')[::2])  # every other piece lies outside quotes
+    row = outside.count(b"\n") + before.rows - text.lower().startswith((b"sep=", b'"sep=', codecs.BOM_UTF8 + b"sep="))
     field = outside[outside.rfind(b"\n") + 1 :].count(separator.encode()) + 1
-    line = before.count(b"\n") + 1
+    line = text.count(b"\n") + 1 + before.lines
     return f"{source}: {'the header' if row <= 0 else f'row {row}'} (line {line}), field {field},"

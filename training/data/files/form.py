@@ -26,6 +26,18 @@ class FileForm:
 
 
 @dataclass(frozen=True)
+class Before:
+    """What of a file comes before the part of it that is read, so that errors name places in the whole file."""
+
+    rows: int = 0
+    lines: int = 0
+
+
+WHOLE = Before()
+"""Nothing: the file is read from its beginning."""
+
+
+@dataclass(frozen=True)
 class Content:
     """What stands in one file.
 

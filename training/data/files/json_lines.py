@@ -11,20 +11,21 @@ import numpy as np
 
 from rowcast.models.errors import TableError
 from rowcast.training.data.files.encoding import to_utf8
-from rowcast.training.data.files.form import Content
+from rowcast.training.data.files.form import WHOLE, Before, Content
 from rowcast.training.data.frames import to_frame
 from rowcast.training.data.objects import describe_half, half_character
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 
 
-def read_json_lines(data: bytes, encoding: str, source: str) -> Content:
+def read_json_lines(data: bytes, encoding: str, source: str, before: Before = WHOLE) -> Content:
     """Read JSON Lines. Blank lines are skipped; a key that a line lacks is null there.
 
     Args:
         data: of the file.
         encoding: of the file.
         source: how errors call it.
+        before: what of the file comes before.
 
     Returns:
         the columns with their own types, and the line of each row.
@@ -32,14 +33,14 @@ def read_json_lines(data: bytes, encoding: str, source: str) -> Content:
     Raises:
         TableError: a line is no flat JSON object, or repeats a key; names the line.
     """
-    data = to_utf8(data, ",", encoding, source)
+    data = to_utf8(data, ",", encoding, source, before)
     if data.lstrip()[:1] == b"[":
-        line = data[: data.index(b"[")].count(b"\n") + 1
+        line = before.lines + data[: data.index(b"[")].count(b"\n") + 1
         raise TableError(
             f"{source}, line {line}: a line holds one flat JSON object, got an array: name the file .json, which may "
             'hold an array of them, or write the rows with pandas by to_json(orient="records", lines=True)'
         )
-    return _frame(_by_line(data, source), source, "one JSON object a line")
+    return _frame(_by_line(data, source, before.lines), source, "one JSON object a line")
 
 
 def read_json(data: bytes, encoding: str, source: str) -> Content:
@@ -68,8 +69,8 @@ def _is_one_object(data: bytes) -> bool:
     return b"\n" in data.strip() or any(isinstance(value, dict | list) for value in whole.values())
 
 
-def _by_line(data: bytes, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(data.split(b"\n"), 1):
+def _by_line(data: bytes, source: str, before: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(data.split(b"\n"), before + 1):
         if line.strip():
             yield number, _object(line.decode(), number, source, "a line holds one flat JSON object")
 

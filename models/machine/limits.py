@@ -73,6 +73,32 @@ def memory_limit(root: Path = _ROOT) -> Limit:
     return least
 
 
+def available_memory(root: Path = _ROOT) -> Limit:
+    """Bytes that this process may still take: what the machine has left, or what a limit above the process leaves.
+
+    Pages of files that were read count as free, since the kernel drops them when memory is short.
+
+    Args:
+        root: of the file system whose ``proc`` and ``sys`` are read.
+    """
+    left = Limit(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "memory of the machine")
+    kilobytes = _field(root / "proc/meminfo", "MemAvailable:")
+    if kilobytes is not None:
+        left = Limit(kilobytes * 1024, "memory of the machine")
+    limit, held = memory_limit(root), _field(root / "proc/self/status", "VmRSS:") or 0
+    under_limit = Limit(max(0, limit.amount - held * 1024), limit.source)
+    return min(left, under_limit, key=lambda one: one.amount)
+
+
+def _field(file: Path, name: str) -> int | None:
+    """A number that a line of ``proc`` tells; None where there is no such line."""
+    try:
+        lines = file.read_text().splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def _quota(group: Path) -> float | None:
     """Cores that a group may use; None where it sets no bound."""
     try:

@@ -1,0 +1,1 @@
+"""What the machine lets this process use."""

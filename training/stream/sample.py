@@ -1,0 +1,63 @@
+"""A random sample of a table that is read a piece at a time: the rows with the smallest random numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rowcast.training.data.shards.shards import one_after_the_other
+from rowcast.training.data.table import Table
+
+
+class Sample:
+    """As many rows as asked for, each as likely as any other, in the order of the table.
+
+    Args:
+        rows: at most.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+        self.seen = 0
+        """Rows that it was drawn from."""
+        self._limit = 1.0
+        self._kept: list[tuple[NDArray[np.float64], NDArray[np.int64], Table]] = []
+        self._empty: Table | None = None
+
+    def add(self, table: Table, numbers: NDArray[np.float64], start: int | NDArray[np.int64]) -> None:
+        """Take in rows.
+
+        Args:
+            table: of the rows.
+            numbers: one for each, ``[rows]``, from 0 to below 1.
+            start: the place of the first row, or of each ``[rows]``.
+        """
+        self.seen += len(table)
+        places = np.arange(start, start + len(table)) if isinstance(start, int) else start
+        chosen = np.flatnonzero(numbers < self._limit)
+        if self._empty is None:
+            self._empty = table.take([])
+        if len(chosen) == 0:
+            return
+        self._kept.append((numbers[chosen], places[chosen], table.take(chosen)))
+        if sum(len(one) for one, _, _ in self._kept) > 2 * self.rows:
+            self._prune()
+
+    def taken(self) -> Table:
+        """The rows of the sample."""
+        if not self._kept:
+            assert self._empty is not None, "no row was added"
+            return self._empty
+        self._prune()
+        return self._kept[0][2]
+
+    def _prune(self) -> None:
+        numbers = np.concatenate([one for one, _, _ in self._kept])
+        places = np.concatenate([one for _, one, _ in self._kept])
+        chosen = np.arange(len(numbers))
+        if len(numbers) > self.rows:
+            chosen = np.argpartition(numbers, self.rows)[: self.rows]
+            self._limit = float(numbers[chosen].max())
+        chosen = chosen[np.argsort(places[chosen], kind="stable")]
+        table = one_after_the_other([table for _, _, table in self._kept]).take(chosen)
+        self._kept = [(numbers[chosen], places[chosen], table)]
