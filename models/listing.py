@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rowcast.models.arguments import named
 from rowcast.models.names import MAX_VERSION, is_model_name, is_version
 from rowcast.models.printable import printable
 
 MANIFEST_FILE = "model.json"
+PRETRAINED_FILE = "pretrained.json"
+"""In the place of :data:`MANIFEST_FILE` of weights that answer nothing, see :mod:`rowcast.models.pretrained`."""
 _SHOWN, _TOLD = 80, 20
 
 
@@ -26,6 +29,8 @@ class Versions:
     """Oldest first."""
     ignored: list[str] = field(default_factory=list)
     """What was passed over and why, a line each."""
+    pretrained: list[int] = field(default_factory=list)
+    """Versions that answer nothing, and that fits start from; oldest first."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Listing:
     """Versions by name, oldest first; names in order."""
     ignored: list[str] = field(default_factory=list)
     """What was passed over and why, a line each."""
+    pretrained: dict[str, list[int]] = field(default_factory=dict)
+    """Versions that fits start from, by name."""
 
     @property
     def warnings(self) -> list[str]:
@@ -53,6 +60,8 @@ def list_models(root: Path) -> Listing:
             listing.ignored.extend(versions.ignored)
             if versions.numbers:
                 listing.models[name] = versions.numbers
+            if versions.pretrained:
+                listing.pretrained[name] = versions.pretrained
         elif _holds_versions(entry):
             rule = "a model's folder bears 1 to 64 of a-z, 0-9, '_' and '-'"
             listing.ignored.append(f"{shown(entry)} is passed over: {rule}")
@@ -81,9 +90,14 @@ def list_versions(root: Path, name: str) -> Versions:
                 versions.ignored.append(f"{shown(entry)} is passed over: {rule}")
         elif os.path.islink(entry):
             versions.ignored.append(f"{shown(entry)} is passed over: a version's folder must be no link")
+        elif os.path.exists(entry / PRETRAINED_FILE) and not os.path.exists(entry / MANIFEST_FILE):
+            versions.pretrained.append(int(text))
+            way = f"a fit starts from it with --from {named(name)}"
+            versions.ignored.append(f"{name}:{text} is pre-trained: it is not served, and {way}")
         elif os.path.isdir(entry):
             versions.numbers.append(int(text))
     versions.numbers.sort()
+    versions.pretrained.sort()
     return versions
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -34,7 +34,7 @@ MAX_GRAPH_BYTES = 2**31
 MAX_FILES = 100
 _TRIES = 100
 """How often the latest version is looked for again when it goes away while it is read."""
-_UNSEALED = "0" * 64
+UNSEALED = "0" * 64
 _SEAL = slice(-67, -3)
 """Where the seal stands in ``model.json``: it is the last field."""
 _STAGING = ".publishing-"
@@ -67,8 +67,12 @@ class Manifest(BaseModel):
     threshold: dict[str, Any] | None = Field(None, exclude_if=lambda rule: rule is None)
     """What ``label`` follows, where it is not the most probable class. Written only where one was asked for, so that
     earlier versions of the service read the models that have none."""
-    seal: str = _UNSEALED
+    seal: str = UNSEALED
     """SHA-256 of ``model.json`` itself, with 64 zeros in the seal's place, so that a change there is noticed too."""
+
+
+Record = TypeVar("Record", bound=BaseModel)
+"""A manifest, of whatever: it has a name, a version, files, and a seal as its last field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +175,28 @@ class Repository:
             ModelError: the name is not valid.
             OSError: the disk is full or not writable; nothing was published.
         """
+        record, path = self.place(name, MANIFEST_FILE, Manifest, manifest, files)
+        return StoredModel(record, files[GRAPH_FILE], path)
+
+    def place(
+        self, name: str, manifest_file: str, kind: type[Record], fields: Mapping[str, Any], files: Mapping[str, bytes]
+    ) -> tuple[Record, Path]:
+        """Write a folder as the next version of ``name``, whole or not at all.
+
+        Args:
+            name: a valid model name.
+            manifest_file: what its manifest is called.
+            kind: of the manifest; its last field is the seal.
+            fields: of the manifest, without ``name``, ``version``, ``created`` and ``files``.
+            files: file name to content.
+
+        Returns:
+            the manifest, and the folder.
+
+        Raises:
+            ModelError: the name is not valid.
+            OSError: the disk is full or not writable; nothing was published.
+        """
         check_model_name(name)
         home = self.root / name
         if not home.is_symlink():
@@ -179,27 +205,27 @@ class Repository:
         with locked(home / _LOCK):
             _clear_left_overs(home)
             version = self._next_version(home)
-            record = Manifest(
-                **manifest,
-                name=name,
-                version=version,
-                created=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-                files={file: _sha256(content) for file, content in files.items()},
-            )
+            made = {
+                "name": name,
+                "version": version,
+                "created": datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "files": {file: _sha256(content) for file, content in files.items()},
+            }
+            record = kind.model_validate({**fields, **made})
             record = record.model_copy(update={"seal": _sha256(_text_of(record))})
             staging = home / f"{_STAGING}{version}"
             try:
                 staging.mkdir()
                 for file, content in files.items():
                     write_new(staging / file, content)
-                write_new(staging / MANIFEST_FILE, _text_of(record))
+                write_new(staging / manifest_file, _text_of(record))
                 flush_folder(staging)
                 staging.rename(home / str(version))
                 flush_folder(home)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
-        return StoredModel(record, files[GRAPH_FILE], (home / str(version)).absolute())
+        return record, (home / str(version)).absolute()
 
     def remove(self, name: str, version: int) -> None:
         """Delete one version for good.
@@ -207,13 +233,19 @@ class Repository:
         Raises:
             ModelNotFound: no such name or version.
         """
-        path = self.resolve(name, version)
+        path = self._folder(name, version)
         with locked(path.parent / _LOCK):
-            self.resolve(name, version)  # somebody else may have removed it meanwhile
+            self._folder(name, version)  # somebody else may have removed it meanwhile
             _clear_left_overs(path.parent)
             doomed = path.parent / f"{_STAGING}removed-{version}"
             path.rename(doomed)  # gone for readers in one step
             shutil.rmtree(doomed)
+
+    def _folder(self, name: str, version: int) -> Path:
+        """The folder of a version of a model, or of one that is pre-trained."""
+        if version in list_versions(self.root, name).pretrained:
+            return self.root / name / str(version)
+        return self.resolve(name, version)
 
     @staticmethod
     def _next_version(home: Path) -> int:
@@ -243,6 +275,25 @@ def open_version(path: Path) -> StoredModel:
     Raises:
         ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
     """
+    manifest, graph = open_files(path, MANIFEST_FILE, Manifest, needed=GRAPH_FILE)
+    return StoredModel(manifest, graph, path.absolute())
+
+
+def open_files(path: Path, manifest_file: str, kind: type[Record], needed: str = "") -> tuple[Record, bytes]:
+    """Read the manifest of a version, and verify its files.
+
+    Args:
+        path: the folder of the version.
+        manifest_file: what the manifest is called.
+        kind: of the manifest.
+        needed: the file that is wanted, if one is.
+
+    Returns:
+        the manifest, and the bytes of that file.
+
+    Raises:
+        ModelRefused: a file is missing, undeclared, linked, or not the one that was published.
+    """
     gone = _GoneError(f"{path} was removed while it was read")
     try:
         opened = Folder(path)
@@ -250,7 +301,7 @@ def open_version(path: Path) -> StoredModel:
         raise gone from None
     with opened as folder:
         try:
-            return _verified(folder)
+            return _verified(folder, manifest_file, kind, needed)
         except ModelRefused:
             if not folder.is_in_place:
                 raise gone from None
@@ -263,48 +314,55 @@ def read_manifest(path: Path) -> Manifest:
     Raises:
         ModelRefused: it says nothing that holds.
     """
+    return read_sealed(path, MANIFEST_FILE, Manifest)
+
+
+def read_sealed(path: Path, manifest_file: str, kind: type[Record]) -> Record:
+    """See :func:`read_manifest`; for a manifest of any kind."""
     try:
         opened = Folder(path)
     except NoFolderError:
         raise _GoneError(f"{path} was removed while it was read") from None
     with opened as folder:
-        return _manifest_of(folder)
+        return _manifest_of(folder, manifest_file, kind)
 
 
-def _manifest_of(folder: Folder) -> Manifest:
+def _manifest_of(folder: Folder, manifest_file: str, kind: type[Record]) -> Record:
     path = folder.path
-    text = folder.read(MANIFEST_FILE, MAX_MANIFEST_BYTES)
-    if text[_SEAL] != _sha256(text[: _SEAL.start] + _UNSEALED.encode() + text[_SEAL.stop :]).encode():
-        raise ModelRefused(f"{path / MANIFEST_FILE} was changed after it was published: publish the model again")
+    text = folder.read(manifest_file, MAX_MANIFEST_BYTES)
+    if text[_SEAL] != _sha256(text[: _SEAL.start] + UNSEALED.encode() + text[_SEAL.stop :]).encode():
+        raise ModelRefused(f"{path / manifest_file} was changed after it was published: publish the model again")
     try:
-        manifest = Manifest.model_validate_json(text)
+        manifest = kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = printable(".".join(str(part) for part in first["loc"]))
-        raise ModelRefused(f"{path / MANIFEST_FILE} is not a valid manifest: {where}: {first['msg']}") from None
-    if manifest.name != path.parent.name or str(manifest.version) != path.name:
-        belongs = f"{_brief(manifest.name)}:{manifest.version}"
+        raise ModelRefused(f"{path / manifest_file} is not a valid manifest: {where}: {first['msg']}") from None
+    said = vars(manifest)
+    if said["name"] != path.parent.name or str(said["version"]) != path.name:
+        belongs = f"{_brief(said['name'])}:{said['version']}"
         raise ModelRefused(f"{path} holds {belongs}, which belongs in another folder")
     return manifest
 
 
-def _verified(folder: Folder) -> StoredModel:
-    path, manifest = folder.path, _manifest_of(folder)
-    if GRAPH_FILE not in manifest.files:
-        raise ModelRefused(f"{path / MANIFEST_FILE} does not declare {GRAPH_FILE}")
-    undeclared = set(folder.names()) - set(manifest.files) - {MANIFEST_FILE}
+def _verified(folder: Folder, manifest_file: str, kind: type[Record], needed: str) -> tuple[Record, bytes]:
+    path, manifest = folder.path, _manifest_of(folder, manifest_file, kind)
+    files: dict[str, str] = vars(manifest)["files"]
+    if needed and needed not in files:
+        raise ModelRefused(f"{path / manifest_file} does not declare {needed}")
+    undeclared = set(folder.names()) - set(files) - {manifest_file}
     if undeclared:
         named = ", ".join(map(_brief, sorted(undeclared)[:_NAMED])) + (", ..." if len(undeclared) > _NAMED else "")
-        raise ModelRefused(f"{path} holds files that {MANIFEST_FILE} does not declare: {named}")
-    graph = b""
-    for file, expected in manifest.files.items():
+        raise ModelRefused(f"{path} holds files that {manifest_file} does not declare: {named}")
+    content = b""
+    for file, expected in files.items():
         if file != Path(file).name or "\0" in file:
-            raise ModelRefused(f"{path / MANIFEST_FILE} declares {_brief(file)!r}, which is not a plain file name")
-        if file == GRAPH_FILE:
-            graph = folder.read(file, MAX_GRAPH_BYTES)
-        if (_sha256(graph) if file == GRAPH_FILE else folder.sha256(file)) != expected:
+            raise ModelRefused(f"{path / manifest_file} declares {_brief(file)!r}, which is not a plain file name")
+        if file == needed:
+            content = folder.read(file, MAX_GRAPH_BYTES)
+        if (_sha256(content) if file == needed else folder.sha256(file)) != expected:
             raise ModelRefused(f"{path / _brief(file)} is not the file that was published: its SHA-256 differs")
-    return StoredModel(manifest, graph, path.absolute())
+    return manifest, content
 
 
 def _brief(text: str) -> str:
@@ -322,7 +380,7 @@ def _clear_left_overs(home: Path) -> None:
             left_over.unlink(missing_ok=True)
 
 
-def _text_of(manifest: Manifest) -> bytes:
+def _text_of(manifest: BaseModel) -> bytes:
     return manifest.model_dump_json(indent=2).encode()
 
 

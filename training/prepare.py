@@ -421,6 +421,7 @@ def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: 
 
 
 def sha256_of(source: Any, table: Table) -> str:
+    """Of a table as it came."""
     if table.sha256:
         return table.sha256
     if isinstance(source, (str, os.PathLike)):

@@ -273,7 +273,7 @@ def _train(
         "decisions": [*before.decisions, *prepared.decisions, *notes],
         "config": config.model_dump(mode="json"),
         "data": prepared.data | {"front": core.encoder.fingerprint()} | learned,
-        "versions": _versions(),
+        "versions": recorded_versions(),
     }
     files[REPORT_FILE] = report_of_fit(session, prepared, answers, fit_result, said, graph, config, layers)
     model = repository.publish(name, said, files)
@@ -650,7 +650,8 @@ def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str
     return metrics, answers
 
 
-def _versions() -> dict[str, str]:
+def recorded_versions() -> dict[str, str]:
+    """Of the libraries that a model hangs on."""
     import onnxruntime
 
     found = {"onnxruntime": onnxruntime.__version__}

@@ -42,6 +42,7 @@ def call_of(
     loss: Any,
     length: Mapping[str, Any] | None = None,
     start: Start | None = None,
+    needs_target: bool = True,
     arguments: Sequence[str],
 ) -> Call:
     """Put the arguments of a call together.
@@ -57,6 +58,7 @@ def call_of(
         loss: likewise.
         length: further fields of ``config.fit``.
         start: the model that the fit starts from, whose target it has unless another is given.
+        needs_target: whether there has to be one.
         arguments: of the function called, for errors.
 
     Raises:
@@ -71,8 +73,8 @@ def call_of(
         chosen[section] = _section(chosen, section) | fields
     for section in _SECTIONS:
         _section(chosen, section)
-    known = start is not None and bool(start.target)
-    found = given(table, y, target, beside, _section(chosen, "data"), needed=not known)
+    needed = needs_target and not (start is not None and start.target)
+    found = given(table, y, target, beside, _section(chosen, "data"), needed=needed)
     limit = seconds(budget) if isinstance(budget, str) else budget
     of_fit = {field: value for field, value in {"budget_s": limit, **(length or {})}.items() if value is not None}
     chosen["data"] = _section(chosen, "data") | {_FIELDS.get(name, name): of for name, of in found.fields.items()}

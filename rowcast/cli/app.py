@@ -21,6 +21,7 @@ from rowcast.cli import (
     look,
     models,
     predict,
+    pretrain,
     report,
     serve,
     train,
@@ -44,6 +45,7 @@ app.add_typer(loadtest.app, name="loadtest")
 app.command(epilog=init.EXAMPLE)(init.init)
 app.command(epilog=look.EXAMPLE)(look.look)
 app.command(epilog=train.EXAMPLE)(train.train)
+app.command(epilog=pretrain.EXAMPLE)(pretrain.pretrain)
 app.command(epilog=crossvalidate.EXAMPLE)(crossvalidate.crossvalidate)
 app.command(epilog=tune.EXAMPLE)(tune.tune)
 app.command(epilog=evaluate.EXAMPLE)(evaluate.evaluate)

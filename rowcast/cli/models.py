@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_metrics, print_result, print_table, progress_console
-from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model
+from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model, open_pretrained_as
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
 from rowcast.models.errors import ConfigError, ModelRefused
 from rowcast.models.names import DEFAULT_REPOSITORY
+from rowcast.models.pretrained import PRETRAINED_METRIC, Pretrained, read_pretrained
 from rowcast.models.printable import printable
-from rowcast.models.repository import Repository, StoredModel, read_manifest
+from rowcast.models.repository import Manifest, Repository, StoredModel, read_manifest
 
 app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,16 +25,19 @@ def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: Json
     home = Repository(repository)
     found = {name: home.versions(name) for name in home.names()}
     details = {name: [_details(home, name, version) for version in versions] for name, versions in found.items()}
-    if found:
+    without = [(name, _pretrained(home, name, v)) for name, all_ in home.listing().pretrained.items() for v in all_]
+    if found or without:
         head = ("NAME", "VERSION", "TASK", "METRIC", "ROWS", "CREATED", "SIZE")
-        print_table(head, [(name, *_cells(one)) for name, every in details.items() for one in every])
+        rows = [(name, *_cells(one)) for name, every in details.items() for one in every]
+        print_table(head, [*rows, *((name, *_cells(one)) for name, one in without)])
     for line in home.listing().warnings:
         progress_console.print(line, soft_wrap=True)
-    if not found:
+    if not found and not without:
         progress_console.print(f"no models in {repository}; `rowcast train TABLE --target COL` makes one")
     if as_json:
         listed = [{"name": name, "versions": found[name], "details": details[name]} for name in found]
-        print(json.dumps({"repository": str(repository.absolute()), "models": listed}))
+        pretrained = [{"name": name, **one} for name, one in without]
+        print(json.dumps({"repository": str(repository.absolute()), "models": listed, "pretrained": pretrained}))
 
 
 def _details(home: Repository, name: str, version: int) -> dict[str, Any]:
@@ -67,6 +71,27 @@ def _details(home: Repository, name: str, version: int) -> dict[str, Any]:
     }
 
 
+def _pretrained(home: Repository, name: str, version: int) -> dict[str, Any]:
+    """The same of pre-trained weights."""
+    path = home.root / name / str(version)
+    try:
+        manifest = read_pretrained(path)
+    except (ModelRefused, OSError) as error:
+        return {"version": version, "error": printable(str(error))}
+    value = manifest.metrics.get("validation", {}).get(PRETRAINED_METRIC)
+    return {
+        "version": version,
+        "task": "pre-trained",
+        "target": None,
+        "metric": PRETRAINED_METRIC,
+        "value": value if isinstance(value, float) else None,
+        "part": "validation",
+        "rows": manifest.data.get("rows"),
+        "created": manifest.created,
+        "bytes": sum(file.stat().st_size for file in path.iterdir() if file.is_file()),
+    }
+
+
 def _cells(one: dict[str, Any]) -> tuple[str, ...]:
     if "error" in one:
         return (str(one["version"]), one["error"], "", "", "", "")
@@ -87,6 +112,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show what a model takes, how well it does and what was decided about its table; or its network."""
+    weights = open_pretrained_as(model, repository)
+    if weights is not None:
+        _show_pretrained(weights.manifest, as_json=as_json)
+        return
     stored = open_model(model, repository)
     if network:
         _show_network(stored, as_json=as_json)
@@ -104,6 +133,18 @@ def show(
         print(f"  {printable(decision)}")
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))  # in ASCII: others wrote it
+
+
+def _show_pretrained(manifest: Pretrained, *, as_json: bool) -> None:
+    rows = manifest.data.get("rows")
+    print(f"{manifest.name}:{manifest.version}  pre-trained on {rows} rows, published {printable(manifest.created)}")
+    for column in manifest.columns:
+        print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
+    print_metrics(manifest.metrics)
+    for decision in manifest.decisions:
+        print(f"  {printable(decision)}")
+    if as_json:
+        print(json.dumps(manifest.model_dump(mode="json")))
 
 
 def _show_network(stored: StoredModel, *, as_json: bool) -> None:
@@ -126,9 +167,14 @@ def verify(
     """Check every file of a model against its SHA-256, and load it."""
     from rowcast.models.session import Session
 
-    stored = open_model(model, repository)
-    Session.of(stored, "cpu").warm_up()
-    manifest = stored.manifest
+    manifest: Manifest | Pretrained
+    weights = open_pretrained_as(model, repository)
+    if weights is not None:
+        manifest = weights.manifest
+    else:
+        stored = open_model(model, repository)
+        Session.of(stored, "cpu").warm_up()
+        manifest = stored.manifest
     print_result(
         f"{manifest.name}:{manifest.version} is what was published ({len(manifest.files)} files)", aside=as_json
     )

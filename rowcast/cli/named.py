@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from rowcast.models.errors import ConfigError, ModelError
+from rowcast.models.listing import list_versions
 from rowcast.models.names import MAX_VERSION, check_model_name, is_version
+from rowcast.models.pretrained import StoredPretrained, open_pretrained
 from rowcast.models.repository import Repository, StoredModel
 
 
@@ -59,6 +61,15 @@ def name_and_version(model: str) -> tuple[str, int | None]:
             f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got {model!r}"
         )
     return name, int(version)
+
+
+def open_pretrained_as(model: str, repository: Path) -> StoredPretrained | None:
+    """The pre-trained weights that ``NAME[:VERSION]`` names; None where it names a model, or nothing."""
+    name, version = name_and_version(model)
+    found = list_versions(repository, name)
+    if version is None and not found.numbers and found.pretrained:
+        version = found.pretrained[-1]
+    return open_pretrained(repository / name / str(version)) if version in found.pretrained else None
 
 
 def open_model(model: str, repository: Path) -> StoredModel:

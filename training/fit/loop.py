@@ -20,7 +20,7 @@ from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.checkpoint import CheckpointOfFit
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.interrupt import Interrupt
-from rowcast.training.fit.objective import Objective
+from rowcast.training.fit.objective import Goal
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from rowcast.training.fit.schedule import Schedule
 from rowcast.training.fit.snapshot import Moving, Position
@@ -197,7 +197,7 @@ class FitResult:
 def fit(
     network: Embedded,
     encoder: FeatureEncoder,
-    objective: Objective,
+    objective: Goal,
     train: TrainingRows,
     validation: Batch,
     config: FitConfig,
@@ -321,7 +321,7 @@ def fit(
 def take_step(
     network: Embedded,
     encoder: FeatureEncoder,
-    objective: Objective,
+    objective: Goal,
     batch: Batch,
     optimizer: torch.optim.Optimizer,
     rate: float,
@@ -406,7 +406,7 @@ def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batc
     return torch.cat(parts, dim=1)
 
 
-def evaluate(network: Embedded | Ensemble, encoder: FeatureEncoder, objective: Objective, rows: Batch) -> float:
+def evaluate(network: Embedded | Ensemble, encoder: FeatureEncoder, objective: Goal, rows: Batch) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
     return float(objective.score(outputs_of(network, encoder, rows), rows.target, rows.weight))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -175,6 +175,18 @@ class ObjectiveConfig(ComponentConfig):
 
     def _asks_for(self, name: str) -> bool:
         return bool(getattr(self, name) != type(self).model_fields[name].default)
+
+
+class Goal(Protocol):
+    """As much of an objective as a fit needs."""
+
+    def loss(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
+        """What a step lowers, of outputs ``[members, rows, n_outputs]`` and targets ``[rows, ...]``; a scalar."""
+        ...
+
+    def score(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
+        """What early stopping watches; lower is better."""
+        ...
 
 
 class Objective:

@@ -14,8 +14,9 @@ from typing import Any
 from rowcast.models.signature import Task
 from rowcast.training.columns.target import Target, Unit
 from rowcast.training.export.graph import Core
+from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.network.head import ClassHead, OrdinalHead, RegressionHead
-from rowcast.training.network.network import Ensemble
+from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.network.transform import TargetTransform
 
 START_FILE = "start.json"
@@ -80,13 +81,18 @@ def record_of(core: Core, target: Target | None) -> Record:
     """
     encoder = core.encoder
     network = core.network.networks[0] if isinstance(core.network, Ensemble) else core.network
-    taught = network.categories.taught if network.categories is not None else []
     return Record(
         calendar=encoder.calendar,
         correlations=[r for _, _, r in encoder.oblique.pairs] if encoder.oblique is not None else [],
-        taught=dict(zip(encoder.categories, taught, strict=True)),
+        taught=taught_of(encoder, network),
         answers=None if target is None else answers_of(core.head, target),
     )
+
+
+def taught_of(encoder: FeatureEncoder, network: Embedded) -> dict[str, list[int]]:
+    """For each category, training rows that were missing, and of a level that is not known; of a settled network."""
+    taught = network.categories.taught if network.categories is not None else []
+    return dict(zip(encoder.categories, taught, strict=True))
 
 
 def answers_of(head: ClassHead | RegressionHead, target: Target) -> Answers:

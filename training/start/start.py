@@ -20,6 +20,7 @@ from torch import Tensor, from_numpy
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, ModelRefused
+from rowcast.models.pretrained import StoredPretrained
 from rowcast.models.repository import StoredModel
 from rowcast.models.signature import Column
 from rowcast.models.summary import WEIGHTS_FILE
@@ -98,6 +99,8 @@ class Start:
         """
         for section, fields in _MUST_BE_SAME.items():
             for field in fields:
+                if field == "oblique_angles" and self.encoder.oblique is None:
+                    continue
                 here, there = getattr(getattr(config, section), field), self.config[section][field]
                 if here != there:
                     raise ConfigError(
@@ -155,6 +158,17 @@ def start_of(stored: StoredModel, called: str = "") -> Start:
     return read_start(stored.path, manifest.files, manifest.signature.columns, manifest.config, called)
 
 
+def start_of_pretrained(stored: StoredPretrained) -> Start:
+    """Pre-trained weights as a fit starts from them.
+
+    Raises:
+        ModelRefused: they cannot be read.
+    """
+    manifest = stored.manifest
+    called = f"{manifest.name}:{manifest.version}"
+    return read_start(stored.path, manifest.files, manifest.columns, manifest.config, called)
+
+
 def read_start(
     path: Path, files: Mapping[str, str], columns: Sequence[Column], config: Mapping[str, Any], called: str
 ) -> Start:
@@ -171,10 +185,10 @@ def read_start(
         ModelRefused: see :func:`start_of`.
     """
     if START_FILE not in files or WEIGHTS_FILE not in files:
-        toml = named(path / "config.toml")
+        again = f"`rowcast train TABLE --config {named(path / 'config.toml')}`"
         raise ModelRefused(
             f"a fit starts from a model that keeps what its weights mean, in {START_FILE}, and {called} was trained "
-            f"before there was one: train it once more, for example with --config {toml}, and start from that"
+            f"before there was one: train it once more, for example with {again}, and start from that"
         )
     content = {name: _read(path, name, files[name]) for name in (START_FILE, WEIGHTS_FILE)}
     try:

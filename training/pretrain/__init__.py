@@ -1,0 +1,1 @@
+"""To learn from rows without a target: a network puts right what was changed in them."""
