@@ -221,7 +221,7 @@ def test_a_shell_completes_commands_and_options(monkeypatch, capfd):
         (["train", "TABLE", "--target", "amount", "--epochs", "0"], 2, ["fit.epochs", "at least 1"]),
         (["train", "TABLE", "--target", "amount", "--repository", "TABLE"], 1, ["is a file", "--repository"]),
         (["train", "TABLE", "--nonsense"], 2, ["--nonsense"]),
-        (["predict", "my-table", "TABLE", "--out", "answers.xlsx"], 2, [".csv or .parquet"]),
+        (["predict", "my-table", "TABLE", "--out", "answers.xlsx"], 2, [".csv, .parquet or .jsonl"]),
         (["predict", "nobody", "TABLE", "--out", "answers.csv"], 1, ["no model 'nobody'", "my-table"]),
         (["evaluate", "my-table:x", "TABLE"], 2, ["NAME:VERSION"]),
         (["serve", "--repository", "empty"], 1, ["rowcast train TABLE"]),

@@ -149,16 +149,20 @@ def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, 
 
     What was said about the file of the training table holds for this one too; what was found there is found anew.
     """
+    table = _read_named(source, form_for(manifest, encoding, separator), manifest)
+    present = renaming(table.names, manifest)
+    return table.rename(present) if present else table
+
+
+def form_for(manifest: Manifest, encoding: str | None = None, separator: str | None = None) -> FileForm:
+    """How a file for a model is written: as is said, or as was said of the training table."""
     data = manifest.config.get("data", {})
-    form = FileForm(
+    return FileForm(
         encoding or data.get("encoding", "utf-8"),
         separator or data.get("separator", ""),
         None if data.get("header", "auto") == "auto" else data["header"],
         data.get("sheet", ""),
     )
-    table = _read_named(source, form, manifest)
-    present = renaming(table.names, manifest)
-    return table.rename(present) if present else table
 
 
 def _read_named(source: Any, form: FileForm, manifest: Manifest) -> Table:
@@ -227,7 +231,7 @@ def open_known(
     signature = model.manifest.signature
     reading = Reading.model_validate(model.manifest.data.get("target_reading", {}))
     like = Target(signature.target, signature.task, np.zeros(0), signature.classes, reading)
-    nulls = _nulls(model.manifest)
+    nulls = nulls_of(model.manifest)
     table = with_target_like(table, like, null=tuple(nulls))
     column = model.manifest.config.get("data", {}).get("weight", "") if weighted else ""
     table, weight = with_weights_like(table, column)
@@ -302,11 +306,11 @@ def predict_table(
     rename = model.manifest.config.get("data", {}).get("rename", {})
     kept = {name: name if name in table.names else rename.get(name, name) for name in keep}
     signature = model.manifest.signature
-    _check_kept(table, kept)
-    columns = columns_for(table, signature, model.manifest.name, _nulls(model.manifest))
+    check_kept(table, kept)
+    columns = columns_for(table, signature, model.manifest.name, nulls_of(model.manifest))
     predictions = predict_columns(bulk_session(model), columns)
     answers = answers_of(predictions, signature, label_type_in(model.manifest))
-    return _beside(table, kept, answers)
+    return beside(kept_of(table, kept), answers)
 
 
 def answers_of(predictions: Predictions, signature: Signature, labels: LabelType = "text") -> dict[str, Any]:
@@ -331,67 +335,68 @@ def label_type_in(manifest: Manifest) -> LabelType:
     return of
 
 
-def predict_elsewhere(
+def as_sent(
     ask: Callable[[dict[str, Any], int], Mapping[str, Any]],
     signature: Signature,
-    name: str,
-    source: Any,
-    *,
-    keep: Sequence[str] = (),
-    encoding: str | None = None,
-    separator: str | None = None,
-) -> pl.DataFrame:
-    """Predictions of somebody else for a table, rows in order, as :func:`predict_table` gives them.
+    columns: Mapping[str, NDArray[Any]],
+    rows: int,
+) -> dict[str, Any]:
+    """Answers of a service to the model's columns, as :func:`answers_of` gives those of a graph.
 
     Args:
         ask: predicts: given columns by name and how many rows they have. NaN, NaT and "" are missing.
         signature: the model's.
-        name: the model's.
-        source: a file or a data frame, whose columns have the model's names.
-        keep: columns of the table to carry along, before the predictions.
-        encoding: of a text file; UTF-8 when not given.
-        separator: of its fields; found when not given.
-
-    Raises:
-        TableError: the table lacks a column or holds a value that does not fit.
+        columns: of the model, ``[rows]`` each, as :func:`columns_for` gives them.
+        rows: how many.
     """
-    table = read_table(source, form=FileForm(encoding or "utf-8", separator or ""))
-    kept = {name: name for name in keep}
-    _check_kept(table, kept)
-    columns: dict[str, Any] = columns_for(table, signature, name)
+    given: dict[str, Any] = dict(columns)
     for column in signature.columns:
         if column.kind == "timestamp":  # what is missing is the smallest number, which is what NaT is
-            columns[column.name] = columns[column.name].view("datetime64[us]")
+            given[column.name] = given[column.name].view("datetime64[us]")
         elif column.kind == "boolean":  # 1 and 0 are numbers, which a service takes for no boolean
-            values = columns[column.name]
-            columns[column.name] = np.ma.MaskedArray(values == 1.0, np.isnan(values))
-    answers = dict(ask(columns, len(table)))
+            values = given[column.name]
+            given[column.name] = np.ma.MaskedArray(values == 1.0, np.isnan(values))
+    answers = dict(ask(given, rows))
     floats = {answer: np.float32 for answer in answers if signature.classes and answer != "label"}
-    return _beside(table, kept, {k: np.asarray(v, floats[k]) if k in floats else v for k, v in answers.items()})
+    return {k: np.asarray(v, floats[k]) if k in floats else v for k, v in answers.items()}
 
 
-def _check_kept(table: Table, kept: Mapping[str, str]) -> None:
+def check_kept(table: Table, kept: Mapping[str, str]) -> None:
+    """Make sure that the columns are there that are to be carried along, and can be read.
+
+    Raises:
+        TableError: one is not.
+    """
     unknown = [name for name, found in kept.items() if found not in table.names]
     if unknown:
-        raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(table.names)}")
+        raise unknown_kept(unknown, table.names)
     for found in kept.values():
         table.require(found, "--keep names")
 
 
-def _beside(table: Table, kept: Mapping[str, str], answers: Mapping[str, Any]) -> pl.DataFrame:
-    """The kept columns of a table, and the answers to its rows."""
-    both = [name for name in kept if name in answers]
+def unknown_kept(unknown: Collection[str], names: Collection[str]) -> TableError:
+    """The refusal of names in ``--keep`` that no column has."""
+    return TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(names)}")
+
+
+def kept_of(table: Table, kept: Mapping[str, str]) -> pl.DataFrame:
+    """The columns of a table that are carried along: their name to the one they are found under."""
+    return pl.DataFrame([table.frame[found].alias(name) for name, found in kept.items()])
+
+
+def beside(kept: pl.DataFrame, answers: Mapping[str, Any]) -> pl.DataFrame:
+    """The columns that are carried along, and the answers to their rows.
+
+    Raises:
+        TableError: one is called like an answer.
+    """
+    both = [name for name in kept.columns if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
-    return pl.DataFrame(
-        [
-            *(table.frame[found].alias(name) for name, found in kept.items()),
-            *(pl.Series(name, values) for name, values in answers.items()),
-        ]
-    )
+    return pl.DataFrame([*kept.get_columns(), *(pl.Series(name, values) for name, values in answers.items())])
 
 
-def _nulls(manifest: Manifest) -> frozenset[str]:
+def nulls_of(manifest: Manifest) -> frozenset[str]:
     """Texts that mean null in every column, as they did in training."""
     return frozenset(manifest.config.get("data", {}).get("null", ()))
 
@@ -403,7 +408,7 @@ def bulk_session(model: StoredModel) -> Session:
 
 def rules_of(manifest: Manifest) -> list[ColumnRule]:
     """How each column of a model is read, in the order of its signature."""
-    nulls = _nulls(manifest)
+    nulls = nulls_of(manifest)
     return [rule_of(column, nulls) for column in manifest.signature.columns]
 
 

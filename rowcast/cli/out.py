@@ -1,4 +1,4 @@
-"""Where a command writes a table: ``--out FILE.csv`` or ``--out FILE.parquet``."""
+"""Where a command writes a table: ``--out FILE.csv``, ``.parquet`` or ``.jsonl``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,28 @@ import typer
 
 from rowcast.models.errors import ConfigError
 
-OUT_HELP = "Where to write: a .csv or .parquet file."
+OUT_HELP = "Where to write: a .csv, .parquet or .jsonl file."
+STDOUT = "-"
+_SUFFIXES = (".csv", ".parquet", ".jsonl", ".ndjson")
 OutOption = Annotated[Path | None, typer.Option(help=OUT_HELP, metavar="F")]
 
 
-def check_out(out: Path, flag: str = "--out") -> None:
+def check_out(out: Path, flag: str = "--out", *, may_be_stdout: bool = False) -> None:
     """Make sure the name says how to write; ``flag`` names it.
+
+    Args:
+        out: a file.
+        flag: that it came by.
+        may_be_stdout: whether it may be ``-``, for CSV to standard output.
 
     Raises:
         ConfigError: it ends in something else.
     """
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise ConfigError(f"{flag} must end in .csv or .parquet, got {out}")
+    if str(out) == STDOUT and may_be_stdout:
+        return
+    if out.suffix.lower() not in _SUFFIXES:
+        also = ", or be - for CSV to standard output" if may_be_stdout else ""
+        raise ConfigError(f"{flag} must end in .csv, .parquet or .jsonl{also}, got {out}")
 
 
 def write_table(out: Path, frame: Any) -> None:
@@ -31,8 +41,10 @@ def write_table(out: Path, frame: Any) -> None:
     try:
         if out.suffix.lower() == ".csv":
             frame.write_csv(half)
-        else:
+        elif out.suffix.lower() == ".parquet":
             frame.write_parquet(half)
+        else:
+            frame.write_ndjson(half)
         half.replace(out)
     finally:
         half.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, names
-from rowcast.cli.out import OUT_HELP, check_out, write_table
+from rowcast.cli.out import OUT_HELP, STDOUT, check_out
 from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
 
@@ -29,7 +29,7 @@ def predict(
             metavar="NAME[:VERSION] TABLE", help="A model and a table; with --url the model may be left out."
         ),
     ],
-    out: Annotated[Path, typer.Option(help=OUT_HELP)],
+    out: Annotated[Path, typer.Option(help=f"{OUT_HELP[:-1]}, or - for CSV to stdout.")],
     keep: Annotated[list[str] | None, typer.Option(help="Columns to carry along: A,B.", metavar="A,B")] = None,
     url: Annotated[str | None, typer.Option(help="Of a service that is to predict.")] = None,
     encoding: EncodingOption = None,
@@ -38,29 +38,32 @@ def predict(
     as_json: JsonOption = False,
 ) -> None:
     """Predict every row of a table, in order: here, or through a service."""
-    check_out(out)
+    check_out(out, may_be_stdout=True)
+    to_stdout = str(out) == STDOUT
+    if to_stdout and as_json:
+        raise ConfigError("--json and --out - would both write to standard output: leave one of them out")
     if len(arguments) not in ((1, 2) if url else (2,)):
         usage = "--url U [NAME[:VERSION]] TABLE" if url else "NAME[:VERSION] TABLE"
         raise ConfigError(f"the arguments are {usage}, got {' '.join(arguments)}")
     model, table = (arguments[0] if len(arguments) == 2 else None), Path(arguments[-1])
+    how: dict[str, Any] = {"keep": names(keep) or (), "encoding": encoding, "separator": separator}
     if url is not None:
-        name, version, answers = _predict_through(url, model, table, names(keep) or (), encoding, separator)
+        name, version, rows = _predict_through(url, model, table, out, how)
     else:
-        from rowcast.training.predict import predict_table
+        from rowcast.training.stream.predict import predict_file
 
         stored = open_model(str(model), repository)
-        answers = predict_table(stored, table, keep=names(keep) or (), encoding=encoding, separator=separator)
+        rows = predict_file(stored, table, out, **how)
         name, version = stored.manifest.name, stored.manifest.version
-    write_table(out, answers)
-    print_result(f"wrote {len(answers):,} predictions to {out}", aside=as_json)
+    print_result(f"wrote {rows:,} predictions to {'standard output' if to_stdout else out}", aside=as_json or to_stdout)
     if as_json:
-        print(json.dumps({"name": name, "version": version, "rows": len(answers), "out": str(out.absolute())}))
+        print(json.dumps({"name": name, "version": version, "rows": rows, "out": str(out.absolute())}))
 
 
 def _predict_through(
-    url: str, model: str | None, table: Path, keep: Sequence[str], encoding: str | None, separator: str | None
-) -> tuple[str, int, Any]:
-    """Name and version of the model behind a service, and its predictions for a table, a frame of polars."""
+    url: str, model: str | None, table: Path, out: Path, how: Mapping[str, Any]
+) -> tuple[str, int, int]:
+    """Name and version of the model behind a service, and how many predictions of it were written."""
     from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
@@ -68,7 +71,7 @@ def _predict_through(
     from rowcast.models.access import key_of_environment
     from rowcast.models.labels import LABEL_TYPE, typed_labels
     from rowcast.models.signature import Signature
-    from rowcast.training.predict import predict_elsewhere
+    from rowcast.training.stream.predict import predict_file_elsewhere
 
     key = key_of_environment()
     try:
@@ -88,17 +91,15 @@ def _predict_through(
     # always the version that was described, whatever is published meanwhile
     chosen = Client(url, f"{name}:{version}", api_key=key, protocol="arrow")
     with chosen as client, Bar(*columns, console=progress_console) as bar:
-        task = bar.add_task("", total=None)
+        task, asked = bar.add_task("", total=None), 0
 
         def ask(given: dict[str, Any], rows: int) -> Any:
-            bar.update(task, total=rows)
+            nonlocal asked
+            asked += rows  # the rest of the table is not read yet
+            bar.update(task, total=asked)
             answers = dict(client.predict(given, progress=lambda done: bar.advance(task, done)))
             if "label" in answers:
                 answers["label"] = typed_labels(answers["label"], signature.classes, of)
             return answers
 
-        return (
-            name,
-            version,
-            predict_elsewhere(ask, signature, name, table, keep=keep, encoding=encoding, separator=separator),
-        )
+        return name, version, predict_file_elsewhere(ask, signature, name, table, out, **how)

@@ -1,1 +1,1 @@
-"""Training on tables larger than memory: statistics off a sample, rows from a temporary file."""
+"""Tables larger than memory: statistics off a sample, training rows from a temporary file, answers piece by piece."""

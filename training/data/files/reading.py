@@ -78,7 +78,16 @@ def read_stdin(form: FileForm) -> tuple[Content, str]:
         TableError: it is no table.
     """
     data = sys.stdin.buffer.read()
-    digest, name = hashlib.sha256(data).hexdigest(), "standard input"
+    return read_input(data, form), hashlib.sha256(data).hexdigest()
+
+
+def read_input(data: bytes, form: FileForm) -> Content:
+    """Read what came from standard input.
+
+    Raises:
+        TableError: it is no table.
+    """
+    name = "standard input"
     extension, notes = kind_of_bytes(data), tuple[str, ...]()
     if extension in PACKED:
         unpacked = unpack(io.BytesIO(data), extension, len(data), name, tables_among)
@@ -87,7 +96,7 @@ def read_stdin(form: FileForm) -> tuple[Content, str]:
         if extension not in EXTENSIONS:
             raise TableError(f"{name} must hold a table, got {inside or 'a package in a package'!r}: unpack it first")
     content = _read(data, extension, form, name)
-    return replace(content, notes=(*notes, *content.notes)), digest
+    return replace(content, notes=(*notes, *content.notes))
 
 
 def with_partitions(content: Content, file: Path, source: str | os.PathLike[str]) -> Content:

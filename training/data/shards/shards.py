@@ -113,7 +113,7 @@ def why_whole(source: object, form: FileForm, *, json_lines: bool = True) -> str
             return f"{file.name} is no Arrow file but a stream"
         if extension not in (*PARQUET, *ARROW, *SEPARATORS, *(JSON_LINES if json_lines else ())):
             return f"{file.name} is none of Parquet, Arrow and delimited text"
-        if extension in (*SEPARATORS, *JSON_LINES) and not _is_narrow(form.encoding):
+        if extension in (*SEPARATORS, *JSON_LINES) and not is_narrow(form.encoding):
             return f"a character of {form.encoding} takes several bytes"
     return ""
 
@@ -172,7 +172,7 @@ def _pieces_of(file: Path, form: FileForm, columns: Sequence[str] | None) -> Ite
         raise TableError(f"{file} cannot be read: {error.strerror or error}") from None
 
 
-def _is_narrow(encoding: str) -> bool:
+def is_narrow(encoding: str) -> bool:
     """Whether a line ends in the byte 10, and nothing else is one."""
     try:
         name = codecs.lookup(encoding).name

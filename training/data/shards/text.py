@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from rowcast.models.errors import TableError
+from rowcast.models.errors import ConfigError, TableError
 from rowcast.training.data.files.delimited import Record, read_delimited, walk
 from rowcast.training.data.files.form import Before, Content, FileForm
 from rowcast.training.data.files.json_lines import read_json_lines
@@ -90,6 +90,7 @@ class _Cut:
     def __init__(self, stream: BinaryIO, source: str, piece_bytes: int) -> None:
         self._stream, self._source, self._bytes = stream, source, piece_bytes
         self._left = b""
+        self._cut = 0
         self.separator: str | None = None
         """Of fields, which may be quoted and hold ends of lines; None where no line holds one."""
 
@@ -109,11 +110,12 @@ class _Cut:
             end = self._end(self._left[:window])
             if end:
                 text, self._left = self._left[:end], self._left[end:]
+                self._cut += end
                 return text
             if window > MOST_BYTES:
                 raise TableError(
                     f"{self._source}: a row must end within {MOST_BYTES >> 20} MiB, and none does from byte "
-                    f"{self._stream.tell() - len(self._left):,} on: close what opens a quote there, or write each row "
+                    f"{self._cut:,} on: close what opens a quote there, or write each row "
                     "on a line of its own"
                 )
             window *= 2
@@ -162,6 +164,16 @@ def _has_rows(text: bytes, separator: str, source: str) -> bool:
         return len(_first_row(text, separator, source).text) < len(body.rstrip(b"\r\n"))
     except TableError:
         return True  # it is told where the text is read
+
+
+def names_in(beginning: bytes, form: FileForm, default: str) -> list[str]:
+    """The names that delimited text seems to begin with."""
+    separator = form.separator or said_by_excel(beginning)[0] or sniff(beginning, default)
+    try:
+        fields = _first_row(beginning, check_separator(separator), "").fields
+    except (TableError, ConfigError):  # which is told where the text is read
+        return []
+    return [field.encode("latin-1").decode(form.encoding, "replace") for field in fields]
 
 
 def _first_row(text: bytes, separator: str, source: str) -> Record:
