@@ -60,9 +60,9 @@ def test_every_block_runs(tmp_path, monkeypatch, capfd):
     assert {name: rowcast.load(name).version for name in ("patients", "tuned", "diabetes")} == {
         "patients": 1,
         "tuned": 1,
-        "diabetes": 1,
+        "diabetes": 2,
     }
-    assert rowcast.load("patients").stored.graph == rowcast.load("diabetes").stored.graph
+    assert rowcast.load("patients").stored.graph == rowcast.load("diabetes:1").stored.graph
     assert len(names["study"].trials) == 4
     assert Path("best.toml").exists()
     assert pl.read_csv("answers.csv").columns == ["prediction", "lower", "upper"]
