@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-predict bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-large bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-tuning bench-predict bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of ea
 bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
 	$(BIN)/python -m benchmarks.training.device
 
+bench-tuning: $(MADE)  ## Measure a tuned model beside `balanced` on three tables; ARGS="--minutes 4" ends in time and is gone on with
+	$(BIN)/python -m benchmarks.training.tuning $(ARGS)
+
 bench-predict: $(MADE)  ## Measure model.predict in Python beside bare ONNX Runtime
 	$(BIN)/python -m benchmarks.training.predict
 
@@ -162,6 +165,9 @@ proof-resume: $(MADE)  ## Kill fits at 20 random moments and resume them: the sa
 
 proof-large: $(MADE)  ## Train on 20 million flights within 4 GiB, beside a part in memory (ARGS="--rows 2000000 --memory 1.5")
 	$(BIN)/python -m proofs.large $(ARGS)
+
+proof-tune: $(MADE)  ## Kill studies at 20 random moments, and share one between two processes: no trial is lost
+	$(BIN)/python -m proofs.tune $(ARGS)
 
 proof-platforms: $(MADE)  ## MLflow's, KServe's, SageMaker's and Vertex AI's own clients ask the service (makes .bench/platforms)
 	$(BIN)/python -m proofs.platforms $(ARGS)

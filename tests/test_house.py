@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "cli": {"models", "training", "service", "client", "loadtest", "api", API},
 }
 NOT_INSTALLED = {"image", "benchmarks", "proofs", "tests"}
-TRAINING_ONLY = {"torch", "polars", "onnx", "onnx_ir", "onnxscript", "sklearn", "safetensors", "pandas"}
+TRAINING_ONLY = {"torch", "polars", "onnx", "onnx_ir", "onnxscript", "sklearn", "safetensors", "pandas", "optuna"}
 
 
 @functools.cache

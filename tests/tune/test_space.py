@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from rowcast.models.errors import ConfigError
@@ -37,7 +41,9 @@ def said(space, **overrides):
 
 
 def test_the_default_space_is_the_documented_one():
-    assert said({}) == DEFAULT_SPACE
+    page = (Path(__file__).resolve().parents[2] / "docs" / "tuning.md").read_text()
+    (block,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    assert said({}) == DEFAULT_SPACE == tomllib.loads(block)["tune"]["space"]
 
 
 def test_a_field_keeps_the_value_it_is_given_among_those_that_are_tried():
@@ -91,6 +97,11 @@ def test_what_is_asked_of_a_trial_is_what_it_gets(field, value):
 
 def test_the_rate_of_sgd_is_searched_where_sgd_wants_it():
     assert said({}, optimizer={"name": "sgd", "lr": 0.1})["optimizer.lr"] == {"low": 0.005, "high": 0.15, "log": True}
+
+
+def test_fields_that_may_be_auto_are_searched_as_numbers():
+    space = {"fit.epochs": {"low": 5, "high": 40}, "fit.batch_size": ["auto", 128], "network.residual": [True, False]}
+    assert said(space) == space | {"fit.epochs": {"low": 5, "high": 40, "or": ["auto"]}}
 
 
 @pytest.mark.parametrize(

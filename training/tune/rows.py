@@ -23,6 +23,7 @@ from rowcast.training.data.split import Split
 from rowcast.training.data.table import Table
 from rowcast.training.parts import in_order_of_time, split_table, times_of
 from rowcast.training.prepare import Prepared, open_table, prepare_split, sha256_of
+from rowcast.training.stream.choose import refuse_streamed
 
 _KEPT = 4
 """Prepared tables that are kept: the encoded rows of a large one are most of the memory."""
@@ -78,6 +79,7 @@ def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
         TableError: the table cannot be used, or has too few rows or groups for the folds.
         ConfigError: folds do not go together with the split that is asked for.
     """
+    refuse_streamed(source, config.data, "tuning")
     began = time.monotonic()
     table, target = open_table(source, config)
     reading_s = time.monotonic() - began

@@ -14,6 +14,7 @@ from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
 from rowcast.training.config import Config
+from rowcast.training.data.files.paths import STDIN
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
@@ -105,6 +106,11 @@ def tune(
     _check(trials, budget_s, jobs, folds, own)
     trying = own.written_in(config)
     device = training_device(config.device, config.fit.precision)
+    space_of(trying)  # what is wrong with it is told before a large table is read
+    if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
+        raise ConfigError(
+            "tuning reads its table twice, for the trials and for the model, so it takes no '-': name a file"
+        )
     if publish:
         repository.check_writable(name)
     rows = rows_of(source, trying, folds)
@@ -121,7 +127,7 @@ def tune(
     if found:
         say(f"the study {name!r} goes on: {_count(len(found))} finished before")
     say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
-    telling = _Telling(study, measure, wanted, clock, report)
+    telling = _Telling(study, measure, wanted, clock, report, say)
     with ExitStack() as stack:
         interrupt = stack.enter_context(ended_by_signals())
         interrupt.begun = True
@@ -185,14 +191,21 @@ class _Telling:
         measure: what they are measured by.
         wanted: how many are to be finished; None for no end.
         clock: when trials end.
-        report: told.
+        report: told of each trial.
+        say: told of all else.
     """
 
     def __init__(
-        self, study: Study, measure: str, wanted: int | None, clock: Clock, report: Callable[[Standing], None]
+        self,
+        study: Study,
+        measure: str,
+        wanted: int | None,
+        clock: Clock,
+        report: Callable[[Standing], None],
+        say: Callable[[str], None],
     ) -> None:
         self._study, self._measure, self._wanted, self._clock = study, measure, wanted, clock
-        self._report = report
+        self._report, self._say = report, say
         before = study.finished()
         self._known = {record.number for record in before}
         self._began, self._before = time.monotonic(), len(before)
@@ -210,6 +223,12 @@ class _Telling:
                 )
                 self._report(standing)
         self._known = {record.number for record in records}
+
+    def waits(self) -> None:
+        """Take in that there is nothing to try but what others are at."""
+        trials = self._study.under_way()
+        if trials:
+            self._say(f"{_count(trials)} under way in other processes: waiting for what comes of them")
 
     def _left_s(self, done: int) -> float | None:
         left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s, 0.0)

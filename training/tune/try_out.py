@@ -30,6 +30,9 @@ class Telling(Protocol):
 
     def __call__(self) -> None: ...
 
+    def waits(self) -> None:
+        """Told once, where others are at all that is left to try."""
+
 
 def try_out(
     study: Study,
@@ -55,7 +58,7 @@ def try_out(
     Raises:
         TrainingError: the first trials all failed, or the storage cannot be used any more.
     """
-    failed = 0
+    failed, waits = 0, False
     while not fits.interrupt:
         budget_s = clock.for_trial(tell.taken)
         if budget_s is None:
@@ -64,8 +67,12 @@ def try_out(
         if trial is Room.NONE:
             return
         if isinstance(trial, Room):
+            if not waits:
+                tell.waits()
+            waits = True
             time.sleep(_WAIT_S)
         else:
+            waits = False
             error = _run(study, fits, config, trial, budget_s)
             failed = 0 if error is None or tell.taken else failed + 1
             if error is not None and failed >= _CHANCES:

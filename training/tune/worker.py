@@ -170,6 +170,9 @@ class _Silent:
         self._study = study
         self.taken: list[float] = []
 
+    def waits(self) -> None:
+        pass
+
     def __call__(self) -> None:
         self.taken = [record.seconds for record in self._study.finished() if not record.pruned]
 
