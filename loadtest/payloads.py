@@ -20,8 +20,9 @@ UNSEEN_LEVEL = "a level never seen in training"
 class Payloads:
     """Request bodies for a model, reproducible from a seed.
 
-    Numbers and timestamps are uniform between the training minimum and maximum, levels come as often as in training,
-    and where the signature knows nothing of a column its example stands.
+    Numbers and timestamps are uniform between the training minimum and maximum, levels come as often as in training, a
+    text is made of its example's words and of unknown ones, and where the signature knows nothing of a column its
+    example stands.
 
     Args:
         signature: of the model, as the service shows it.
@@ -52,6 +53,8 @@ class Payloads:
             return None
         if column.kind == "category":
             return self._level(column)
+        if column.kind == "text":
+            return self._text(column)
         if column.kind == "boolean":
             return self._random.random() < 0.5
         if column.minimum is None or column.maximum is None:
@@ -67,6 +70,10 @@ class Payloads:
             value = min(max(lowest * (1 - share) + highest * share, lowest), highest)
         sent: JsonValue = kind.sent(value)
         return sent
+
+    def _text(self, column: Column) -> JsonValue:
+        words = str(column.example).split(" ")
+        return " ".join([*self._random.choices(words, k=self._random.randint(0, 2 * len(words))), UNSEEN_LEVEL])
 
     def _level(self, column: Column) -> JsonValue:
         if self._random.random() < UNSEEN_SHARE:

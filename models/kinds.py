@@ -20,12 +20,12 @@ from rowcast.models.values import format_timestamp, parse_timestamp
 
 __all__ = ["KINDS", "MISSING_STRING", "MISSING_TIMESTAMP", "Kind", "KindRule"]
 
-Kind: TypeAlias = Literal["number", "integer", "boolean", "duration", "category", "timestamp"]
+Kind: TypeAlias = Literal["number", "integer", "boolean", "duration", "category", "text", "timestamp"]
 
 MISSING_TIMESTAMP = np.iinfo(np.int64).min
 """Epoch microseconds that stand for a missing timestamp."""
 MISSING_STRING = ""
-"""The string that stands for a missing category."""
+"""The string that stands for a missing category or text."""
 
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _WORDS = _BOOLEANS | {
@@ -184,6 +184,19 @@ KINDS: dict[Kind, KindRule] = {
         taken=str,
         values=frozenset({"text"}),
         declared="category",
+        null_spellings=frozenset(),
+    ),
+    "text": KindRule(
+        noun="a string",
+        dtype=_TEXT,
+        missing=MISSING_STRING,
+        read=lambda text, reading: None,
+        words=lambda reading: "a string",
+        shown=str,
+        sent=str,
+        taken=str,
+        values=frozenset({"text"}),
+        declared="text",
         null_spellings=frozenset(),
     ),
     "timestamp": KindRule(

@@ -61,7 +61,7 @@ class Column(_Frozen):
     maximum: float | str | None = None
     """What lies farther out is left to ``Signature.ends``; None where training saw too few rows to tell."""
     median: float | str | None = None
-    """Numbers for number, integer and boolean; ISO 8601 strings for timestamp; None for category."""
+    """Numbers for number, integer and boolean; ISO 8601 strings for timestamp; None for category and text."""
     levels: dict[str, int] | None = None
     """Category only: each level the graph knows and its training rows, commonest first."""
     whole_levels: bool = False
@@ -69,6 +69,8 @@ class Column(_Frozen):
     level_type: Literal["number", "boolean", "date", "timestamp"] | None = Field(None, exclude_if=lambda of: of is None)
     """Category only: every level is the text of such a value, in its one form (:mod:`rowcast.models.levels`), so such a
     value is taken as well as its text, and its text in any form. Of whole numbers ``whole_levels`` says so."""
+    words: int | None = Field(None, exclude_if=lambda words: words is None)
+    """Text only: how many words the graph knows."""
     reading: Reading | None = Field(None, exclude_if=lambda reading: reading is None)
     """How texts are read and which values mean null, where that is not the plain way. Written only where there is one,
     so that earlier versions of the service read the models that need none."""

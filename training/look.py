@@ -247,6 +247,9 @@ def _described(
         shown = [levels[i] for i in np.argsort(-rows, kind="stable")[:SHOWN_LEVELS]]
         shown_values = ", ".join(map(repr, shown)) + (", ..." if len(levels) > len(shown) else "")
         distinct = len(levels)
+    elif kind == "text":
+        present = values[values != MISSING_STRING]
+        distinct, shown_values = len(set(present)), ""  # a text may be about a person
     else:
         present = values[values != MISSING_TIMESTAMP if values.dtype == np.int64 else ~np.isnan(values)]
         distinct = len(np.unique(present))

@@ -303,6 +303,7 @@ def decide_columns(
         declared=Declared.of(data, train),
         target=None if data.split_by_time else target,
         level_rows=config.features.level_rows,
+        words=config.features.word_limits,
         read=read,
     )
     along = next((rule for rule in rules if rule.name == data.split_by_time and rule.kind != "timestamp"), None)

@@ -523,8 +523,8 @@ def network_of(encoder: FeatureEncoder, objective: Objective, config: Config, ow
     """A network for an encoder and an objective, with fresh weights."""
     columns = (config.network, encoder.n_features, encoder.d_encoded, encoder.level_counts, objective.n_outputs)
     if own.network is not None:
-        return OwnNetwork(own.network, *columns, n_binary=encoder.n_binary)
-    return Network(*columns, n_binary=encoder.n_binary)
+        return OwnNetwork(own.network, *columns, n_binary=encoder.n_binary, word_counts=encoder.bags.counts)
+    return Network(*columns, n_binary=encoder.n_binary, word_counts=encoder.bags.counts)
 
 
 def signature_of(prepared: Prepared, core: Core) -> Signature:
@@ -552,7 +552,9 @@ def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: 
     """Rows resident on the device, with the calendar already read off their timestamps."""
     numbers, timestamps, codes = (tensor.to(device) for tensor in encoder.raw(part.columns))
     weight = None if part.weight is None else torch.from_numpy(mean_of_one(part.weight)).to(device, torch.float32)
-    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device), weight)
+    places = encoder.bags.places(part.columns)
+    words = None if places is None else places.to(device)
+    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device), weight, words)
 
 
 @torch.no_grad()

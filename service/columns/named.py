@@ -88,9 +88,9 @@ class ColumnReader:
         self._columns = {column.name: column for column in signature.columns}
         self._blocks = blocks_of(signature)
         self._known = [
-            (i, [(column.name, frozenset(column.levels or ()) | {MISSING_STRING}) for column in block.columns])
+            (i, [(c.name, frozenset(c.levels or ()) | {MISSING_STRING}) for c in block.columns if c.kind == "category"])
             for i, block in enumerate(self._blocks)
-            if block.columns[0].dtype == object
+            if block.columns[0].kind == "category"  # which are the first lines of their block
         ]
         self._text_us = {column.name: us for column in signature.columns if (us := _microseconds(column))}
 
@@ -147,7 +147,8 @@ class ColumnReader:
         """How many values of each category column are levels that training never saw."""
         counts: Counter[str] = Counter()
         for block, levels in self._known:
-            for (name, known), values in zip(levels, columns.blocks[block][:, :, 0].tolist(), strict=True):
+            lines = columns.blocks[block][: len(levels), :, 0].tolist()
+            for (name, known), values in zip(levels, lines, strict=True):
                 if not known.issuperset(values):
                     unseen = set(values) - known
                     counts[name] = sum(map(unseen.__contains__, values))

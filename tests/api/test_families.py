@@ -14,7 +14,7 @@ import pytest
 
 from rowcast import RowcastError
 
-COLUMNS = ["size", "count", "member", "city", "when"]
+COLUMNS = ["size", "count", "member", "city", "when", "took"]
 
 
 class Exported:
@@ -83,7 +83,7 @@ def test_a_family_is_answered_in_its_own_kind(regression, frame, tmp_path):
         "rows": list,
         "objects": list,
     }
-    some.write_csv(tmp_path / "some.csv")
+    some.with_columns(pl.col("took").dt.to_string("iso")).write_csv(tmp_path / "some.csv")
     for file in (tmp_path / "some.csv", str(tmp_path / "*.csv"), tmp_path):
         assert regression.predict(file).equals(regression.predict(some)), file
 
@@ -164,7 +164,7 @@ def test_an_array_must_have_the_columns_of_the_fit(of_arrays, arrays, regression
     with pytest.raises(RowcastError, match=r"columns are called x0 to x3, got one of age"):
         of_arrays.predict(pd.DataFrame({"age": [1.0]}))
     with pytest.raises(
-        RowcastError, match=r"by their names \(size, count, member, city, when\), and an array has none"
+        RowcastError, match=r"by their names \(size, count, member, city, when, \.\.\.\), and an array has none"
     ):
         regression.predict(x)
 
@@ -186,6 +186,11 @@ ODD_VALUES = {
         *(pd.Timestamp("2021-05-05 10:00:00.123456789"), pd.Timestamp("1950-01-01T00:00:00.000000001Z"), pd.NaT),
         np.datetime64("2021-05-05T10"),
     ],
+    "took": [
+        *(dt.timedelta(hours=1, microseconds=7), dt.time(1, 30), pd.Timedelta("1h"), pd.NaT, None, ""),
+        *(np.timedelta64(3_600, "s"), np.timedelta64(3_600_000_000_000, "ns"), np.timedelta64("NaT")),
+        *("PT1H", "01:00:00", "90", 3_600, 0.5, np.int16(90)),
+    ],
 }
 
 
@@ -205,6 +210,8 @@ def test_a_value_read_alone_is_read_as_in_a_column(regression, frame, column, va
         *[("member", value) for value in (1, 0.0, "yes")],
         *[("city", value) for value in (1, 2.5, True, "\ud83d", dt.date(2021, 5, 5))],
         *[("when", value) for value in (5, "soon", "2021-02-30", True, dt.timedelta(1))],
+        *[("took", value) for value in ("soon", True, dt.date(2021, 5, 5), np.timedelta64(3, "M"))],
+        *[("count", np.timedelta64(3, "ns")), ("size", np.timedelta64(3, "s"))],
     ],
     ids=repr,
 )
@@ -224,7 +231,7 @@ import os, sys
 import rowcast
 
 model = rowcast.load(sys.argv[1])
-row = [{"size": 90.0, "count": 3, "member": True, "city": "Rome", "when": "2021-05-05"}]
+row = [{"size": 90.0, "count": 3, "member": True, "city": "Rome", "when": "2021-05-05", "took": 90}]
 expected = model.predict(row)
 if not os.fork():
     assert model.predict(row) == expected

@@ -31,7 +31,7 @@ def test_a_module_and_a_loss_are_arguments_of_fit_and_their_names_are_kept(own, 
 
 def test_a_summary_prints_layers_totals_and_the_time_of_a_row(own):
     lines = str(own.summary()).splitlines()
-    assert lines[0] == "not published  regression of 'amount' from 5 columns"
+    assert lines[0] == "not published  regression of 'amount' from 6 columns"
     assert lines[2].split() == ["layer", "kind", "output", "parameters"]
     assert [line.split()[:2] for line in lines if "module" in line] == [
         ["module.0", "Linear"],

@@ -28,6 +28,7 @@ TOLERANCE = 1e-6
 Row = dict[str, Any]
 """A value for each column: as a file has it where it is text, else typed."""
 
+WORDS = ["fast", "slow", "kind", "rude", "the", "staff", "was", "very"]
 CITIES = ["02139", "10001", "60601", "94105"]
 ORDINARY: dict[str, Callable[[random.Random], Any]] = {
     "number": lambda rng: round(rng.uniform(-5, 5), 3),
@@ -46,9 +47,10 @@ ORDINARY: dict[str, Callable[[random.Random], Any]] = {
     "line": lambda rng: rng.choice([7, 12, 40]),
     "grade": lambda rng: rng.choice(["1.50", "2.00", "2.50"]),
     "mood": lambda rng: rng.choice(["good", "bad", "so so", "unknown"]),
+    "note": lambda rng: f"{' '.join(rng.choices(WORDS, k=6)).capitalize()}{rng.choice(['', '.', '!'])} {rng.random()}",
 }
 """What training rows hold."""
-DATA = {"category": ["line", "grade"], "date": ["stamp"], "null": ["unknown", "-999"]}
+DATA = {"category": ["line", "grade"], "date": ["stamp"], "text": ["note"], "null": ["unknown", "-999"]}
 
 ODD: dict[str, list[Any]] = {
     "number": [None, 0, 3, 1e20, -0.0, 1e-300, 2**53, 2**53 + 1, -(2**60), True, float("nan"), float("inf")],
@@ -67,6 +69,19 @@ ODD: dict[str, list[Any]] = {
     "line": [7, "7", 7.0, "7.0", 12, 99, "99", "x", None, True, "-999", -999, "unknown", "007"],
     "grade": [1.5, "1.5", "1.50", "1.500", 2, 2.0, "2", "2.0", 9.25, "x", None, -999, "-999.0", False],
     "mood": ["unknown", "never seen", "", None, "-999", 3, False, "Good"],
+    "note": [
+        "unknown",
+        "Fast, slow!\n fast\tslow",
+        "éclair 🚀 fast",
+        " fast ",
+        "",
+        None,
+        "-999",
+        3,
+        True,
+        "NA",
+        "x" * 9_999,
+    ],
 }
 """Values that people send, some right and some wrong."""
 
@@ -223,6 +238,7 @@ def test_what_training_found_out_of_each_column(trained: Trained) -> None:
         **dict.fromkeys(("zip", "mood"), "category"),
         "line": "whole",
         "grade": "number",
+        "note": "text",
     }
 
 
@@ -267,5 +283,11 @@ def test_each_column_moves_the_answer(trained: Trained) -> None:
     assert still == []
 
 
-NOT_TYPED: dict[str, Any] = {"zip": int | float, "mood": int | float, "line": bool, "grade": bool}
+NOT_TYPED: dict[str, Any] = {
+    "zip": int | float,
+    "mood": int | float,
+    "note": int | float,
+    "line": bool,
+    "grade": bool,
+}
 """Types that are no levels of these columns."""

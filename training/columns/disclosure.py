@@ -20,6 +20,8 @@ from rowcast.training.columns.infer import ColumnRule
 from rowcast.training.columns.kinds import percent
 from rowcast.training.columns.levels import WORTH_KNOWING_ROWS, LevelRows, count_levels
 from rowcast.training.columns.target import Target
+from rowcast.training.columns.texts import MIN_WORDS_A_TEXT
+from rowcast.training.columns.words import words_a_text
 
 PERCENT = 0.01
 """Share of the rows beyond either end that the signature shows."""
@@ -29,7 +31,11 @@ _LARGEST_SHARE = 0.1
 """Share of the rows that may lie beyond either end of the graph's bins: fewer than 100 rows cannot spare ten."""
 MUCH = 0.2
 """From this share of the rows on, it is told how much is lost with rare levels, and the way to keep them."""
+MOSTLY_RARE = 0.5
+"""From this share of the rows on, texts of several words are better read word by word."""
 _LISTED = 10
+_LOOKED_AT = 10_000
+"""Texts whose words are counted."""
 
 
 def ends(values: NDArray[np.float64], share: float = 0.0, rows: int | None = None) -> tuple[float, float]:
@@ -104,7 +110,7 @@ def notes_on_levels(
                 rest = f", so it tells {what}" if is_rare.all() else ""
                 notes.append(
                     f"{rule.name!r} holds such a level in {percent(share)} of the training rows{rest}"
-                    f"{_way_to_know(rule, rows)}"
+                    f"{_way_to_know(rule, rows)}{_way_by_word(rule, levels) if share >= MOSTLY_RARE else ''}"
                 )
         shy = int(np.count_nonzero((rows >= least) & (rows < PUBLIC_LEVEL_ROWS)))
         if shy:
@@ -134,6 +140,13 @@ def _way_to_know(rule: ColumnRule, rows: NDArray[np.int64]) -> str:
     setting = f"--set features.declared_level_rows={WORTH_KNOWING_ROWS}"
     way = f"--category {named(rule.name)} and {setting}"
     return f": if its levels may be known, {way} have those of {WORTH_KNOWING_ROWS} rows known"
+
+
+def _way_by_word(rule: ColumnRule, levels: NDArray[Any]) -> str:
+    """The way out where levels that hardly repeat are texts of several words."""
+    if rule.levels_of is not None or words_a_text(levels[:_LOOKED_AT]) < MIN_WORDS_A_TEXT:
+        return ""
+    return f"; --text {named(rule.name)} reads it word by word"
 
 
 def notes_on_classes(target: Target) -> list[str]:

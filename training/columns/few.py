@@ -74,6 +74,8 @@ class FewRows:
 def _reader(rule: ColumnRule, levels: frozenset[str]) -> _Read:
     if rule.kind == "category":
         return _category(rule, levels)
+    if rule.kind == "text":
+        return _text(rule)
     if rule.kind == "boolean":
         return _boolean
     if rule.kind == "timestamp":
@@ -86,7 +88,7 @@ def _number(rule: ColumnRule) -> _Read:
 
     def read(value: Any) -> float:
         usual = type(value) in _USUAL
-        if not usual and isinstance(value, bool | np.bool_):
+        if not usual and isinstance(value, bool | np.bool_ | np.timedelta64):  # which NumPy takes for a whole number
             raise Doubtful
         if usual or isinstance(value, float | int | np.floating | np.integer):
             number = float(value)
@@ -129,6 +131,21 @@ def _category(rule: ColumnRule, levels: frozenset[str]) -> _Read:
                 raise Doubtful
             level = str(int(number))
             return level if level not in nulls else MISSING_STRING
+        raise Doubtful
+
+    return read
+
+
+def _text(rule: ColumnRule) -> _Read:
+    nulls = rule.nulls
+
+    def read(value: Any) -> str:
+        if isinstance(value, str):
+            if not value.isascii():
+                value.encode()  # what cannot be encoded has its own words
+            return str(value) if value not in nulls else MISSING_STRING
+        if _is_missing(value):
+            return MISSING_STRING
         raise Doubtful
 
     return read

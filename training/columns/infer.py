@@ -42,6 +42,7 @@ from rowcast.training.columns.reading import (
     unusable,
     without_nulls,
 )
+from rowcast.training.columns.texts import MOSTLY_LEVELS, WordLimits, Words, look_at_words
 from rowcast.training.columns.trend import share_of_order
 from rowcast.training.data.table import Table
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from rowcast.training.columns.target import Target
 
 DEFAULT_LEVEL_ROWS = LevelRows()
+NO_WORDS = WordLimits()
 __all__ = ["NULL_SPELLINGS", "ColumnRule", "check_names", "infer_columns", "kind_of", "read_column"]
 
 DISTINCT = 0.99
@@ -82,6 +84,7 @@ def infer_columns(
     declared: Declared = NOTHING_DECLARED,
     target: Target | None = None,
     level_rows: LevelRows = DEFAULT_LEVEL_ROWS,
+    words: WordLimits = NO_WORDS,
     read: dict[str, NDArray[Any]] | None = None,
 ) -> tuple[tuple[ColumnRule, ...], list[str]]:
     """Decide how each column is read, and which are of no use.
@@ -95,6 +98,7 @@ def infer_columns(
         declared: what a person says about single columns.
         target: of the same rows: whole numbers that count up are kept where their order tells it.
         level_rows: training rows of a level that the model is to know.
+        words: which words of a text it is to know.
         read: gets the values ``[rows]`` of the columns that had to be read to decide.
 
     Returns:
@@ -127,11 +131,17 @@ def infer_columns(
                     f"{target.name!r}; rows beyond its end are answered as the last ones are, so leave it out with "
                     f"--drop {named(name)} if all new rows are"
                 )
+        by_word = None if keep else _words(train, inferred, declared_as.get(name), why_dropped, needed, words)
+        if by_word is not None and not by_word.why_not:
+            rules.append(replace(inferred.rule, kind="text", reason=""))
+            decisions.append(f"{name!r}{by_word.sentence}; leave it out with --drop {named(name)}")
+            continue
         if why_dropped and not keep:
             is_id = why_dropped == _COUNTS_UP or why_dropped.startswith(_LIKE_ID)
             ways = f"; keep it with --keep {named(name)}" if is_id else ""
             also = f" ({inferred.rule.reason})" if inferred.rule.reason else ""
             also += "".join(f"; it{tail}" for tail in inferred.notes if tail.startswith(NOT_ALL))
+            also += "" if by_word is None else f"; nor do its words tell anything: {by_word.why_not}"
             decisions.append(f"{name!r} is dropped: {why_dropped}{also}{ways}")
             continue
         rules.append(inferred.rule)
@@ -194,6 +204,10 @@ class _Inferred:
     """Category: rows of its commonest level."""
     values: NDArray[Any] | None = None
     """``[rows]``, where they were read: not of a category."""
+    texts: pl.Series | None = None
+    """Category: null where missing."""
+    rows: NDArray[np.int64] | None = None
+    """Category: of each level."""
 
     def without_levels(self, needed: int) -> bool:
         """Whether it is a category of which the model would know no level, though rows enough hold one.
@@ -334,7 +348,8 @@ def _category(
     )
     counted = Levels.of(texts).counts
     most = int(counted.max()) if len(counted) else 0
-    return _Inferred(rule, len(texts) - texts.null_count(), len(distinct), notes, most)
+    present = len(texts) - texts.null_count()
+    return _Inferred(rule, present, len(distinct), notes, most, texts=texts, rows=counted)
 
 
 def _check_one_type(train: Table, column: pl.Series, declared_as: DeclaredKind | None, of: LevelType | None) -> None:
@@ -371,6 +386,28 @@ def _tells_apart(distinct: pl.Series, of: LevelType | None) -> bool:
 
 def _no_level(needed: int) -> str:
     return f"none of its levels is held by {needed} training rows, and a rarer one could point at a person"
+
+
+def _words(
+    train: Table,
+    inferred: _Inferred,
+    declared_as: DeclaredKind | None,
+    why_dropped: str,
+    needed: int,
+    limits: WordLimits,
+) -> Words | None:
+    """What a column would tell word by word; None where that is no question: its levels tell something."""
+    rule, texts, rows = inferred.rule, inferred.texts, inferred.rows
+    if texts is None or rows is None or inferred.n_distinct < 2 or train.frame[rule.name].dtype != pl.String:
+        return None
+    if rule.levels_of is not None or rule.reason or declared_as == "category" or rule.declared:
+        return None
+    declared = declared_as == "text"
+    if declared and not why_dropped and rows[rows >= needed].sum() >= MOSTLY_LEVELS * inferred.n_present:
+        return None
+    if not declared and not why_dropped and not inferred.without_levels(needed):
+        return None
+    return look_at_words(texts, limits, declared=declared)
 
 
 def _share_of_order(inferred: _Inferred, target: Target) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
+from rowcast.models.signature import MISSING_STRING
 from rowcast.models.warnings import Caution, LeakageWarning
 from rowcast.training.columns.explained import share_explained
 from rowcast.training.columns.levels import level_numbers
@@ -47,6 +48,8 @@ def _cells(values: NDArray[Any], rule: ColumnRule) -> NDArray[np.int64]:
     """A partition of the rows by a column: its levels, or quantile bins; missing values are a cell of their own."""
     if rule.kind == "category":
         return level_numbers(values)
+    if rule.kind == "text":  # hardly two are alike
+        return np.asarray(values != MISSING_STRING, np.int64)
     missing = rule.is_missing(values)
     present = values[~missing].astype(np.float64)
     distinct = np.unique(present)

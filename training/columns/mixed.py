@@ -31,7 +31,7 @@ def kinds_taken(kind: Kind, reading: Reading | None, of: LevelType | None = None
         of: category: what every level is the text of.
     """
     taken = KINDS[kind].values | (LEVELS_COME_IN[of] if of is not None else frozenset())
-    if reading is None or kind == "category":
+    if reading is None or kind in ("category", "text"):
         return taken
     if reading.of_texts:
         taken |= {"text"}

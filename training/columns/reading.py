@@ -107,7 +107,7 @@ class ColumnRule:
     @property
     def missing_numbers(self) -> frozenset[float]:
         """Numbers that mean null: those that were found out, and every text that means null and is one."""
-        if self.kind in ("category", "boolean"):
+        if self.kind in ("category", "text", "boolean"):
             return frozenset(self.reading.missing_numbers)
         meant = (column_texts.text_value(text, self.kind, self.reading) for text in self.nulls - NULL_SPELLINGS)
         return frozenset(self.reading.missing_numbers) | {float(value) for value in meant if value is not None}
@@ -118,14 +118,14 @@ def read_column(table: Table, rule: ColumnRule) -> NDArray[Any]:
 
     Returns:
         ``[rows]``: float64 with NaN where missing for number, integer and boolean (1/0); an object array of str with
-        ``""`` where missing for category; int64 epoch microseconds with INT64_MIN where missing for timestamp.
+        ``""`` where missing for category and text; int64 epoch microseconds with INT64_MIN where missing for timestamp.
 
     Raises:
         TableError: the table lacks the column, or a value does not fit; names column, value, row and the way out.
     """
     table.require(rule.name, "the model takes")
     column = table.frame[rule.name]
-    if rule.kind == "category":
+    if rule.kind in ("category", "text"):
         return read_levels(table, rule).to_numpy().astype(object)
     if rule.name in table.mixed:
         _check_kinds(table, rule)

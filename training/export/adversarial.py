@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.kinds import KINDS
 from rowcast.models.signature import MISSING_STRING, MISSING_TIMESTAMP, Column, Signature
+from rowcast.training.columns.words import WORDS_READ
 
 ADVERSARIAL_ROWS = 2000
 """Adversarial rows with one hostile value each, at most; beyond that, a row holds several."""
@@ -36,6 +37,7 @@ def adversarial_rows(signature: Signature) -> dict[str, NDArray[Any]]:
     hostile: dict[str, list[Any]] = {
         "number": [float("nan"), float("inf"), float("-inf"), 1e38, -1e38, 1e308, 5e-324, 0.0, -0.0],
         "category": [MISSING_STRING, UNSEEN_LEVEL, " ", "é\u0301", "0" * 1000],
+        "text": [MISSING_STRING, UNSEEN_LEVEL],
         "timestamp": [
             MISSING_TIMESTAMP,
             0,
@@ -51,6 +53,7 @@ def adversarial_rows(signature: Signature) -> dict[str, NDArray[Any]]:
             *hostile.get(column.kind, hostile["number"]),
             *_levels_and_bounds(column.levels),
             *_meaning_null(column),
+            *_hostile_texts(column),
         ]
         for column in signature.columns
     }
@@ -76,11 +79,32 @@ def typical(column: Column) -> Any:
     return KINDS[column.kind].taken(column.median) if is_number else column.missing
 
 
+def _hostile_texts(column: Column) -> list[str]:
+    """Known words where a text may be read in two ways: among what separates none, past the last that is read."""
+    if column.kind != "text":
+        return []
+    words = str(column.example or "a b").split(" ")
+    first, last, known = words[0], words[-1], " ".join(words)
+    return [
+        known,
+        f"  {known}   {known} ",
+        f"{first}\t{last}\n{first}\u00a0{last}\u3000{first}\r{last}",
+        f"\0{first} {last}\0 {first}\0{last}",
+        " ".join(f"{word.upper()}, {word.capitalize()}! {word};; ({word}) {word}." for word in words),
+        " ".join([first] * WORDS_READ + [last]),
+        " ".join(["\x7f"] * (WORDS_READ - 1) + [first, last]),
+        " ".join(["\x7f"] * WORDS_READ + [last]),
+        f"{last} {'é' * 100_000} {first}",
+        " " * 100_000 + first,
+        f"\U0001f600 {last}\u0301 \ufeff{first} {first}",
+    ]
+
+
 def _meaning_null(column: Column) -> list[Any]:
     """What means null in a column, for which the graph itself has nodes."""
     if column.reading is None:
         return []
-    return list(column.reading.nulls if column.kind == "category" else column.reading.missing_numbers)
+    return list(column.reading.nulls if column.dtype == object else column.reading.missing_numbers)
 
 
 def _levels_and_bounds(levels: Mapping[str, int] | None) -> list[str]:
@@ -126,6 +150,9 @@ def odd_rows(signature: Signature, seen: Mapping[str, NDArray[Any]]) -> OddRows:
 
 def odd_values(column: Column, seen: NDArray[Any]) -> list[Any]:
     """Values of a column that no training row holds, or that it holds only as null."""
+    if column.kind == "text":
+        known = str(column.example or "")
+        return [MISSING_STRING, UNSEEN_LEVEL, known.partition(" ")[0], known, " ".join([known] * WORDS_READ)]
     if column.kind == "category":
         return [MISSING_STRING, UNSEEN_LEVEL, *_levels_and_bounds(column.levels)[-1:]]
     if column.kind == "timestamp":

@@ -124,7 +124,7 @@ def check_parity(
     n_rows = _length(columns)
 
     with torch.no_grad():
-        raw = core.raw_output(*core.encoder.raw(columns))
+        raw = core.raw_output(*core.encoder.inputs(columns))
         expected = core.head.answer(raw).numpy()
     unit = _unit(core.head, expected)
     difference = between = raw_difference = 0.0
@@ -177,7 +177,7 @@ def _culprit(core: Core, graph: bytes, signature: Signature, row: Mapping[str, A
     for i, column in enumerate(columns):
         tried[column.name][i], tried[column.name][n + i] = row[column.name], typical(column)
     with torch.no_grad():
-        wanted = core.raw_output(*core.encoder.raw(tried)).numpy()
+        wanted = core.raw_output(*core.encoder.inputs(tried)).numpy()
     apart = np.nan_to_num(_apart(_raw_output(graph, signature, tried), wanted), nan=1e300, posinf=1e300)
     effect = (apart[:n] - apart[-1]) + (apart[-2] - apart[n : 2 * n])
     name = columns[int(effect.argmax())].name
@@ -286,7 +286,7 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
         ExportRefused: an answer is farther away; names column and value.
     """
     with torch.no_grad():
-        raw = core.raw_output(*core.encoder.raw(odd.columns))
+        raw = core.raw_output(*core.encoder.inputs(odd.columns))
         if isinstance(core.head, RegressionHead):
             answers = core.head.answer(raw)[:, :1].numpy()
             low, high = np.array([target.min() / 2]), np.array([target.max() / 2])
@@ -296,7 +296,9 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
             what = "the prediction"
         else:
             some = _spread(_length(seen), min(SEEN_ROWS, rows_of(len(seen), SEEN_ROWS)))
-            ordinary = core.raw_output(*core.encoder.raw({name: column[some] for name, column in seen.items()})).numpy()
+            ordinary = core.raw_output(
+                *core.encoder.inputs({name: column[some] for name, column in seen.items()})
+            ).numpy()
             ordinary = ordinary - ordinary.mean(axis=1, keepdims=True)
             answers = raw.numpy() - raw.numpy().mean(axis=1, keepdims=True)
             low, high = ordinary.min(axis=0), ordinary.max(axis=0)

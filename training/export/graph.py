@@ -5,13 +5,14 @@ out. In front of it go the nodes that make these of the named columns:
 
     number columns ──── Concat ──────────────────────────────── numbers ─┐
     timestamp columns ─ Concat ───────────────────────────── timestamps ─┤ core ─ probabilities ─ ArgMax ─ label
-    category columns ── Concat ─ LabelEncoder ─ Add ─ Gather ─── codes ──┘
+    category columns ── Concat ─ LabelEncoder ─ Add ─ Gather ─── codes ──┤
+    text columns ────── StringSplit ─ TfIdfVectorizer ────────── words ──┘
 
 Where a threshold was asked for, other nodes stand in ArgMax's place (:mod:`rowcast.training.network.labels`).
 
 One LabelEncoder over the union of all vocabularies and a table of codes per column cost 8 us where an encoder a column
 costs 93 us (50 columns). A column of very many levels gets an encoder of its own, since its row in the table would be
-mostly empty.
+mostly empty. Texts are in :mod:`rowcast.training.export.words`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rowcast.training.export.operators import OPERATORS
 from rowcast.training.export.own import refusal, trace_at_any_size
 from rowcast.training.export.pytorch import export_by_pytorch
 from rowcast.training.export.trace import ROWS, Untranslated, trace
+from rowcast.training.export.words import put_words
 from rowcast.training.features.encoder import FIRST_LEVEL_CODE, MISSING_CODE, UNKNOWN_CODE, FeatureEncoder
 from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.network.network import Embedded, Ensemble
@@ -45,26 +47,26 @@ class Core(nn.Module):
     """Everything between codes and answers: calendar, encoding, network, head.
 
     Shape: ``numbers [rows, n_numbers] float64, timestamps [rows, n_timestamps] int64, codes [rows, n_categories]
-    int64`` to ``[rows, classes] float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without
-    intervals.
+    int64``, and ``words [rows, all words] float32`` where columns are read word by word, to ``[rows, classes]
+    float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without intervals.
     """
 
     def __init__(self, encoder: FeatureEncoder, network: Embedded | Ensemble, head: ClassHead | RegressionHead) -> None:
         super().__init__()
         self.encoder, self.network, self.head = encoder, network, head
 
-    def raw_output(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
+    def raw_output(self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None) -> Tensor:
         """What the network says before the head makes an answer of it: logits, or targets in the network's units.
 
         Shape: ``[rows, classes]`` or ``[rows, n_outputs]``, float64. Two probabilities of 1 hide whatever lies between
         their logits.
         """
         encoded = self.encoder.encode(self.encoder.derive(numbers, timestamps))
-        out: Tensor = self.head.raw_output(self.network(encoded, codes))
+        out: Tensor = self.head.raw_output(self.network(encoded, codes, words))
         return out
 
-    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> Tensor:
-        out: Tensor = self.head.answer(self.raw_output(numbers, timestamps, codes))
+    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None) -> Tensor:
+        out: Tensor = self.head.answer(self.raw_output(numbers, timestamps, codes, words))
         return out
 
 
@@ -75,8 +77,10 @@ class _Both(nn.Module):
         super().__init__()
         self.core = core
 
-    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        raw = self.core.raw_output(numbers, timestamps, codes)
+    def forward(
+        self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        raw = self.core.raw_output(numbers, timestamps, codes, words)
         return self.core.head.answer(raw), raw
 
 
@@ -97,6 +101,8 @@ def export(core: Core, signature: Signature) -> bytes:
         "timestamps": torch.zeros(ROWS, len(encoder.timestamps), dtype=torch.int64),
         "codes": torch.zeros(ROWS, len(encoder.categories), dtype=torch.int64),
     }
+    if encoder.words:
+        examples["words"] = torch.zeros(ROWS, encoder.bags.width)
     graph = _graph_of(core, examples)
     graph.opset_imports["ai.onnx.ml"] = OPSET_ML
     graph.name = "rowcast"
@@ -153,7 +159,7 @@ def raw_output_name(signature: Signature) -> str:
 
 
 def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, prefix: str) -> None:
-    """Replace the core's three inputs by named columns; ``prefix`` begins the names of what is put between."""
+    """Replace the core's inputs by named columns; ``prefix`` begins the names of what is put between."""
     types = {np.dtype(object): ir.DataType.STRING, np.dtype(np.int64): ir.DataType.INT64}
     inputs = {
         column.name: ir.val(column.name, types.get(column.dtype, ir.DataType.DOUBLE), ["rows", 1])
@@ -163,15 +169,27 @@ def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, 
     old = {value.name: value for value in graph.inputs}
 
     def node(
-        op: str, values: Sequence[ir.Value], name: str, attributes: Mapping[str, Any] | None = None, domain: str = ""
+        op: str,
+        values: Sequence[ir.Value],
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        domain: str = "",
+        outputs: int = 1,
     ) -> ir.Value:
-        made = ir.node(op, list(values), dict(attributes or {}), domain=domain)
+        made = ir.node(op, list(values), dict(attributes or {}), domain=domain, num_outputs=outputs)
         made.outputs[0].name = f"{prefix}{name}"
+        for i, other in enumerate(made.outputs[1:], 1):
+            other.name = f"{prefix}{name}.{i}"
         nodes.append(made)
         return made.outputs[0]
 
     def constant(name: str, array: NDArray[Any]) -> ir.Value:
-        value = ir.val(f"{prefix}{name}", const_value=ir.tensor(array, name=f"{prefix}{name}"))
+        name = f"{prefix}{name}"
+        if array.dtype == object:
+            texts = [text.encode() for text in array.reshape(-1).tolist()]
+            value = ir.val(name, const_value=ir.StringTensor(texts, shape=ir.Shape(array.shape), name=name))
+        else:
+            value = ir.val(name, const_value=ir.tensor(array, name=name))
         graph.register_initializer(value)
         return value
 
@@ -224,6 +242,9 @@ def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, 
                 places = np.array([order.index(name) for name in encoder.categories], np.int64)
                 merged = node("Gather", [merged, constant("order", places)], "codes", {"axis": 1})
         ir.convenience.replace_all_uses_with(old["codes"], merged)
+    if encoder.words:
+        bags = put_words(encoder.bags, inputs, node, constant)
+        ir.convenience.replace_all_uses_with(old["words"], side_by_side(bags, "words"))
 
     for value in list(graph.inputs):
         graph.inputs.remove(value)

@@ -42,11 +42,12 @@ def layers_of(core: Core) -> list[dict[str, Any]]:
             if path and (not list(layer.children()) or list(layer.parameters(recurse=False)))
         ]
         try:
-            network(encoder.encode(encoder.derive(numbers, timestamps)), codes)
+            words = torch.zeros(rows, encoder.bags.width) if encoder.words else None
+            network(encoder.encode(encoder.derive(numbers, timestamps)), codes, words)
         finally:
             for hook in hooks:
                 hook.remove()
-    embedded = [layer for layer in found.values() if layer["name"] in ("numbers", "categories")]
+    embedded = [layer for layer in found.values() if layer["name"] in ("numbers", "categories", "texts")]
     columns = {"name": "columns", "kind": "Encoded", "shape": ["rows", network.d_in], "parameters": 0, "times": times}
     return [*embedded, columns, *(layer for layer in found.values() if layer not in embedded)]
 

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from rowcast.models.signature import PUBLIC_LEVEL_ROWS
 from rowcast.training.columns.levels import LevelRows
+from rowcast.training.columns.texts import WordLimits
 from rowcast.training.features.calendar import CalendarPart
 from rowcast.training.settings import ComponentConfig
 
@@ -34,6 +35,8 @@ class FeaturesConfig(ComponentConfig):
     low as 1 where their levels are no secret: who asks the service can tell a known level from one never seen."""
     max_levels: int = Field(100_000, ge=1)
     """Levels of one column that the graph knows; the rarest beyond that are pooled, which bounds memory."""
+    max_words: int = Field(2_000, ge=0, le=8_000)
+    """Words that the graph knows of a column that is read word by word, the commonest; 0 reads none so."""
     calendar: tuple[CalendarPart, ...] = ("time_of_day", "weekday", "season", "trend")
     """What is read off a timestamp, each where the training rows span at least two of its periods. A table split by
     time goes without trend: the future lies outside every range that training saw."""
@@ -42,3 +45,8 @@ class FeaturesConfig(ComponentConfig):
     def level_rows(self) -> LevelRows:
         """Training rows of a level that the model is to know, at least."""
         return LevelRows(self.min_level_rows, self.declared_level_rows)
+
+    @property
+    def word_limits(self) -> WordLimits:
+        """Which words the model is to know of a text."""
+        return WordLimits(self.min_level_rows, self.max_words)

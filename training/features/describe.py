@@ -15,6 +15,9 @@ from rowcast.training.columns.infer import ColumnRule
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.features.spacing import median as median_of
 
+_EXAMPLE_WORDS = 8
+"""Of a text, the commonest."""
+
 
 def describe_columns(
     encoder: FeatureEncoder, columns: Mapping[str, NDArray[Any]], rules: Sequence[ColumnRule]
@@ -46,6 +49,16 @@ def _describe(rule: ColumnRule, values: NDArray[Any], encoder: FeatureEncoder) -
             whole_levels=rule.whole_levels,
             level_type=rule.level_type,
             example=example,
+        )
+    if rule.kind == "text":
+        words = encoder.words[rule.name]
+        return Column(
+            name=rule.name,
+            kind=rule.kind,
+            nullable=rule.nullable,
+            reading=rule.signature_reading,
+            words=len(words),
+            example=" ".join(words[:_EXAMPLE_WORDS]),
         )
     kind = KINDS[rule.kind]
     column = Column(name=rule.name, kind=rule.kind, nullable=rule.nullable, reading=rule.signature_reading)

@@ -6,6 +6,8 @@ Three kinds of raw input come in, side by side:
 - timestamps ``[rows, n_timestamps]`` int64 epoch microseconds, INT64_MIN where missing (timestamp columns),
 - codes ``[rows, n_categories]`` int64: 0 missing, 1 a level the graph does not know, 2 and up its levels.
 
+Where columns are read word by word (:mod:`rowcast.training.features.words`), which words they hold is a fourth.
+
 A timestamp becomes a few numbers (time of day, weekday, ...), and numbers that belong together become a few more
 (:mod:`rowcast.training.features.oblique`). Every number is then written as how far it has come through each of its
 quantile bins: a piecewise-linear encoding (Gorishniy et al. 2022, "On embeddings for numerical features", section 3.2).
@@ -38,6 +40,7 @@ from rowcast.training.features.calendar import Part, calendar_part, parts_of, va
 from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.features.oblique import Oblique, fit_oblique
 from rowcast.training.features.spacing import is_flat, pulled_in
+from rowcast.training.features.words import WordBags, fit_words
 
 MISSING_CODE, UNKNOWN_CODE, FIRST_LEVEL_CODE = 0, 1, 2
 DIRECTION_ROUNDING = 1e-9
@@ -73,6 +76,7 @@ class FeatureEncoder(nn.Module):
         oblique: Oblique | None,
         bins: tuple[NDArray[np.int64], Bins],
         binary: tuple[NDArray[np.int64], Bins],
+        words: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """``bins`` and ``binary``: which of the derived features they read, and how."""
         super().__init__()
@@ -96,6 +100,10 @@ class FeatureEncoder(nn.Module):
         self.bins = bins[1]
         self.register_buffer("binary_at", torch.from_numpy(binary[0]))
         self.binary = binary[1]
+        self.words = {name: tuple(known) for name, known in (words or {}).items()}
+        """Of each column that is read word by word, the words that are known."""
+        nulls = {name: (MISSING_STRING, *readings[name].nulls) for name in self.words}
+        self.bags = WordBags(self.words, nulls)
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -166,6 +174,13 @@ class FeatureEncoder(nn.Module):
         """The code of each level of a category that is known or means missing; all others are ``UNKNOWN_CODE``."""
         return self._codes[name]
 
+    def inputs(self, columns: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
+        """What the core of a graph takes: as :meth:`raw`, and where words are read which they are, ``[rows, n_words]``.
+
+        It is for a few thousand rows: of more, the words are many.
+        """
+        return (*self.raw(columns), *((self.bags.of(self.bags.places(columns)),) if self.words else ()))
+
     def derive(self, numbers: Tensor, timestamps: Tensor) -> Tensor:
         """Read the calendar off the timestamps, and numbers that belong together along their directions.
 
@@ -199,7 +214,8 @@ class FeatureEncoder(nn.Module):
             [sorted(value) if isinstance(value, frozenset) else value for value in vars(rule).values()]
             for rule in self.rules
         ]
-        digest = hashlib.sha256(repr((rules, self.calendar, self.vocabularies)).encode())
+        fitted = (rules, self.calendar, self.vocabularies, *([self.words] if self.words else []))
+        digest = hashlib.sha256(repr(fitted).encode())
         for name, buffer in self.named_buffers():
             digest.update(name.encode() + buffer.cpu().numpy().tobytes())
         return digest.hexdigest()
@@ -268,7 +284,8 @@ def fit_encoder(
         at = np.flatnonzero(chosen).astype(np.int64)
         most = 1 if plain else config.bins
         parted.append((at, fit_bins([features[i] for i in at], most, [rounding[i] for i in at])))
-    return FeatureEncoder(rules, calendar, vocabularies, oblique, *parted)
+    words = fit_words(columns, [rule.name for rule in rules if rule.kind == "text"], config.word_limits)
+    return FeatureEncoder(rules, calendar, vocabularies, oblique, parted[0], parted[1], words)
 
 
 def has_two_values(feature: NDArray[np.float64]) -> bool:

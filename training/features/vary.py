@@ -38,7 +38,7 @@ def keep_what_varies(
     kept, decisions = [], []
     for rule in rules:
         values = columns[rule.name]
-        if rule.kind == "category":
+        if rule.kind in ("category", "text"):
             why, absent = "", False
         elif rule.kind == "timestamp":
             why, absent = _why_no_part(values, config, trend=trend), bool((values == MISSING_TIMESTAMP).any())

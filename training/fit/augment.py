@@ -29,10 +29,10 @@ class AugmentConfig(ComponentConfig):
     swap: float = Field(0.0, ge=0.0, lt=1.0)
     """Share of the values that are taken from another row of the batch."""
     missing: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of the values that are hidden, as if they were missing."""
+    """Share of the values that are hidden, as if they were missing; of a text, of its words."""
     mixup: float = Field(0.0, ge=0.0, le=10.0)
     """Rows are mixed with one another, targets too, by a share drawn from Beta(mixup, mixup); .2 is usual
-    (Zhang et al. 2018). Of a category, either row's level is taken."""
+    (Zhang et al. 2018). Of a category, either row's level is taken, and so are all words of either row."""
 
 
 class Augment:
@@ -55,23 +55,31 @@ class Augment:
         if not self.on:
             return batch
         features, codes, target, weight = batch.features, batch.codes, batch.target, batch.weight
+        words = batch.words
         if self.config.swap:
             features, codes = (self._swapped(values) for values in (features, codes))
+            if words is not None:
+                words = _of_other(
+                    words, torch.randint(len(words), (len(words),), device=words.device), self.config.swap
+                )
         if self.config.noise and self.grid is not None:
             rank = _ranks(features, self.grid)
             features = _values(rank + self.config.noise * torch.randn_like(rank), self.grid, features)
         if self.config.mixup and self.grid is not None:
-            features, codes, target, weight = self._mixed(Batch(features, codes, target, weight), self.grid)
+            features, codes, target, weight, words = self._mixed(
+                Batch(features, codes, target, weight, words), self.grid
+            )
         if self.config.missing:
             features = torch.where(_chosen(features, self.config.missing), torch.nan, features)
             codes = torch.where(_chosen(codes, self.config.missing), MISSING_CODE, codes)
-        return Batch(features, codes, target, weight)
+            words = None if words is None else torch.where(_chosen(words, self.config.missing), -1, words)
+        return Batch(features, codes, target, weight, words)
 
     def _swapped(self, values: Tensor) -> Tensor:
         other = torch.randint(len(values), values.shape, device=values.device)
         return torch.where(_chosen(values, self.config.swap), values.gather(0, other), values)
 
-    def _mixed(self, batch: Batch, grid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    def _mixed(self, batch: Batch, grid: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None]:
         features, codes, target, weight = batch.features, batch.codes, batch.target, batch.weight
         drawn = float(torch.distributions.Beta(self.config.mixup, self.config.mixup).sample())
         own = max(drawn, 1.0 - drawn)
@@ -88,7 +96,14 @@ class Augment:
             mine = own * weight
             weight = mine + (1.0 - own) * weight[partner]
             share = (mine / weight).reshape(-1, *[1] * (target.dim() - 1))
-        return torch.where(absent, either, between), levels, share * target + (1.0 - share) * target[partner], weight
+        words = None if batch.words is None else _of_other(batch.words, partner, 1.0 - own)
+        target = share * target + (1.0 - share) * target[partner]
+        return torch.where(absent, either, between), levels, target, weight, words
+
+
+def _of_other(words: Tensor, other: Tensor, share: float) -> Tensor:
+    """All words of another row, in this share of the rows."""
+    return torch.where(_chosen(words[:, :1], share), words[other], words)
 
 
 def _chosen(values: Tensor, share: float) -> Tensor:

@@ -89,20 +89,23 @@ class Batch:
     """Rows ready for the network, resident on the device: no loader, a permutation indexes them.
 
     Shapes: ``features [rows, n_features]`` float64, ``codes [rows, n_categories]`` int64, ``target [rows]``; ``weight
-    [rows]`` float32 with a mean of 1 over all rows of the part, or None where every row counts the same.
+    [rows]`` float32 with a mean of 1 over all rows of the part, or None where every row counts the same; ``words
+    [rows, most of a row]`` int32, see :meth:`rowcast.training.features.words.WordBags.places`, or None.
     """
 
     features: Tensor
     codes: Tensor
     target: Tensor
     weight: Tensor | None = None
+    words: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.target.shape[0])
 
     def __getitem__(self, rows: Tensor | slice) -> Batch:
         weight = None if self.weight is None else self.weight[rows]
-        return Batch(self.features[rows], self.codes[rows], self.target[rows], weight)
+        words = None if self.words is None else self.words[rows]
+        return Batch(self.features[rows], self.codes[rows], self.target[rows], weight, words)
 
     @property
     def device(self) -> torch.device:
@@ -333,7 +336,7 @@ def take_step(
         group["lr"] = rate
     encoded = encoder.encode(batch.features)
     with _precision_of(config, batch.target.device):
-        outputs = network(encoded, batch.codes).float()
+        outputs = network(encoded, batch.codes, encoder.bags.of(batch.words)).float()
     loss = objective.loss(outputs, batch.target, batch.weight)
     optimizer.zero_grad()
     loss.backward()
@@ -402,7 +405,7 @@ def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batc
     parts = []
     for start in range(0, len(rows), EVALUATION_ROWS):
         part = rows[slice(start, start + EVALUATION_ROWS)]
-        parts.append(network(encoder.encode(part.features), part.codes))
+        parts.append(network(encoder.encode(part.features), part.codes, encoder.bags.of(part.words)))
     return torch.cat(parts, dim=1)
 
 

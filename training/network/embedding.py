@@ -1,8 +1,9 @@
-"""Columns as the first layer takes them: numbers and levels embedded, or levels one-hot."""
+"""Columns as the first layer takes them: numbers, levels and words embedded, or levels one-hot."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
@@ -99,3 +100,36 @@ class OneHot(nn.Module):
         """Silence the codes that no training row held; ``counts`` as for :meth:`CategoryEmbedding.settle`."""
         self.taught = [count[:FIRST_LEVEL_CODE].tolist() for count in counts]
         self.kept.copy_(torch.cat([count > 0 for count in counts]).to(self.kept))
+
+
+class WordEmbedding(nn.Module):
+    """Add up the vectors of the words that a text holds, over the square root of how many they are.
+
+    A text without any has a vector of its own. It and that of a missing text start at 0, and stay there if no training
+    row is of the kind.
+
+    Shape: ``[rows, all words] -> [rows, n_columns * d]``.
+    """
+
+    def __init__(self, word_counts: Sequence[int], d: int) -> None:
+        """``word_counts``: of each column the words and one for missing, which comes first."""
+        super().__init__()
+        self.word_counts = tuple(word_counts)
+        self.weight = nn.Parameter(torch.empty(sum(self.word_counts), d).uniform_(-(d**-0.5), d**-0.5))
+        self.none = nn.Parameter(torch.zeros(len(self.word_counts), d))
+        with torch.no_grad():
+            self.weight[list(self._starts())] = 0.0
+
+    def _starts(self) -> Iterator[int]:
+        return accumulate(self.word_counts[:-1], initial=0)
+
+    def forward(self, bags: Tensor) -> Tensor:
+        columns = []
+        for i, (start, n) in enumerate(zip(self._starts(), self.word_counts, strict=True)):
+            bag = bags[:, start : start + n]
+            held = bag.sum(1, keepdim=True)
+            columns.append(
+                torch.matmul(bag, self.weight[start : start + n]) / torch.sqrt(torch.clamp(held, 1.0, float(n)))
+                + (held == 0.0).to(torch.float32) * self.none[i]
+            )
+        return torch.cat(columns, dim=1) if len(columns) > 1 else columns[0]

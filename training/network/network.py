@@ -5,7 +5,8 @@ parameter-efficient ensembling", section 3). ``members=1`` is a plain deep neura
 
     encoded numbers ── NumberEmbedding ─┐
     binary features ────────────────────┼─ MemberScales ─ Linear ─ activation ─ dropout ─ ... ─ Heads
-    codes ─────────── CategoryEmbedding ┘
+    codes ─────────── CategoryEmbedding ┤
+    words ─────────── WordEmbedding ────┘
 
 Layers may be normalised and may add to what they get; neither is the default.
 """
@@ -23,7 +24,7 @@ from torch import Tensor, nn
 
 from rowcast.training.features.bins import MAX_ENCODED
 from rowcast.training.features.encoder import Encoded
-from rowcast.training.network.embedding import CategoryEmbedding, NumberEmbedding, OneHot
+from rowcast.training.network.embedding import CategoryEmbedding, NumberEmbedding, OneHot, WordEmbedding
 from rowcast.training.settings import ComponentConfig
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -62,6 +63,8 @@ class NetworkConfig(ComponentConfig):
     """Width of an embedded number; as in TabM. Less when a table has very many columns."""
     d_category: int = Field(16, ge=1, le=128)
     """Width of an embedded category."""
+    d_text: int = Field(32, ge=1, le=256)
+    """Width of a text that is read word by word."""
     levels: Literal["embedding", "one_hot"] = "embedding"
     """Of categories: a learned vector for each level, or a node for each level."""
 
@@ -204,7 +207,8 @@ class Heads(nn.Module):
 class Embedded(nn.Module, ABC):
     """Columns side by side, embedded; what the networks of this module stand on.
 
-    Shape: ``Encoded, [rows, n_categories] int64 -> [members, rows, n_outputs]``.
+    Shape: ``Encoded, [rows, n_categories] int64 -> [members, rows, n_outputs]``; where columns are read word by word,
+    ``[rows, all words] float32`` is a third input.
     """
 
     def __init__(
@@ -214,6 +218,7 @@ class Embedded(nn.Module, ABC):
         d_encoded: int,
         level_counts: Sequence[int],
         n_binary: int,
+        word_counts: Sequence[int] = (),
     ) -> None:
         super().__init__()
         d_limit = max(2, MAX_ENCODED // max(1, n_features + len(level_counts)))
@@ -226,7 +231,8 @@ class Embedded(nn.Module, ABC):
             self.categories, widths = OneHot(level_counts), list(level_counts)
         elif level_counts:
             self.categories = CategoryEmbedding(level_counts, d_category)
-        self.columns = [d_number] * n_features + [2] * n_binary + widths
+        self.texts = WordEmbedding(word_counts, config.d_text) if word_counts else None
+        self.columns = [d_number] * n_features + [2] * n_binary + widths + [config.d_text] * len(word_counts)
         """Width of each column."""
         self.held: Any = None
         """What no step moves, see :class:`rowcast.training.fit.optimizer.Held`."""
@@ -236,14 +242,16 @@ class Embedded(nn.Module, ABC):
         """Width of all columns."""
         return sum(self.columns)
 
-    def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
+    def forward(self, encoded: Encoded, codes: Tensor, words: Tensor | None = None) -> Tensor:
         if self.training:
-            return self._members(self._side_by_side(encoded, codes))
+            return self._members(self._side_by_side(encoded, codes, words))
         # A row must not be answered by how many there are, but ONNX Runtime multiplies a single row by another kernel
         # than several, which rounds otherwise. So there are always two: the first stands at the end once more.
-        return self._members(self._side_by_side(Encoded(*map(_one_more, encoded)), _one_more(codes)))[:, :-1]
+        if words is not None:
+            words = _one_more(words)
+        return self._members(self._side_by_side(Encoded(*map(_one_more, encoded)), _one_more(codes), words))[:, :-1]
 
-    def _side_by_side(self, encoded: Encoded, codes: Tensor) -> Tensor:
+    def _side_by_side(self, encoded: Encoded, codes: Tensor, words: Tensor | None) -> Tensor:
         """``[rows, d_in]`` float32."""
         parts = []
         if self.numbers is not None:
@@ -252,6 +260,8 @@ class Embedded(nn.Module, ABC):
             parts.append(encoded.binary.flatten(1))
         if self.categories is not None:
             parts.append(self.categories(codes))
+        if self.texts is not None:
+            parts.append(self.texts(words))
         return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
     @abstractmethod
@@ -285,8 +295,9 @@ class Network(Embedded):
         n_outputs: int,
         *,
         n_binary: int = 0,
+        word_counts: Sequence[int] = (),
     ) -> None:
-        super().__init__(config, n_features, d_encoded, level_counts, n_binary)
+        super().__init__(config, n_features, d_encoded, level_counts, n_binary, word_counts)
         self.scales = MemberScales(config.members, self.columns) if config.members > 1 else None
         widths = [self.d_in, *config.layers]
         self.layers = nn.Sequential(*(Layer(a, b, config) for a, b in pairwise(widths)))
@@ -314,8 +325,8 @@ class Ensemble(nn.Module):
         super().__init__()
         self.networks: Sequence[Embedded] = nn.ModuleList(networks)  # type: ignore[assignment]
 
-    def forward(self, encoded: Encoded, codes: Tensor) -> Tensor:
-        return torch.cat([network(encoded, codes) for network in self.networks])
+    def forward(self, encoded: Encoded, codes: Tensor, words: Tensor | None = None) -> Tensor:
+        return torch.cat([network(encoded, codes, words) for network in self.networks])
 
     def settle(self, counts: Sequence[Tensor]) -> None:
         """See :meth:`CategoryEmbedding.settle`."""

@@ -45,8 +45,9 @@ class OwnNetwork(Embedded):
         n_outputs: int,
         *,
         n_binary: int = 0,
+        word_counts: Sequence[int] = (),
     ) -> None:
-        super().__init__(config, n_features, d_encoded, level_counts, n_binary)
+        super().__init__(config, n_features, d_encoded, level_counts, n_binary, word_counts)
         self.module = built(build, self.d_in, n_outputs)
         self._n_kept = n_outputs
 

@@ -86,6 +86,9 @@ def _slices(column: Column, values: NDArray[Any]) -> Iterator[tuple[str, NDArray
         for level in list(column.public().levels or ())[:MOST_LEVELS]:
             yield level, values == level
         return
+    if column.kind == "text":
+        yield "missing", values == column.missing
+        return
     missing = np.isnan(values) if values.dtype.kind == "f" else values == column.missing
     yield "missing", missing
     if column.kind == "boolean":

@@ -113,6 +113,16 @@ RULES: dict[Kind, ValueRule] = {
         families=frozenset({"text", "null"}),
         usual=frozenset({("text", "<i4"), ("text", "<i8")}),
     ),
+    "text": ValueRule(
+        json_types=frozenset({str, _NULL}),
+        schema={"type": "string"},
+        description="text, of which words are read",
+        array="text",
+        element="text",
+        arrow="text",
+        families=frozenset({"text", "null"}),
+        usual=frozenset({("text", "<i4"), ("text", "<i8")}),
+    ),
     "timestamp": ValueRule(
         json_types=frozenset({str, _NULL}),
         schema={"type": "string", "format": "date-time"},
