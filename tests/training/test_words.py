@@ -10,6 +10,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import polars as pl
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -269,3 +270,22 @@ def test_a_second_fit_on_all_rows_reads_words_too() -> None:
     model = rowcast.fit(frame, target="y", **SMALL | {"fit": {"epochs": 1, "refit": True, "seeds": 2}})
     assert model.signature.columns[0].words == 19
     assert model.predict(frame.head(2)).height == 2
+
+
+def test_a_fit_that_starts_from_a_model_carries_its_words_over(model: rowcast.Model) -> None:
+    frame = reviews(600, seed=1).with_columns(pl.col("note").str.replace("the", "ship"))
+    again = rowcast.fit(frame, start_from=model, fit={"epochs": 1}, verbose=False)
+    note, before = again.signature.columns[0], model.signature.columns[0]
+    assert (note.kind, note.words) == ("text", 20)  # "ship" is new
+    assert str(note.example) == str(before.example)
+    (said,) = (decision for decision in again.decisions if "the fit starts from" in decision)
+    assert "'note', 'x' carry their embeddings and weights over" in said
+    old, new = (read_weights(one) for one in (model, again))
+    assert new["network.texts.weight"].shape == (21, 32)
+    moved = np.abs(new["network.texts.weight"][:20] - old["network.texts.weight"]).max()
+    assert 0.0 < moved < 0.1 < np.abs(old["network.texts.weight"][1:]).max()
+
+
+def read_weights(model: rowcast.Model) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = safetensors.numpy.load((model.path / "weights.safetensors").read_bytes())
+    return found

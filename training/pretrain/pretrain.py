@@ -104,6 +104,11 @@ def pretrain(
     encoder = fit_encoder(train, rules, config.features, None, trend=not config.data.split_by_time)
     check_encoder(encoder)
     goal = Reconstruction(encoder.to(device))
+    if goal.n_columns == 0:
+        raise TableError(
+            f"{table.source}: pre-training learns what stands in numbers, dates and categories, and every column is a "
+            "text: train on rows with a target"
+        )
     rows = [_batch(part, encoder, goal, device) for part in parts]
     rows[1] = _changed_once(rows[1], config)
     with ExitStack() as stack:
@@ -115,7 +120,8 @@ def pretrain(
         whole = networks[0] if len(networks) == 1 else Ensemble(networks)
         whole.settle(rows_of_codes(rows[0], encoder, None))
         encoder, whole = encoder.cpu(), whole.cpu()
-        record = Record(calendar=encoder.calendar, taught=taught_of(encoder, networks[0]), answers=None)
+        taught = taught_of(encoder, networks[0])
+        record = Record(calendar=encoder.calendar, taught=taught, words=encoder.words, answers=None)
         stored = publish_pretrained(
             repository,
             name,
@@ -190,7 +196,9 @@ def _batch(
 ) -> Batch:
     numbers, timestamps, codes = (tensor.to(device) for tensor in encoder.raw(columns))
     features = encoder.derive(numbers, timestamps)
-    return Batch(features, codes, goal.targets(features, codes))
+    places = encoder.bags.places(columns)
+    words = None if places is None else places.to(device)
+    return Batch(features, codes, goal.targets(features, codes), words=words)
 
 
 def _changed_once(rows: Batch, config: Config) -> Batch:
@@ -235,6 +243,7 @@ def _fit(
                 encoder.level_counts,
                 goal.n_outputs,
                 n_binary=encoder.n_binary,
+                word_counts=encoder.bags.counts,
             ).to(device)
             result = fit(
                 network,

@@ -3,7 +3,8 @@
 Values of a row are taken from other rows, and the network says what stood there: of a number its place among its bins,
 of a category its level. Whoever does that well knows how columns go together. Sources: reconstruction in Rubachev et
 al. 2022, "Revisiting pretraining objectives for tabular deep learning" (arXiv 2207.03208), section 3; corruption by
-values of other rows as in Bahri et al. 2022 (SCARF).
+values of other rows as in Bahri et al. 2022 (SCARF). Words of texts are told to the network, and it is not asked for
+them.
 """
 
 from __future__ import annotations

@@ -106,6 +106,8 @@ def _rule_like(start: Start, train: Table, name: str, config: TableConfig) -> tu
     as_levels = old.levels_of is not None and rule.kind in _KIND_OF_LEVELS[old.levels_of]
     if old.kind == "category" and as_levels and name not in declared.kinds:  # numbers or dates are levels there
         rule, notes = _inferred(train, name, config, replace(declared, kinds={**declared.kinds, name: "category"}))
+    if old.kind == "text" and rule.kind == "category" and rule.levels_of is None and not rule.declared:
+        rule = replace(rule, kind="text")
     quantities = {rule.kind, old.kind} == {"number", "integer"}
     if rule.kind != old.kind and not quantities:
         return None, [f"{name!r} is a {rule.kind} here and a {old.kind} in {start.called}, so that it starts fresh"]

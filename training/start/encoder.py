@@ -1,8 +1,8 @@
 """The feature encoder of a fit that starts from a model: what its weights mean goes on meaning that.
 
-A carried column keeps its bins, scales, parts of the calendar and levels, since the weights were learned on them. Where
-the new rows say more, that is added, and what was there stays as it was: bins beyond the ends where new rows lie, new
-levels, whether a value is missing. Every other column is fitted on the new rows.
+A carried column keeps its bins, scales, parts of the calendar, levels and words, since the weights were learned on
+them. Where the new rows say more, that is added, and what was there stays as it was: bins beyond the ends where new
+rows lie, new levels and words, whether a value is missing. Every other column is fitted on the new rows.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ def carried_encoder(
         else fresh.vocabularies[name]
         for name in fresh.categories
     }
+    words = {
+        name: _words(old.words[name], known, config.max_words) if name in carried else known
+        for name, known in fresh.words.items()
+    }
     oblique = _oblique(old, fresh, carried, found_too=pairs)
     nothing = np.zeros(0, np.int64), fit_bins([], 1)
     draft = FeatureEncoder(rules, calendar, vocabularies, oblique, nothing, nothing)
@@ -89,7 +93,7 @@ def carried_encoder(
         fitted = fit_bins([values[:, i] for i in places], 1 if plain else config.bins, rounding)
         parted[side].update(zip(places, _rows([(str(i),) for i in places], fitted).values(), strict=True))
     binned, binary = (_bins(rows) for rows in parted)
-    return FeatureEncoder(rules, calendar, vocabularies, oblique, binned, binary)
+    return FeatureEncoder(rules, calendar, vocabularies, oblique, binned, binary, words)
 
 
 def _parts(old: Sequence[Part], fresh: Sequence[Part], *, trend: bool) -> tuple[Part, ...]:
@@ -108,6 +112,12 @@ def _levels(old: Mapping[str, int], fresh: Mapping[str, int], most: int) -> dict
     for level in added[len(added) - dropped :]:
         del rows[level]
     return dict(sorted(rows.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _words(old: Sequence[str], fresh: Sequence[str], most: int) -> tuple[str, ...]:
+    """The words that the earlier encoder knows, and behind them those that new rows add, as far as there is room."""
+    added = [word for word in fresh if word not in set(old)]
+    return (*old, *added[: max(0, most - len(old))])
 
 
 def _oblique(

@@ -83,6 +83,10 @@ def _hold_columns(held: Held, network: Embedded, encoder: FeatureEncoder, column
     if isinstance(network.categories, CategoryEmbedding):
         of_codes = [(name,) for name, n in zip(encoder.categories, encoder.level_counts, strict=True) for _ in range(n)]
         held.add(network.categories.weight, chosen(of_codes)[:, None])
+    if network.texts is not None:
+        of_words = [(name,) for name, n in zip(encoder.words, encoder.bags.counts, strict=True) for _ in range(n)]
+        held.add(network.texts.weight, chosen(of_words)[:, None])
+        held.add(network.texts.none, chosen([(name,) for name in encoder.words])[:, None])
     if isinstance(network, Network) and network.scales is not None:
         widths = torch.tensor(network.columns)
         held.add(network.scales.weight, chosen([columns_in(key) for key in keys]).repeat_interleave(widths))

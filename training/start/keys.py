@@ -1,7 +1,7 @@
 """What an encoder's features and a network's inputs are called, so that those of two tables can be told apart.
 
 A feature is a tuple: ``("number", "age")``, ``("calendar", "at", "weekday")``, ``("direction", "x", "y", 2)``,
-``("category", "city")``.
+``("category", "city")``, ``("text", "note")``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def binary_keys(encoder: FeatureEncoder) -> list[Key]:
 
 def input_keys(encoder: FeatureEncoder) -> list[Key]:
     """All columns as the network has them side by side."""
-    return [*binned_keys(encoder), *binary_keys(encoder), *(("category", name) for name in encoder.categories)]
+    numbers = [*binned_keys(encoder), *binary_keys(encoder)]
+    return [*numbers, *(("category", name) for name in encoder.categories), *(("text", name) for name in encoder.words)]
 
 
 def columns_in(key: Key) -> tuple[str, ...]:

@@ -47,6 +47,8 @@ class Record:
     """Of the pairs of numbers that are read along directions."""
     taught: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """For each category, training rows that were missing, and rows of a level that the model does not know."""
+    words: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Of each text the words that the model knows."""
     answers: Answers | None = None
     """None where the model was trained without a target."""
     format: int = FORMAT
@@ -85,6 +87,7 @@ def record_of(core: Core, target: Target | None) -> Record:
         calendar=encoder.calendar,
         correlations=[r for _, _, r in encoder.oblique.pairs] if encoder.oblique is not None else [],
         taught=taught_of(encoder, network),
+        words=encoder.words,
         answers=None if target is None else answers_of(core.head, target),
     )
 

@@ -34,7 +34,7 @@ from rowcast.training.predict import rule_of
 from rowcast.training.start.record import START_FILE, Answers, Record
 
 _MUST_BE_SAME = {
-    "network": ("members", "levels", "d_number", "d_category"),
+    "network": ("members", "levels", "d_number", "d_category", "d_text"),
     "features": ("numbers", "oblique_angles"),
 }
 """Fields that say what a weight of a column is."""
@@ -101,8 +101,8 @@ class Start:
             for field in fields:
                 if field == "oblique_angles" and self.encoder.oblique is None:
                     continue
-                here, there = getattr(getattr(config, section), field), self.config[section][field]
-                if here != there:
+                here, there = getattr(getattr(config, section), field), self.config[section].get(field)
+                if there is not None and here != there:
                     raise ConfigError(
                         f"'{section}.{field}' must be {there!r} as in {self.called}, which the fit starts from, got "
                         f"{here!r}: leave it out, or train without --from"
@@ -229,7 +229,8 @@ def _encoder(
     calendar: dict[str, Sequence[Part]] = {name: tuple(parts) for name, parts in record.calendar.items()}  # type: ignore[arg-type]
     vocabularies = {column.name: column.levels or {} for column in columns if column.kind == "category"}
     sides = [(of[f"{side}_at"].astype(np.int64), Bins(part(f"{bins}."))) for side, bins in _SIDES]
-    return FeatureEncoder(rules, calendar, vocabularies, oblique, sides[0], sides[1])
+    words = {column.name: record.words[column.name] for column in columns if column.kind == "text"}
+    return FeatureEncoder(rules, calendar, vocabularies, oblique, sides[0], sides[1], words)
 
 
 _SIDES = (("binned", "bins"), ("binary", "binary"))

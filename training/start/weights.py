@@ -1,9 +1,9 @@
 """Weights of a trained network as the first ones of another: column by column, and layer by layer.
 
 Of a carried column the embedding, the members' scales and the rows of the first layer are taken over; of a level that
-was not known, those of the unknown one. The first layer weighs a new column by 0 at first, so that the network begins
-with the answers of the one it comes from. The layers behind are taken over as long as each is of the same shape as
-there: behind one that is not, weights would mean nothing.
+was not known, those of the unknown one, and the vector of a new word is 0. The first layer weighs a new column by 0 at
+first, so that the network begins with the answers of the one it comes from. The layers behind are taken over as long as
+each is of the same shape as there: behind one that is not, weights would mean nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from rowcast.models.errors import ConfigError
 from rowcast.training.features.bins import Bins
 from rowcast.training.features.encoder import UNKNOWN_CODE, FeatureEncoder
-from rowcast.training.network.embedding import CategoryEmbedding, OneHot
+from rowcast.training.network.embedding import CategoryEmbedding, OneHot, WordEmbedding
 from rowcast.training.network.network import Embedded, Network
 from rowcast.training.network.own import OwnNetwork
 from rowcast.training.start.keys import Key, binary_keys, binned_keys, code_map, columns_in, input_keys
@@ -77,11 +77,31 @@ def carry_weights(
             for code, source in enumerate(code_map(new, old, name)):
                 row = weights["categories.weight"][there[name] + (UNKNOWN_CODE if source < 0 else source)]
                 network.categories.weight[here[name] + code] = row
+    if network.texts is not None and "texts.weight" in weights:
+        _carry_words(network.texts, new, old, weights, carried)
     if isinstance(network, OwnNetwork):
         return Taken(places.source >= 0, 0, _carry_module(network, weights, places, outputs))
     assert isinstance(network, Network)
     n_layers, notes = _carry_layers(network, weights, places, outputs)
     return Taken(places.source >= 0, n_layers, notes)
+
+
+def _carry_words(
+    texts: WordEmbedding, new: FeatureEncoder, old: FeatureEncoder, weights: State, carried: Collection[str]
+) -> None:
+    here, there = (dict(zip(of.words, accumulate(of.bags.counts, initial=0), strict=False)) for of in (new, old))
+    columns = list(old.words)
+    for i, name in enumerate(new.words):
+        if name not in carried or name not in old.words:
+            continue
+        places = {word: place for place, word in enumerate(old.words[name], 1)}
+        start = here[name]
+        texts.weight[start : start + len(new.words[name]) + 1] = 0.0
+        texts.weight[start] = weights["texts.weight"][there[name]]  # of a missing text
+        for place, word in enumerate(new.words[name], 1):
+            if word in places:
+                texts.weight[start + place] = weights["texts.weight"][there[name] + places[word]]
+        texts.none[i] = weights["texts.none"][columns.index(name)]
 
 
 class _Places:
@@ -217,5 +237,8 @@ def _widths(network: Embedded, old: FeatureEncoder, weights: State) -> list[int]
     d_number = weights["numbers.weight"].shape[2] if "numbers.weight" in weights else 0
     widths = [d_number] * old.n_features + [2] * old.n_binary
     if "categories.weight" in weights:
-        return widths + [weights["categories.weight"].shape[1]] * len(old.categories)
-    return widths + list(old.level_counts)
+        widths += [weights["categories.weight"].shape[1]] * len(old.categories)
+    else:
+        widths += list(old.level_counts)
+    d_text = weights["texts.weight"].shape[1] if old.words else 0
+    return widths + [d_text] * len(old.words)
