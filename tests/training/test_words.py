@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -289,3 +290,11 @@ def test_a_fit_that_starts_from_a_model_carries_its_words_over(model: rowcast.Mo
 def read_weights(model: rowcast.Model) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = safetensors.numpy.load((model.path / "weights.safetensors").read_bytes())
     return found
+
+
+def test_a_table_in_shards_is_read_word_by_word_too(tmp_path: Path) -> None:
+    reviews(1800).write_parquet(tmp_path / "reviews.parquet")
+    data = {"in_memory": False, "target": "y", "sample_rows": 1_000}
+    model = rowcast.fit(tmp_path / "reviews.parquet", data=data, **SMALL)
+    assert model.signature.columns[0].words == 19
+    assert model.metrics["test"]["accuracy"] > 0.85

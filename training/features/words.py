@@ -43,7 +43,8 @@ class WordBags:
         return sum(self.counts)
 
     def places(self, columns: Mapping[str, NDArray[Any]]) -> Tensor | None:
-        """Where the 1s of each row are, and -1 to fill up, ``[rows, most of a row]`` int32; None without such columns.
+        """Where the 1s of each row are, in order, and -1 to fill up: ``[rows, most of a row]`` int32; None without such
+        columns.
 
         Args:
             columns: texts ``[rows]`` by name.
@@ -58,9 +59,10 @@ class WordBags:
             places = np.concatenate([np.where(missing, 0, -1)[:, None], np.where(words < 0, -1, words + 1)], axis=1)
             found.append(np.where(places < 0, -1, places + start))
             start += count
-        places = np.sort(np.concatenate(found, axis=1), axis=1)  # the 1s last
+        places = np.concatenate(found, axis=1)
         most = int((places >= 0).sum(axis=1).max(initial=0))
-        return torch.from_numpy(np.ascontiguousarray(places[:, places.shape[1] - most :]).astype(np.int32))
+        places = np.sort(np.where(places < 0, self.width, places), axis=1)[:, :most]
+        return torch.from_numpy(np.where(places == self.width, -1, places).astype(np.int32))
 
     def of(self, places: Tensor | None) -> Tensor | None:
         """The bags of rows, ``[rows, width]`` float32, from what :meth:`places` gives."""

@@ -24,7 +24,7 @@ from rowcast.training.stream.store import Store, open_store
 
 @dataclass(frozen=True)
 class Converted:
-    """Training rows in a file: numbers, timestamps, codes, target and weight of each."""
+    """Training rows in a file: numbers, timestamps, codes, words, target and weight of each."""
 
     store: Store
     code_counts: tuple[NDArray[np.int64], ...]
@@ -40,20 +40,27 @@ class Converted:
         return len(self.store)
 
 
-def record_of(encoder: FeatureEncoder, target: Target) -> np.dtype[Any]:
-    """What stands in the file for a row."""
+def record_of(encoder: FeatureEncoder, target: Target, words: int = 0) -> np.dtype[Any]:
+    """What stands in the file for a row; ``words``: how many of its texts, at most."""
     fields: list[Any] = [
         ("numbers", "<f8", (len(encoder.numbers),)),
         ("timestamps", "<i8", (len(encoder.timestamps),)),
         ("codes", "<i4", (len(encoder.categories),)),
         ("target", "<i4" if target.classes else "<f8"),
     ]
-    return np.dtype(fields if target.weight is None else [*fields, ("weight", "<f8")])
+    fields += [] if target.weight is None else [("weight", "<f8")]
+    return np.dtype(fields if not encoder.words else [*fields, ("words", "<i4", (words,))])
 
 
 @contextmanager
 def converted(
-    plan: Plan, part_of: PartOf, reads: Sequence[str], encoder: FeatureEncoder, target: Target, rows: int
+    plan: Plan,
+    part_of: PartOf,
+    reads: Sequence[str],
+    encoder: FeatureEncoder,
+    target: Target,
+    rows: int,
+    words: int = 0,
 ) -> Iterator[Converted]:
     """Write the training rows of a table to a temporary file, which is gone afterwards.
 
@@ -64,6 +71,7 @@ def converted(
         encoder: fitted to a sample of the training rows.
         target: of that sample.
         rows: of the table.
+        words: of the texts of a row, at most: further ones teach nothing.
 
     Raises:
         TableError: a value does not fit the kind that the sample told; names column, row and the way out.
@@ -72,7 +80,7 @@ def converted(
     data = plan.data
     names = list(dict.fromkeys([*(rule.name for rule in encoder.rules), target.name, *reads]))
     names += [data.weight] if data.weight else []
-    record = record_of(encoder, target)
+    record = record_of(encoder, target, words)
     index = {label: i for i, label in enumerate(target.classes)}
     counts = [np.zeros(n, np.int64) for n in encoder.level_counts]
     missing: set[str] = set()
@@ -133,6 +141,13 @@ def _columns(records: NDArray[Any], table: Table, encoder: FeatureEncoder, missi
         records["codes"][:, i] = levels.replace_strict(distinct, codes).to_numpy()
         if name not in missing and (levels == "").any():
             missing.add(name)
+    texts = {name: read_column(table, rules[name]) for name in encoder.words}
+    places = encoder.bags.places(texts)
+    if places is not None:
+        n = min(places.shape[1], records["words"].shape[1])
+        records["words"] = -1
+        records["words"][:, :n] = places[:, :n].numpy()
+        missing.update(name for name, values in texts.items() if rules[name].is_missing(values).any())
 
 
 def with_nullable(rules: Sequence[ColumnRule], missing: frozenset[str]) -> tuple[ColumnRule, ...]:

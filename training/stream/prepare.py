@@ -70,6 +70,10 @@ def open_prepared(
     return stack.enter_context(_prepared(source, config, why, validation, test, start, say))
 
 
+_WORDS = 2
+"""Room for words in the temporary file: so many times the most that a row of the sample holds."""
+
+
 @contextmanager
 def _prepared(
     source: str | os.PathLike[str],
@@ -104,7 +108,9 @@ def _prepared(
     prepared = prepare_split(table, target, split, config, **own_tables, start=start)
     seconds = time.monotonic() - started
     say("writing its training rows to a temporary file")
-    with converted(plan, part_of, reads, prepared.encoder, prepared.target, rows) as written:
+    words = prepared.encoder.bags.places(prepared.train.columns)
+    most = 0 if words is None else _WORDS * max(1, words.shape[1])
+    with converted(plan, part_of, reads, prepared.encoder, prepared.target, rows, most) as written:
         prepared.encoder.rules = rules = with_nullable(prepared.encoder.rules, written.missing)
         yield replace(
             prepared,

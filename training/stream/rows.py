@@ -112,7 +112,7 @@ class StreamedRows:
         device = self.device
 
         def field(name: str) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(records[name])).to(device)
+            return torch.from_numpy(records[name].copy()).to(device)  # a field without columns is contiguous as it is
 
         if self._objective.classes:
             target = field("target").to(torch.int64)
@@ -122,15 +122,18 @@ class StreamedRows:
         if self._rows.mean_weight is not None:
             weight = (field("weight") / self._rows.mean_weight).to(torch.float32)
         features = self._encoder.derive(field("numbers"), field("timestamps"))
-        return Batch(features, field("codes").to(torch.int64), target, weight)
+        words = field("words") if self._encoder.words else None
+        return Batch(features, field("codes").to(torch.int64), target, weight, words)
 
 
 def joined(parts: list[Batch]) -> Batch:
     """The rows of several batches, one after the other."""
     weights = [part.weight for part in parts if part.weight is not None]
+    words = [part.words for part in parts if part.words is not None]
     return Batch(
         torch.cat([part.features for part in parts]),
         torch.cat([part.codes for part in parts]),
         torch.cat([part.target for part in parts]),
         torch.cat(weights) if weights else None,
+        torch.cat(words) if words else None,
     )
