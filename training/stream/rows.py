@@ -122,7 +122,7 @@ class StreamedRows:
         if self._rows.mean_weight is not None:
             weight = (field("weight") / self._rows.mean_weight).to(torch.float32)
         features = self._encoder.derive(field("numbers"), field("timestamps"))
-        words = field("words") if self._encoder.words else None
+        words = field("words") if "words" in (records.dtype.names or ()) else None
         return Batch(features, field("codes").to(torch.int64), target, weight, words)
 
 
