@@ -1,4 +1,4 @@
-"""`docs/steps.md` from its first block to its last: Python in one session, commands in the same folder."""
+"""`docs/steps.md` from its first block to its last: Python in one process, commands in the same folder."""
 
 from __future__ import annotations
 

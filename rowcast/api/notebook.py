@@ -1,13 +1,15 @@
-"""How a model and a cross-validation show themselves in a notebook."""
+"""How a model, a cross-validation and a study show themselves in a notebook."""
 
 from __future__ import annotations
 
+import math
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rowcast.api.crossvalidating import CrossValidation
     from rowcast.api.model import Model
+    from rowcast.api.tuning import Study
 
 _SHOWN = 12
 """Columns that are named."""
@@ -44,6 +46,27 @@ def html_of_folds(found: CrossValidation) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in ("", *names))
     lines = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table><caption>rowcast.crossvalidate</caption><tr>{head}</tr>{lines}</table>"
+
+
+def html_of_study(study: Study) -> str:
+    """A study as a table of HTML: its trials, the best first, those that were ended early last."""
+    trials = sorted(study.trials, key=lambda trial: (trial.pruned, math.inf if trial.value is None else trial.value))
+    fields = list(
+        dict.fromkeys(f"{section}.{name}" for one in trials for section in one.config for name in one.config[section])
+    )
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("trial", study.measure, "seconds", *fields))
+    lines = []
+    for trial in trials:
+        value = "" if trial.value is None else f"{trial.value:.4g}"
+        values = {f"{section}.{name}": of for section, held in trial.config.items() for name, of in held.items()}
+        told = [f"{trial.number}{' (ended early)' if trial.pruned else ''}", value, f"{trial.seconds:.1f}"]
+        told += [_brief(values[name]) if name in values else "" for name in fields]
+        lines.append("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in told) + "</tr>")
+    return f"<table><caption>{escape(repr(study)[1:-1])}</caption><tr>{head}</tr>{''.join(lines)}</table>"
+
+
+def _brief(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _numbers(metrics: dict[str, Any]) -> str:

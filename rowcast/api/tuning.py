@@ -90,6 +90,12 @@ class Study:
         """The whole best config, for ``rowcast train --config``."""
         return self._tuned.toml()
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the trials, the best first."""
+        from rowcast.api.notebook import html_of_study
+
+        return html_of_study(self)
+
     def __repr__(self) -> str:
         count = len(self._tuned.trials)
         return f"<rowcast.tune {count} trials, best {self.measure} {self.best_value:.4g} of {self._tuned.best.number}>"

@@ -23,6 +23,10 @@ def test_a_study_holds_its_trials_the_best_config_and_a_model_that_is_not_publis
     assert study.model.name is None
     assert study.table().columns[-2:] == ["network.layers", "network.dropout"]
     assert repr(study).startswith("<rowcast.tune 3 trials, best rmse ")
+    shown = study._repr_html_()
+    assert shown.count("<tr>") == 4
+    assert "<th>network.dropout</th>" in shown
+    assert f"<td>{study.best_value:.4g}</td>" in shown.split("</tr>")[1]
 
 
 def test_the_best_config_is_what_fit_takes(frame, study):
