@@ -18,6 +18,7 @@ from rowcast.api.temporary import TemporaryFolder
 from rowcast.api.trial_lines import TrialLines
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.durations import seconds
+from rowcast.models.warnings import InterruptedWarning
 
 if TYPE_CHECKING:
     import polars as pl
@@ -214,6 +215,9 @@ def tune(
                     folder.keep()
                 folder.remove()
             raise
+    if tuned.ended_by:
+        told = f"{tuned.ended_by} ended the study before it was over: the best of {len(tuned.trials)} trials is chosen"
+        warnings.warn(told, InterruptedWarning, stacklevel=3)
     if tuned.trained is None:
         if folder is not None:
             folder.remove()

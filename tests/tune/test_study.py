@@ -12,7 +12,7 @@ from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.config import make_config
 from rowcast.training.tune.space import space_of
 from rowcast.training.tune.storage import open_storage
-from rowcast.training.tune.study import Room, open_study
+from rowcast.training.tune.study import Room, _born, open_study
 
 SPACE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "network.members": [1, 2, 8]}
 ABOUT = {"table": {"rows": 100}}
@@ -105,6 +105,20 @@ def test_trials_of_all_processes_are_counted_together(journal):
     run(first, 2)
     assert (first.ask(2), second.ask(2)) == (Room.NONE, Room.NONE)
     assert len(second.finished()) == 2
+
+
+def test_processes_that_are_at_work_on_a_machine_share_its_threads(journal):
+    me, gone_by = opened(journal), opened(journal)
+    assert me.crowd() == 1
+    gone_by._owner = gone_by._owner | {"process": gone()}
+    run(gone_by)
+    assert me.crowd() == 1
+    parent = opened(journal)
+    parent._owner = parent._owner | {"process": os.getppid(), "born": _born(os.getppid())}
+    run(parent)
+    assert (me.crowd(), parent.crowd()) == (2, 1)
+    run(me)
+    assert parent.crowd() == 2
 
 
 def test_values_that_end_their_process_each_time_are_not_tried_for_ever(journal):

@@ -116,6 +116,7 @@ def sentence_of(tuned: Tuned) -> str:
         f"tuned on validation rows: trial {tuned.best.number} is the best of {len(tuned.trials)} ({pruned} of them "
         f"pruned) of study {tuned.study!r}, {tuned.measure} {tuned.best.value:.6g} with {values}; metrics of "
         "validation rows, which chose it, look a little better than they are, and those of test rows do not"
+        + (f"; {tuned.ended_by} ended the study before it was over" if tuned.ended_by else "")
     )
 
 

@@ -132,6 +132,7 @@ def _folds(table: Table, target: Target, config: Config, folds: int) -> list[Spl
 
 def about_study(rows: Rows, config: Config) -> dict[str, Any]:
     """What a study is of: nothing else may go on with it."""
-    held = config.model_dump(mode="json", exclude=_NOT_COMPARED)
-    held["fit"] = {name: value for name, value in held["fit"].items() if name not in _OF_LAST_FIT}
+    # Without defaults, so that a field that a later version adds does not end a study.
+    held = config.model_dump(mode="json", exclude=_NOT_COMPARED, exclude_defaults=True)
+    held["fit"] = {name: value for name, value in held.get("fit", {}).items() if name not in _OF_LAST_FIT}
     return {"table": rows.about, "config": held}

@@ -56,13 +56,15 @@ class FileLock:
     def acquire(self) -> bool:
         """Wait for it."""
         self._thread.acquire()
+        is_first = self._depth == 0
         try:
-            if self._depth == 0:
-                handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-                fcntl.flock(handle, fcntl.LOCK_EX)
-                self._handle = handle
+            if is_first:
+                self._handle = os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
             self._depth += 1
-        except BaseException:
+        except BaseException:  # a second Ctrl-C, say: whoever cleans up afterwards must not wait for us
+            if is_first:
+                self._close()
             self._thread.release()
             raise
         return True
@@ -71,8 +73,14 @@ class FileLock:
         """Let others have it."""
         self._depth -= 1
         if self._depth == 0:
-            os.close(self._handle)
+            self._close()
         self._thread.release()
+
+    def _close(self) -> None:
+        self._depth = 0
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
 
     def __enter__(self) -> None:
         self.acquire()

@@ -34,6 +34,8 @@ BEAT_S = 20.0
 """Between two signs of life of a trial, at least."""
 SILENT_S = 600.0
 """Without one, a trial of another machine is taken for dead; on this machine the system says whether a process is."""
+RECENT_S = 30.0
+"""After a trial, for its process to be taken for one that is at work."""
 _STARTS_S = 60.0
 """In which a process that has just got a trial says that it is its owner."""
 _DIFFERENCES = 5
@@ -162,6 +164,17 @@ class Study:
         """How many trials are under way, in whatever process."""
         with self.storage.told():
             return sum(trial.state == TrialState.RUNNING for trial in self._trials())
+
+    def crowd(self) -> int:
+        """How many processes of this machine are at work on this study, this one among them."""
+        with self.storage.told():
+            trials = self._trials()
+        owners = {
+            json.dumps(one.user_attrs["owner"]) for one in trials if _is_recent(one) and "owner" in one.user_attrs
+        }
+        here = [owner for owner in map(json.loads, owners) if owner["machine"] == self._owner["machine"]]
+        others = [owner for owner in here if owner != self._owner and _born(owner["process"]) == owner["born"]]
+        return 1 + len(others)
 
     def importance(self) -> dict[str, float]:
         """How much each field mattered for being among the best, summing to 1; empty after too few trials.
@@ -347,6 +360,12 @@ def _is_alive(trial: FrozenTrial, me: Mapping[str, Any]) -> bool:
     if owner["machine"] == me["machine"]:
         return bool(_born(owner["process"]) == owner["born"])
     return time.time() - max(since, float(trial.user_attrs.get("beat", 0.0))) < SILENT_S
+
+
+def _is_recent(trial: FrozenTrial) -> bool:
+    """Whether a trial is under way, or was just now."""
+    ended = trial.datetime_complete
+    return trial.state == TrialState.RUNNING or (ended is not None and time.time() - ended.timestamp() < RECENT_S)
 
 
 def _machine() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -46,6 +47,9 @@ def try_out(
 ) -> None:
     """Run trials until as many are finished as are wanted, the time is up, or a signal ends it.
 
+    Processes that try configs of the study on one machine share its threads: two that each took all of them would wait
+    for each other.
+
     Args:
         study: what is tried.
         fits: fits a config.
@@ -58,6 +62,24 @@ def try_out(
     Raises:
         TrainingError: the first trials all failed, or the storage cannot be used any more.
     """
+    threads = torch.get_num_threads()
+    try:
+        _try_out(study, fits, config, wanted, clock, threads, tell, helping)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _try_out(
+    study: Study,
+    fits: Trials,
+    config: Config,
+    wanted: int | None,
+    clock: Clock,
+    threads: int,
+    tell: Telling,
+    helping: Callable[[], None],
+) -> None:
+    """See :func:`try_out`. ``threads``: of this machine, to be shared with whoever else tries configs on it."""
     failed, waits = 0, False
     while not fits.interrupt:
         budget_s = clock.for_trial(tell.taken)
@@ -73,6 +95,7 @@ def try_out(
             time.sleep(_WAIT_S)
         else:
             waits = False
+            torch.set_num_threads(max(1, threads // study.crowd()))
             error = _run(study, fits, config, trial, budget_s)
             failed = 0 if error is None or tell.taken else failed + 1
             if error is not None and failed >= _CHANCES:
@@ -103,6 +126,9 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
         study.give_back(trial)
         raise
     else:
+        if not math.isfinite(measured.value):
+            study.prune(trial, "its answers are no numbers", measured.seconds)
+            return None
         study.finish(trial, measured.value, measured.seconds)
         fits.keep(trial.number, measured)
     return None

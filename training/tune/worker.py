@@ -88,8 +88,6 @@ def workers(
     if count == 0:
         yield lambda: None
         return
-    before = torch.get_num_threads()
-    threads = max(1, before // (count + 1))
     with tempfile.TemporaryDirectory(prefix="rowcast-tune-") as folder:
         write_rows(rows, Path(folder))
         job = {
@@ -100,10 +98,9 @@ def workers(
             "wanted": wanted,
             "until": None if math.isinf(clock.budget_s) else time.time() + clock.left_s,
             "trial_s": None if math.isinf(clock.trial_s) else clock.trial_s,
-            "threads": threads,
+            "threads": torch.get_num_threads(),
         }
         started = [_start(job) for _ in range(count)]
-        torch.set_num_threads(threads)
 
         def look_after() -> None:
             for worker in started:
@@ -119,7 +116,6 @@ def workers(
             while not interrupt and time.monotonic() < until and any(w.process.poll() is None for w in started):
                 time.sleep(0.05)
         finally:
-            torch.set_num_threads(before)
             _end(started)
 
 
