@@ -20,6 +20,7 @@ from rowcast.training.data.shards import arrow, text
 from rowcast.training.predict import predict_table
 from rowcast.training.stream import predict
 from rowcast.training.stream.predict import predict_file
+from rowcast.training.stream.write import write_pieces
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -138,6 +139,27 @@ def test_what_is_wrong_late_in_a_table_leaves_what_was_there(model, tmp_path, su
         predict_file(model, source, tmp_path / f"out.{suffix}")
     assert (tmp_path / f"out.{suffix}").read_text() == "before"
     assert sorted(os.listdir(tmp_path)) == sorted([f"out.{suffix}", "t.csv"])
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["without a name", "with a name"])
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_nothing_is_seen_of_a_file_before_it_is_whole(tmp_path, monkeypatch, suffix, named):
+    if named:  # as where a file system has no files without a name
+        monkeypatch.delattr(os, "O_TMPFILE")
+    seen = []
+
+    def pieces():
+        for start in (0, 2):
+            seen.append(os.listdir(tmp_path))
+            yield pl.DataFrame({"a": [start, start + 1]})
+
+    out = tmp_path / f"out.{suffix}"
+    assert write_pieces(out, pieces()) == 4
+    assert read(out)["a"].to_list() == [0, 1, 2, 3]
+    assert os.listdir(tmp_path) == [out.name]
+    assert all(out.name not in names for names in seen)
+    if not named:
+        assert seen == [[], []]
 
 
 def test_names_that_look_like_a_row_are_those_of_the_model(tmp_path, monkeypatch):

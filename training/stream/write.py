@@ -7,6 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any
@@ -44,16 +45,43 @@ def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
         return rows
     out.parent.mkdir(parents=True, exist_ok=True)
     half, suffix = out.with_name(f".{out.name}.{os.getpid()}"), out.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            rows = _write_parquet(half, pieces)
-        else:
-            with half.open("wb") as stream:
-                rows = _write_text(stream, suffix, pieces)
-        half.replace(out)
-    finally:
-        _remove(half)
+    with _unnamed_file(out.parent) as descriptor:
+        file = half if descriptor is None else Path(f"/proc/self/fd/{descriptor}")
+        try:
+            if suffix == ".parquet":
+                rows = _write_parquet(file, pieces)
+            else:
+                with file.open("wb") as stream:
+                    rows = _write_text(stream, suffix, pieces)
+            if descriptor is not None:
+                _name(file, half)
+            half.replace(out)
+        finally:
+            _remove(half)
     return rows
+
+
+@contextmanager
+def _unnamed_file(folder: Path) -> Iterator[int | None]:
+    """A file that has no name yet, so that a kill leaves nothing of it; None where the system has no such files."""
+    try:
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except (AttributeError, OSError):
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _name(file: Path, name: Path) -> None:
+    """Give a file of :func:`_unnamed_file` a name."""
+    root = os.open("/", os.O_RDONLY)  # with a folder, Python asks for linkat(2), which follows the link to the file
+    try:
+        os.link(file, name, src_dir_fd=root, follow_symlinks=True)
+    finally:
+        os.close(root)
 
 
 def _write_text(stream: IO[bytes], suffix: str, pieces: Iterator[pl.DataFrame]) -> int:
