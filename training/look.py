@@ -25,6 +25,7 @@ from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.parts import check_roles, split_table
 from rowcast.training.prepare import (
     Understood,
+    as_configured,
     decide_columns,
     fitted_target,
     open_source,
@@ -32,6 +33,8 @@ from rowcast.training.prepare import (
     target_of,
 )
 from rowcast.training.settings import explain
+from rowcast.training.stream.choose import why_streamed
+from rowcast.training.stream.sample import sample_of
 
 SHOWN_LEVELS = 3
 FAR_OUT = 100.0
@@ -120,12 +123,20 @@ def look(source: Any, config: TableConfig) -> Look:
             is a warning.
     """
     data = config.data
-    table = open_source(source, config)
+    why = why_streamed(source, data)
+    if why:
+        some, n_rows = sample_of(source, data, config.seed)
+        table = as_configured(some, config)
+    else:
+        table = open_source(source, config)
+        n_rows = len(table)
     check_roles(data)
     for flag, name in data.roles.items():
         if name:
             table.require(name, f"{flag} names")
     warnings = list(table.notes)
+    if len(table) < n_rows:
+        warnings.append(f"what is seen is that of {len(table):,} of {n_rows:,} rows, drawn at random, {why}")
     whole, target, train = _training_rows(table, config, warnings)
     seen: list[ColumnLook] = []
     rules: list[ColumnRule] = []
@@ -147,7 +158,7 @@ def look(source: Any, config: TableConfig) -> Look:
         warnings += suspicions(Understood(target, tuple(rules), (), columns), config)
         if not rules:
             warnings.append(f"no column is left to learn {data.target!r} from")
-    return Look(len(table), seen, None if target is None else target.task, warnings)
+    return Look(n_rows, seen, None if target is None else target.task, warnings)
 
 
 def _training_rows(

@@ -17,11 +17,14 @@ from rowcast.models.errors import ConfigError, TableError, TrainingError
 from rowcast.models.machine.limits import Limit, available_memory
 from rowcast.training import crossvalidate
 from rowcast.training.config import make_config
+from rowcast.training.look import look
+from rowcast.training.pretrain.pretrain import pretrain
 from rowcast.training.stream import choose, rows, store
 from rowcast.training.stream.choose import why_streamed
 from rowcast.training.stream.rows import StreamedRows
 from rowcast.training.stream.store import open_store
 from rowcast.training.train import train
+from rowcast.training.tune.rows import rows_of as rows_of_trials
 from tests.support import tables
 
 SETTINGS = {"network": {"members": 2, "layers": [16]}, "fit": {"epochs": 2, "patience": 9}}
@@ -251,9 +254,28 @@ def test_what_shards_cannot_do_is_refused_with_the_way_out(folder, tmp_path, sou
     assert str(error.value).startswith(said)
 
 
-def test_cross_validation_needs_the_table_in_memory(folder):
-    with pytest.raises(TableError, match=r"^cross-validation needs the table in memory, but it is to be read"):
-        crossvalidate.cross_validate(folder, config_of("amount", in_memory=False))
+@pytest.mark.parametrize(
+    ("what", "work"),
+    [
+        ("cross-validation", lambda source, config, home: crossvalidate.cross_validate(source, config)),
+        ("tuning", lambda source, config, home: rows_of_trials(source, config, None)),
+        ("pre-training", lambda source, config, home: pretrain(source, config, name="m", repository=Repository(home))),
+    ],
+)
+def test_what_needs_the_table_in_memory_says_so(folder, tmp_path, what, work):
+    with pytest.raises(TableError, match=rf"^{what} needs the table in memory, but it is to be read in shards, as "):
+        work(folder, config_of("amount", in_memory=False), tmp_path)
+
+
+def test_a_look_at_a_table_in_shards_is_one_at_a_sample(folder):
+    data = {"drop": ["part"], "sample_rows": 1_000, "in_memory": False}
+    seen = look(folder, config_of("amount", **data))
+    assert seen["rows"] == 6_000
+    said = "what is seen is that of 1,000 of 6,000 rows, drawn at random, as data.in_memory says"
+    assert said in seen["warnings"]
+    whole = look(folder, config_of("amount", drop=["part"]))
+    kinds = [[(column["name"], column["kind"]) for column in one["columns"]] for one in (seen, whole)]
+    assert kinds[0] == kinds[1]
 
 
 # ─── which tables are read in shards ─────────────────────────────────────────────────────────────────────────────────

@@ -35,6 +35,7 @@ from rowcast.training.prepare import decide_columns, open_source, sha256_of
 from rowcast.training.pretrain.reconstruction import Reconstruction
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.start.record import START_FILE, Record, taught_of
+from rowcast.training.stream.choose import refuse_streamed
 from rowcast.training.train import joined, recorded_versions, seed_of
 
 CHANGED = 0.3
@@ -98,6 +99,7 @@ def pretrain(
     config = _with_changes(config)
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
+    refuse_streamed(source, config.data, "pre-training")
     table = open_source(source, config)
     parts, rules, decisions = _columns_of(table, config)
     train = parts[0]

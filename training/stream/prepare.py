@@ -27,7 +27,7 @@ from rowcast.training.stream.choose import why_streamed
 from rowcast.training.stream.convert import converted, with_nullable
 from rowcast.training.stream.hashing import of_rows
 from rowcast.training.stream.plan import PARTS, TEST, TRAIN, VALIDATION, PartOf, Plan, parts_of, whole_sample
-from rowcast.training.stream.sample import Sample
+from rowcast.training.stream.sample import Sample, sample_of
 
 _PART = "\0part"
 """A column beside those of a table, whose names hold no such character."""
@@ -183,12 +183,7 @@ def _bounded(source: Any, config: Config) -> Any:
     """A table of its own for validation or test rows: of one that is to be read in shards a sample."""
     if source is None or not why_streamed(source, config.data.model_copy(update={"in_memory": "auto"})):
         return source
-    shards = open_shards(source, config.data.form())
-    sample, start = Sample(config.data.sample_rows), 0
-    for piece in shards.pieces():
-        sample.add(piece, of_rows(start, len(piece), config.seed, "sample"), start)
-        start += len(piece)
-    return sample.taken().frame
+    return sample_of(source, config.data, config.seed)[0].frame
 
 
 def _told(why: str, trained: int, held: list[int], prepared: Prepared) -> str:

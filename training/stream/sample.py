@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
-from rowcast.training.data.shards.shards import one_after_the_other
+from rowcast.training.data.config import DataConfig
+from rowcast.training.data.shards.shards import one_after_the_other, open_shards
 from rowcast.training.data.table import Table
+from rowcast.training.stream.hashing import of_rows
 
 
 class Sample:
@@ -61,3 +66,16 @@ class Sample:
         chosen = chosen[np.argsort(places[chosen], kind="stable")]
         table = one_after_the_other([table for _, _, table in self._kept]).take(chosen)
         self._kept = [(numbers[chosen], places[chosen], table)]
+
+
+def sample_of(source: str | os.PathLike[str], data: DataConfig, seed: int) -> tuple[Table, int]:
+    """A random sample of ``data.sample_rows`` rows of a table in shards, and how many rows it has.
+
+    Raises:
+        TableError: it cannot be read; names row, line, column and the way out.
+    """
+    shards = open_shards(source, data.form())
+    sample = Sample(data.sample_rows)
+    for piece in shards.pieces():
+        sample.add(piece, of_rows(sample.seen, len(piece), seed, "sample"), sample.seen)
+    return replace(sample.taken(), notes=shards.head.notes), sample.seen

@@ -81,6 +81,7 @@ def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
     """
     refuse_streamed(source, config.data, "tuning")
     began = time.monotonic()
+    refuse_streamed(source, config.data, "tuning")
     table, target = open_table(source, config)
     reading_s = time.monotonic() - began
     split = split_table(table, target, config)
