@@ -30,6 +30,7 @@ from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.parts import check_roles, in_order_of_time, texts_of, times_of
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import open_source, prepare_split, target_of
+from rowcast.training.start.start import check_start
 from rowcast.training.stream.choose import refuse_streamed
 from rowcast.training.train import fit_network, signature_of
 
@@ -93,6 +94,7 @@ def cross_validate(
         TableError: the table cannot be used, or folds share groups.
     """
     config = own.written_in(config)
+    check_start(None, config)
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")

@@ -139,7 +139,7 @@ def test_what_cannot_be_pre_trained_is_refused(tmp_path, rows, fields, error, sa
 
 
 def test_other_columns_are_refused_and_versions_of_both_sorts_count_together(repository, tmp_path):
-    with pytest.raises(ConfigError, match=r"people:1 takes 'city', 'count'"):
+    with pytest.raises(TableError, match=r"people:1 takes 'city', 'count'"):
         rowcast.fit({"a": [1.0, 2.0] * 20, "y": [0, 1] * 20}, target="y", start_from=repository / "people" / "1")
     root = tmp_path / "copy"
     shutil.copytree(repository, root)

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 import torch
 
-from rowcast.models import ConfigError, ModelRefused, Repository, TrainingError
+from rowcast.models import ConfigError, ModelRefused, Repository, TableError, TrainingError
 from rowcast.models.repository import open_version
 from rowcast.training.config import make_config
 from rowcast.training.fit import checkpoint as checkpoints
@@ -282,7 +282,7 @@ def test_killed_it_goes_on_to_the_same_bits_and_from_another_model_it_does_not(
 def test_nothing_in_common_is_refused_and_nothing_is_published(amounts, repository):
     table = tables.every_kind(200).select("amount", pl.col("size").alias("other"))
     with pytest.raises(
-        ConfigError,
+        TableError,
         match=r"a fit starts from a model that has columns in common with its table, of the same name and kind: "
         r"amounts:1 takes 'city', .* holds 'other'; train without --from, or map names with --rename old=new",
     ):
@@ -356,3 +356,13 @@ def test_what_is_kept_names_no_value_of_a_row(amounts):
     amount = tables.every_kind()["amount"]
     told = {record["answers"]["unit"]["least"], record["answers"]["unit"]["most"]}
     assert not told & {amount.min(), amount.max()}
+
+
+def test_a_table_in_shards_starts_from_a_model(amounts, repository, tmp_path):
+    for part in (0, 1):
+        tables.every_kind(600, part).drop("class").write_parquet(tmp_path / f"{part}.parquet")
+    start = start_of(amounts)
+    config = config_of(start, data={"in_memory": False, "sample_rows": 1000})
+    model = train(tmp_path, config, name="shards", repository=Repository(repository), start=start).model
+    assert any(text.startswith("the fit starts from amounts:1: 'size', 'count', ") for text in model.manifest.decisions)
+    assert model.manifest.data["start_from"]["model"] == "amounts:1"

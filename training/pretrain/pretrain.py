@@ -97,6 +97,7 @@ def pretrain(
     """
     check_model_name(name)
     config = _with_changes(config)
+    refuse_streamed(source, config.data, "pre-training")
     device = training_device(config.device, config.fit.precision)
     repository.check_writable(name)
     refuse_streamed(source, config.data, "pre-training")

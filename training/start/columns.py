@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
-from rowcast.models.errors import ConfigError
+from rowcast.models.errors import TableError
 from rowcast.models.kinds import KINDS
 from rowcast.models.levels import LevelType
 from rowcast.training.columns.declared import Declared
@@ -58,8 +58,7 @@ def carried_columns(start: Start, train: Table, target: Target, config: TableCon
         config: ``config.data`` may say what a column is.
 
     Raises:
-        ConfigError: there is none.
-        TableError: a column cannot be read.
+        TableError: there is none, or one cannot be read.
     """
     data, known = config.data, {column.name for column in start.columns}
     rules: list[ColumnRule] = []
@@ -72,7 +71,7 @@ def carried_columns(start: Start, train: Table, target: Target, config: TableCon
         if rule is not None:
             rules.append(rule)
     if not rules:
-        raise ConfigError(
+        raise TableError(
             f"a fit starts from a model that has columns in common with its table, of the same name and kind: "
             f"{start.called} takes {named_list(sorted(known), 10)}, and {train.source} holds "
             f"{named_list([name for name in train.names if name not in data.no_inputs], 10)}; train without --from, or "
