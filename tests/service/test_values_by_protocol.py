@@ -35,7 +35,7 @@ from rowcast.training.columns.declared import Declared
 from rowcast.training.columns.infer import infer_columns
 from rowcast.training.columns.reading import ColumnRule, read_column
 from rowcast.training.data.table import Table, read_table
-from rowcast.training.predict import _rule
+from rowcast.training.predict import rule_of
 
 DAY, NOON = dt.date(2024, 2, 29), dt.datetime(2024, 2, 29, 12, 30, tzinfo=dt.UTC)
 NOTHING: list[Any] = [
@@ -143,7 +143,7 @@ class Asked:
             level_type=rule.level_type,
         )
         self.signature = Signature(task="regression", target="y", columns=(self.column,))
-        self.rule: ColumnRule = _rule(self.column, frozenset())
+        self.rule: ColumnRule = rule_of(self.column, frozenset())
         self._decoder, self._inputs = Decoder(self.signature, max_rows=4096), GraphInputs(self.signature)
         self._arrow = ArrowReader(self.signature, 100, 2**20)
 

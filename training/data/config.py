@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from rowcast.models.errors import ConfigError
 from rowcast.training.data.files.form import FileForm
@@ -78,6 +78,16 @@ class DataConfig(ComponentConfig):
     sample_rows: int = Field(200_000, ge=1_000)
     """Of a table in shards: training rows that statistics are read off, and validation and test rows that are measured,
     at most."""
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _one_target(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            raise ConfigError(
+                f"'data.target' must be the name of one column, got {list(value)!r}: a model predicts one target; "
+                "train one for each, with the others left out by --drop"
+            )
+        return value
 
     @model_validator(mode="after")
     def _leaves_training_rows(self) -> DataConfig:

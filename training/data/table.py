@@ -158,6 +158,8 @@ class Table:
         split = ""
         if len(self.names) == 1 and _OTHER_SEPARATOR.search(self.names[0]):
             split = "; say with --separator what stands between two fields, where that is one column by mistake"
+        if who.startswith("--target") and "," in name and all(part.strip() in self._known for part in name.split(",")):
+            split = "; a model predicts one target: train one for each, with the others left out by --drop"
         raise TableError(f"{self.source} has no column {name!r}, which {who}: {hint}its columns are {shown}{split}")
 
 
