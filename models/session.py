@@ -31,6 +31,8 @@ class Predictions:
     """Regression: ``[rows]``, in the target's own units."""
     lower: NDArray[np.float64] | None = None
     upper: NDArray[np.float64] | None = None
+    further: NDArray[np.float64] | None = None
+    """``[rows, outputs]``: bounds of further levels, in the order of ``signature.further_outputs``, where asked for."""
 
     def __len__(self) -> int:
         answers = self.prediction if self.labels is None else self.labels
@@ -45,7 +47,7 @@ class Predictions:
         return all(np.isfinite(field).all() for field in self._fields()[1:] if field is not None)
 
     def _fields(self) -> tuple[Any, ...]:
-        return (self.labels, self.probabilities, self.prediction, self.lower, self.upper)
+        return (self.labels, self.probabilities, self.prediction, self.lower, self.upper, self.further)
 
 
 class Session:
@@ -114,6 +116,15 @@ class Session:
         if self.signature.task == "regression":
             return Predictions(None, None, *(answer.reshape(-1).astype(np.float64, copy=False) for answer in answers))
         return Predictions(answers[0].reshape(-1).tolist(), answers[1])
+
+    def run_all(self, columns: Mapping[str, NDArray[Any]]) -> Predictions:
+        """Predict, and give the bounds of further levels, if the model has any."""
+        names = self.signature.further_outputs
+        if not names:
+            return self.run(columns)
+        answers = [answer.reshape(-1) for answer in self._session.run([*self._outputs, *names], columns)]
+        prediction, lower, upper, *further = answers
+        return Predictions(None, None, prediction, lower, upper, np.stack(further, axis=1))
 
     def missing_rows(self, rows: int) -> dict[str, NDArray[Any]]:
         """Graph inputs for rows whose every value is missing."""

@@ -6,6 +6,7 @@ graph's inputs, the JSON keys of a request, the OpenAPI schema and the load test
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -44,6 +45,11 @@ earlier versions do; the service does not list it."""
 
 MAX_COLUMNS = 10_000
 """A model of more is refused: before the fit where it is trained, and before it is read where it is opened."""
+
+
+def bounds_of(levels: Sequence[float]) -> tuple[str, ...]:
+    """What bounds of levels are called."""
+    return tuple(f"{bound}_{100 * level:.10g}" for level in levels for bound in ("lower", "upper"))
 
 
 class _Frozen(BaseModel):
@@ -110,6 +116,9 @@ class Signature(_Frozen):
     """Class labels in the order of the ``probabilities`` output; empty for regression."""
     intervals: bool = False
     """Whether the graph also gives ``lower`` and ``upper``."""
+    further_levels: tuple[float, ...] = Field((), exclude_if=lambda levels: not levels)
+    """Shares of rows that further bounds are to hold, besides those of ``lower`` and ``upper``. No protocol answers
+    with these; Python and ``rowcast predict`` do."""
     ends: Literal["extremes", "percentiles"] = "extremes"
     """What ``minimum`` and ``maximum`` of a column are: the 1st and 99th percentile of the training rows; or what one
     row held, as earlier versions had it, which the service does not show."""
@@ -126,6 +135,11 @@ class Signature(_Frozen):
         if self.task != "regression":
             return ("label", "probabilities")
         return ("prediction", "lower", "upper") if self.intervals else ("prediction",)
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """Names of the graph's outputs behind :attr:`outputs`: of .8 ``lower_80`` and ``upper_80``."""
+        return bounds_of(self.further_levels)
 
     def example_row(self) -> dict[str, JsonValue]:
         """One synthetic row as a client would send it."""

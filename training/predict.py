@@ -43,7 +43,7 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
     names = session.signature.names
     rows = len(columns[names[0]])
     parts = [
-        session.run({name: columns[name][start : start + CHUNK_ROWS].reshape(-1, 1) for name in names})
+        session.run_all({name: columns[name][start : start + CHUNK_ROWS].reshape(-1, 1) for name in names})
         for start in range(0, max(rows, 1), CHUNK_ROWS)
     ]
     return Predictions(
@@ -52,6 +52,7 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
         prediction=_joined([part.prediction for part in parts]),
         lower=_joined([part.lower for part in parts]),
         upper=_joined([part.upper for part in parts]),
+        further=_joined([part.further for part in parts]),
     )
 
 
@@ -321,9 +322,13 @@ def answers_of(predictions: Predictions, signature: Signature, labels: LabelType
         signature: the model's.
         labels: the type they are given in.
     """
+    answers: dict[str, Any]
     if predictions.probabilities is None:
-        return {name: getattr(predictions, name) for name in signature.outputs}
-    answers: dict[str, Any] = {"label": typed_labels(predictions.labels or (), signature.classes, labels)}
+        answers = {name: getattr(predictions, name) for name in signature.outputs}
+        if predictions.further is not None:
+            answers |= dict(zip(signature.further_outputs, predictions.further.T, strict=True))
+        return answers
+    answers = {"label": typed_labels(predictions.labels or (), signature.classes, labels)}
     for i, label in enumerate(signature.classes):
         answers[f"probability_{label}"] = predictions.probabilities[:, i]
     return answers

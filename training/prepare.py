@@ -219,7 +219,7 @@ def understand(table: Table, target: Target, split: Split, config: Config, start
         TableError: a column cannot be read, or none is of use; names row, column and the way out.
     """
     data, train = config.data, table.take(split.train)
-    check_names(train, data.target, drop=data.no_inputs)
+    check_names(train, data.target, drop=data.no_inputs, also=config.objective.further_outputs)
     fitted = fitted_target(target, split.train)
     carried = None
     if start is None:

@@ -23,6 +23,7 @@ from rowcast.models.signature import Signature, check_model_name
 from rowcast.models.warnings import Caution
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config, to_toml
+from rowcast.training.coverage import coverage_told, shares_inside
 from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.aside import keep_aside
 from rowcast.training.export.gate import pass_gate
@@ -42,7 +43,6 @@ from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.own_loss import LossFunction
 from rowcast.training.fit.threshold import find_rule
 from rowcast.training.fit.told import Told
-from rowcast.training.fit.weighted import shares
 from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.network.link import MeanHead
 from rowcast.training.network.network import Embedded, Ensemble, Network
@@ -535,6 +535,7 @@ def signature_of(prepared: Prepared, core: Core) -> Signature:
         target=target.name,
         classes=target.classes,
         intervals=isinstance(core.head, RegressionHead) and core.head.intervals != "none",
+        further_levels=core.head.further if isinstance(core.head, RegressionHead) else (),
         ends="percentiles",
         columns=describe_columns(prepared.encoder, prepared.train.columns, prepared.rules),
     )
@@ -635,7 +636,7 @@ def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str
     """
     metrics: dict[str, Any] = {}
     answers: dict[str, Predictions] = {}
-    coverage: dict[str, float] = {}
+    inside: dict[str, tuple[float, ...]] = {}
     follows = isinstance(core.head, ClassHead) and core.head.threshold is not None
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
         if len(part) == 0:  # no test rows were asked for: model.json holds no metrics of them
@@ -644,12 +645,8 @@ def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str
         classes = prepared.target.classes
         measured = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
         metrics[name] = {metric: value for metric, value in measured.items() if metric not in CONFUSION_METRICS}
-        if predictions.lower is not None and predictions.upper is not None:
-            inside = (predictions.lower <= part.target) & (part.target <= predictions.upper)
-            coverage[name] = float(inside.mean() if part.weight is None else shares(part.weight)[inside].sum())
-    if coverage and isinstance(core.head, RegressionHead):
-        metrics["interval_coverage"] = {"level": core.head.coverage} | coverage
-    return metrics, answers
+        inside[name] = shares_inside(predictions, part.target, part.weight)
+    return metrics | coverage_told(core.head, inside), answers
 
 
 def recorded_versions() -> dict[str, str]:

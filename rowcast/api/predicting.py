@@ -104,7 +104,7 @@ class Predictor:
             if values is not None and names is not None and len(values) == len(names) and all(map(str.strip, names)):
                 inputs = self._few.read(values, rows)
                 if inputs is not None:
-                    return self._opened(1).run(inputs), None
+                    return self._opened(1).run_all(inputs), None
         table = open_table(family.table, self._manifest, encoding=encoding, separator=separator)
         columns = columns_for(
             table, self._manifest.signature, self._manifest.name, frozenset(self._manifest.config["data"]["null"])
@@ -124,6 +124,9 @@ class Predictor:
         signature = self._manifest.signature
         if signature.classes:
             return Predictions([], np.empty((0, len(signature.classes)), np.float32))
+        if signature.further_levels:
+            none = np.empty(0)
+            return Predictions(None, None, none, none, none, np.empty((0, len(signature.further_outputs))))
         return Predictions(None, None, *(np.empty(0) for _ in signature.outputs))
 
     def _opened(self, threads: int) -> Session:

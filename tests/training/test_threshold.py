@@ -189,7 +189,11 @@ def test_a_threshold_that_does_not_fit_the_classes_is_refused(asked, classes, me
         ("objective.threshold=recall", ['"balanced_accuracy"', "a table of tables of numbers more than 0", "'recall'"]),
         ("objective.threshold={a={b=-1}}", ["'objective.threshold", "got -1"]),
         ("objective.coverage=1", ["'objective.coverage' must be more than 0 and less than 1, got 1"]),
-        ("objective.coverage=[0.5, 0.9]", ["'objective.coverage' must be one level", "[0.5, 0.9]", "a model for each"]),
+        ("objective.coverage=0.5,1", ["'objective.coverage' must be more than 0 and less than 1, got [0.5, 1]"]),
+        (
+            "objective.coverage=[0.9, 0.9]",
+            ["'objective.coverage' must be 1 to 8 levels, each another one, got [0.9, 0.9]"],
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused(setting, fragments):
@@ -209,3 +213,13 @@ def test_every_form_survives_the_way_through_toml(asked, tmp_path):
 def test_classes_that_python_knows_as_numbers_may_be_named_so():
     config = make_config(overrides={"objective": {"threshold": {1: {0: 5}}}})
     assert config.objective.threshold == {"1": {"0": 5.0}}
+
+
+def test_levels_are_a_list_or_a_number():
+    assert make_config(settings=["objective.coverage=0.9,0.5"]).objective.levels == (0.9, 0.5)
+    assert make_config(settings=["objective.coverage=0.8"]).objective.levels == (0.8,)
+    config = make_config(settings=["objective.coverage=0.9,0.955"])
+    assert config.objective.further_outputs == ("lower_95.5", "upper_95.5")
+    assert (
+        make_config(settings=["objective.coverage=0.9,0.5", "objective.intervals=none"]).objective.further_outputs == ()
+    )

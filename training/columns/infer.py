@@ -174,18 +174,24 @@ def kind_of(table: Table, name: str, *, null: Collection[str] = (), way_out: str
     return kind_of_texts(Look(table, name, levels, plain_only=True), way_out).kind
 
 
-def check_names(table: Table, target: str, drop: Collection[str] = ()) -> None:
+def check_names(table: Table, target: str, drop: Collection[str] = (), also: Collection[str] = ()) -> None:
     """Make sure no input bears the name of a graph output. The target may: it is no input.
+
+    Args:
+        table: with the inputs.
+        target: of the model.
+        drop: columns that are no inputs.
+        also: further outputs of the graph.
 
     Raises:
         TableError: one does; names ``--drop`` and ``--rename``.
     """
     for name in table.names:
-        if name in RESERVED_NAMES and name != target and name not in drop:
+        if name in (*RESERVED_NAMES, *also) and name != target and name not in drop:
+            names = ", ".join((*sorted(RESERVED_NAMES), *also))
             raise TableError(
-                f"{table.source}: no input may be named {', '.join(sorted(RESERVED_NAMES))}, which are the model's "
-                f"outputs, got {name!r}; leave it out with --drop {named(name)}, or call it something else with "
-                f"--rename {named(name)}={name}_in"
+                f"{table.source}: no input may be named {names}, which are the model's outputs, got {name!r}; leave it "
+                f"out with --drop {named(name)}, or call it something else with --rename {named(name)}={name}_in"
             )
 
 

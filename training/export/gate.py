@@ -130,7 +130,7 @@ def check_parity(
     difference = between = raw_difference = 0.0
     worst = np.zeros(n_rows)
     labels_equal = True
-    whole = session.run({name: column.reshape(-1, 1) for name, column in columns.items()})
+    whole = session.run_all({name: column.reshape(-1, 1) for name, column in columns.items()})
     whole_answer = _answers([whole]) / unit
     singles = max(8, SINGLE_CELLS // len(signature.columns))
     for size in (*GATE_BATCHES, n_rows):
@@ -220,7 +220,7 @@ def _spread(rows: int, wanted: int) -> NDArray[np.int64]:
 def _run_in_batches(session: Session, columns: Columns, rows: NDArray[np.int64], size: int) -> list[Predictions]:
     chosen = {name: column[rows].reshape(-1, 1) for name, column in columns.items()}
     return [
-        session.run({name: column[start : start + size] for name, column in chosen.items()})
+        session.run_all({name: column[start : start + size] for name, column in chosen.items()})
         for start in range(0, len(rows), size)
     ]
 
@@ -234,7 +234,8 @@ def _answers(parts: Sequence[Predictions]) -> NDArray[Any]:
         for name in ("prediction", "lower", "upper")
         if getattr(parts[0], name) is not None
     ]
-    return np.stack(fields, axis=1)
+    further = [part.further for part in parts if part.further is not None]
+    return np.concatenate([np.stack(fields, axis=1), *([np.concatenate(further)] if further else [])], axis=1)
 
 
 def _apart(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:

@@ -48,7 +48,7 @@ class Core(nn.Module):
 
     Shape: ``numbers [rows, n_numbers] float64, timestamps [rows, n_timestamps] int64, codes [rows, n_categories]
     int64``, and ``words [rows, all words] float32`` where columns are read word by word, to ``[rows, classes]
-    float32``, or ``[rows, 3] float64`` (prediction, lower, upper), ``[rows, 1]`` without intervals.
+    float32``, or ``[rows, 3] float64`` (prediction, lower, upper, and further bounds), ``[rows, 1]`` without intervals.
     """
 
     def __init__(self, encoder: FeatureEncoder, network: Embedded | Ensemble, head: ClassHead | RegressionHead) -> None:
@@ -272,13 +272,15 @@ def _put_outputs(graph: ir.Graph, head: ClassHead | RegressionHead, signature: S
     graph.outputs.clear()
     if isinstance(head, RegressionHead):
         outputs = [answers]
-        if len(signature.outputs) > 1:
-            sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(np.ones(3, np.int64), name=f"{prefix}sizes"))
+        names = (*signature.outputs, *signature.further_outputs)
+        if len(names) > 1:
+            ones = np.ones(len(names), np.int64)
+            sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(ones, name=f"{prefix}sizes"))
             graph.register_initializer(sizes)
-            split = ir.node("Split", [answers, sizes], {"axis": 1}, num_outputs=3)
+            split = ir.node("Split", [answers, sizes], {"axis": 1}, num_outputs=len(names))
             graph.append(split)
             outputs = list(split.outputs)
-        for value, name in zip(outputs, signature.outputs, strict=True):
+        for value, name in zip(outputs, names, strict=True):
             value.name = name
             value.type, value.shape = ir.TensorType(ir.DataType.DOUBLE), ir.Shape(["rows", 1])
         graph.outputs.extend(outputs)

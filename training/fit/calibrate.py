@@ -247,14 +247,16 @@ def calibrate_intervals(
         kind = "are in proportion to the prediction"
     elif head.intervals == "constant" and head.transform.name == "log_link":
         kind = "grow with the prediction as far as the rows spread there"
-    _, lower, upper = head.answer(answers).unbind(dim=1)
+    bounds = head.answer(answers)[:, 1:]
     own = head.transform(target) if actual is None else actual
-    held = float(mean_over_rows(((lower <= own) & (own <= upper)).double(), of_rows))
-    width = float(mean_over_rows(upper - lower, of_rows))
-    return (
-        f"intervals {kind}, {width:.4g} wide on average, asked to hold {head.coverage:.10g} of all rows; they hold "
-        f"{held:.4f} of the {len(own):,} validation rows{note}"
-    )
+    said = []
+    for i, level in enumerate((head.coverage, *head.further)):
+        lower, upper = bounds[:, 2 * i], bounds[:, 2 * i + 1]
+        held = float(mean_over_rows(((lower <= own) & (own <= upper)).double(), of_rows))
+        width = float(mean_over_rows(upper - lower, of_rows))
+        said.append(f"{width:.4g} wide on average, asked to hold {level:.10g} of all rows; they hold {held:.4f}")
+    further = "".join(f"; further ones {words}" for words in said[1:])
+    return f"intervals {kind}, {said[0]} of the {len(own):,} validation rows{note}{further}"
 
 
 def conformal_quantile(scores: Tensor, level: float, of_rows: Tensor | None = None) -> float:
@@ -282,13 +284,14 @@ def _fit_bounds(
 ) -> None:
     """Shift the bounds until they hold their share of the rows (Romano et al. 2019, section 3)."""
     under, over = head.misses(answers, target)
-    if two_sided:
-        each = (1.0 + head.coverage) / 2
-        below, above = conformal_quantile(under, each, of_rows), conformal_quantile(over, each, of_rows)
-    else:
-        below = above = conformal_quantile(torch.maximum(under, over), head.coverage, of_rows)
-    head.below.fill_(below + SLACK)
-    head.above.fill_(above + SLACK)
+    for level, (here_below, here_above) in zip((head.coverage, *head.further), head.shifts(), strict=True):
+        if two_sided:
+            each = (1.0 + level) / 2
+            below, above = conformal_quantile(under, each, of_rows), conformal_quantile(over, each, of_rows)
+        else:
+            below = above = conformal_quantile(torch.maximum(under, over), level, of_rows)
+        here_below.fill_(below + SLACK)
+        here_above.fill_(above + SLACK)
 
 
 def _held_out_width(

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
-from rowcast.models.signature import Task
+from rowcast.models.signature import Task, bounds_of
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.columns.target import Target
 from rowcast.training.fit.losses import (
@@ -36,6 +36,8 @@ from rowcast.training.network.link import LogLink, MeanHead
 from rowcast.training.network.transform import TargetTransform
 from rowcast.training.settings import ComponentConfig
 
+MOST_LEVELS = 8
+"""Of intervals."""
 BOUNDS_WEIGHT = 0.3
 """Of the two quantiles' loss beside the prediction's own. At .1, .3 and 1 the RMSE stayed where it is without them, and
 .3 gave narrower intervals than .1."""
@@ -101,8 +103,9 @@ class ObjectiveConfig(ComponentConfig):
     """lower and upper. constant: equally far from every prediction. quantiles: as far as two more outputs of the
     network say. Both are set on validation rows to hold the share of coverage; auto takes the one that is narrower
     there."""
-    coverage: float = Field(COVERAGE, gt=0.0, lt=1.0)
-    """Share of rows whose target is to lie between lower and upper."""
+    coverage: float | tuple[float, ...] = COVERAGE
+    """Share of rows whose target is to lie between lower and upper, more than 0 and less than 1. Of a list they hold
+    the first; for a further .5 the graph, Python and rowcast predict also give lower_50 and upper_50."""
     calibration: Literal["auto", "none", "temperature", "affine"] = "auto"
     """Of probabilities, on validation rows, kept where it lowers the log-loss of rows it was not fitted on.
     temperature: one factor of the logits. affine: a bias for each class as well. auto tries both."""
@@ -116,15 +119,25 @@ class ObjectiveConfig(ComponentConfig):
     validation rows. What errors cost, such as {yes = {no = 5.0}} for a yes that is called no, the others 1: the class
     of the least expected cost."""
 
-    @field_validator("coverage", mode="before")
+    @field_validator("coverage")
     @classmethod
-    def _one_level(cls, value: Any) -> Any:
-        if isinstance(value, (list, tuple)):
-            raise ConfigError(
-                f"'objective.coverage' must be one level, since a graph gives one lower and one upper, got {value!r}: "
-                "train a model for each"
-            )
+    def _are_levels(cls, value: Any) -> Any:
+        levels = value if isinstance(value, tuple) else (value,)
+        if not all(0.0 < level < 1.0 for level in levels):
+            raise ValueError("must be more than 0 and less than 1")
+        if not 1 <= len(levels) <= MOST_LEVELS or len(set(bounds_of(levels))) < 2 * len(levels):
+            raise ValueError(f"must be 1 to {MOST_LEVELS} levels, each another one")
         return value
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Shares that intervals are to hold: of lower and upper, and further ones."""
+        return self.coverage if isinstance(self.coverage, tuple) else (self.coverage,)
+
+    @property
+    def further_outputs(self) -> tuple[str, ...]:
+        """What further bounds are called."""
+        return () if self.bounds == "none" else bounds_of(self.levels[1:])
 
     @property
     def bounds(self) -> Literal["auto", "none", "constant", "quantiles"]:
@@ -229,10 +242,10 @@ class Objective:
             if self.loss_name in MEANS:
                 self.transform = LogLink(target.values, target.name, self.loss_name, limits[1], target.unit)
                 power = {"poisson": 1.0, "gamma": 2.0}.get(self.loss_name, config.power)
-                self.head = MeanHead(self.transform, power, intervals, limits, config.coverage)
+                self.head = MeanHead(self.transform, power, intervals, limits, config.levels[0], config.levels[1:])
             else:
                 self.transform = self._transform_of(target)
-                self.head = RegressionHead(self.transform, intervals, limits, config.coverage)
+                self.head = RegressionHead(self.transform, intervals, limits, config.levels[0], config.levels[1:])
         elif self.loss_name == "ordinal":
             self.head = OrdinalHead(places_of(target, config.order))
             self.n_outputs = len(target.classes) - 1
@@ -341,7 +354,8 @@ class Objective:
     @property
     def tails(self) -> tuple[float, float]:
         """Quantiles that the two further outputs of a regression learn."""
-        return (1.0 - self.config.coverage) / 2, (1.0 + self.config.coverage) / 2
+        level = self.config.levels[0]
+        return (1.0 - level) / 2, (1.0 + level) / 2
 
     def score(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
         """What early stopping watches, lower is better: the loss of the ensemble's own answer on validation rows."""

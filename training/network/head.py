@@ -6,7 +6,7 @@ In float64 throughout, so that an answer does not depend on how many rows were r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -133,12 +133,16 @@ class RegressionHead(nn.Module):
         intervals: which bounds; ``none`` for a prediction alone.
         coverage: share of rows whose target is to lie between the bounds.
         limits: what a prediction lies between, in the target's own units, see :func:`answer_limits`.
+        further: shares of rows for further bounds, from the same outputs.
 
-    Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper), or ``[rows, 1]``.
+    Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper, and a lower and an upper
+    for each further share), or ``[rows, 1]``.
     """
 
     below: Tensor
     above: Tensor
+    further_below: Tensor
+    further_above: Tensor
     least: Tensor
     most: Tensor
 
@@ -148,11 +152,16 @@ class RegressionHead(nn.Module):
         intervals: Intervals,
         limits: tuple[float, float] = (-_MOST, _MOST),
         coverage: float = COVERAGE,
+        further: Sequence[float] = (),
     ) -> None:
         super().__init__()
         self.transform = transform
         self.intervals = intervals
         self.coverage = coverage
+        self.further = tuple(further) if intervals != "none" else ()
+        if self.further:
+            self.register_buffer("further_below", torch.zeros(len(self.further), dtype=torch.float64))
+            self.register_buffer("further_above", torch.zeros(len(self.further), dtype=torch.float64))
         self.register_buffer("below", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("above", torch.zeros(1, dtype=torch.float64))
         self.register_buffer("least", torch.tensor([limits[0]], dtype=torch.float64))
@@ -186,6 +195,14 @@ class RegressionHead(nn.Module):
         if self.intervals == "none":
             return prediction
         low, high = (mean[:, 1:2], mean[:, 2:3]) if self.intervals == "quantiles" else (mean[:, :1], mean[:, :1])
-        lower = torch.minimum(self.transform(low - self.below), prediction)
-        upper = torch.maximum(self.transform(high + self.above), prediction)
-        return torch.cat([prediction, lower, upper], dim=1)
+        answers = [prediction]
+        for below, above in self.shifts():
+            answers.append(torch.minimum(self.transform(low - below), prediction))
+            answers.append(torch.maximum(self.transform(high + above), prediction))
+        return torch.cat(answers, dim=1)
+
+    def shifts(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """How far bounds lie below and above where they start, ``[1]`` each, of each level in turn."""
+        yield self.below, self.above
+        for i in range(len(self.further)):
+            yield self.further_below[i : i + 1], self.further_above[i : i + 1]

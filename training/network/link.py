@@ -8,6 +8,7 @@ answers about that one, whatever the unit.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -153,6 +154,7 @@ class MeanHead(RegressionHead):
         intervals: which bounds; ``none`` for a prediction alone.
         limits: what a prediction lies between, in the target's own units.
         coverage: share of rows whose target is to lie between the bounds.
+        further: the same for further bounds.
 
     Shape: ``[members, rows, 1 or 3] float32 -> [rows, 3] float64`` (prediction, lower, upper), or ``[rows, 1]``.
     """
@@ -166,8 +168,9 @@ class MeanHead(RegressionHead):
         intervals: Intervals,
         limits: tuple[float, float],
         coverage: float = COVERAGE,
+        further: Sequence[float] = (),
     ) -> None:
-        super().__init__(link, intervals, (max(limits[0], 0.0), limits[1]), coverage)
+        super().__init__(link, intervals, (max(limits[0], 0.0), limits[1]), coverage, further)
         self.link = link
         self.power = power
         self.register_buffer("nothing", torch.zeros(1, dtype=torch.float64))
@@ -202,6 +205,9 @@ class MeanHead(RegressionHead):
         prediction = torch.minimum(torch.maximum(middle * self.link.factor * scale, self.least), self.most)
         if self.intervals == "none":
             return prediction
-        lower = torch.minimum(torch.maximum(low - self.below * deviation, self.nothing) * scale, prediction)
-        upper = torch.maximum((high + self.above * deviation) * scale, prediction)
-        return torch.cat([prediction, lower, upper], dim=1)
+        answers = [prediction]
+        for below, above in self.shifts():
+            lower = torch.maximum(low - below * deviation, self.nothing) * scale
+            answers.append(torch.minimum(lower, prediction))
+            answers.append(torch.maximum((high + above * deviation) * scale, prediction))
+        return torch.cat(answers, dim=1)
