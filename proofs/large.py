@@ -48,14 +48,13 @@ def write_flights(folder: Path, rows: int) -> int:
     """Write so many rows, and return the bytes of the files."""
     real = flights_with_weather()
     generator = np.random.default_rng(0)
-    when = pl.col(TIME).str.to_datetime(time_zone="UTC") if real.schema[TIME] == pl.String else pl.col(TIME)
-    real = real.with_columns(when)
+    real = real.with_columns(pl.col(TIME).str.to_datetime(time_zone="UTC")) if real.schema[TIME] == pl.String else real
     held: list[pl.DataFrame] = []
     written = files = 0
     year = 0
     while written < rows:
         again = real.with_columns(
-            when.dt.offset_by(f"{year}y") if year else pl.col(TIME),
+            pl.col(TIME).dt.offset_by(f"{year}y"),
             distance=pl.Series(real["distance"] + generator.normal(0.0, 5.0, len(real)).round(1)),
             year=pl.col("year") + year,
         )

@@ -81,7 +81,8 @@ def available_memory(root: Path = _ROOT) -> Limit:
     Args:
         root: of the file system whose ``proc`` and ``sys`` are read.
     """
-    left = Limit(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "memory of the machine")
+    pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"  # macOS knows all alone
+    left = Limit(os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE"), "memory of the machine")
     kilobytes = _field(root / "proc/meminfo", "MemAvailable:")
     if kilobytes is not None:
         left = Limit(kilobytes * 1024, "memory of the machine")

@@ -142,7 +142,7 @@ def _sampled(plan: Plan, part_of: PartOf) -> tuple[Table, NDArray[np.int8], int,
         left_out += int((~here).sum())
         for which, sample in enumerate(samples):
             places = np.flatnonzero(here & (part == which))
-            sample.add(piece.take(places), numbers[places], start + places)
+            sample.add(piece, numbers, start, places)
             held[which] += len(places)
     table, parts = whole_sample([sample.taken() for sample in samples])
     notes = plan.head.notes

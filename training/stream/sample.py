@@ -29,22 +29,25 @@ class Sample:
         self._kept: list[tuple[NDArray[np.float64], NDArray[np.int64], Table]] = []
         self._empty: Table | None = None
 
-    def add(self, table: Table, numbers: NDArray[np.float64], start: int | NDArray[np.int64]) -> None:
+    def add(
+        self, table: Table, numbers: NDArray[np.float64], start: int, among: NDArray[np.int64] | None = None
+    ) -> None:
         """Take in rows.
 
         Args:
             table: of the rows.
             numbers: one for each, ``[rows]``, from 0 to below 1.
-            start: the place of the first row, or of each ``[rows]``.
+            start: the place of the first row.
+            among: 0-based positions of those to draw from; all where there are none given.
         """
-        self.seen += len(table)
-        places = np.arange(start, start + len(table)) if isinstance(start, int) else start
-        chosen = np.flatnonzero(numbers < self._limit)
+        among = np.arange(len(table)) if among is None else among
+        self.seen += len(among)
+        chosen = among[numbers[among] < self._limit]
         if self._empty is None:
             self._empty = table.take([])
         if len(chosen) == 0:
             return
-        self._kept.append((numbers[chosen], places[chosen], table.take(chosen)))
+        self._kept.append((numbers[chosen], start + chosen, table.take(chosen)))
         if sum(len(one) for one, _, _ in self._kept) > 2 * self.rows:
             self._prune()
 
