@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ from rowcast.models.labels import LABEL_TYPE
 from rowcast.models.signature import MAX_COLUMNS
 from rowcast.models.warnings import Caution, TooFewRowsWarning
 from rowcast.training.columns.declared import Declared
-from rowcast.training.columns.disclosure import notes_on_classes, notes_on_levels
+from rowcast.training.columns.disclosure import NOTHING_COUNTED, notes_on_classes, notes_on_levels
 from rowcast.training.columns.infer import ColumnRule, check_names, infer_columns, read_column
 from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.leakage import suspected_leaks
-from rowcast.training.columns.levels import vocabulary
+from rowcast.training.columns.levels import CountedLevels
 from rowcast.training.columns.row_weights import with_weights, with_weights_like
 from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
 from rowcast.training.columns.target import Target, read_target, read_target_like
@@ -47,6 +47,10 @@ MIN_TELLING_ROWS = 10
 many of either."""
 _NAMING = ("keep", "category", "text", "number", "date", "boolean")
 """Lists of columns of ``config.data`` that a person wants as inputs."""
+
+
+Count = Callable[[Sequence[ColumnRule], Target], Mapping[str, CountedLevels]]
+"""The levels of each category of these, and how many training rows hold them."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +167,10 @@ def prepare_split(
     validation: Any = None,
     test: Any = None,
     start: Start | None = None,
+    count: Count | None = None,
 ) -> Prepared:
-    """Understand a table that is split already, see :func:`prepare`.
+    """Understand a table that is split already, see :func:`prepare`; ``count``: where it is a sample, the levels of
+    all training rows.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
@@ -181,7 +187,11 @@ def prepare_split(
         begun = Begun(start, understood.carried.names)
     fit = fit_encoder if begun is None else begun.encoder
     encoder = fit(train_columns, rules, config.features, fitted.values, trend=not data.split_by_time)
-    decisions = [*understood.decisions, *encoder.decisions, *suspicions(understood, config)]
+    counted = NOTHING_COUNTED
+    if count is not None and begun is None:
+        counted = count(rules, fitted)
+        encoder = encoder.with_vocabularies(vocabularies(understood, config, counted))
+    decisions = [*understood.decisions, *encoder.decisions, *suspicions(understood, config, counted)]
 
     def part(other: Any, positions: NDArray[np.int64]) -> Part:
         if other is None:  # a split by time has put the rows in its order already
@@ -252,16 +262,34 @@ def understand(table: Table, target: Target, split: Split, config: Config, start
     return Understood(fitted, rules, tuple(decisions), columns, carried)
 
 
-def suspicions(understood: Understood, config: TableConfig) -> list[str]:
-    """Sentences on what is suspicious in the training rows: rare levels and classes, columns that tell the target."""
-    columns, rules, features = understood.columns, understood.rules, config.features
-    known = {
-        rule.name: vocabulary(columns[rule.name], features.level_rows.of(declared=rule.declared), features.max_levels)
-        for rule in rules
+def vocabularies(
+    understood: Understood, config: TableConfig, counted: Mapping[str, CountedLevels]
+) -> dict[str, dict[str, int]]:
+    """The levels that a model knows and their training rows, by column; ``counted`` where the rows are a sample."""
+    features = config.features
+    return {
+        rule.name: (counted.get(rule.name) or CountedLevels.of(understood.columns[rule.name])).vocabulary(
+            features.level_rows.of(declared=rule.declared), features.max_levels
+        )
+        for rule in understood.rules
         if rule.kind == "category"
     }
+
+
+def suspicions(
+    understood: Understood, config: TableConfig, counted: Mapping[str, CountedLevels] = NOTHING_COUNTED
+) -> list[str]:
+    """Sentences on what is suspicious in the training rows: rare levels and classes, columns that tell the target.
+
+    Args:
+        understood: the training rows.
+        config: of the run.
+        counted: levels of categories, where these rows are a sample.
+    """
+    columns, rules, features = understood.columns, understood.rules, config.features
+    known = vocabularies(understood, config, counted)
     notes = notes_on_target(understood.target) if config.data.sentinels else []
-    notes += notes_on_levels(columns, rules, known, features.level_rows)
+    notes += notes_on_levels(columns, rules, known, features.level_rows, counted)
     return [*notes, *notes_on_classes(understood.target), *suspected_leaks(columns, rules, understood.target)]
 
 

@@ -78,8 +78,7 @@ def test_what_was_read_off_a_sample_is_told(both):
     decisions = both[0].model.manifest.decisions
     n = both[0].rows["train"]
     assert decisions[0] == (
-        "the table is read in shards, as data.in_memory says: kinds, bins, levels and the unit of the target are those "
-        f"of all {n:,} training rows"
+        f"the table is read in shards, as data.in_memory says: what is read off training rows is read off all {n:,}"
     )
     assert "120 of 6,000 rows have no 'amount' and are left out" in decisions
     assert any(text.startswith("rows are held out at random, as a hash of their numbers says") for text in decisions)
@@ -98,7 +97,10 @@ def test_the_same_seed_gives_the_same_bits_from_parquet_and_csv(folder, tmp_path
     assert len(hashes) == 1
     told = trained.model.manifest.decisions[0]
     assert told.endswith(" test rows, drawn at random")
-    assert f"those of 1,000 of {trained.rows['train']:,} training rows; metrics" in told
+    kinds = (
+        f"kinds, bins and the unit of the target are those of 1,000 of {trained.rows['train']:,} training rows, drawn "
+    )
+    assert f"{kinds}at random, and levels those of all; metrics, " in told
     assert trained.rows["test"] == 1_000
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.arguments import named
-from rowcast.models.signature import MISSING_STRING, PUBLIC_LEVEL_ROWS
+from rowcast.models.signature import PUBLIC_LEVEL_ROWS
 from rowcast.training.columns.infer import ColumnRule
 from rowcast.training.columns.kinds import percent
-from rowcast.training.columns.levels import WORTH_KNOWING_ROWS, LevelRows, count_levels
+from rowcast.training.columns.levels import WORTH_KNOWING_ROWS, CountedLevels, LevelRows, count_levels
 from rowcast.training.columns.target import Target
 from rowcast.training.columns.texts import MIN_WORDS_A_TEXT
 from rowcast.training.columns.words import words_a_text
@@ -34,6 +34,8 @@ MUCH = 0.2
 MOSTLY_RARE = 0.5
 """From this share of the rows on, texts of several words are better read word by word."""
 _LISTED = 10
+NOTHING_COUNTED: Mapping[str, CountedLevels] = {}
+"""Of a table in memory, whose levels are counted when they are asked for."""
 _LOOKED_AT = 10_000
 """Texts whose words are counted."""
 
@@ -83,6 +85,7 @@ def notes_on_levels(
     rules: Sequence[ColumnRule],
     vocabularies: Mapping[str, Mapping[str, int]],
     needed: LevelRows,
+    counted: Mapping[str, CountedLevels] = NOTHING_COUNTED,
 ) -> list[str]:
     """Sentences about levels that the model does not know, and about columns that list very many; no level is named.
 
@@ -91,6 +94,7 @@ def notes_on_levels(
         rules: of the columns.
         vocabularies: the levels that the model knows, by column.
         needed: training rows of each of them, at least.
+        counted: levels by column, where ``columns`` are a sample.
     """
     notes: list[str] = []
     pooled: dict[int, list[str]] = {}
@@ -99,12 +103,13 @@ def notes_on_levels(
         if rule.kind != "category":
             continue
         known, levels = len(vocabularies[rule.name]), columns[rule.name]
-        _, rows = count_levels(levels[levels != MISSING_STRING])
+        held = counted.get(rule.name) or CountedLevels.of(levels)
+        rows = held.rows
         least = needed.of(declared=rule.declared)
         is_rare = rows < least
         if is_rare.any():
             pooled.setdefault(least, []).append(f"{int(is_rare.sum()):,} of {len(rows):,} of {rule.name!r}")
-            share = rows[is_rare].sum() / max(len(levels), 1)
+            share = rows[is_rare].sum() / max(held.total, 1)
             if is_rare.all() or share >= MUCH:
                 what = "only whether there is a value" if rule.nullable else "nothing"
                 rest = f", so it tells {what}" if is_rare.all() else ""

@@ -42,6 +42,27 @@ class LevelRows:
         return self.declared if declared else self.default
 
 
+@dataclass(frozen=True)
+class CountedLevels:
+    """The levels of a category in the training rows, in order."""
+
+    names: list[str]
+    rows: NDArray[np.int64]
+    """That hold each, ``[levels]``."""
+    total: int
+    """Training rows, those without a level included."""
+
+    @classmethod
+    def of(cls, levels: NDArray[Any]) -> CountedLevels:
+        """Of the training rows ``[rows]``."""
+        return cls(*count_levels(levels[levels != MISSING_STRING]), len(levels))
+
+    def vocabulary(self, min_rows: int, most: int) -> dict[str, int]:
+        """See :func:`vocabulary`."""
+        order = np.argsort(-self.rows, kind="stable")[:most]
+        return {self.names[i]: int(self.rows[i]) for i in order if self.rows[i] >= min_rows}
+
+
 def vocabulary(levels: NDArray[Any], min_rows: int, most: int) -> dict[str, int]:
     """The levels that a model knows and their training rows, commonest first, ties by text.
 
@@ -50,9 +71,7 @@ def vocabulary(levels: NDArray[Any], min_rows: int, most: int) -> dict[str, int]
         min_rows: rows of a level, or it is not known.
         most: levels at most.
     """
-    names, counts = count_levels(levels[levels != MISSING_STRING])
-    order = np.argsort(-counts, kind="stable")[:most]
-    return {names[i]: int(counts[i]) for i in order if counts[i] >= min_rows}
+    return CountedLevels.of(levels).vocabulary(min_rows, most)
 
 
 def level_numbers(texts: NDArray[Any]) -> NDArray[np.int64]:

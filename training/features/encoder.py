@@ -181,6 +181,11 @@ class FeatureEncoder(nn.Module):
         """
         return (*self.raw(columns), *((self.bags.of(self.bags.places(columns)),) if self.words else ()))
 
+    def with_vocabularies(self, vocabularies: Mapping[str, Mapping[str, int]]) -> FeatureEncoder:
+        """The same encoder with other levels: those of more rows than it was fitted to."""
+        bins = (self.binned_at.numpy(), self.bins), (self.binary_at.numpy(), self.binary)
+        return FeatureEncoder(self.rules, self.calendar, vocabularies, self.oblique, *bins, self.words)
+
     def derive(self, numbers: Tensor, timestamps: Tensor) -> Tensor:
         """Read the calendar off the timestamps, and numbers that belong together along their directions.
 

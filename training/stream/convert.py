@@ -87,7 +87,7 @@ def converted(
     low, high, weight_sum = np.inf, -np.inf, 0.0
     with open_store(record, rows) as store:
         for start, piece in plan.tables(names):
-            table, weight = _training_rows(piece.take(np.flatnonzero(part_of(start, piece) == TRAIN)), target, data)
+            table, weight = training_rows(piece.take(np.flatnonzero(part_of(start, piece) == TRAIN)), target, data)
             if len(table) == 0:
                 continue
             values = read_target_like(table, target, null=data.null)
@@ -115,7 +115,7 @@ def converted(
         )
 
 
-def _training_rows(table: Table, target: Target, data: DataConfig) -> tuple[Table, NDArray[np.float64] | None]:
+def training_rows(table: Table, target: Target, data: DataConfig) -> tuple[Table, NDArray[np.float64] | None]:
     """Those of training rows that hold a target and count, and how much each counts."""
     if len(table):
         table = with_target_like(table, target, null=data.null, may_be_none=True)

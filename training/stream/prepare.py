@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.errors import ConfigError, TableError
-from rowcast.training.columns.reading import BLANKS
+from rowcast.training.columns.levels import CountedLevels
+from rowcast.training.columns.reading import BLANKS, ColumnRule
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.data.shards.shards import open_shards
@@ -26,6 +27,7 @@ from rowcast.training.start.start import Start
 from rowcast.training.stream.choose import why_streamed
 from rowcast.training.stream.convert import converted, with_nullable
 from rowcast.training.stream.hashing import of_rows
+from rowcast.training.stream.levels import counted_levels
 from rowcast.training.stream.plan import PARTS, TEST, TRAIN, VALIDATION, PartOf, Plan, parts_of, whole_sample
 from rowcast.training.stream.sample import Sample, sample_of
 
@@ -105,8 +107,19 @@ def _prepared(
     split = _split_of(table, parts, config, note, needed)
     started = time.monotonic()
     own_tables = {"validation": _bounded(validation, config), "test": _bounded(test, config)}
-    prepared = prepare_split(table, target, split, config, **own_tables, start=start)
-    seconds = time.monotonic() - started
+
+    reading_s = 0.0
+
+    def count(rules: Sequence[ColumnRule], fitted: Target) -> Mapping[str, CountedLevels]:
+        nonlocal reading_s
+        say("counting its levels")
+        began = time.monotonic()
+        found = counted_levels(plan, part_of, reads, rules, fitted)
+        reading_s += time.monotonic() - began
+        return found
+
+    prepared = prepare_split(table, target, split, config, **own_tables, start=start, count=count)
+    seconds = time.monotonic() - started - reading_s
     say("writing its training rows to a temporary file")
     words = prepared.encoder.bags.places(prepared.train.columns)
     most = 0 if words is None else _WORDS * max(1, words.shape[1])
@@ -188,13 +201,14 @@ def _bounded(source: Any, config: Config) -> Any:
 
 def _told(why: str, trained: int, held: list[int], prepared: Prepared) -> str:
     """The decision that says what the table was read as."""
-    train = len(prepared.train)
-    of_train = "all" if train == trained else f"{train:,} of"
-    note = f"the table is read in shards, {why}: kinds, bins, levels and the unit of the target are those of "
-    note += f"{of_train} {trained:,} training rows"
+    train, note = len(prepared.train), f"the table is read in shards, {why}: "
+    if train == trained:
+        note += f"what is read off training rows is read off all {trained:,}"
+    else:
+        note += f"kinds, bins and the unit of the target are those of {train:,} of {trained:,} training rows, drawn at "
+        note += "random, and levels those of all"
     parts = ((prepared.validation, held[VALIDATION], "validation"), (prepared.test, held[TEST], "test"))
     measured = [f"{len(part):,} of {of:,} {name} rows" for part, of, name in parts if len(part) < of]
     if measured:
-        note += f"; metrics, calibration and intervals are those of {' and '.join(measured)}"
-    drawn = train < trained or measured
-    return f"{note}, drawn at random" if drawn else note
+        note += f"; metrics, calibration and intervals are those of {' and '.join(measured)}, drawn at random"
+    return note
