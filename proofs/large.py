@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -88,9 +89,11 @@ def group_of(limit: int) -> Iterator[Path | None]:
     try:
         yield group
     finally:
-        if group is not None:
-            with suppress(OSError):
+        for _ in range(20) if group is not None else ():
+            with suppress(OSError):  # it is busy until the kernel has cleared up behind the last process
                 group.rmdir()
+                break
+            time.sleep(0.1)
 
 
 def peak_of(group: Path | None) -> int | None:
@@ -111,23 +114,25 @@ def run(command: list[str], limit: int | None) -> dict[str, Any]:
                 (group / "cgroup.procs").write_text(str(os.getpid()))
 
         started = time.monotonic()
-        environment = os.environ | {"ROWCAST_PROOF_STARTED": str(started)}
         process = subprocess.Popen(
             [sys.executable, "-m", "proofs.large", "--child", *command],
             cwd=ROOT,
-            env=environment,
             stdout=subprocess.PIPE,
             text=True,
             preexec_fn=join,  # noqa: PLW1509 - the process has to be in the group before it takes memory
         )
         resident = anonymous = 0
-        while process.poll() is None:
-            now = [held_by(process.pid)]
-            with suppress(psutil.Error):
-                now += [held_by(child.pid) for child in psutil.Process(process.pid).children(recursive=True)]
-            resident = max(resident, sum(one for one, _ in now))
-            anonymous = max(anonymous, sum(other for _, other in now))
-            time.sleep(EVERY_S)
+        try:
+            while process.poll() is None:
+                now = [held_by(process.pid)]
+                with suppress(psutil.Error):
+                    now += [held_by(child.pid) for child in psutil.Process(process.pid).children(recursive=True)]
+                resident = max(resident, sum(one for one, _ in now))
+                anonymous = max(anonymous, sum(other for _, other in now))
+                time.sleep(EVERY_S)
+        finally:
+            process.kill()
+            process.wait()
         assert process.stdout is not None
         output = process.stdout.read()
         if process.returncode != 0:
@@ -199,6 +204,7 @@ def main() -> int:
     except RowcastError as error:
         print(f"skipped: {error}")
         return 0
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # which removes the tables
     limit = round(options.memory * 2**30)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as folder:
         whole, part = Path(folder) / "whole", Path(folder) / "part"
