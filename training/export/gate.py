@@ -235,7 +235,8 @@ def _answers(parts: Sequence[Predictions]) -> NDArray[Any]:
         if getattr(parts[0], name) is not None
     ]
     further = [part.further for part in parts if part.further is not None]
-    return np.concatenate([np.stack(fields, axis=1), *([np.concatenate(further)] if further else [])], axis=1)
+    bounds = [*fields[1:], *(np.concatenate(further).T if further else ())]
+    return np.stack([fields[0], *bounds[::2], *bounds[1::2]], axis=1)
 
 
 def _apart(a: NDArray[Any], b: NDArray[Any]) -> NDArray[np.float64]:

@@ -266,13 +266,20 @@ def _codes_of_ids(
     return table.reshape(-1)
 
 
+def _in_order_of_head(signature: Signature) -> list[str]:
+    """The outputs of a regression as its head has them side by side."""
+    prediction, *bounds = signature.outputs
+    bounds += signature.further_outputs
+    return [prediction, *bounds[::2], *bounds[1::2]]
+
+
 def _put_outputs(graph: ir.Graph, head: ClassHead | RegressionHead, signature: Signature, prefix: str) -> None:
     """Name the outputs: label and probabilities, or prediction, lower and upper."""
     answers = graph.outputs[0]
     graph.outputs.clear()
     if isinstance(head, RegressionHead):
         outputs = [answers]
-        names = (*signature.outputs, *signature.further_outputs)
+        names = _in_order_of_head(signature)
         if len(names) > 1:
             ones = np.ones(len(names), np.int64)
             sizes = ir.val(f"{prefix}sizes", const_value=ir.tensor(ones, name=f"{prefix}sizes"))
@@ -283,7 +290,8 @@ def _put_outputs(graph: ir.Graph, head: ClassHead | RegressionHead, signature: S
         for value, name in zip(outputs, names, strict=True):
             value.name = name
             value.type, value.shape = ir.TensorType(ir.DataType.DOUBLE), ir.Shape(["rows", 1])
-        graph.outputs.extend(outputs)
+        wanted = [*signature.outputs, *signature.further_outputs]
+        graph.outputs.extend(sorted(outputs, key=lambda value: wanted.index(value.name or "")))
         return
     classes = ir.val(
         f"{prefix}classes",

@@ -251,7 +251,7 @@ def calibrate_intervals(
     own = head.transform(target) if actual is None else actual
     said = []
     for i, level in enumerate((head.coverage, *head.further)):
-        lower, upper = bounds[:, 2 * i], bounds[:, 2 * i + 1]
+        lower, upper = bounds[:, i], bounds[:, 1 + len(head.further) + i]
         held = float(mean_over_rows(((lower <= own) & (own <= upper)).double(), of_rows))
         width = float(mean_over_rows(upper - lower, of_rows))
         said.append(f"{width:.4g} wide on average, asked to hold {level:.10g} of all rows; they hold {held:.4f}")
@@ -284,14 +284,18 @@ def _fit_bounds(
 ) -> None:
     """Shift the bounds until they hold their share of the rows (Romano et al. 2019, section 3)."""
     under, over = head.misses(answers, target)
-    for level, (here_below, here_above) in zip((head.coverage, *head.further), head.shifts(), strict=True):
+    for i, level in enumerate((head.coverage, *head.further)):
         if two_sided:
             each = (1.0 + level) / 2
             below, above = conformal_quantile(under, each, of_rows), conformal_quantile(over, each, of_rows)
         else:
             below = above = conformal_quantile(torch.maximum(under, over), level, of_rows)
-        here_below.fill_(below + SLACK)
-        here_above.fill_(above + SLACK)
+        if i == 0:
+            head.below.fill_(below + SLACK)
+            head.above.fill_(above + SLACK)
+        else:
+            head.further_below[i - 1] = below + SLACK
+            head.further_above[i - 1] = above + SLACK
 
 
 def _held_out_width(
@@ -311,7 +315,7 @@ def _held_out_width(
         weights = None if of_rows is None else of_rows[fitted]
         _fit_bounds(head, answers[fitted], target[fitted], weights, two_sided=two_sided)
         answer = head.answer(answers[judged])
-        widths[judged] = answer[:, 2] - answer[:, 1]
+        widths[judged] = answer[:, 2 + len(head.further)] - answer[:, 1]
     return float(mean_over_rows(widths, of_rows))
 
 

@@ -205,9 +205,7 @@ class MeanHead(RegressionHead):
         prediction = torch.minimum(torch.maximum(middle * self.link.factor * scale, self.least), self.most)
         if self.intervals == "none":
             return prediction
-        answers = [prediction]
-        for below, above in self.shifts():
-            lower = torch.maximum(low - below * deviation, self.nothing) * scale
-            answers.append(torch.minimum(lower, prediction))
-            answers.append(torch.maximum((high + above * deviation) * scale, prediction))
-        return torch.cat(answers, dim=1)
+        below, above = self.shifts()
+        lower = torch.minimum(torch.maximum(low - below * deviation, self.nothing) * scale, prediction)
+        upper = torch.maximum((high + above * deviation) * scale, prediction)
+        return torch.cat([prediction, lower, upper], dim=1)
