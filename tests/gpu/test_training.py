@@ -53,6 +53,19 @@ def trained(table: pl.DataFrame, target: str, device: str, folder: Path, *settin
     return train(rows, config_for(target, device, *settings), name="one", repository=Repository(folder))
 
 
+def test_a_table_in_shards_is_learned_as_on_the_cpu(table: pl.DataFrame, tmp_path: Path) -> None:
+    table.drop("class").drop_nulls("amount").write_parquet(tmp_path / "t.parquet")
+    scores = {}
+    for device in ("cpu", "cuda"):
+        config = make_config(
+            settings=["data.in_memory=false", "fit.epochs=8", "network.members=4", "network.layers=[64]"],
+            overrides={"data": {"target": "amount"}, "device": device},
+        )
+        done = train(tmp_path / "t.parquet", config, name="one", repository=Repository(tmp_path / "models"))
+        scores[device] = done.model.manifest.metrics["validation"]["rmse"]
+    assert scores["cuda"] == pytest.approx(scores["cpu"], rel=0.05)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_the_gpu_learns_what_the_cpu_learns(table: pl.DataFrame, tmp_path: Path, task: str) -> None:
     both = {device: trained(table, TASKS[task], device, tmp_path) for device in ("cpu", "cuda")}

@@ -17,6 +17,7 @@ from rowcast.models.errors import ConfigError, TableError, TrainingError
 from rowcast.models.machine.limits import Limit, available_memory
 from rowcast.training import crossvalidate
 from rowcast.training.config import make_config
+from rowcast.training.fit import checkpoint
 from rowcast.training.look import look
 from rowcast.training.pretrain.pretrain import pretrain
 from rowcast.training.stream import choose, rows, store
@@ -178,6 +179,23 @@ def test_rows_can_be_gone_on_with_in_the_middle_of_an_epoch(monkeypatch):
     kept.__exit__(None, None, None)
 
 
+def test_a_fit_on_shards_goes_on_from_its_checkpoint_to_the_same_bits(folder, both, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "LEAST_SECONDS", 0.0)
+
+    def broken(progress):
+        if progress.epoch == 2:
+            raise ZeroDivisionError
+
+    def run(**how):
+        config = config_of("amount", in_memory=False, drop=["part", "weight", "class"])
+        return train(folder, config, name="m", repository=Repository(tmp_path), checkpoint=tmp_path / "kept", **how)
+
+    with pytest.raises(ZeroDivisionError):
+        run(callbacks=[broken])
+    files, whole = run(resume=True).model.manifest.files, both[0].model.manifest.files
+    assert files["weights.safetensors"] == whole["weights.safetensors"]
+
+
 # ─── what is refused, and what is left ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -278,6 +296,11 @@ def test_a_look_at_a_table_in_shards_is_one_at_a_sample(folder):
     whole = look(folder, config_of("amount", drop=["part"]))
     kinds = [[(column["name"], column["kind"]) for column in one["columns"]] for one in (seen, whole)]
     assert kinds[0] == kinds[1]
+
+
+def test_too_few_groups_for_every_part_are_told(folder, tmp_path):
+    with pytest.raises(TableError, match=r"part: split otherwise, or raise its share; by groups there may be too few "):
+        fitted(folder, tmp_path, in_memory=False, group="class", sample_rows=1_000)
 
 
 # ─── which tables are read in shards ─────────────────────────────────────────────────────────────────────────────────

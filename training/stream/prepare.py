@@ -184,7 +184,8 @@ def _split_of(table: Table, parts: NDArray[np.int8], config: Config, note: str, 
     for part in needed:
         if len(rows[part]) == 0:
             raise TableError(
-                f"{table.source}: no row of the {PARTS[part]} part holds a target: split otherwise, or raise its share"
+                f"{table.source}: no row with a target came into the {PARTS[part]} part: split otherwise, or raise its "
+                "share; by groups there may be too few of them"
             )
     split = Split(rows[TRAIN], rows[VALIDATION], rows[TEST], (note,) if note else ())
     if config.data.split_by_time:
