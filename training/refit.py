@@ -25,6 +25,7 @@ from rowcast.training.network.head import RegressionHead
 from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.own import Own
 from rowcast.training.prepare import Part, Prepared
+from rowcast.training.ranks.ranks import ALONE, Ranks
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.train import network_of, seed_of, to_batch
 
@@ -49,6 +50,7 @@ def refit(
     own: Own,
     interrupt: Interrupt | None = None,
     say: Callable[[str], None] = lambda _: None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Refitted | None, str]:
     """Fit again on all rows.
 
@@ -62,11 +64,12 @@ def refit(
         own: a network and a loss in place of those of the config.
         interrupt: ends it at its next step, once it is true.
         say: told that it begins.
+        ranks: the processes that train together.
 
     Returns:
         what it gave, None where the first fit stays; and a decision.
     """
-    if interrupt:
+    if interrupt is not None and ranks.all_interrupted(interrupt):
         return None, f"there is no fit on all rows: {interrupt.name} ended the one before"
     lengths = [length_of(one, len(prepared.train), config.fit) for one in fit.fits or (fit,)]
     known = [length for length in lengths if length is not None]
@@ -90,6 +93,7 @@ def refit(
             network = network_of(encoder, objective, config, own).to(device)
             if begun is not None:
                 begun.give(network, encoder, prepared.target, objective.n_outputs, config, number)
+            ranks.begin(network, seed)
             ended = fit_again(
                 network,
                 encoder,
@@ -101,6 +105,7 @@ def refit(
                 generator=torch.Generator().manual_seed(seed),
                 augment=Augment(config.augment, batch, len(prepared.target.classes)),
                 interrupt=interrupt,
+                ranks=ranks,
             )
         if not ended:
             name = "" if interrupt is None else interrupt.name

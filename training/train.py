@@ -51,6 +51,7 @@ from rowcast.training.network.transform import TargetTransform
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Part, Prepared
+from rowcast.training.ranks.ranks import ALONE, Ranks
 from rowcast.training.report.fit import report_of_fit
 from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.start.begin import rows_of_codes
@@ -58,6 +59,7 @@ from rowcast.training.start.record import START_FILE, record_of
 from rowcast.training.start.start import Start, check_start
 from rowcast.training.stream.prepare import open_prepared
 from rowcast.training.stream.rows import StreamedRows
+from rowcast.training.track.config import TrackConfig
 from rowcast.training.track.tracker import check_trackers, tracked
 
 RECORDED_VERSIONS = ("torch", "onnx", "onnxruntime", "numpy", "polars")
@@ -124,6 +126,7 @@ def train(
     loss: LossFunction | None = None,
     start: Start | None = None,
     before: Before = NOTHING_BEFORE,
+    ranks: Ranks = ALONE,
 ) -> Trained:
     """Train a model on a table and publish it.
 
@@ -148,8 +151,11 @@ def train(
         loss: in place of a named one, see :mod:`rowcast.training.fit.own_loss`.
         start: the model whose weights the fit starts from, see :mod:`rowcast.training.start`.
         before: what tuning did already.
+        ranks: the processes that train together, each of which calls this with the same arguments; see
+            :mod:`rowcast.training.ranks`. Process 0 publishes.
 
     Raises:
+        Followed: this is another process than process 0, and its work is done.
         ConfigError: network or loss do not do as they must, or not beside what the config sets.
         TableError: the table cannot be used; names row, column and the way out.
         DeviceError: a demanded device is absent.
@@ -162,12 +168,15 @@ def train(
     check_model_name(name)
     if resume and checkpoint is None:
         raise ConfigError("a fit is resumed from a folder: name it with --checkpoint")
+    if ranks.size > 1 and checkpoint is not None:
+        raise ConfigError("a checkpoint is of a fit by one process: leave out --checkpoint under torchrun")
     check_trackers(config.track)
     own = Own(network, loss)
     config = own.written_in(config)
     check_start(start, config)
-    device = training_device(config.device, config.fit.precision)
-    repository.check_writable(name)
+    device = ranks.device(training_device(config.device, config.fit.precision))
+    if ranks.leads:
+        repository.check_writable(name)
     with ExitStack() as stack:
         kept = checkpoint and stack.enter_context(open_checkpoint(checkpoint, resume=resume, say=say))
         return _train(
@@ -182,6 +191,7 @@ def train(
             own=own,
             checkpoint=kept or None,
             start=start,
+            ranks=ranks,
             stack=stack,
             before=before,
         )
@@ -200,6 +210,7 @@ def _train(
     own: Own,
     checkpoint: Checkpoint | None,
     start: Start | None,
+    ranks: Ranks,
     stack: ExitStack,
     before: Before,
 ) -> Trained:
@@ -208,19 +219,22 @@ def _train(
     started = time.monotonic() - prepared.seconds
     _check_same(before, prepared)
     held_out = _held_out(prepared)
-    reserved = 0.0 if before.fitted else _check_before(prepared, config, held_out, own)
-    within = _less_budget(config, time.monotonic() - started + reserved)
+    about = _about(prepared, config, device) if checkpoint is not None or ranks.size > 1 else {}
+    ranks.meet({**about["table"], **about["config"]} if ranks.size > 1 else {})
+    reserved = _check_before(prepared, config, held_out, own) if ranks.leads and not before.fitted else 0.0
+    ranks.meet()
+    within = _less_budget(config, ranks.said(time.monotonic() - started + reserved))
     if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
         rows = len(prepared.train) + len(prepared.validation) + (len(prepared.test) if test is None else 0)
         share = len(prepared.train) / (len(prepared.train) + rows)
         within = _less_budget(within, within.fit.budget_s * (1.0 - share))
-    began = [] if checkpoint is None else checkpoint.begin(_about(prepared, config, device))
+    began = [*ranks.decisions, *([] if checkpoint is None else checkpoint.begin(about))]
     settings = config.model_dump(mode="json", exclude={"track", "tune"})
-    trackers = stack.enter_context(tracked(config.track, name, settings, told.say))
+    trackers = stack.enter_context(tracked(config.track if ranks.leads else TrackConfig(), name, settings, told.say))
     told.reports.append(trackers.look)
     told.interrupt = stack.enter_context(ended_by_signals())
     core, fit_result, notes = before.fitted or fit_network(
-        prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint
+        prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint, ranks=ranks
     )
     notes = [*began, *told.how_it_ended(fit_result), *notes]
     seen, measured = prepared, None
@@ -238,6 +252,7 @@ def _train(
             own=own,
             interrupt=told.interrupt,
             say=told.say,
+            ranks=ranks,
         )
         notes.append(why if again is None else again.decision)
         if again is None:
@@ -246,6 +261,8 @@ def _train(
             measured = export(core, signature_of(prepared, core))
             core, seen = again.core, again.prepared
             learned = {"refit": len(seen.train)}
+    if not ranks.leads:
+        ranks.follow()
     signature, layers = signature_of(seen, core), layers_of(core)
     files = {
         "weights.safetensors": to_safetensors(_weights_of(core), layers_metadata(layers)),
@@ -276,6 +293,7 @@ def _train(
         "versions": recorded_versions(),
     }
     files[REPORT_FILE] = report_of_fit(session, prepared, answers, fit_result, said, graph, config, layers)
+    ranks.follow()
     model = repository.publish(name, said, files)
     told.interrupt.published = True
     manifest = model.manifest
@@ -376,6 +394,7 @@ def fit_network(
     own: Own = NOTHING_OWN,
     interrupt: Interrupt | None = None,
     checkpoint: Checkpoint | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple[Core, FitResult, list[str]]:
     """Train and calibrate a network.
 
@@ -387,6 +406,7 @@ def fit_network(
         own: a network and a loss in place of those of the config.
         interrupt: ends the fit at its next step, once it is true.
         checkpoint: where the fit is kept, and what it goes on with.
+        ranks: the processes that train together; process 0 alone calibrates.
 
     Returns:
         what is exported, on the CPU and in evaluation mode; how the fit went; and what calibration decided.
@@ -408,9 +428,9 @@ def fit_network(
     fits: list[FitResult] = []
     begun_with: list[str] = []
     for number in range(config.fit.seeds):
-        if fits and (interrupt or fits[-1].stopped == "interrupted"):
+        if fits and (ranks.all_interrupted(interrupt) or fits[-1].stopped == "interrupted"):
             break
-        within = _less_budget(config, time.monotonic() - started)
+        within = _less_budget(config, ranks.said(time.monotonic() - started))
         spent = sum(fit.seconds for fit in fits)
 
         def told(progress: Progress, number: int = number, spent: float = spent) -> object:
@@ -429,6 +449,7 @@ def fit_network(
             own,
             interrupt,
             None if checkpoint is None else CheckpointOfFit(checkpoint, number),
+            ranks,
         )
         if was_over:
             started -= result.seconds  # which were spent before
@@ -437,9 +458,10 @@ def fit_network(
         begun_with = notes if number == 0 else begun_with
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
-    by_time = bool(config.data.split_by_time)
-    calibrated = calibrate(objective, combined, encoder, validation_rows, prepared.validation.target, by_time=by_time)
-    decisions = [*begun_with, *objective.decisions, *calibrated]
+    decisions = [*begun_with, *objective.decisions]
+    if ranks.leads:
+        by_time, actual = bool(config.data.split_by_time), prepared.validation.target
+        decisions += calibrate(objective, combined, encoder, validation_rows, actual, by_time=by_time)
     result = joined(fits)
     if len(fits) < config.fit.seeds:
         result = replace(result, stopped="interrupted")
@@ -458,6 +480,7 @@ def _fit_one(
     own: Own,
     interrupt: Interrupt | None,
     checkpoint: CheckpointOfFit | None,
+    ranks: Ranks,
 ) -> tuple[Embedded, FitResult, bool, list[str]]:
     """One of ``config.fit.seeds`` fits; those that are left share what is left of the budget.
 
@@ -477,6 +500,7 @@ def _fit_one(
         before = None if checkpoint is None else checkpoint.finished(network)
         if before is not None:
             return network.eval(), FitResult(**before), True, notes
+        ranks.begin(network, seed)
         result = fit(
             network,
             encoder,
@@ -490,6 +514,7 @@ def _fit_one(
             report=report,
             interrupt=interrupt,
             checkpoint=checkpoint,
+            ranks=ranks,
         )
     if checkpoint is not None and result.stopped != "interrupted":
         checkpoint.finish(network, asdict(result))

@@ -66,19 +66,21 @@ def train(
     from rowcast.api.display import display_of
     from rowcast.api.starting import start_at
     from rowcast.training.config import make_config
+    from rowcast.training.ranks.ranks import Followed
+    from rowcast.training.ranks.start import Elsewhere, ranks_of_environment
     from rowcast.training.train import train as train_model
 
-    start = start_at(start_from, repository)
-    chosen = make_config(
-        file=config,
-        settings=settings or (),
-        overrides=given(overrides),
-        start=None if start is None else start.settings,
-    )
-    if not chosen.data.target:
-        raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
     try:
-        with display_of() as display:
+        with ranks_of_environment() as ranks, display_of("auto" if ranks.leads else False) as display:
+            start = start_at(start_from, repository)
+            chosen = make_config(
+                file=config,
+                settings=settings or (),
+                overrides=given(overrides),
+                start=None if start is None else start.settings,
+            )
+            if not chosen.data.target:
+                raise ConfigError(f"a target is needed: rowcast train {table} --target COLUMN")
             trained = train_model(
                 table,
                 chosen,
@@ -91,7 +93,12 @@ def train(
                 checkpoint=checkpoint,
                 resume=resume,
                 start=start,
+                ranks=ranks,
             )
+    except Followed:  # another process publishes the model
+        return
+    except Elsewhere:
+        raise
     except (KeyboardInterrupt, SystemExit):
         print("rowcast: stopped; nothing was published", file=sys.stderr)
         raise

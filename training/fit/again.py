@@ -15,6 +15,7 @@ from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
 from rowcast.training.fit.schedule import Schedule
 from rowcast.training.network.network import Embedded
+from rowcast.training.ranks.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ def fit_again(
     generator: torch.Generator,
     augment: Callable[[Batch], Batch],
     interrupt: Interrupt | None = None,
+    ranks: Ranks = ALONE,
 ) -> bool:
     """Train ``network`` in place for as many epochs, at the same rates; at the end it holds the averaged weights.
 
@@ -84,6 +86,7 @@ def fit_again(
         generator: CPU generator of the permutations.
         augment: changes each batch.
         interrupt: ends it at its next step, once it is true.
+        ranks: the processes that train together.
 
     Returns:
         whether it came to its end.
@@ -97,16 +100,18 @@ def fit_again(
     average = WeightAverage(network, optimizer_config.average)
     order = torch.empty(0, dtype=torch.int64)
     for step in range(steps):
-        if interrupt:
+        if ranks.interrupted(interrupt):
             return False
         place = step % steps_per_epoch
         if place == 0:
             order = torch.randperm(len(train), generator=generator).to(device)
         while left and left[0][0] <= step / steps:
             schedule.look(left.pop(0)[1])
-        batch = augment(train[order[place * batch_size : (place + 1) * batch_size]])
-        take_step(network, encoder, objective, batch, optimizer, schedule.rate(length.done * step / steps), config)
+        batch = augment(train[order[slice(*ranks.bounds(place * batch_size, (place + 1) * batch_size))]])
+        rate = schedule.rate(length.done * step / steps)
+        take_step(network, encoder, objective, batch, optimizer, rate, config, ranks)
         average.update()
+        ranks.agreed(0.0, interrupt)
     network.load_state_dict(average.network.state_dict())
     network.eval()
     return True

@@ -243,11 +243,18 @@ def open_checkpoint(
                     path.rmdir()
 
 
-def differences(there: Facts, here: Facts) -> list[str]:
-    """Sentences on the fields of two nested mappings that are not the same."""
+def differences(there: Facts, here: Facts, where: str = "here", elsewhere: str = "there") -> list[str]:
+    """Sentences on the fields of two nested mappings that are not the same.
+
+    Args:
+        there: what JSON can hold, by name.
+        here: likewise.
+        where: what ``here`` is called.
+        elsewhere: what ``there`` is called.
+    """
     one, other = dict(_flat(there)), dict(_flat(here))
     return [
-        f"{name} is {_shown(other, name)} here and {_shown(one, name)} there"
+        f"{name} is {_shown(other, name)} {where} and {_shown(one, name)} {elsewhere}"
         for name in one | other
         if one.get(name, ...) != other.get(name, ...)
     ]

@@ -22,6 +22,7 @@ class Interrupt:
         """Whether the fit has begun: before that there is nothing to publish, and the first signal ends all."""
         self.published = False
         """Whether the model is published: a second signal has nothing left to end."""
+        self._has_come = False
 
     def __bool__(self) -> bool:
         return self.signal is not None
@@ -31,9 +32,14 @@ class Interrupt:
         """What came, as one says it."""
         return "" if self.signal is None else "Ctrl-C" if self.signal == signal.SIGINT else self.signal.name
 
+    def tell(self, number: int) -> None:
+        """Take in a signal that came to another process of the fit; one that comes to this one is still its first."""
+        self.signal = self.signal or signal.Signals(number)
+
     def _on_signal(self, number: int, _: FrameType | None) -> None:
-        if self.signal is None and self.begun:
-            self.signal = signal.Signals(number)
+        if self.begun and not self._has_come:
+            self._has_come = True
+            self.tell(number)
         elif self.published:
             return
         elif number == signal.SIGINT:

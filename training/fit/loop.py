@@ -25,6 +25,7 @@ from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_
 from rowcast.training.fit.schedule import Schedule
 from rowcast.training.fit.snapshot import Moving, Position
 from rowcast.training.network.network import Embedded, Ensemble
+from rowcast.training.ranks.ranks import ALONE, Ranks
 from rowcast.training.settings import ComponentConfig
 
 EVALUATION_ROWS = 2048
@@ -211,6 +212,7 @@ def fit(
     report: Report = lambda _: None,
     interrupt: Interrupt | None = None,
     checkpoint: CheckpointOfFit | None = None,
+    ranks: Ranks = ALONE,
     clock: Callable[[], float] = time.monotonic,
 ) -> FitResult:
     """Train ``network`` in place; at the end it holds the weights that did best on validation rows.
@@ -228,6 +230,7 @@ def fit(
         report: called after each look at the validation rows; what it answers ends the fit, if it is true.
         interrupt: ends the fit at its next step, once it is true.
         checkpoint: where the fit is kept, and what it goes on with.
+        ranks: the processes that train together.
         clock: monotonic seconds.
 
     Raises:
@@ -236,6 +239,7 @@ def fit(
     started = clock()
     device = train.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
+    ranks.check_batch(batch_size)
     epochs = epochs_of(config, len(train))
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
     looks = look_steps(steps_per_epoch, batch_size)
@@ -244,7 +248,7 @@ def fit(
     optimizer = make_optimizer(network, optimizer_config)
     schedule = Schedule(optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
-    best = Best(network, evaluate(network, encoder, objective, validation))
+    best = Best(network, evaluate(network, encoder, objective, validation, ranks))
     # The look that follows the last step is paid from the budget too.
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
@@ -260,7 +264,7 @@ def fit(
     def look(rate: float) -> bool:
         """Score the averaged weights and tell how it went; whether the fit is to end, as somebody says."""
         _check_finite(at.total_loss, at.epoch, optimizer_config.lr)
-        best.look(average.network, evaluate(average.network, encoder, objective, validation), at.epoch)
+        best.look(average.network, evaluate(average.network, encoder, objective, validation, ranks), at.epoch)
         schedule.look(best.last_score)
         progress = Progress(
             at.epoch,
@@ -275,7 +279,7 @@ def fit(
             ends_epoch=at.steps == steps_per_epoch,
         )
         at.history.append(progress.look)
-        return bool(report(progress))
+        return ranks.told(report, progress)
 
     if interrupt is not None:
         interrupt.begun = True
@@ -286,22 +290,22 @@ def fit(
 
         for step in range(at.steps, steps_per_epoch):
             rate = schedule.rate(at.done)
-            batch = augment(rows(step * batch_size, (step + 1) * batch_size))
-            loss = take_step(network, encoder, objective, batch, optimizer, rate, config)
+            batch = augment(rows(*ranks.bounds(step * batch_size, (step + 1) * batch_size)))
+            loss = take_step(network, encoder, objective, batch, optimizer, rate, config, ranks)
             average.update()
 
             at.total_loss = at.total_loss + loss
             at.steps = step + 1
             if at.steps % CHECK_EVERY == 0:
                 _check_finite(at.total_loss, epoch, optimizer_config.lr)
-            at.seconds = clock() - started
+            at.seconds = ranks.agreed(clock() - started, interrupt)
             at.done = max((epoch - 1 + at.steps / steps_per_epoch) / epochs, at.seconds / at.budget)
 
             looked, asked_to_end = step in looks or at.done >= 1.0, False
             if looked:
                 asked_to_end = look(rate)
             over = at.done >= 1.0 or best.looks_since >= config.patience
-            interrupted = bool(interrupt) and not over
+            interrupted = ranks.interrupted(interrupt) and not over
             if checkpoint is not None and not over and (interrupted or (looked and checkpoint.is_due)):
                 at.seconds = clock() - started
                 checkpoint.save(moving, at)
@@ -329,8 +333,12 @@ def take_step(
     optimizer: torch.optim.Optimizer,
     rate: float,
     config: FitConfig,
+    ranks: Ranks = ALONE,
 ) -> Tensor:
-    """Move the weights once, at a learning rate; the loss of the batch before, a scalar on its device."""
+    """Move the weights once, at a learning rate; the loss of the batch before, a scalar on its device.
+
+    ``batch`` is this process's part of it.
+    """
     network.train()
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -339,11 +347,11 @@ def take_step(
         outputs = network(encoded, batch.codes, encoder.bags.of(batch.words)).float()
     loss = objective.loss(outputs, batch.target, batch.weight)
     optimizer.zero_grad()
-    loss.backward()
+    loss = ranks.backward(loss, network, len(batch))
     if config.clip != "none":
         nn.utils.clip_grad_norm_(network.parameters(), config.clip)
     optimizer.step()
-    return loss.detach()
+    return loss
 
 
 def _precision_of(config: FitConfig, device: torch.device) -> AbstractContextManager[object]:
@@ -399,19 +407,26 @@ def looked_at(validation: Batch, generator: torch.Generator) -> Batch:
 
 
 @torch.no_grad()
-def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batch) -> Tensor:
+def outputs_of(network: Embedded | Ensemble, encoder: FeatureEncoder, rows: Batch, ranks: Ranks = ALONE) -> Tensor:
     """Member outputs ``[members, rows, n_outputs]`` of a network in evaluation mode, in bounded memory."""
     network.eval()
-    parts = []
-    for start in range(0, len(rows), EVALUATION_ROWS):
-        part = rows[slice(start, start + EVALUATION_ROWS)]
+    parts, mine = [], ranks.part(len(rows))
+    for start in range(mine.start, mine.stop, EVALUATION_ROWS):
+        part = rows[slice(start, min(start + EVALUATION_ROWS, mine.stop))]
         parts.append(network(encoder.encode(part.features), part.codes, encoder.bags.of(part.words)))
-    return torch.cat(parts, dim=1)
+    return ranks.joined(torch.cat(parts, dim=1), len(rows))
 
 
-def evaluate(network: Embedded | Ensemble, encoder: FeatureEncoder, objective: Goal, rows: Batch) -> float:
+def evaluate(
+    network: Embedded | Ensemble,
+    encoder: FeatureEncoder,
+    objective: Goal,
+    rows: Batch,
+    ranks: Ranks = ALONE,
+) -> float:
     """The score of ``network`` on ``rows``; lower is better."""
-    return float(objective.score(outputs_of(network, encoder, rows), rows.target, rows.weight))
+    outputs = outputs_of(network, encoder, rows, ranks)
+    return ranks.said(float(objective.score(outputs, rows.target, rows.weight)))
 
 
 def _check_finite(total_loss: Tensor, epoch: int, lr: float) -> None:

@@ -14,7 +14,7 @@ Layers may be normalised and may add to what they get; neither is the default.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -140,10 +140,12 @@ class BatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(d)), nn.Parameter(torch.zeros(d))
         self.register_buffer("running_mean", torch.zeros(members, 1, d))
         self.register_buffer("running_var", torch.ones(members, 1, d))
+        self.total: Callable[[Tensor], Tensor] | None = None
+        """Adds up a tensor over the processes that share a batch, where there are several; gradients flow through."""
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            mean, var = x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True, correction=0)
+            mean, var = self._moments(x)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(var, self.momentum)
@@ -151,6 +153,14 @@ class BatchNorm(nn.Module):
             mean, var = self.running_mean, self.running_var
         scale = self.weight * torch.rsqrt(var + self.eps)
         return x * scale + (self.bias - mean * scale)
+
+    def _moments(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and variance over the rows of a batch, ``[members, 1, d]`` each."""
+        if self.total is None:
+            return x.mean(dim=1, keepdim=True), x.var(dim=1, keepdim=True, correction=0)
+        rows = self.total(torch.tensor(float(x.shape[1]), device=x.device))
+        mean = self.total(x.sum(dim=1, keepdim=True)) / rows
+        return mean, self.total(((x - mean) ** 2).sum(dim=1, keepdim=True)) / rows
 
 
 class Layer(nn.Module):
