@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-tuning bench-predict bench-transfer bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-torchrun bench-tuning bench-predict bench-transfer bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ bench-tuning: $(MADE)  ## Measure a tuned model beside `balanced` on three table
 bench-transfer: $(MADE)  ## Measure few rows from fresh weights beside those of a model; goes on where it was
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training.transfer
 
+bench-torchrun: $(MADE)  ## Measure an epoch by two processes beside one with two threads: three minutes
+	$(BIN)/python -m benchmarks.training.processes $(ARGS)
+
 bench-predict: $(MADE)  ## Measure model.predict in Python beside bare ONNX Runtime
 	$(BIN)/python -m benchmarks.training.predict
 
@@ -171,6 +174,9 @@ proof-large: $(MADE)  ## Train on 20 million flights within 4 GiB, beside a part
 
 proof-tune: $(MADE)  ## Kill studies at 20 random moments, and share one between two processes: no trial is lost
 	$(BIN)/python -m proofs.tune $(ARGS)
+
+proof-torchrun: $(MADE)  ## Train by processes on one machine and on two (network namespaces), kill one, cut the cable (ARGS="--only cut")
+	$(BIN)/python -m proofs.torchrun $(ARGS)
 
 proof-platforms: $(MADE)  ## MLflow's, KServe's, SageMaker's and Vertex AI's own clients ask the service (makes .bench/platforms)
 	$(BIN)/python -m proofs.platforms $(ARGS)

@@ -15,6 +15,7 @@ from rowcast.api.model import Model
 from rowcast.api.starting import start_at
 from rowcast.api.temporary import TemporaryFolder
 from rowcast.models.arguments import in_python, in_python_terms
+from rowcast.training.ranks.environment import check_alone
 
 if TYPE_CHECKING:
     from rowcast.models.warnings import Caution
@@ -100,6 +101,7 @@ def fit(
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
     """
+    check_alone("rowcast.fit")
     start = start_at(start_from, repository)
     call = call_of(
         table,

@@ -32,6 +32,7 @@ from rowcast.cli.usage import UsageError, sentence_of
 from rowcast.models.errors import ConfigError, RowcastError
 from rowcast.models.extras import missing
 from rowcast.models.printable import printable
+from rowcast.training.ranks.environment import check_alone
 
 app = typer.Typer(
     help="Train a deep neural network on a table, get one ONNX file, serve it.",
@@ -72,6 +73,8 @@ def _global(
     ] = False,
 ) -> None:
     context.obj = debug
+    if context.invoked_subcommand not in (None, "train"):
+        check_alone(f"`rowcast {context.invoked_subcommand}`")
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

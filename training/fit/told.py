@@ -21,12 +21,14 @@ class Told:
         self.reports = list(reports)
         self.say = say
         self.interrupt = Interrupt()
+        self._said = False
         self.ended_by = ""
         """The signal that ended the fit before it was over, if one did."""
 
     def __call__(self, progress: Progress) -> bool:
         answers = [bool(report(progress)) for report in self.reports]
-        if self.interrupt:
+        if self.interrupt and not self._said:
+            self._said = True
             self.say(
                 f"{self.interrupt.name}: the fit ends, and the best weights so far are published; "
                 "once more, and all ends at once with nothing published"

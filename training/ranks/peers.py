@@ -31,7 +31,7 @@ _POLL_S = 0.02
 
 
 class Lost(TrainingError):
-    """Another process of the fit is gone, or has failed."""
+    """Another process of the fit is gone, has failed, or trains something else."""
 
 
 class Peers:
@@ -47,6 +47,7 @@ class Peers:
     def __init__(self, store: Store, rank: int, size: int, node: int) -> None:
         self.store, self.rank, self.size, self.node = store, rank, size, node
         self._meetings = 0
+        self._own_end = ""
         self._places: list[dict[str, Any]] = []
         self._last: dict[int, tuple[bytes, float]] = {}
         """Of each process what it said last, and when that was first heard."""
@@ -86,8 +87,7 @@ class Peers:
         """Wait until every process has come here, and has the same facts.
 
         Raises:
-            Lost: a process is gone, or has failed.
-            TrainingError: its facts are others; says which.
+            Lost: a process is gone, has failed, or has other facts; says which.
         """
         self._meetings += 1
         name = f"meeting-{self._meetings}"
@@ -95,7 +95,7 @@ class Peers:
             self._set(name, json.dumps(facts))
             pause = _POLL_S
             while not self._all_have(name):
-                self._check()
+                self._check(name)
                 time.sleep(pause)
                 pause = min(0.2, pause * 1.2)
             others = [json.loads(self.store.get(f"{name}/{rank}")) for rank in range(self.size)]
@@ -104,18 +104,16 @@ class Peers:
         for rank, other in enumerate(others):
             differing = differences(others[0], other, f"in process {rank}", "in process 0")
             if differing:
-                raise TrainingError(
-                    f"all processes of a fit must train the same, and {self._named([rank])} does not: "
-                    f"{', '.join(differing[:3])}"
-                )
+                what = f"all processes of a fit must train the same, and {self._named([rank])} does not"
+                raise Lost(f"{what}: {', '.join(differing[:2])}")
 
     # ─── who is gone ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _check(self) -> None:
-        """Raise :class:`Lost` where a process has failed or is gone."""
+    def _check(self, meeting: str) -> None:
+        """Raise :class:`Lost` where a process has failed, or is gone without having come to a meeting."""
         found = self.failure()
         gone = [] if found else self._gone(LOST_S)
-        if gone:
+        if gone and not self._all_have(meeting):  # one that came may have gone on to its end
             found = f"{self._named(gone)} died"
         if found:
             raise Lost(found)
@@ -139,7 +137,7 @@ class Peers:
         for key, what in (("failed", "failed: "), ("stopped", "was stopped by ")):
             if self.store.check([key]):
                 said: dict[str, Any] = json.loads(self.store.get(key))
-                if said["rank"] != self.rank:
+                if said["rank"] != self.rank and said["text"] != self._own_end:
                     return f"{self._named([said['rank']])} {what}{said['text']}"
         return ""
 
@@ -155,6 +153,7 @@ class Peers:
 
     def end(self, text: str, *, stopped: bool = False) -> None:
         """Say what ended this process: an error, or that it was stopped; what another said first stays."""
+        self._own_end = text  # all may end by the same error: each then tells it as its own
         said = json.dumps({"rank": self.rank, "text": text})
         self.store.compare_set("stopped" if stopped else "failed", "", said)
 

@@ -1,20 +1,19 @@
-"""What torchrun says in the environment, and how a process joins the others of its fit and leaves them.
-
-Docs: https://docs.pytorch.org/docs/stable/elastic/run.html#environment-variables.
-"""
+"""How a process joins the others of its fit, and how it leaves them."""
 
 from __future__ import annotations
 
 import os
 import platform
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
+from types import FrameType
 from typing import TYPE_CHECKING
 
-from rowcast.models.errors import ConfigError, RowcastError, TrainingError
+from rowcast.models.errors import RowcastError, TrainingError
 from rowcast.models.version import VERSION
+from rowcast.training.ranks.environment import place_of_environment
 from rowcast.training.ranks.ranks import ALONE, Followed, Ranks
 
 if TYPE_CHECKING:
@@ -22,56 +21,10 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 60.0
 """Within which all processes have to come."""
-_NAMES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m rowcast train TABLE --target COL"
 
 
 class Elsewhere(SystemExit):
     """This process ends, and another one tells why."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a process stands among the others."""
-
-    rank: int
-    size: int
-    local_rank: int
-    """Number of the process on its machine."""
-    node: int
-    """Number of the machine."""
-
-
-def place_of_environment() -> Place | None:
-    """Where this process stands, as torchrun tells; None if it is alone.
-
-    Raises:
-        ConfigError: the environment tells of several processes, but not which of them this is.
-    """
-    if os.environ.get("WORLD_SIZE", "1").strip() in ("", "1"):
-        return None
-    size = _number("WORLD_SIZE")
-    absent = [name for name in _NAMES if not os.environ.get(name)]
-    if absent:
-        raise ConfigError(
-            f"WORLD_SIZE={size} tells of several processes, and {' and '.join(absent)} must tell which this is: start "
-            f"them as `{_EXAMPLE}`, or unset WORLD_SIZE"
-        )
-    rank = _number("RANK")
-    if not 0 <= rank < size:
-        raise ConfigError(f"RANK must be less than WORLD_SIZE, {size}, got {rank}: start processes as `{_EXAMPLE}`")
-    node = int(os.environ.get("GROUP_RANK", "0")) if os.environ.get("GROUP_RANK", "0").isdigit() else 0
-    return Place(rank, size, _number("LOCAL_RANK"), node)
-
-
-def check_alone(what: str) -> None:
-    """Refuse to do by several processes what one does.
-
-    Raises:
-        ConfigError: torchrun has started several.
-    """
-    if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
-        raise ConfigError(f"torchrun is for `rowcast train`, got {what}: start it without, as one process")
 
 
 @contextmanager
@@ -82,7 +35,7 @@ def ranks_of_environment() -> Iterator[Ranks]:
     the error, the others :class:`Elsewhere`.
 
     Raises:
-        ConfigError: see :func:`place_of_environment`.
+        ConfigError: see :func:`rowcast.training.ranks.environment.place_of_environment`.
         Followed: passed on.
         TrainingError: the others did not come, are of another version, failed, or died.
     """
@@ -108,7 +61,7 @@ def ranks_of_environment() -> Iterator[Ranks]:
         ) from None
     attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     peers = Peers(PrefixStore(f"rowcast-{attempt}", store), place.rank, place.size, place.node)
-    failed = False
+    failed, former = False, signal.signal(signal.SIGTERM, _stop)
     try:
         peers.join({"Rowcast": VERSION, "PyTorch": torch.__version__, "Python": platform.python_version()}, PATIENCE_S)
         yield Together(peers, place.local_rank)
@@ -116,6 +69,8 @@ def ranks_of_environment() -> Iterator[Ranks]:
         raise
     except BaseException as error:
         failed = True
+        for number in (signal.SIGTERM, signal.SIGINT):  # torchrun sends one as soon as a process is gone
+            signal.signal(number, signal.SIG_IGN)
         raise _end_of(error, peers) from error
     finally:
         # The connections end, so that whoever waits for this process sees it; NCCL's, of a fit that failed, may hang.
@@ -124,6 +79,12 @@ def ranks_of_environment() -> Iterator[Ranks]:
                 dist.destroy_process_group()
         held = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" and place.rank == 0
         peers.leave(holds_store=held)
+        if not failed:
+            signal.signal(signal.SIGTERM, former)
+
+
+def _stop(number: int, _: FrameType | None) -> None:
+    raise SystemExit(128 + number)
 
 
 def _end_of(error: BaseException, peers: Peers) -> BaseException:
@@ -146,10 +107,3 @@ def _end_of(error: BaseException, peers: Peers) -> BaseException:
     if isinstance(error, RowcastError) and peers.rank:
         return type(error)(f"process {peers.rank} of {peers.size}: {error}")
     return error
-
-
-def _number(name: str) -> int:
-    text = os.environ[name].strip()
-    if not text.isdigit():
-        raise ConfigError(f"{name} must be a whole number, got {text!r}: start processes as `{_EXAMPLE}`")
-    return int(text)
