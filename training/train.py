@@ -43,6 +43,7 @@ from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.own_loss import LossFunction
 from rowcast.training.fit.threshold import find_rule
 from rowcast.training.fit.told import Told
+from rowcast.training.haste import HASTY_GATE, some_to_calibrate_on, some_to_measure
 from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.network.link import MeanHead
 from rowcast.training.network.network import Embedded, Ensemble, Network
@@ -273,7 +274,8 @@ def _train(
     try:
         graph = export(core, signature)
         files = {"model.onnx": graph} | files
-        parity = pass_gate(core, graph, held_out, seen.train.columns, seen.train.target)
+        fewer = HASTY_GATE if told.interrupt else ()
+        parity = pass_gate(core, graph, held_out, seen.train.columns, seen.train.target, *fewer)
     except Exception as error:
         folder = keep_aside(repository.root, name, files, str(error))
         if not isinstance(error, RowcastError):
@@ -281,7 +283,9 @@ def _train(
         raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
     # After a fit on all rows, metrics are those of the fit before: no row is left that the second has not seen.
     session = Session(measured or graph, "cpu", threads=os.cpu_count() or 1)
-    metrics, answers = _metrics(session, prepared, core)
+    told_of, note = some_to_measure(prepared, told.interrupt, lambda some: predict_columns(session, some.columns))
+    notes += [note] if note else []
+    metrics, answers = _metrics(session, told_of, core)
     said = {
         "signature": signature,
         "metrics": metrics,
@@ -292,7 +296,7 @@ def _train(
         "data": prepared.data | {"front": core.encoder.fingerprint()} | learned,
         "versions": recorded_versions(),
     }
-    files[REPORT_FILE] = report_of_fit(session, prepared, answers, fit_result, said, graph, config, layers)
+    files[REPORT_FILE] = report_of_fit(session, told_of, answers, fit_result, said, graph, config, layers)
     ranks.follow()
     model = repository.publish(name, said, files)
     told.interrupt.published = True
@@ -460,8 +464,16 @@ def fit_network(
     combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
     decisions = [*begun_with, *objective.decisions]
     if ranks.leads:
-        by_time, actual = bool(config.data.split_by_time), prepared.validation.target
-        decisions += calibrate(objective, combined, encoder, validation_rows, actual, by_time=by_time)
+        part, note = some_to_calibrate_on(
+            prepared.validation,
+            interrupt,
+            lambda some: outputs_of(combined, encoder, to_batch(some, encoder, objective, device)),
+        )
+        if note:
+            decisions.append(note)
+            validation_rows = to_batch(part, encoder, objective, device)
+        by_time = bool(config.data.split_by_time)
+        decisions += calibrate(objective, combined, encoder, validation_rows, part.target, by_time=by_time)
     result = joined(fits)
     if len(fits) < config.fit.seeds:
         result = replace(result, stopped="interrupted")

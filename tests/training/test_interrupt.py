@@ -6,13 +6,16 @@ import os
 import signal
 import threading
 
+import numpy as np
 import pytest
 
 import rowcast
 from rowcast.models import Repository
 from rowcast.models.warnings import InterruptedWarning
+from rowcast.training import haste
 from rowcast.training.config import make_config
-from rowcast.training.fit.interrupt import ended_by_signals
+from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
+from rowcast.training.prepare import Part, Prepared
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -138,3 +141,37 @@ def test_python_gets_the_model_and_a_warning_that_points_at_the_call(table):
         )
     assert [warning.filename for warning in warned] == [__file__]
     assert len(model.history) == 2
+
+
+def told_to_end():
+    interrupt = Interrupt()
+    interrupt.tell(signal.SIGINT)
+    return interrupt
+
+
+def part_of(rows, weight=None):
+    return Part({"size": np.arange(rows, dtype=np.float64)}, np.arange(rows), weight)
+
+
+def test_after_a_signal_calibration_and_metrics_look_at_as_many_rows_as_there_is_time_for(monkeypatch):
+    monkeypatch.setattr(haste, "CALIBRATION_S", 0.0)
+    monkeypatch.setattr(haste, "METRICS_S", 0.0)
+    part = part_of(5001, np.full(5001, 2.0))
+    some, note = haste.some_to_calibrate_on(part, told_to_end(), lambda _: None)
+    assert note == "after Ctrl-C calibration looks at 1,000 of 5,001 validation rows"
+    assert (len(some), some.columns["size"][0], some.columns["size"][-1], set(some.weight)) == (1000, 0, 5000, {2.0})
+    of = dict.fromkeys(("target", "rules", "decisions", "encoder", "train", "data"))
+    prepared, note = haste.some_to_measure(
+        Prepared(**of, validation=part, test=part_of(700)), told_to_end(), lambda _: None
+    )
+    assert (len(prepared.validation), len(prepared.test)) == (1000, 700)
+    assert note == (
+        "after Ctrl-C metrics and report are those of 1,000 of 5,001 validation rows: `rowcast evaluate` takes all"
+    )
+
+
+def test_without_a_signal_and_where_there_is_time_all_rows_are_looked_at():
+    part = part_of(5000)
+    assert haste.some_to_calibrate_on(part, Interrupt(), lambda _: None) == (part, "")
+    assert haste.some_to_calibrate_on(part, None, lambda _: None) == (part, "")
+    assert haste.some_to_calibrate_on(part, told_to_end(), lambda _: None) == (part, "")

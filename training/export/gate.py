@@ -74,7 +74,13 @@ class Parity:
 
 
 def pass_gate(
-    core: Core, graph: bytes, held_out: Columns, seen: Columns, target: NDArray[Any], rows: int = GATE_ROWS
+    core: Core,
+    graph: bytes,
+    held_out: Columns,
+    seen: Columns,
+    target: NDArray[Any],
+    rows: int = GATE_ROWS,
+    single_cells: int = SINGLE_CELLS,
 ) -> Parity:
     """Ask both questions.
 
@@ -85,12 +91,13 @@ def pass_gate(
         seen: columns ``[rows]`` of the training rows.
         target: of the training rows, ``[rows]``.
         rows: held-out rows to look at, at most.
+        single_cells: values that are run in batches of one row, at most.
 
     Raises:
         ExportRefused: graph and network differ, or a single odd value decides; names column and value.
     """
     odd = odd_rows(Session(graph, "cpu").signature, seen)
-    parity = check_parity(core, graph, held_out, odd, rows)
+    parity = check_parity(core, graph, held_out, odd, rows, single_cells)
     check_sane(core, odd, seen, target)
     return parity
 
@@ -99,7 +106,12 @@ def pass_gate(
 
 
 def check_parity(
-    core: Core, graph: bytes, held_out: Columns, odd: OddRows | None = None, rows: int = GATE_ROWS
+    core: Core,
+    graph: bytes,
+    held_out: Columns,
+    odd: OddRows | None = None,
+    rows: int = GATE_ROWS,
+    single_cells: int = SINGLE_CELLS,
 ) -> Parity:
     """PyTorch and ONNX Runtime must agree on held-out rows, adversarial ones and odd ones, in every batch size.
 
@@ -109,6 +121,7 @@ def check_parity(
         held_out: columns ``[rows]`` of rows that no weight was fitted on.
         odd: training rows with one odd value each.
         rows: held-out rows to look at, at most.
+        single_cells: values that are run in batches of one row, at most.
 
     Raises:
         ExportRefused: they differ by more than :data:`TOLERANCE`, or on a label.
@@ -132,7 +145,7 @@ def check_parity(
     labels_equal = True
     whole = session.run_all({name: column.reshape(-1, 1) for name, column in columns.items()})
     whole_answer = _answers([whole]) / unit
-    singles = max(8, SINGLE_CELLS // len(signature.columns))
+    singles = max(8, single_cells // len(signature.columns))
     for size in (*GATE_BATCHES, n_rows):
         chosen = _spread(n_rows, singles * size)
         runs = [whole] if size == n_rows else _run_in_batches(session, columns, chosen, size)

@@ -34,6 +34,9 @@ CHECK_EVERY = 50
 """Steps between checks that the loss is finite: on a GPU each check waits for the device."""
 LOOK_ROWS = 65_536
 """Training rows between looks at the validation rows, at most: an epoch of a large table is long."""
+QUICK_LOOK_S = 0.2
+"""An interrupted fit looks once more at the validation rows if that takes no longer, or if no look before was any
+better than none."""
 LOOKED_AT_ROWS = 16_384
 """Validation rows that a look scores, at most. A large table has more looks an epoch and more rows to look at: with all
 of them an epoch of a million rows would spend half of its time on looking."""
@@ -249,6 +252,7 @@ def fit(
     schedule = Schedule(optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
     best = Best(network, evaluate(network, encoder, objective, validation, ranks))
+    is_quick = ranks.said(clock() - started) < QUICK_LOOK_S
     # The look that follows the last step is paid from the budget too.
     # Never 0, or a budget that the first look has eaten up would be none at all.
     budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
@@ -309,7 +313,8 @@ def fit(
             if checkpoint is not None and not over and (interrupted or (looked and checkpoint.is_due)):
                 at.seconds = clock() - started
                 checkpoint.save(moving, at)
-            if interrupted and not looked:  # and it is not kept: a fit that goes on has no such look
+            # One that is not kept: a fit that goes on has no such look. Whoever interrupts is not to wait for it.
+            if interrupted and not looked and (is_quick or best.epoch == 0):
                 look(rate)
             ended = over or asked_to_end or interrupted
             if ended:

@@ -27,18 +27,23 @@ class Told:
 
     def __call__(self, progress: Progress) -> bool:
         answers = [bool(report(progress)) for report in self.reports]
+        self._say_once()
+        return any(answers)
+
+    def _say_once(self) -> None:
+        """What a signal does, once it has come."""
         if self.interrupt and not self._said:
             self._said = True
             self.say(
                 f"{self.interrupt.name}: the fit ends, and the best weights so far are published; "
                 "once more, and all ends at once with nothing published"
             )
-        return any(answers)
 
     def how_it_ended(self, result: FitResult) -> list[str]:
         """A sentence for the decisions, where a signal or a callback ended the fit."""
         if result.stopped != "interrupted":
             return []
+        self._say_once()
         self.ended_by = self.interrupt.name
         best = f"those of epoch {result.best_epoch}" if result.best_epoch else "those before the first step"
         by = self.ended_by or "a callback"
