@@ -65,7 +65,7 @@ def some_to_measure(prepared: Prepared, interrupt: Interrupt, ask: Callable[[Par
     if not told:
         return prepared, ""
     note = f"after {interrupt.name} metrics and report are those of {' and '.join(told)}: `rowcast evaluate` takes all"
-    return replace(prepared, **fewer), note
+    return replace(prepared, validation=fewer["validation"], test=fewer["test"]), note
 
 
 def _some(part: Part, seconds: float, ask: Callable[[Part], object]) -> Part:

@@ -53,7 +53,8 @@ class Peers:
         """Of each process what it said last, and when that was first heard."""
         self._waiting_since: float | None = None
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="rowcast-peers", daemon=True)
+        self._listened = time.monotonic()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in (self._beat, self._guard)]
 
     # ─── meeting ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -80,7 +81,9 @@ class Peers:
                 )
             time.sleep(_POLL_S)
         self._places = [json.loads(self.store.get(f"place/{rank}")) for rank in range(self.size)]
-        self._thread.start()
+        self._listened = time.monotonic()
+        for thread in self._threads:
+            thread.start()
         self.same(facts)
 
     def same(self, facts: Mapping[str, Any]) -> None:
@@ -90,7 +93,16 @@ class Peers:
             Lost: a process is gone, has failed, or has other facts; says which.
         """
         self._meetings += 1
-        name = f"meeting-{self._meetings}"
+        with self.watched():
+            others = self._met(f"meeting-{self._meetings}", facts)
+        for rank, other in enumerate(others):
+            differing = differences(others[0], other, f"in process {rank}", "in process 0")
+            if differing:
+                what = f"all processes of a fit must train the same, and {self._named([rank])} does not"
+                raise Lost(f"{what}: {', '.join(differing[:2])}")
+
+    def _met(self, name: str, facts: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The facts of all processes, once all have come to a meeting."""
         try:
             self._set(name, json.dumps(facts))
             pause = _POLL_S
@@ -98,14 +110,9 @@ class Peers:
                 self._check(name)
                 time.sleep(pause)
                 pause = min(0.2, pause * 1.2)
-            others = [json.loads(self.store.get(f"{name}/{rank}")) for rank in range(self.size)]
+            return [json.loads(self.store.get(f"{name}/{rank}")) for rank in range(self.size)]
         except RuntimeError as error:
             raise self.lost_in(error) from error
-        for rank, other in enumerate(others):
-            differing = differences(others[0], other, f"in process {rank}", "in process 0")
-            if differing:
-                what = f"all processes of a fit must train the same, and {self._named([rank])} does not"
-                raise Lost(f"{what}: {', '.join(differing[:2])}")
 
     # ─── who is gone ─────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,7 +128,7 @@ class Peers:
     def lost_in(self, error: Exception) -> Lost:
         """The error of what failed because a process is gone: says which, as far as it can be found."""
         deadline = time.monotonic() + NOTICED_S
-        with suppress(RuntimeError):  # the store is gone as well
+        with self.watched(), suppress(RuntimeError):  # the store is gone as well
             while time.monotonic() < deadline:
                 found = self.failure()
                 gone = [] if found else self._gone(NOTICED_S / 2)
@@ -186,11 +193,11 @@ class Peers:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Around what may hang where a process is gone, deep in a library that no exception reaches."""
-        self._waiting_since = time.monotonic()
+        before, self._waiting_since = self._waiting_since, self._waiting_since or time.monotonic()
         try:
             yield
         finally:
-            self._waiting_since = None
+            self._waiting_since = before
 
     def leave(self, *, holds_store: bool) -> None:
         """Be watched and watch no longer; who holds the store waits until nobody of this machine may need it."""
@@ -202,7 +209,7 @@ class Peers:
         self._ended.set()
 
     def _beat(self) -> None:
-        """Once a second: be heard, listen, and end this process if it hangs for one that is gone."""
+        """Once a second: be heard, and listen."""
         with suppress(RuntimeError):  # the store is gone: whoever needs it next will tell
             store: Any = self.store.clone()  # type: ignore[attr-defined]
             count = 0
@@ -213,14 +220,22 @@ class Peers:
                 for rank, said in enumerate(store.multi_get([f"alive/{rank}" for rank in range(self.size)])):
                     if self._last.get(rank, (b"", 0.0))[0] != said:
                         self._last[rank] = (said, now)
-                since = self._waiting_since
-                if since is None or now - since < 2 * NOTICED_S:
-                    continue
-                gone = self._gone(LOST_S)
-                if gone:
-                    if store.add(f"told/{self.node}", 1) == 1:
-                        print(f"rowcast: {self._named(gone)} died; nothing was published", file=sys.stderr, flush=True)
-                    os._exit(1)
+                self._listened = now
+
+    def _guard(self) -> None:
+        """End this process if it waits in vain. It touches nothing that may hang itself, such as the store."""
+        while not self._ended.wait(BEAT_S):
+            now, since = time.monotonic(), self._waiting_since
+            if since is None or now - since < 2 * NOTICED_S:
+                continue
+            if now - self._listened > LOST_S:
+                why = f"process {self.rank} of {self.size} can no longer reach the others"
+            elif gone := self._gone(LOST_S):
+                why = f"{self._named(gone)} died"
+            else:
+                continue
+            print(f"rowcast: {why}; nothing was published", file=sys.stderr, flush=True)
+            os._exit(1)
 
     def _set(self, name: str, text: str) -> None:
         self.store.set(f"{name}/{self.rank}", text)
