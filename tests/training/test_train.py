@@ -484,7 +484,7 @@ def test_what_understanding_the_table_took_is_taken_off_the_budget(table, tmp_pa
     def slow(*args, **kwargs):
         return replace(prepare(*args, **kwargs), seconds=1000.0)
 
-    monkeypatch.setattr("rowcast.training.train.prepare", slow)
+    monkeypatch.setattr("rowcast.training.stream.prepare.prepare", slow)
     fields = {"fit": {"epochs": 1000, "patience": 1000, "budget_s": 999.0}, "data": {"target": "class"}}
     trained = train(table, make_config(overrides={**tables.QUICK, **fields}), name="m", repository=Repository(tmp_path))
     assert (trained.fit.stopped, trained.fit.epochs) == ("budget", 1)
