@@ -49,7 +49,7 @@ def table_of(data: Dataset, rows: int, scratch: Path) -> Path:
         most = {"train": rows * 4 // 5, "validation": rows // 5, "test": 0}
         frames = []
         for part in PARTS:
-            frame = pl.read_csv(parts.folder / f"{part}.csv", infer_schema=False, missing_utf8_is_empty_string=True)
+            frame = pl.read_csv(parts.folder / f"{part}.csv", infer_schema=False)
             frame = frame.head(most[part]) if rows and most[part] else frame
             frames.append(frame.with_columns(part=pl.lit(part)))
         pl.concat(frames).write_csv(file)

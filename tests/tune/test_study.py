@@ -61,6 +61,13 @@ def test_neither_a_restart_nor_a_second_process_samples_what_was_sampled_before(
     assert len(set(rates)) == 5
 
 
+def test_nothing_is_tried_twice_while_there_is_something_else(journal):
+    study = opened(journal, space={"network.members": [1, 2, 4, 8]})
+    tried = [run(study)[1]["network.members"] for _ in range(6)]
+    assert sorted(tried[:4]) == [1, 2, 4, 8]
+    assert len(study.finished()) == 6
+
+
 def test_the_trial_of_a_process_that_is_gone_is_tried_again_and_is_not_counted(journal):
     dead = opened(journal)
     run(dead)
@@ -146,7 +153,7 @@ def test_a_trial_far_behind_the_others_is_ended_at_a_rung_once_there_are_some(jo
             ended.append(value)
             study.prune(trial, str(pruned), 0.0)
     assert ended == [6.5]
-    assert [(r.value, r.why) for r in study.finished() if r.pruned] == [(6.5, "after 12% of its fit")]
+    assert [(r.value, r.why) for r in study.finished() if r.pruned] == [(6.5, "after 12%")]
 
 
 def test_a_study_of_something_else_is_refused_with_what_differs_and_stays_as_it_was(journal):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +100,7 @@ class Trials:
         Args:
             config: of the trial.
             budget_s: wall clock that it may take; infinite for no end.
-            rung: told of each rung of the first fit.
+            rung: told of each rung.
             look: called after each look at the validation rows; true ends the trial.
 
         Raises:
@@ -111,34 +111,57 @@ class Trials:
         values: list[float] = []
         fitted: Fitted | None = None
         parts = self.rows.prepared(config)
+        ladder = _Ladder(rung, len(parts))
         for number, prepared in enumerate(parts):
             left = (budget_s - (time.monotonic() - started)) / (len(parts) - number)
-            value, fitted = self._fit(prepared, _once(config, left), rung if number == 0 else _no_rung, look)
+            value, fitted = self._fit(prepared, _once(config, left), values, ladder, look)
             values.append(value)
+            ladder.climb(values)
         return Measured(float(np.mean(values)), time.monotonic() - started, fitted if len(parts) == 1 else None)
 
-    def _fit(self, prepared: Prepared, config: Config, rung: Rung, look: Callable[[], bool]) -> tuple[float, Fitted]:
+    def _fit(
+        self, prepared: Prepared, config: Config, before: Sequence[float], ladder: _Ladder, look: Callable[[], bool]
+    ) -> tuple[float, Fitted]:
+        """One fit; ``before``: what those of the folds before came to."""
         measure = measure_of(prepared, config, self.own)
-        best, passed, ended = math.inf, 0, False
+        best, ended = math.inf, False
 
         def report(progress: Progress) -> bool:
-            nonlocal best, passed, ended
+            nonlocal best, ended
             best = min(best, progress.validation_loss)
-            while passed < len(RUNGS) and progress.done * 100 >= RUNGS[passed]:
-                passed += 1
-                rung(RUNGS[passed - 1], measure.of(best))
+            ladder.climb([*before, measure.of(best)], progress.done)
             ended = ended or look()
             return ended
 
         fitted = fit_network(prepared, config, self.device, report, own=self.own, interrupt=self.interrupt)
-        result = fitted[1]
-        if result.stopped == "interrupted":
+        if fitted[1].stopped == "interrupted":
             raise GivenUp
-        return measure.of(result.validation_loss), fitted
+        return measure.of(fitted[1].validation_loss), fitted
 
 
-def _no_rung(_: int, __: float) -> None:
-    """No trial ends after its first fold."""
+class _Ladder:
+    """Tells of the rungs that a trial comes to.
+
+    Args:
+        rung: told of each.
+        folds: fits of the trial.
+    """
+
+    def __init__(self, rung: Rung, folds: int) -> None:
+        self._rung, self._folds = rung, folds
+        self._passed = 0
+
+    def climb(self, values: Sequence[float], done: float = 1.0) -> None:
+        """Take in where a trial stands.
+
+        Args:
+            values: of its fits so far.
+            done: share of the last of them that is over.
+        """
+        percent = 100 * (len(values) - 1 + done) / self._folds
+        while self._passed < len(RUNGS) and percent >= RUNGS[self._passed] and percent < 100:
+            self._passed += 1
+            self._rung(RUNGS[self._passed - 1], float(np.mean(values)))
 
 
 def _once(config: Config, budget_s: float) -> Config:

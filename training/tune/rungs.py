@@ -12,8 +12,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 RUNGS = (12, 36)
-"""Percent of a fit after which a trial is compared. Both lie in the half of a fit in which the learning rate stays at
-its peak, so that trials are compared at the same rate."""
+"""Percent of a trial after which it is compared. Of one fit both lie in the half in which the learning rate stays at
+its peak, so that trials are compared at the same rate; of several folds all trials are compared in the same one."""
 SURVIVING = 3
 """One in so many goes on: the best third."""
 FREE = 4

@@ -30,6 +30,8 @@ from rowcast.training.tune.space import Space
 from rowcast.training.tune.storage import Storage
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+TRIES = 10
+"""Times that values are sampled until some were not tried yet: a space of single values is small."""
 BEAT_S = 20.0
 """Between two signs of life of a trial, at least."""
 SILENT_S = 600.0
@@ -92,18 +94,24 @@ class Study:
         """
         with self.storage.told(), _quiet():
             self._take_over()
-            room = self._room(wanted)
-            if room is not None:
-                return room
-            trial = self._study.ask()
-            trial.set_user_attr("owner", self._owner)
-            if not self._is_within(trial.number, wanted):  # others asked at the same time
+            tries = 0
+            while True:
+                room = self._room(wanted)
+                if room is not None:
+                    return room
+                trial = self._study.ask()
+                trial.set_user_attr("owner", self._owner)
+                if not self._is_within(trial.number, wanted):  # others asked at the same time
+                    self._study.tell(trial, state=TrialState.FAIL)
+                    return Room.WAIT
+                # Seeded by its number, so that neither a restart nor a second process draws what was drawn before.
+                seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
+                self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+                self.space.suggest(trial)
+                tries += 1
+                if tries == TRIES or not self._was_tried(trial):
+                    return trial
                 self._study.tell(trial, state=TrialState.FAIL)
-                return Room.WAIT
-            # Seeded by its number, so that neither a restart nor a second process draws what was drawn before.
-            seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
-            self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-            return trial
 
     def values(self, trial: optuna.Trial) -> dict[str, Any]:
         """What a trial is to try, by field."""
@@ -119,7 +127,7 @@ class Study:
         with self.storage.told(), _quiet():
             trial.report(value, percent)
             if trial.should_prune():
-                raise optuna.TrialPruned(f"after {percent}% of its fit")
+                raise optuna.TrialPruned(f"after {percent}%")
 
     def beat(self, trial: optuna.Trial) -> Callable[[], bool]:
         """What gives a sign of life of a trial, called as often as one likes; it ends nothing."""
@@ -232,6 +240,14 @@ class Study:
         finished = sum(one.state in FINISHED for one in trials)
         running = sorted((one.datetime_start, one.number) for one in trials if one.state == TrialState.RUNNING)
         return number in [one for _, one in running][: wanted - finished]
+
+    def _was_tried(self, trial: optuna.Trial) -> bool:
+        """Whether another trial, over or under way, has the same values."""
+        return any(
+            one.params == trial.params
+            for one in self._trials()
+            if one.number != trial.number and one.state in (*FINISHED, TrialState.RUNNING)
+        )
 
     def _take_over(self) -> None:
         """Have the trials tried again whose owner is gone."""
