@@ -21,7 +21,7 @@ from tests.support import handmade, tables
 from tests.support.command import run
 
 COMMANDS = (
-    *("init", "look", "train", "crossvalidate", "evaluate", "importance", "report", "predict", "serve", "demo"),
+    *("init", "look", "train", "crossvalidate", "tune", "evaluate", "importance", "report", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove", "loadtest check"),
 )
 ROOT = Path(__file__).resolve().parents[1]

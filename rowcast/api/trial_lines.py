@@ -32,6 +32,7 @@ class TrialLines:
     def say(self, text: str) -> None:
         """Take in a sentence."""
         self._display.say(self._term(text))
+        self._display.doing("tuning", None)
 
 
 def line_of_trial(standing: Standing) -> str:

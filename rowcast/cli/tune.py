@@ -68,6 +68,9 @@ def tune(
         raise ConfigError(f"--out must end in .toml, got {out}")
     if table_out is not None:
         check_out(table_out, "--table-out")
+    for flag, file in (("--out", out), ("--table-out", table_out)):  # told now, and not after hours
+        if file is not None and not (os.access(file.absolute().parent, os.W_OK) and not file.is_dir()):
+            raise ConfigError(f"{flag} must name a file in a folder that is there and can be written, got {file}")
 
     from rowcast.api.display import display_of
     from rowcast.api.trial_lines import TrialLines
@@ -116,10 +119,8 @@ def _print(tuned: Tuned, out: Path | None, *, as_json: bool) -> None:
         rows = []
         for trial in ordered[:SHOWN]:
             value = "" if trial.value is None else f"{trial.value:.5g}"
-            fields_of = [_shown(trial.values[field]) for field in fields]
-            rows.append(
-                [str(trial.number), value, "pruned" if trial.pruned else "", f"{trial.seconds:.1f}", *fields_of]
-            )
+            how = [str(trial.number), value, "pruned" if trial.pruned else "", f"{trial.seconds:.1f}"]
+            rows.append([*how, *(_shown(trial.values[field]) for field in fields)])
         print_table(["trial", tuned.measure, "", "s", *(field.partition(".")[2] for field in fields)], rows)
         more = len(tuned.trials) - len(rows)
         if more > 0:
@@ -149,7 +150,6 @@ def _shown(value: Any) -> str:
 
 def _write(out: Path, text: str) -> None:
     """Write a file so that nobody ever sees half of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     half = out.with_name(f".{out.name}.{os.getpid()}")
     try:
         half.write_text(text, "utf-8")
