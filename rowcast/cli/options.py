@@ -40,7 +40,9 @@ def data_options(
     date: Annotated[list[str] | None, typer.Option(help="Columns to take as dates: A,B=dmy.", metavar="A,B")] = None,
     boolean: Annotated[list[str] | None, typer.Option(help="Columns to take as true or false.", metavar="A,B")] = None,
     category: Annotated[list[str] | None, typer.Option(help="Columns to take as categories.", metavar="A,B")] = None,
-    text: Annotated[list[str] | None, typer.Option(help="Columns whose texts are no numbers.", metavar="A,B")] = None,
+    text: Annotated[
+        list[str] | None, typer.Option(help="Columns of texts: levels, or read word by word.", metavar="A,B")
+    ] = None,
     keep: Annotated[list[str] | None, typer.Option(help="Columns never to drop as an id.", metavar="A,B")] = None,
     null: Annotated[list[str] | None, typer.Option(help="Further texts that mean null.", metavar="V,W")] = None,
     rename: Annotated[list[str] | None, typer.Option(help="Rename a column.", metavar="old=new")] = None,

@@ -94,6 +94,8 @@ FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}, index=[10, 11
         ({"target": ["a", "b"]}, "target= must be the name of one column, got ['a', 'b']: a model predicts one target"),
         ({"target": FRAME["a"]}, "target= must be the name of a column, got pandas."),
         ({"target": "c"}, "has no column 'c', which target= names"),
+        ({"target": "a,b"}, "a model predicts one target: train one for each, with the others left out by data={"),
+        ({"data": {"target": ["a", "b"]}}, "'data.target' must be the name of one column, got ['a', 'b']: a model pre"),
         ({"target": "a", "weight": [1, 2]}, "weight= must hold a value for each row of the table: it holds 2"),
         ({"target": "a", "weight": np.ones((3, 2))}, "weight= must be one value for each row, got 2 columns"),
         ({"target": "a", "budget": "soon"}, "a duration is a positive number and s, m or h"),

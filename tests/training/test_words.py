@@ -200,7 +200,11 @@ def test_what_is_too_little_to_learn_words_from_is_dropped_and_says_why() -> Non
     notes = reviews(600)["note"].to_list()
     kind, (decision,) = kind_of(notes[:499])
     assert kind == "dropped"
-    assert "; nor do its words tell anything: fewer than 500 training rows hold a text; keep it with" in decision
+    why = "fewer than 500 training rows hold a text, which --text note overrules; keep it with --keep note"
+    assert decision.endswith(f"; nor are its words read: {why}")
+    assert kind_of([f"{i} a{i} b{i}" for i in range(600)], text=True)[1][0].endswith(
+        "not by all; keep it with --keep note"
+    )
     codes = [f"{i} a{i} b{i}" for i in range(600)]
     assert "none of them is held by 10 training rows and not by all" in kind_of(codes)[1][0]
     few = [f"{'red' if i % 2 else 'blue'} a{i} b{i}" for i in range(600)]

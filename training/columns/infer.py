@@ -141,7 +141,9 @@ def infer_columns(
             ways = f"; keep it with --keep {named(name)}" if is_id else ""
             also = f" ({inferred.rule.reason})" if inferred.rule.reason else ""
             also += "".join(f"; it{tail}" for tail in inferred.notes if tail.startswith(NOT_ALL))
-            also += "" if by_word is None else f"; nor do its words tell anything: {by_word.why_not}"
+            if by_word is not None:
+                also += f"; nor are its words read: {by_word.why_not}"
+                also += "" if declared_as.get(name) == "text" else f", which --text {named(name)} overrules"
             decisions.append(f"{name!r} is dropped: {why_dropped}{also}{ways}")
             continue
         rules.append(inferred.rule)

@@ -48,7 +48,8 @@ class DataConfig(ComponentConfig):
     category: tuple[str, ...] = ()
     """Columns to take as categories, whatever they hold."""
     text: tuple[str, ...] = ()
-    """Columns whose texts are levels as they are, never numbers or dates; one of distinct texts is still dropped."""
+    """Columns whose texts are texts, never numbers or dates: levels as they are where most rows hold one that repeats,
+    else read word by word; one of which no word repeats is still dropped."""
     keep: tuple[str, ...] = ()
     """Columns never to drop as an identifier; what kind they are is decided as ever."""
     null: tuple[str, ...] = ()
