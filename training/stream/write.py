@@ -19,6 +19,8 @@ from rowcast.models.errors import TableError
 from rowcast.training.stream.store import temporary_folder
 
 STDOUT = "-"
+_OPEN = "/proc/self/fd"
+"""Where Linux shows the files that this process has open."""
 
 
 def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
@@ -46,7 +48,7 @@ def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
     out.parent.mkdir(parents=True, exist_ok=True)
     half, suffix = out.with_name(f".{out.name}.{os.getpid()}"), out.suffix.lower()
     with _unnamed_file(out.parent) as descriptor:
-        file = half if descriptor is None else Path(f"/proc/self/fd/{descriptor}")
+        file = half if descriptor is None else Path(_OPEN) / str(descriptor)
         try:
             if suffix == ".parquet":
                 rows = _write_parquet(file, pieces)
@@ -65,8 +67,10 @@ def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
 def _unnamed_file(folder: Path) -> Iterator[int | None]:
     """A file that has no name yet, so that a kill leaves nothing of it; None where the system has no such files."""
     try:
-        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o666) if Path(_OPEN).is_dir() else None
     except (AttributeError, OSError):
+        descriptor = None
+    if descriptor is None:
         yield None
         return
     try:
@@ -80,6 +84,8 @@ def _name(file: Path, name: Path) -> None:
     root = os.open("/", os.O_RDONLY)  # with a folder, Python asks for linkat(2), which follows the link to the file
     try:
         os.link(file, name, src_dir_fd=root, follow_symlinks=True)
+    except OSError:  # some file systems make such files and cannot name them
+        shutil.copyfile(file, name)
     finally:
         os.close(root)
 
