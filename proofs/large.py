@@ -62,7 +62,7 @@ def write_flights(folder: Path, rows: int) -> int:
         held.append(again[: rows - written])
         written, year = written + len(held[-1]), year + 1
         if sum(map(len, held)) >= FILE_ROWS or written == rows:
-            pl.concat(held).write_parquet(folder / f"flights{files:04}.parquet")
+            pl.concat(held).write_parquet(folder / f"flights{files:04}.parquet", compression="lz4")
             files, held = files + 1, []
     return sum(file.stat().st_size for file in folder.iterdir())
 
