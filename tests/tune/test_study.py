@@ -231,3 +231,16 @@ def test_a_storage_that_cannot_be_used_is_told_in_a_line_without_its_password(wh
     assert sentence in str(refused.value)
     assert "secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_storage_that_goes_away_is_told_and_what_it_holds_is_intact(tmp_path):
+    journal = tmp_path / "sub" / "s.journal"
+    study = opened(journal)
+    run(study)
+    journal.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        TrainingError, match="can no longer be used: No such file or directory; what it holds is intact"
+    ):
+        study.ask(None)
+    (tmp_path / "elsewhere").rename(journal.parent)
+    assert len(opened(journal).finished()) == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,8 @@ _DRIVERS = {
 """URLs that are known to work: the module each needs, and how it is installed."""
 _PATIENCE_S = 10
 """For a database to answer at all."""
+_ATTEMPTS, _MEANWHILE_S = 5, 0.5
+"""At a database whose tables another process makes just now."""
 
 
 def default_file(repository: Path, study: str) -> Path:
@@ -151,7 +154,10 @@ class Storage:
 
         try:
             yield
-        except (OSError, StorageInternalError) as error:
+        except Exception as error:
+            of_database = type(error).__module__.startswith("sqlalchemy")
+            if not (of_database or isinstance(error, OSError | StorageInternalError)):
+                raise
             raise TrainingError(
                 f"a study is written as it goes on, but {self.shown} can no longer be used: {_reason(error)}; what it "
                 "holds is intact: go on with the same command"
@@ -220,17 +226,19 @@ def _database(url: str) -> Storage:
         ) from None
     wait = {"timeout": _PATIENCE_S} if scheme == "sqlite" else {"connect_timeout": _PATIENCE_S}
     engine = {"connect_args": wait, **({} if scheme == "sqlite" else {"pool_pre_ping": True})}
-    try:
-        return Storage(RDBStorage(url, engine_kwargs=engine), shown)
-    except ImportError:
-        way = f": pip install '{package}'" if package else ""
-        raise ConfigError(f"{shown} needs the module {module}, which is not installed{way}") from None
-    except Exception as error:
-        if not isinstance(error, sqlalchemy.exc.SQLAlchemyError | OSError | RuntimeError | ValueError):
-            raise
-        raise TrainingError(
-            f"a study needs a storage that answers, but {shown} does not: {_reason(error)}; nothing was tried"
-        ) from None
+    for left in reversed(range(_ATTEMPTS)):
+        try:
+            return Storage(RDBStorage(url, engine_kwargs=engine), shown)
+        except ImportError:
+            way = f": pip install '{package}'" if package else ""
+            raise ConfigError(f"{shown} needs the module {module}, which is not installed{way}") from None
+        except (sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError, ValueError) as error:
+            if not left or not (isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)):
+                raise TrainingError(
+                    f"a study needs a storage that answers, but {shown} does not: {_reason(error)}; nothing was tried"
+                ) from None
+            time.sleep(_MEANWHILE_S)  # another process makes the same tables
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _reason(error: BaseException) -> str:
