@@ -31,8 +31,8 @@ import rowcast.api.trial_lines
 import rowcast.training.tune.run  # noqa: F401 - imported before the processes are forked
 from proofs.resume import child, ended
 from rowcast.cli import main as main_of_command
-from rowcast.training.tune.storage import open_storage
-from rowcast.training.tune.study import Record, Study
+from rowcast.training.tune.study.storage import open_storage
+from rowcast.training.tune.study.study import Record, Study
 from tests.support import tables
 
 TRIALS, SHARED_TRIALS = 60, 24
@@ -99,7 +99,7 @@ class Tuning:
         import optuna
 
         from rowcast.training.config import make_config
-        from rowcast.training.tune.space import space_of
+        from rowcast.training.tune.space_reading import space_of
 
         config = make_config(file=self.home / "space.toml")
         storage = open_storage(self.journal)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rowcast.api.display import Display, duration
 
 if TYPE_CHECKING:
-    from rowcast.training.tune.run import Standing
+    from rowcast.training.tune.telling import Standing
 
 
 class TrialLines:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import polars as pl
 import pytest
@@ -78,6 +80,22 @@ def test_too_few_rows_for_the_folds_are_refused(table):
     said = "9 folds need 9 rows at least; the table holds 8; use fewer folds: they divide what the test rows leave"
     with pytest.raises(TableError, match=said):
         rows_of(table.head(10).drop("class"), config_of(), 9)
+
+
+def test_nothing_that_a_table_knows_of_itself_is_lost_on_the_way_to_other_processes(tmp_path):
+    table = tables.every_kind(60).drop("class").with_columns(mixed=pl.Series([1, "a"] * 30, dtype=pl.Object))
+    rows = rows_of(table.with_columns(pl.col("city").cast(pl.Categorical)), config_of(), None)
+    write_rows(rows, tmp_path)
+    one, two = rows.table, read_rows(tmp_path).table
+    for field in dataclasses.fields(one):
+        held, again = getattr(one, field.name), getattr(two, field.name)
+        if field.name == "frame":
+            assert held.equals(again)
+        elif field.name == "mixed":
+            assert held.keys() == again.keys() == {"mixed"}
+            assert held["mixed"].tolist() == again["mixed"].tolist()
+        elif field.name != "sha256":  # of the whole table, which is in what the rows are about
+            assert np.array_equal(held, again), field.name
 
 
 @pytest.mark.parametrize("target", ["amount", "class"])

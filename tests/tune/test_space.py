@@ -10,7 +10,8 @@ import pytest
 
 from rowcast.models.errors import ConfigError
 from rowcast.training.config import make_config
-from rowcast.training.tune.space import DEFAULT_SPACE, space_of, with_values
+from rowcast.training.tune.space import with_values
+from rowcast.training.tune.space_reading import DEFAULT_SPACE, space_of
 
 LAYERS = {"depth": {"low": 2, "high": 3}, "width": {"low": 64, "high": 256, "step": 64}}
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.config import make_config
-from rowcast.training.tune.space import space_of
-from rowcast.training.tune.storage import open_storage
-from rowcast.training.tune.study import Room, _born, open_study
+from rowcast.training.tune.space_reading import space_of
+from rowcast.training.tune.study.owners import born
+from rowcast.training.tune.study.storage import open_storage
+from rowcast.training.tune.study.study import Room, open_study
 
 SPACE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "network.members": [1, 2, 8]}
 ABOUT = {"table": {"rows": 100}}
@@ -93,12 +95,13 @@ def test_the_trial_of_another_machine_is_left_to_it_while_it_gives_signs_of_life
     other = opened(journal)
     other._owner = {"machine": "another", "process": 1, "born": "1"}
     trial = other.ask(2)
+    values = other.values(trial)
     study = opened(journal)
     run(study, 2)
     assert study.ask(2) is Room.WAIT
-    trial.set_user_attr("beat", 0.0)
-    trial.storage.set_trial_user_attr(trial._trial_id, "owner", {"machine": "another", "process": 1, "born": "1"})
-    assert study.under_way() == 1
+    trial.set_user_attr("beat", time.time() - 3600)
+    again = study.ask(2)
+    assert (study.values(again), again.number) == (values, 2)
 
 
 def test_trials_of_all_processes_are_counted_together(journal):
@@ -121,7 +124,7 @@ def test_processes_that_are_at_work_on_a_machine_share_its_threads(journal):
     run(gone_by)
     assert me.crowd() == 1
     parent = opened(journal)
-    parent._owner = parent._owner | {"process": os.getppid(), "born": _born(os.getppid())}
+    parent._owner = parent._owner | {"process": os.getppid(), "born": born(os.getppid())}
     run(parent)
     assert (me.crowd(), parent.crowd()) == (2, 1)
     run(me)
@@ -181,7 +184,7 @@ def test_a_line_that_a_kill_has_cut_off_is_taken_away(journal):
 
 def test_a_lock_whose_holder_was_killed_stops_nobody(journal):
     code = (
-        "import os, sys; from pathlib import Path; from rowcast.training.tune.storage import Journal; "
+        "import os, sys; from pathlib import Path; from rowcast.training.tune.study.storage import Journal; "
         "Journal(Path(sys.argv[1])).exclusive.acquire(); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(journal)], check=False).returncode == -9

@@ -2,14 +2,14 @@
 
     config.py       what a person may say of it in the config: ``[tune.space]``
     space.py        the fields that are searched, and the values that each may take
+    space_reading.py  what a config says of the space, and the default one
     rows.py         the rows that trials see, read once: training and validation rows, never a test row
     carry.py        the same rows in a folder, for the other processes of this machine
     objective.py    one trial: fits a config, and says how well it does
-    rungs.py        when a trial is compared with those before it, and ended if it is no good
-    storage.py      where a study is kept: a journal of its own, or a database
-    study.py        the study: what is tried next, what came of it, what of a killed process is tried again
+    study/          the study: what is tried next, and what came of it; kept where a kill costs nothing
     clock.py        how the time is shared among trials and the last fit
     try_out.py      the loop: ask what is to be tried, try it, say what came of it
+    telling.py      what is told of a study as it goes on
     run.py          all of it in order, ending with a published model
     worker.py       a further process of this machine that tries configs of the same study
     outcome.py      what a study tells in the end: best config, table of trials, importance of fields

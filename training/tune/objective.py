@@ -20,7 +20,7 @@ from rowcast.training.own import Own
 from rowcast.training.prepare import Prepared
 from rowcast.training.train import fit_network
 from rowcast.training.tune.rows import Rows
-from rowcast.training.tune.rungs import RUNGS
+from rowcast.training.tune.study.rungs import RUNGS
 
 Rung = Callable[[int, float], None]
 """Told how well a trial does at a rung; raises if it is to end there."""

@@ -11,7 +11,7 @@ import polars as pl
 from rowcast.training.config import Config, make_config, to_toml
 from rowcast.training.tune.config import TuneConfig
 from rowcast.training.tune.space import value_in, with_values
-from rowcast.training.tune.study import Record
+from rowcast.training.tune.study.study import Record
 
 if TYPE_CHECKING:
     from rowcast.training.train import Trained

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from rowcast.models.errors import ConfigError, TrainingError
@@ -26,9 +26,10 @@ from rowcast.training.tune.config import TuneConfig
 from rowcast.training.tune.objective import Fitted, Trials, measure_of
 from rowcast.training.tune.outcome import Tuned, best_of, config_of, sentence_of
 from rowcast.training.tune.rows import about_study, rows_of
-from rowcast.training.tune.space import space_of
-from rowcast.training.tune.storage import default_file, open_storage
-from rowcast.training.tune.study import Record, Study, open_study
+from rowcast.training.tune.space_reading import space_of
+from rowcast.training.tune.study.storage import default_file, open_storage
+from rowcast.training.tune.study.study import Record, open_study
+from rowcast.training.tune.telling import Standing, Telling, count
 from rowcast.training.tune.try_out import try_out
 from rowcast.training.tune.worker import workers
 
@@ -36,22 +37,6 @@ TRIALS = 50
 """How many are wanted where neither a number nor a budget is given."""
 ENOUGH = 2.0
 """Times that a trial took which its budget cut short: with so much time left its config is fitted once more."""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a study stands after a trial."""
-
-    trial: Record
-    """The one that is over."""
-    done: int
-    """How many are finished, whoever ran them."""
-    wanted: int | None
-    """How many are to be; None for as many as there is time for."""
-    best: Record | None
-    measure: str
-    left_s: float | None
-    """Until trials end: of the budget, or as fast as it goes; None where that is not known yet."""
 
 
 def tune(
@@ -125,9 +110,9 @@ def tune(
     study = open_study(opened, name, about_study(rows, trying), space, space.starts(trying), config.seed)
     found = study.finished()
     if found:
-        say(f"the study {name!r} goes on: {_count(len(found))} finished before")
+        say(f"the study {name!r} goes on: {count(len(found))} finished before")
     say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
-    telling = _Telling(study, measure, wanted, clock, report, say)
+    telling = Telling(study, measure, wanted, clock, report, say)
     with ExitStack() as stack:
         interrupt = stack.enter_context(ended_by_signals())
         interrupt.begun = True
@@ -150,7 +135,7 @@ def tune(
         fitted = _kept(fits, best, chosen, clock)
         within = chosen if fitted else _in_time(chosen, best, clock, rows.reading_s)
         doing = "publishing the network" if fitted else "fitting the config"
-        say(f"{doing} of trial {best.number}, the best of {_count(len(records))}")
+        say(f"{doing} of trial {best.number}, the best of {count(len(records))}")
         trained = train(
             source,
             within,
@@ -183,66 +168,6 @@ def _in_time(chosen: Config, best: Record, clock: Clock, reading_s: float) -> Co
     return chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"budget_s": within})})
 
 
-class _Telling:
-    """Tells of each trial that is over, once, whichever process ran it.
-
-    Args:
-        study: whose trials.
-        measure: what they are measured by.
-        wanted: how many are to be finished; None for no end.
-        clock: when trials end.
-        report: told of each trial.
-        say: told of all else.
-    """
-
-    def __init__(
-        self,
-        study: Study,
-        measure: str,
-        wanted: int | None,
-        clock: Clock,
-        report: Callable[[Standing], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self._study, self._measure, self._wanted, self._clock = study, measure, wanted, clock
-        self._report, self._say = report, say
-        before = study.finished()
-        self._known = {record.number for record in before}
-        self._began, self._before = time.monotonic(), len(before)
-        self.taken = _seconds_through(before)
-
-    def __call__(self) -> None:
-        records = self._study.finished()
-        self.taken = _seconds_through(records)
-        told = [record for record in records if record.number in self._known]
-        for record in records:
-            if record.number not in self._known:
-                told.append(record)
-                standing = Standing(
-                    record, len(told), self._wanted, best_of(told), self._measure, self._left_s(len(told))
-                )
-                self._report(standing)
-        self._known = {record.number for record in records}
-
-    def waits(self) -> None:
-        """Take in that there is nothing to try but what others are at."""
-        trials = self._study.under_way()
-        if trials:
-            self._say(f"{_count(trials)} under way in other processes: waiting for what comes of them")
-
-    def _left_s(self, done: int) -> float | None:
-        left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s, 0.0)
-        if self._wanted is not None and done:
-            each = (time.monotonic() - self._began) / max(done - self._before, 1)
-            left = min(left, max(self._wanted - done, 0) * each)
-        return None if math.isinf(left) else left
-
-
-def _seconds_through(records: Sequence[Record]) -> list[float]:
-    """Of the trials that ran through."""
-    return [record.seconds for record in records if not record.pruned]
-
-
 def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | None, own: Own) -> None:
     for flag, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--folds", folds, 2)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
@@ -262,10 +187,6 @@ def _meaningless(prepared: Prepared, own: Own) -> list[str]:
     found = [] if "category" in kinds else ["network.d_category"]
     found += [] if kinds - {"category", "boolean"} else ["features.bins", "network.d_number"]
     return [*found, *(["network"] if own.network is not None else [])]
-
-
-def _count(trials: int) -> str:
-    return "1 trial" if trials == 1 else f"{trials:,} trials"
 
 
 def _why_nothing(interrupt: Interrupt, budget_s: float | None, used: float) -> BaseException:

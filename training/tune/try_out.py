@@ -15,7 +15,7 @@ from rowcast.training.config import Config
 from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import GivenUp, Trials
 from rowcast.training.tune.space import with_values
-from rowcast.training.tune.study import Room, Study
+from rowcast.training.tune.study.study import Room, Study
 
 _WAIT_S = 0.1
 """Between two questions for whether other processes have ended their trials."""

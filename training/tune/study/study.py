@@ -8,15 +8,12 @@ so a kill, whatever the moment, costs the trials that were under way and nothing
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,21 +22,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from rowcast.models.errors import TrainingError
 from rowcast.training.fit.checkpoint import differences
-from rowcast.training.tune.rungs import Rungs
 from rowcast.training.tune.space import Space
-from rowcast.training.tune.storage import Storage
+from rowcast.training.tune.study.owners import born, is_alive, is_recent, this_process
+from rowcast.training.tune.study.rungs import Rungs
+from rowcast.training.tune.study.storage import Storage
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 TRIES = 10
 """Times that values are sampled until some were not tried yet: a space of single values is small."""
 BEAT_S = 20.0
 """Between two signs of life of a trial, at least."""
-SILENT_S = 600.0
-"""Without one, a trial of another machine is taken for dead; on this machine the system says whether a process is."""
-RECENT_S = 30.0
-"""After a trial, for its process to be taken for one that is at work."""
-_STARTS_S = 60.0
-"""In which a process that has just got a trial says that it is its owner."""
 _DIFFERENCES = 5
 _FORMAT = 1
 
@@ -77,7 +69,7 @@ class Study:
         self.space = space
         self._study = study
         self._seed = seed
-        self._owner = _owner()
+        self._owner = this_process()
 
     @property
     def name(self) -> str:
@@ -100,6 +92,7 @@ class Study:
                 if room is not None:
                     return room
                 trial = self._study.ask()
+                trial.set_user_attr("beat", time.time())
                 trial.set_user_attr("owner", self._owner)
                 if not self._is_within(trial.number, wanted):  # others asked at the same time
                     self._study.tell(trial, state=TrialState.FAIL)
@@ -177,11 +170,9 @@ class Study:
         """How many processes of this machine are at work on this study, this one among them."""
         with self.storage.told():
             trials = self._trials()
-        owners = {
-            json.dumps(one.user_attrs["owner"]) for one in trials if _is_recent(one) and "owner" in one.user_attrs
-        }
+        owners = {json.dumps(one.user_attrs["owner"]) for one in trials if is_recent(one) and "owner" in one.user_attrs}
         here = [owner for owner in map(json.loads, owners) if owner["machine"] == self._owner["machine"]]
-        others = [owner for owner in here if owner != self._owner and _born(owner["process"]) == owner["born"]]
+        others = [owner for owner in here if owner != self._owner and born(owner["process"]) == owner["born"]]
         return 1 + len(others)
 
     def importance(self) -> dict[str, float]:
@@ -252,7 +243,7 @@ class Study:
     def _take_over(self) -> None:
         """Have the trials tried again whose owner is gone."""
         for trial in self._trials():
-            if trial.state == TrialState.RUNNING and not _is_alive(trial, self._owner):
+            if trial.state == TrialState.RUNNING and not is_alive(trial, self._owner):
                 self._fail(trial, counts=True)
 
     def _fail(self, trial: FrozenTrial, *, counts: bool) -> None:
@@ -357,50 +348,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-# --- processes --------------------------------------------------------------------------------------------------------
-
-
-def _owner() -> dict[str, Any]:
-    """This process, as another one tells it from all others."""
-    return {"machine": _machine(), "process": os.getpid(), "born": _born(os.getpid())}
-
-
-def _is_alive(trial: FrozenTrial, me: Mapping[str, Any]) -> bool:
-    """Whether somebody still runs a trial."""
-    owner = trial.user_attrs.get("owner")
-    since = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-    if owner is None:
-        return time.time() - since < _STARTS_S
-    if owner["machine"] == me["machine"]:
-        return bool(_born(owner["process"]) == owner["born"])
-    return time.time() - max(since, float(trial.user_attrs.get("beat", 0.0))) < SILENT_S
-
-
-def _is_recent(trial: FrozenTrial) -> bool:
-    """Whether a trial is under way, or was just now."""
-    ended = trial.datetime_complete
-    return trial.state == TrialState.RUNNING or (ended is not None and time.time() - ended.timestamp() < RECENT_S)
-
-
-def _machine() -> str:
-    """The machine, until it is started anew; each container is one."""
-    parts = [socket.gethostname()]
-    for file in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
-        with suppress(OSError):
-            parts.append(os.readlink(file) if "ns" in file else Path(file).read_text().strip())
-    return " ".join(parts)
-
-
-def _born(process: int) -> str:
-    """When a process began, in a form that tells it from another of its number; empty where there is none."""
-    with suppress(OSError, IndexError):
-        state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        return "" if state in "ZX" else fields[18]
-    import psutil
-
-    with suppress(psutil.Error):
-        if psutil.Process(process).status() != psutil.STATUS_ZOMBIE:
-            return f"{psutil.Process(process).create_time():.0f}"
-    return ""
