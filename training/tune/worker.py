@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,7 +179,7 @@ def main() -> None:
     with ended_by_signals() as interrupt:
         interrupt.begun = True
         job = json.loads(sys.stdin.buffer.readline())
-        threading.Thread(target=_end_with_parent, args=[interrupt], daemon=True).start()
+        threading.Thread(target=_end_with_parent, args=[interrupt, Path(job["folder"])], daemon=True).start()
         torch.set_num_threads(job["threads"])
         rows = read_rows(Path(job["folder"]))
         config = make_config(overrides=job["config"])
@@ -194,7 +195,8 @@ def main() -> None:
         try_out(study, Trials(rows, device, NOTHING_OWN, interrupt), config, job["wanted"], clock, tell=tell)
 
 
-def _end_with_parent(interrupt: Interrupt) -> None:
-    """Ask the trial to end once standard input has ended: the process that holds it is gone."""
+def _end_with_parent(interrupt: Interrupt, folder: Path) -> None:
+    """Ask the trial to end once standard input has ended: the process that holds it is gone, and leaves its folder."""
     sys.stdin.buffer.read()
     interrupt.signal = signal.SIGTERM
+    shutil.rmtree(folder, ignore_errors=True)
