@@ -247,3 +247,15 @@ def test_a_storage_that_goes_away_is_told_and_what_it_holds_is_intact(tmp_path):
         study.ask(None)
     (tmp_path / "elsewhere").rename(journal.parent)
     assert len(opened(journal).finished()) == 1
+
+
+def test_the_tools_of_optuna_read_a_study(journal):
+    import optuna
+    from optuna.storages.journal import JournalFileBackend
+
+    run(opened(journal), value=0.25)
+    backend = JournalFileBackend(str(journal))
+    study = optuna.load_study(study_name="s", storage=optuna.storages.JournalStorage(backend))
+    assert (study.best_value, study.best_trial.params["network.members"]) == (0.25, "8")
+    study.set_user_attr("note", "seen")  # its own lock is free
+    assert opened(journal).finished()[0].value == 0.25

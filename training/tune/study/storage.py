@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 STUDIES_FOLDER = ".studies"
 """In the repository; no model can be called so, and nothing there is served."""
+_LOCK = ".flock"
+"""Behind the name of a journal. Not ``.lock``, which is there or not where Optuna's own lock is taken or not."""
 _BEGINS = b'{"op_code"'
 _DRIVERS = {
     "postgresql": ("psycopg2", "psycopg2-binary"),
@@ -97,7 +99,7 @@ class Journal(JournalFileBackend):  # type: ignore[misc, unused-ignore]
 
     def __init__(self, file: Path) -> None:
         self.file = file
-        self.exclusive = FileLock(file.with_name(f"{file.name}.lock"))
+        self.exclusive = FileLock(file.with_name(f"{file.name}{_LOCK}"))
         super().__init__(str(file), lock_obj=self.exclusive)  # type: ignore[arg-type] # it asks for no more
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
