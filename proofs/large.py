@@ -39,8 +39,8 @@ from rowcast.training.data.flights import TARGET, TIME, flights_with_weather
 FILE_ROWS = 1_000_000
 EVERY_S = 0.05
 NETWORK = (
-    *("network.members=1", "network.layers=[64]", "features.oblique_angles=0", "features.bins=16"),
-    *("fit.batch_size=4096", "fit.patience=10000"),
+    *("network.members=1", "network.layers=[64]", "features.oblique_angles=0", "features.bins=8"),
+    *("fit.batch_size=8192", "fit.patience=10000"),
 )
 """A small network: what is shown is how rows are read, and a larger one takes the same rows at the same memory."""
 
