@@ -169,6 +169,12 @@ def test_a_column_that_does_not_vary_here_stays_an_input(amounts):
     assert prepared.encoder.vocabularies["city"].keys() == amounts.manifest.signature.columns[3].levels.keys()
 
 
+def test_a_category_of_few_rows_here_is_not_said_to_tell_nothing(amounts):
+    prepared, *_ = begun(amounts, more(rows=60).with_columns(city=pl.Series([f"c{i}" for i in range(60)])))
+    assert prepared.encoder.vocabularies["city"].keys() == amounts.manifest.signature.columns[3].levels.keys()
+    assert not [text for text in prepared.decisions if "tells nothing" in text]
+
+
 def test_another_target_begins_with_fresh_outputs_behind_the_same_layers(amounts):
     prepared, network, _, _ = begun(amounts, tables.every_kind(200, 7).drop("amount"), data={"target": "class"})
     weights = prepared.begun.start.networks[0]

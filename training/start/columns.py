@@ -14,6 +14,7 @@ from rowcast.models.kinds import KINDS
 from rowcast.models.levels import LevelType
 from rowcast.training.columns.declared import Declared
 from rowcast.training.columns.infer import ColumnRule, infer_columns, read_column
+from rowcast.training.columns.levels import LevelRows
 from rowcast.training.columns.sentinels import with_sentinels
 from rowcast.training.columns.target import Target
 from rowcast.training.data.config import DataConfig, TableConfig
@@ -106,7 +107,7 @@ def _rule_like(start: Start, train: Table, name: str, config: TableConfig) -> tu
     if old.kind == "category" and as_levels and name not in declared.kinds:  # numbers or dates are levels there
         rule, notes = _inferred(train, name, config, replace(declared, kinds={**declared.kinds, name: "category"}))
     if old.kind == "text" and rule.kind == "category" and rule.levels_of is None and not rule.declared:
-        rule = replace(rule, kind="text")
+        rule, notes = replace(rule, kind="text"), [*notes, f"{name!r} is read word by word, as in {start.called}"]
     quantities = {rule.kind, old.kind} == {"number", "integer"}
     if rule.kind != old.kind and not quantities:
         return None, [f"{name!r} is a {rule.kind} here and a {old.kind} in {start.called}, so that it starts fresh"]
@@ -134,7 +135,7 @@ def _inferred(train: Table, name: str, config: TableConfig, declared: Declared) 
         null=config.data.null,
         keep=True,
         declared=declared,
-        level_rows=config.features.level_rows,
+        level_rows=LevelRows(1, 1),  # levels are known already, however few rows hold one here
     )
     return rules[0], notes
 
