@@ -9,6 +9,7 @@ from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
 from rowcast.api.loading import repository_at
 from rowcast.models.arguments import in_python, in_python_terms
+from rowcast.training.ranks.environment import check_alone
 
 if TYPE_CHECKING:
     from rowcast.training.pretrain.pretrain import PreTrained
@@ -46,6 +47,7 @@ def pretrain(
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
     """
+    check_alone("rowcast.api.pretraining.pretrain")
     call = call_of(
         table,
         None,

@@ -138,6 +138,13 @@ def test_what_cannot_be_pre_trained_is_refused(tmp_path, rows, fields, error, sa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_several_processes_do_not_each_publish_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
+    with pytest.raises(ConfigError, match=r"torchrun is for `rowcast train`, got rowcast.api.pretraining.pretrain"):
+        pretrain(tables.every_kind(50), name="x", repository=tmp_path, **QUICK)
+
+
 def test_other_columns_are_refused_and_versions_of_both_sorts_count_together(repository, tmp_path):
     with pytest.raises(TableError, match=r"people:1 takes 'city', 'count'"):
         rowcast.fit({"a": [1.0, 2.0] * 20, "y": [0, 1] * 20}, target="y", start_from=repository / "people" / "1")
