@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from rowcast.api.model import Model
 from rowcast.models.arguments import in_python_terms
-from rowcast.models.errors import ConfigError, ModelNotFound
+from rowcast.models.errors import ConfigError, ModelNotFound, ModelRefused
 from rowcast.models.listing import MANIFEST_FILE
 from rowcast.models.names import DEFAULT_REPOSITORY, MAX_VERSION, is_model_name, is_version
 
@@ -75,6 +75,7 @@ def repository_at(folder: str | os.PathLike[str] | None) -> Repository:
 
 def _in_folder(folder: Path, version: int | None) -> StoredModel:
     """The version in a folder, or the latest of the model in it."""
+    from rowcast.models.pretrained import is_pretrained
     from rowcast.models.repository import Repository, open_version
 
     if not folder.is_dir():
@@ -83,6 +84,10 @@ def _in_folder(folder: Path, version: int | None) -> StoredModel:
             f"folder {folder}"
         )
     folder = folder.absolute()
+    if is_pretrained(folder):
+        raise ModelRefused(
+            f"{folder} holds pre-trained weights, which answer nothing: a fit starts from them with --from"
+        )
     if not (folder / MANIFEST_FILE).exists():
         return Repository(folder.parent).open(folder.name, version)
     if version is not None:

@@ -91,6 +91,15 @@ def test_no_service_serves_them_and_it_is_said(repository, caplog):
         choose(Settings(repository=repository, models="people"))
 
 
+def test_they_are_no_model_to_load(repository):
+    with pytest.raises(
+        ModelRefused, match=r"holds pre-trained weights, which answer nothing: a fit starts .* start_from="
+    ):
+        rowcast.load(repository / "people" / "1")
+    with pytest.raises(ModelNotFound, match=r'people:1 is pre-trained: .* starts from it with start_from="people"'):
+        rowcast.load("people", repository=repository)
+
+
 def test_commands_list_show_verify_and_remove_them(repository, tmp_path, capfd):
     root = tmp_path / "copy"
     shutil.copytree(repository, root)
