@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-torchrun bench-tuning bench-predict bench-transfer bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-predict bench-transfer bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,9 @@ bench-cost: $(MADE)  ## Measure an epoch and its memory by rows, and a run of ea
 
 bench-device: $(MADE)  ## Measure training and runs on a CUDA device beside the CPU of the same machine
 	$(BIN)/python -m benchmarks.training.device
+
+bench-interrupt: $(MADE)  ## Measure from Ctrl-C to a published model
+	$(BIN)/python -m benchmarks.training.interrupt
 
 bench-tuning: $(MADE)  ## Measure a tuned model beside `balanced` on three tables; ARGS="--minutes 4" ends in time and is gone on with
 	$(BIN)/python -m benchmarks.training.tuning $(ARGS)

@@ -15,12 +15,12 @@ import numpy as np
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.prepare import Part, Prepared
 
-CALIBRATION_S = 0.3
+CALIBRATION_S = 0.25
 """What the network may take for the rows that it is calibrated on."""
-METRICS_S = 0.2
+METRICS_S = 0.15
 """What the graph may take for the rows of either part that metrics are of."""
 LEAST_ROWS = 1_000
-HASTY_GATE = (200, 5_000)
+HASTY_GATE = (200, 1_000)
 """Held-out rows that the gate looks at, beside all adversarial ones; and values that it runs in batches of one row."""
 _TRIED_ROWS = 256
 

@@ -97,8 +97,8 @@ def pass_gate(
         ExportRefused: graph and network differ, or a single odd value decides; names column and value.
     """
     odd = odd_rows(Session(graph, "cpu").signature, seen)
-    parity = check_parity(core, graph, held_out, odd, rows, single_cells)
-    check_sane(core, odd, seen, target)
+    parity, raw = _compared(core, graph, held_out, odd, rows, single_cells)
+    check_sane(core, odd, seen, target, raw)
     return parity
 
 
@@ -126,6 +126,13 @@ def check_parity(
     Raises:
         ExportRefused: they differ by more than :data:`TOLERANCE`, or on a label.
     """
+    return _compared(core, graph, held_out, odd, rows, single_cells)[0]
+
+
+def _compared(
+    core: Core, graph: bytes, held_out: Columns, odd: OddRows | None, rows: int, single_cells: int
+) -> tuple[Parity, torch.Tensor]:
+    """See :func:`check_parity`; and what the network said of the odd rows, before the head."""
     session = Session(graph, "cpu")
     signature = session.signature
     adversarial = adversarial_rows(signature)
@@ -174,7 +181,7 @@ def check_parity(
             f"(at most {RAW_TOLERANCE:g}; labels {'equal' if labels_equal else 'differ'}), most where {name!r} is "
             f"{_shown(value)}: {_way_out(name)}"
         )
-    return parity
+    return parity, raw[n_rows - n_odd :]
 
 
 def _culprit(core: Core, graph: bytes, signature: Signature, row: Mapping[str, Any]) -> tuple[str, Any]:
@@ -284,7 +291,7 @@ def _length(columns: Columns) -> int:
 # ─── no odd value runs wild ──────────────────────────────────────────────────────────────────────────────────────────
 
 
-def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) -> None:
+def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any], raw: torch.Tensor | None = None) -> None:
     """Whatever one column holds, the answer stays within sight of what training saw.
 
     A prediction lies in the range of the training rows' targets, extended by half of it at either end; a logit, less
@@ -296,12 +303,13 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any]) ->
         odd: training rows with one odd value each.
         seen: columns ``[rows]`` of the training rows.
         target: of the same rows, ``[rows]``.
+        raw: what the network says of the odd rows, if that is known.
 
     Raises:
         ExportRefused: an answer is farther away; names column and value.
     """
     with torch.no_grad():
-        raw = core.raw_output(*core.encoder.inputs(odd.columns))
+        raw = core.raw_output(*core.encoder.inputs(odd.columns)) if raw is None else raw
         if isinstance(core.head, RegressionHead):
             answers = core.head.answer(raw)[:, :1].numpy()
             low, high = np.array([target.min() / 2]), np.array([target.max() / 2])
