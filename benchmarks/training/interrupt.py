@@ -53,11 +53,13 @@ def interrupted(table: object, preset: str) -> tuple[float, float, str]:
 
 def main() -> int:
     """Measure, print the table and write it to `benchmarks/results`."""
+    load = os.getloadavg()[0]
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
+    about = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}, load average {load:.1f} before"
     lines = [
         "# From Ctrl-C to a published model",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {machine()}; flights, 209,500 training rows and 118,000 held-out ones.",
+        f"{about}; flights, 209,500 training rows and 118,000 held-out ones.",
         "",
         "| preset | seconds | of the processor | what was looked at |",
         "|---|---|---|---|",

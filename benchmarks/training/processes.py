@@ -25,7 +25,7 @@ from benchmarks.cells import RESULTS, machine
 from rowcast.training.data.flights import TARGET, TIME, flights_with_weather
 
 TABLE = RESULTS / "torchrun.md"
-ROWS, EPOCHS, ROUNDS = 60_000, 4, 3
+ROWS, EPOCHS, ROUNDS = 40_000, 3, 2
 PRESETS = ("quick", "balanced")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 WAYS = {"1 process, 1 thread": (1, ()), "1 process, 2 threads": (2, ()), "2 processes, 1 thread each": (1, TORCHRUN)}
@@ -49,13 +49,15 @@ def epochs(table: Path, preset: str, way: str) -> list[float]:
         assert process.stderr is not None
         ends: list[float] = []
         said = []
-        for line in process.stderr:
-            said.append(line)
-            if re.match(r"epoch \d+/", line):
-                ends.append(time.perf_counter())
-                if len(ends) == EPOCHS:
-                    break
-        stop(process)
+        try:
+            for line in process.stderr:
+                said.append(line)
+                if re.match(r"epoch \d+/", line):
+                    ends.append(time.perf_counter())
+                    if len(ends) == EPOCHS:
+                        break
+        finally:
+            stop(process)
     if len(ends) < EPOCHS:
         raise SystemExit(f"{way} ended early:\n{''.join(said[-20:])}")
     return [after - before for before, after in itertools.pairwise(ends)]
@@ -83,6 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     rounds = parser.parse_args().rounds
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     before = os.times()
     started = time.monotonic()
     seconds: dict[tuple[str, str], list[float]] = {(preset, way): [] for preset in PRESETS for way in WAYS}
