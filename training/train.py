@@ -170,7 +170,7 @@ def train(
     if resume and checkpoint is None:
         raise ConfigError("a fit is resumed from a folder: name it with --checkpoint")
     if ranks.size > 1 and checkpoint is not None:
-        raise ConfigError("a checkpoint is of a fit by one process: leave out --checkpoint under torchrun")
+        raise ConfigError("a checkpoint is of a fit by one process: under torchrun leave out --checkpoint")
     check_trackers(config.track)
     own = Own(network, loss)
     config = own.written_in(config)

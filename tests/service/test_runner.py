@@ -301,7 +301,7 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         await asyncio.sleep(0)
         waiting = asyncio.create_task(served.answer_columns(columns_of(served, ROW, ROW)))
         await asyncio.sleep(0)
-        served.admit()
+        served.admit(1, 0)
         told: list[Any] = []
         tell = lambda error: told.append(served.refusal_of(error))  # noqa: E731 - as an endpoint does
         assert served.submit(columns_of(served, ROW, ROW), tell) is None
@@ -309,7 +309,7 @@ def test_columns_beyond_the_queue_are_refused_and_counted(during: Callable[..., 
         third = asyncio.create_task(served.answer_columns(columns_of(served, ROW)))
         await asyncio.sleep(0)
         with pytest.raises(QueueFull):
-            served.admit()
+            served.admit(1, 0)
         with pytest.raises(QueueFull):
             await served.answer_columns(columns_of(served, ROW))
         assert refused() == before + 3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rowcast.models.errors import ConfigError
 
 _NAMES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-_EXAMPLE = "torchrun --standalone --nproc-per-node 2 -m rowcast train TABLE --target COL"
+_EXAMPLE = "`torchrun --standalone --nproc-per-node 2 -m rowcast train TABLE --target COL`"
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,11 @@ def place_of_environment() -> Place | None:
         names = " and ".join(filter(None, [", ".join(absent[:-1]), absent[-1]]))
         raise ConfigError(
             f"WORLD_SIZE={size} tells of several processes, and {names} must tell which this is: start them as "
-            f"`{_EXAMPLE}`, or unset WORLD_SIZE"
+            f"{_EXAMPLE}, or unset WORLD_SIZE"
         )
     rank = _number("RANK")
     if not 0 <= rank < size:
-        raise ConfigError(f"RANK must be less than WORLD_SIZE, {size}, got {rank}: start processes as `{_EXAMPLE}`")
+        raise ConfigError(f"RANK must be less than WORLD_SIZE, {size}, got {rank}: start processes as {_EXAMPLE}")
     node = int(os.environ.get("GROUP_RANK", "0")) if os.environ.get("GROUP_RANK", "0").isdigit() else 0
     return Place(rank, size, _number("LOCAL_RANK"), node)
 
@@ -62,5 +62,5 @@ def check_alone(what: str) -> None:
 def _number(name: str) -> int:
     text = os.environ[name].strip()
     if not text.isdigit():
-        raise ConfigError(f"{name} must be a whole number, got {text!r}: start processes as `{_EXAMPLE}`")
+        raise ConfigError(f"{name} must be a whole number, got {text!r}: start processes as {_EXAMPLE}")
     return int(text)

@@ -71,7 +71,7 @@ class Together(Ranks):
             if self._local_rank >= found:
                 raise DeviceError(
                     f"each process under torchrun needs a CUDA device of its own, got {found} for process "
-                    f"{self._local_rank} of this machine: use --nproc-per-node {found}, or --device cpu"
+                    f"{self._local_rank} of this machine: use `torchrun --nproc-per-node {found}`, or --device cpu"
                 )
             device = torch.device("cuda", self._local_rank)
             torch.cuda.set_device(device)

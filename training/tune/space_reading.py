@@ -135,7 +135,7 @@ def _field(config: Config, name: str, said: Any) -> Field:
     else:
         raise ConfigError(
             f"'tune.space': {name!r} must be a list of values, or a table of low and high, got {said!r}: to give it "
-            f"one value, say it outside the space, such as --set {name}={said}"
+            f"one value, say it outside the space, such as `--set {name}={said}`"
         )
     if not field.choices and field.within is None:
         raise ConfigError(f"'tune.space': {name!r} must be a list of one value at least, got []")

@@ -109,7 +109,9 @@ def workers(
                 if code and not worker.told:
                     worker.told = True
                     why = worker.last_line()
-                    say(f"a process of --jobs ended with code {code}{': ' if why else ''}{why}; the others go on")
+                    say(
+                        f"one of the processes that try configs ended with code {code}{': ' if why else ''}{why}; the others go on"
+                    )
 
         try:
             yield look_after
