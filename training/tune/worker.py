@@ -109,9 +109,8 @@ def workers(
                 if code and not worker.told:
                     worker.told = True
                     why = worker.last_line()
-                    say(
-                        f"one of the processes that try configs ended with code {code}{': ' if why else ''}{why}; the others go on"
-                    )
+                    ended = f"one of the processes that try configs ended with code {code}{': ' if why else ''}{why}"
+                    say(f"{ended}; the others go on")
 
         try:
             yield look_after
