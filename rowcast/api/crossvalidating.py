@@ -13,6 +13,7 @@ from rowcast.api.families import Family, Polars, family_of
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.errors import RowcastError
 from rowcast.models.labels import typed_label
+from rowcast.training.ranks.environment import check_alone
 
 if TYPE_CHECKING:
     import polars as pl
@@ -113,6 +114,7 @@ def crossvalidate(
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
     """
+    check_alone("rowcast.crossvalidate")
     from rowcast.training.crossvalidate import cross_validate
     from rowcast.training.own import Own
 

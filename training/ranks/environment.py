@@ -53,9 +53,11 @@ def check_alone(what: str) -> None:
     """Refuse to do by several processes what one does.
 
     Raises:
-        ConfigError: torchrun has started several.
+        ConfigError: torchrun has started several. Of those on a machine, one says so.
     """
     if "TORCHELASTIC_RUN_ID" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1":
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            raise SystemExit(2)
         raise ConfigError(f"torchrun is for `rowcast train`, got {what}: start it without, as one process")
 
 

@@ -234,8 +234,15 @@ class Peers:
                 why = f"{self._named(gone)} died"
             else:
                 continue
-            print(f"rowcast: {why}; nothing was published", file=sys.stderr, flush=True)
+            if self._is_first_here():
+                print(f"rowcast: {why}; nothing was published", file=sys.stderr, flush=True)
             os._exit(1)
+
+    def _is_first_here(self) -> bool:
+        """Whether no process of a lower number runs on this machine."""
+        mine = self._places[self.rank]["place"]
+        lower = [place for place in self._places[: self.rank] if place["place"] == mine]
+        return not any(_is_running(place["process"]) for place in lower)
 
     def _set(self, name: str, text: str) -> None:
         self.store.set(f"{name}/{self.rank}", text)
