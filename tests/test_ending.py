@@ -59,7 +59,7 @@ def test_after_ctrl_c_the_command_publishes_says_so_and_ends_with_0(fit, tmp_pat
 
 def test_before_the_fit_has_begun_ctrl_c_ends_the_command_with_nothing_published(tmp_path, monkeypatch, capfd):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr("rowcast.training.train.check_encoder", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr("rowcast.training.fit_network.check_encoder", lambda _: os.kill(os.getpid(), signal.SIGINT))
     monkeypatch.chdir(tmp_path)
     tables.every_kind(200).drop("class").write_csv(tmp_path / "t.csv")
     code, out, err = run(capfd, "train", "t.csv", "--target", "amount", "--set", "network.members=2", "--epochs", "1")

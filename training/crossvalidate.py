@@ -25,6 +25,7 @@ from rowcast.training.data.split import Split, split_by_group, split_by_time, sp
 from rowcast.training.data.table import Table
 from rowcast.training.device import training_device
 from rowcast.training.export.graph import export
+from rowcast.training.fit_network import fit_network, signature_of
 from rowcast.training.network.head import ClassHead
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.parts import check_roles, in_order_of_time, texts_of, times_of
@@ -32,7 +33,6 @@ from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import open_source, prepare_split, target_of
 from rowcast.training.start.start import check_start
 from rowcast.training.stream.choose import refuse_streamed
-from rowcast.training.train import fit_network, signature_of
 
 VALIDATION_SHARE = 0.2
 """Share of the rows outside a fold that choose when its training stops."""

@@ -21,13 +21,13 @@ from rowcast.training.fit.augment import Augment
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit_network import network_of, seed_of, to_batch
 from rowcast.training.network.head import RegressionHead
 from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.own import Own
 from rowcast.training.prepare import Part, Prepared
 from rowcast.training.ranks.ranks import ALONE, Ranks
 from rowcast.training.start.begin import rows_of_codes
-from rowcast.training.train import network_of, seed_of, to_batch
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ from rowcast.models.session import Session
 from rowcast.training.config import make_config
 from rowcast.training.data.flights import TARGET, TIME, flights_with_weather
 from rowcast.training.export.graph import Core, export
+from rowcast.training.fit_network import fit_network, signature_of
 from rowcast.training.prepare import Prepared, prepare
-from rowcast.training.train import fit_network, signature_of
 from tests.support import tables
 
 TABLE = RESULTS / "device.md"

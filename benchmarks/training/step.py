@@ -28,8 +28,8 @@ from rowcast.training.fit.loop import auto_batch_size
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import WeightAverage, make_optimizer
 from rowcast.training.fit.schedule import Schedule
+from rowcast.training.fit_network import network_of, to_batch
 from rowcast.training.prepare import prepare
-from rowcast.training.train import network_of, to_batch
 
 TABLE = RESULTS / "step.md"
 STEPS, WARM = 60, 10

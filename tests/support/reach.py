@@ -28,7 +28,7 @@ FITS = {
     ("rowcast.api.tuning", "tune"),
     ("rowcast.training.tune.run", "tune"),
     ("rowcast.training.train", "train"),
-    ("rowcast.training.train", "fit_network"),
+    ("rowcast.training.fit_network", "fit_network"),
     ("rowcast.training.crossvalidate", "cross_validate"),
 }
 """Where what fits is defined; a test may import it from elsewhere."""

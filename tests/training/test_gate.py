@@ -19,9 +19,9 @@ from rowcast.training.config import make_config
 from rowcast.training.export.adversarial import adversarial_rows
 from rowcast.training.export.gate import pass_gate
 from rowcast.training.export.graph import export
+from rowcast.training.fit_network import fit_network, signature_of
 from rowcast.training.network.network import ACTIVATIONS
 from rowcast.training.prepare import prepare
-from rowcast.training.train import fit_network, signature_of
 
 EXAMPLES = math.ceil(int(os.environ.get("FUZZ_CASES", "21")) / len(ACTIVATIONS))
 """Models of each activation: an export takes seconds."""

@@ -26,7 +26,7 @@ import numpy as np, polars as pl
 from rowcast.training.config import make_config
 from rowcast.training.predict import evaluate_table, predict_table
 from rowcast.training.prepare import prepare
-from rowcast.training.train import fit_network
+from rowcast.training.fit_network import fit_network
 from tests.support.memory import peak_bytes
 import torch
 rng = np.random.default_rng(0)

@@ -124,7 +124,7 @@ def test_a_signal_before_the_first_step_ends_all(table, tmp_path, monkeypatch):
     def early(*_):
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("rowcast.training.train.check_encoder", early)
+    monkeypatch.setattr("rowcast.training.fit_network.check_encoder", early)
     with pytest.raises(KeyboardInterrupt):
         fitted(table, tmp_path / "r", 0)
     assert not (tmp_path / "r").exists()

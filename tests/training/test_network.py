@@ -16,9 +16,9 @@ from rowcast.training.fit.augment import Augment, AugmentConfig
 from rowcast.training.fit.loop import Batch, FitConfig
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.fit_network import network_of
 from rowcast.training.network.embedding import CategoryEmbedding, OneHot
 from rowcast.training.network.network import ACTIVATIONS, Dropout, Ensemble, Layer, MemberScales, Network, NetworkConfig
-from rowcast.training.train import network_of
 
 ROWS = 400
 

@@ -20,11 +20,12 @@ from rowcast.training.export.operators import OPERATORS
 from rowcast.training.export.own import trace_at_any_size
 from rowcast.training.export.trace import ROWS, Untranslated, trace
 from rowcast.training.fit.own_loss import check_loss
+from rowcast.training.fit_network import fit_network, signature_of
 from rowcast.training.network.own import built
 from rowcast.training.own import Own
 from rowcast.training.predict import predict_table
 from rowcast.training.prepare import prepare
-from rowcast.training.train import fit_network, signature_of, train
+from rowcast.training.train import train
 from tests.support import tables
 
 

@@ -23,9 +23,10 @@ from rowcast.training.export.graph import Core, export
 from rowcast.training.export.precheck import check_encoder, check_target, precheck
 from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.fit_network import fit_network, network_of, signature_of
 from rowcast.training.network.head import answer_limits
 from rowcast.training.prepare import prepare
-from rowcast.training.train import fit_network, network_of, signature_of, train
+from rowcast.training.train import train
 from tests.support import tables
 
 

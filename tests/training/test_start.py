@@ -16,11 +16,12 @@ from rowcast.training.config import make_config
 from rowcast.training.fit import checkpoint as checkpoints
 from rowcast.training.fit.loop import outputs_of
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit_network import network_of, to_batch
 from rowcast.training.network.network import Network
 from rowcast.training.prepare import prepare
 from rowcast.training.start.keys import binned_keys
 from rowcast.training.start.start import start_of
-from rowcast.training.train import network_of, to_batch, train
+from rowcast.training.train import train
 from tests.support import tables
 
 CPU = torch.device("cpu")

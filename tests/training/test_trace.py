@@ -16,9 +16,9 @@ from rowcast.training.export.graph import OPSET, Core, export
 from rowcast.training.export.operators import OPERATORS
 from rowcast.training.export.trace import ROWS, Untranslated, trace
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit_network import network_of, signature_of
 from rowcast.training.network.network import ACTIVATIONS
 from rowcast.training.prepare import prepare
-from rowcast.training.train import network_of, signature_of
 from tests.support import tables
 
 WHOLE = torch.tensor([[-(2**62)], [-8], [-7], [-1], [0], [1], [2**62]])

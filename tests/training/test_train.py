@@ -25,9 +25,10 @@ from rowcast.training.export.gate import GATE_ROWS
 from rowcast.training.fit.evaluate import regression_metrics
 from rowcast.training.fit.loop import LOOKED_AT_ROWS, Batch, looked_at
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
+from rowcast.training.fit_network import fit_network
 from rowcast.training.predict import evaluate_table, predict_table
 from rowcast.training.prepare import prepare
-from rowcast.training.train import fit_network, train
+from rowcast.training.train import train
 from tests.support import bare, tables
 
 TASKS = {"regression": "amount", "binary": "class", "multiclass": "city"}

@@ -30,13 +30,14 @@ from rowcast.training.fit.augment import Augment
 from rowcast.training.fit.history import HISTORY_FILE, to_csv
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, fit
+from rowcast.training.fit_network import joined, seed_of
 from rowcast.training.network.network import Ensemble, Network
 from rowcast.training.prepare import decide_columns, open_source, sha256_of
 from rowcast.training.pretrain.reconstruction import Reconstruction
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.start.record import START_FILE, Record, taught_of
 from rowcast.training.stream.choose import refuse_streamed
-from rowcast.training.train import joined, recorded_versions, seed_of
+from rowcast.training.train import recorded_versions
 
 CHANGED = 0.3
 """Share of the values that are taken from other rows, unless ``augment`` says otherwise; .3 as in VIME (Yoon et al.

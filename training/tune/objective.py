@@ -15,10 +15,10 @@ from rowcast.training.export.graph import Core
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult, Progress
 from rowcast.training.fit.objective import Objective
+from rowcast.training.fit_network import fit_network
 from rowcast.training.network.transform import TargetTransform
 from rowcast.training.own import Own
 from rowcast.training.prepare import Prepared
-from rowcast.training.train import fit_network
 from rowcast.training.tune.rows import Rows
 from rowcast.training.tune.study.rungs import RUNGS
 
@@ -27,7 +27,7 @@ Rung = Callable[[int, float], None]
 
 
 Fitted = tuple[Core, FitResult, list[str]]
-"""What a fit gives, see :func:`rowcast.training.train.fit_network`."""
+"""What a fit gives, see :func:`rowcast.training.fit_network.fit_network`."""
 
 
 class GivenUp(Exception):
