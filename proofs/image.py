@@ -141,6 +141,7 @@ def run(buildah: container.Buildah, image: str, name: str, files: Path, check: C
     before = time.time()
     started = time.monotonic()
     process = buildah.start(name, [*config["Entrypoint"], *(config.get("Cmd") or [])], settings)
+    changed: set[Path] = set()
     try:
         wait_until_ready(url, process)
         print(f"ready {time.monotonic() - started:.1f} s after the start")
@@ -164,6 +165,7 @@ def run(buildah: container.Buildah, image: str, name: str, files: Path, check: C
         ready = back and until(lambda: all(right(ask(url, [row])[0], row) for _ in range(20)))
         check(f"a killed worker is replaced, within {time.monotonic() - killed:.1f} s", ready)
 
+        changed.update(changed_since(before, files))  # what it writes while it serves, it clears away when it ends
         supervisor.terminate()
         told = time.monotonic()
         ended = process.wait(GRACE_SECONDS + WITHIN_SECONDS)
@@ -175,7 +177,7 @@ def run(buildah: container.Buildah, image: str, name: str, files: Path, check: C
                 left.kill()
             process.wait(30)
             print(buildah.log.read_text(errors="replace"), file=sys.stderr)
-    changed = changed_since(before, files)
+    changed.update(changed_since(before, files))
     written = [path for path in changed if not path.is_relative_to("tmp")]
     check(
         f"of {len(changed)} files that it wrote, {len(written)} are not in /tmp: it runs with a read-only root",
