@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from benchmarks.training.processes import children
+from benchmarks.training.processes import children, stop
 from rowcast.models import Repository
 
 ROWS = 4_000
@@ -84,9 +84,13 @@ def metrics_in(repository: Path) -> dict[str, float]:
 def run(arguments: list[str]) -> None:
     """Run a command to its end."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(arguments)}\n{done.stderr}")
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        _, err = process.communicate()
+    finally:
+        stop(process)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(arguments)}\n{err}")
 
 
 def line(*cells: str) -> bool:
@@ -97,7 +101,7 @@ def line(*cells: str) -> bool:
 
 def agree(one: dict[str, float], two: dict[str, float]) -> tuple[str, str]:
     """The largest difference of metrics in words, and whether it is noise."""
-    apart = {name: abs(one[name] - two[name]) / max(abs(one[name]), 1e-9) for name in one}
+    apart = {name: abs(one[name] - two[name]) / max(abs(one[name]), 1.0) for name in one}
     worst = max(apart, key=lambda name: apart[name])
     shown = f"{worst} {one[worst]:.6g} and {two[worst]:.6g}"
     return shown, "yes" if apart[worst] < 2e-3 else "NO"
@@ -367,6 +371,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=list(PARTS), help="one part")
     only = parser.parse_args().only
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing is left behind
     skipped = ""
     if os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("unshare")):
         skipped = "two machines: skipped, for they need root, iproute2 and unshare"

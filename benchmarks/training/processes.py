@@ -65,10 +65,11 @@ def epochs(table: Path, preset: str, way: str) -> list[float]:
 
 def stop(process: subprocess.Popen[str]) -> None:
     """Kill a run, and what torchrun has started for it, which is in sessions of its own."""
-    for child in children(process.pid):
-        os.kill(child, signal.SIGKILL)
-    process.kill()
-    process.communicate()
+    if process.poll() is None:
+        for child in children(process.pid):
+            os.kill(child, signal.SIGKILL)
+        process.kill()
+        process.communicate()
 
 
 def children(process: int) -> list[int]:
