@@ -82,6 +82,7 @@ def fit_network(
     networks: list[Embedded] = []
     fits: list[FitResult] = []
     begun_with: list[str] = []
+    left_out: list[str] = []
     for number in range(config.fit.seeds):
         if fits and (ranks.all_interrupted(interrupt) or fits[-1].stopped == "interrupted"):
             break
@@ -108,12 +109,20 @@ def fit_network(
         )
         if was_over:
             started -= result.seconds  # which were spent before
+        if fits and result.stopped == "interrupted":
+            worst = max(fit.validation_loss for fit in fits)
+            if not result.validation_loss <= worst:  # it had hardly begun, and would spoil the others' mean
+                left_out.append(
+                    f"fit {number + 1} of {config.fit.seeds} was ended with a validation loss of "
+                    f"{result.validation_loss:.4f}, above the {worst:.4f} of those before: it is left out"
+                )
+                break
         networks.append(network)
         fits.append(result)
         begun_with = notes if number == 0 else begun_with
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
-    decisions = [*begun_with, *objective.decisions]
+    decisions = [*begun_with, *left_out, *objective.decisions]
     if ranks.leads:
         part, note = some_to_calibrate_on(
             prepared.validation,

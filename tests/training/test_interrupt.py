@@ -97,6 +97,23 @@ def test_a_signal_between_two_looks_ends_the_fit_at_its_next_step(table, tmp_pat
     assert trained.ended_by == "SIGTERM"
 
 
+def test_a_further_fit_that_had_hardly_begun_is_left_out(table, tmp_path):
+    looks = []
+
+    def end_early(progress):
+        looks.append(progress)
+        return len(looks) == 7  # the first look of the second fit
+
+    overrides = {**LONG, "fit": {"epochs": 6, "seeds": 2}, "optimizer": {"lr": 0.02}}
+    repository = Repository(tmp_path)
+    trained = train(table, make_config(overrides=overrides), name="m", repository=repository, callbacks=[end_early])
+    assert len(trained.fit.fits or [trained.fit]) == 1
+    assert trained.fit.stopped == "interrupted"
+    assert trained.fit.validation_loss == min(look.validation_loss for look in looks[:6])
+    said = [decision for decision in trained.model.manifest.decisions if "it is left out" in decision]
+    assert [sentence.partition(" with")[0] for sentence in said] == ["fit 2 of 2 was ended"]
+
+
 def test_a_signal_that_is_ignored_stays_ignored():
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:
