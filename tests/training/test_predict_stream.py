@@ -189,6 +189,24 @@ def test_an_output_that_cannot_be_is_refused(home, capsys, arguments, said):
     assert said in " ".join(capsys.readouterr().err.split())
 
 
+def test_an_unknown_encoding_is_told(model, tmp_path):
+    (tmp_path / "t.csv").write_text("size,city\n1,Wien\n")
+    with pytest.raises(TableError, match=r"^--encoding takes a text encoding such as utf-8, .*, got 'klingon'$"):
+        predict_file(model, tmp_path / "t.csv", tmp_path / "out.csv", encoding="klingon")
+
+
+def test_a_file_that_cannot_be_written_is_called_as_the_person_does(tmp_path):
+    folder, out, piece = tmp_path / "folder.csv", tmp_path / f"{'n' * 250}.csv", pl.DataFrame({"a": [1]})
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError) as error:
+        write_pieces(folder, iter(()))  # of which none is computed
+    assert (error.value.filename, error.value.filename2) == (str(folder), None)
+    with pytest.raises(OSError, match="File name too long") as error:
+        write_pieces(out, iter([piece]))
+    assert (error.value.filename, error.value.filename2) == (str(out), None)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_a_kept_column_that_changes_its_type_is_refused(model, tmp_path):
     lines = ROWS.drop("amount").with_columns(note=pl.int_range(pl.len())).write_ndjson()

@@ -303,6 +303,12 @@ def test_too_few_groups_for_every_part_are_told(folder, tmp_path):
         fitted(folder, tmp_path, in_memory=False, group="class", sample_rows=1_000)
 
 
+def test_a_target_without_any_value_is_told(tmp_path):
+    tables.every_kind(60).with_columns(amount=pl.lit(None, pl.Float64)).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(TableError, match=r"^t\.parquet: no row holds a value of the target 'amount', so there is "):
+        fitted(tmp_path / "t.parquet", tmp_path / "home", in_memory=False, drop=[])
+
+
 # ─── which tables are read in shards ─────────────────────────────────────────────────────────────────────────────────
 
 

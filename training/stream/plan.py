@@ -149,7 +149,7 @@ def _as_named(plan: Plan, drawn: PartOf) -> tuple[PartOf, str, tuple[str, ...]]:
 
 
 def whole_sample(samples: Sequence[Table]) -> tuple[Table, NDArray[np.int8]]:
-    """The samples of all parts as one table, and the part of each row."""
-    held = [(part, table) for part, table in enumerate(samples) if len(table)]
+    """The samples of all parts as one table, and the part of each row; no rows where none has any."""
+    held = [(part, table) for part, table in enumerate(samples) if len(table)] or [(TRAIN, samples[TRAIN])]
     part_of = np.concatenate([np.full(len(table), part, np.int8) for part, table in held])
     return one_after_the_other([table for _, table in held]), part_of

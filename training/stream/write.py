@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -45,9 +46,11 @@ def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
             shutil.copyfileobj(whole, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         return rows
+    if out.is_dir():  # told before the rows are computed
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(out))
     out.parent.mkdir(parents=True, exist_ok=True)
     half, suffix = out.with_name(f".{out.name}.{os.getpid()}"), out.suffix.lower()
-    with _unnamed_file(out.parent) as descriptor:
+    with _called(half, out), _unnamed_file(out.parent) as descriptor:
         file = half if descriptor is None else Path(_OPEN) / str(descriptor)
         try:
             if suffix == ".parquet":
@@ -61,6 +64,17 @@ def write_pieces(out: Path, pieces: Iterator[pl.DataFrame]) -> int:
         finally:
             _remove(half)
     return rows
+
+
+@contextmanager
+def _called(half: Path, out: Path) -> Iterator[None]:
+    """Errors of ``half`` are told as those of ``out``, the file that a person named."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename in (half, os.fspath(half)):
+            error.filename, error.filename2 = os.fspath(out), None
+        raise
 
 
 @contextmanager

@@ -171,9 +171,9 @@ def names_in(beginning: bytes, form: FileForm, default: str) -> list[str]:
     separator = form.separator or said_by_excel(beginning)[0] or sniff(beginning, default)
     try:
         fields = _first_row(beginning, check_separator(separator), "").fields
-    except (TableError, ConfigError):  # which is told where the text is read
+        return [field.encode("latin-1").decode(form.encoding, "replace") for field in fields]
+    except (TableError, ConfigError, LookupError, UnicodeError):  # which is told where the text is read
         return []
-    return [field.encode("latin-1").decode(form.encoding, "replace") for field in fields]
 
 
 def _first_row(text: bytes, separator: str, source: str) -> Record:
