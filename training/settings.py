@@ -37,6 +37,21 @@ class ComponentConfig(BaseModel):
         }
 
 
+_KINDS = {
+    "dict_type": "a table",
+    "model_type": "a table",
+    "model_attributes_type": "a table",
+    "tuple_type": "a list",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "string_type": "a text",
+}
+"""What is asked for where pydantic has a fault of this name."""
+
+
 def valid_range(field: FieldInfo) -> str:
     """The values a field takes, in words: ``"adamw", "adam" or "sgd"``, ``at least 1``."""
     if get_origin(field.annotation) is tuple and get_origin(get_args(field.annotation)[0]) is Annotated:
@@ -128,7 +143,8 @@ def explain(error: ValidationError, root: type[BaseModel], also: Iterable[str] =
             sentences[name] = f"{name!r} is needed"
         else:
             rule = valid_range(field) if field is not None else ""
-            said = f"must be {rule}" if rule else fault["msg"].removeprefix("Value error, ")
+            kind = _KINDS.get(fault["type"], "")
+            said = f"must be {rule or kind}" if rule or kind else fault["msg"].removeprefix("Value error, ")
             colon = "" if said.startswith("must ") else ":"
             meant = did_you_mean(fault["input"], _words(field.annotation)) if field is not None else ""
             sentences[name] = f"{name!r}{colon} {said}, got {fault['input']!r}{meant}"

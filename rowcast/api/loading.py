@@ -48,6 +48,8 @@ def load(
     if version is not None and not (isinstance(version, int) and is_version(str(version))):
         raise ConfigError(f"version= must be a whole number from 1 to {MAX_VERSION:,}, got {version!r}")
     text = os.fspath(model)
+    if not text:
+        raise ConfigError("a model is loaded by its name or folder, got ''")
     name, separator, behind = text.partition(":")
     if isinstance(model, str) and is_model_name(name):
         if not separator:

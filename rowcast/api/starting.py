@@ -40,6 +40,8 @@ def start_at(given: Any, repository: str | os.PathLike[str] | None) -> Start | N
             "start_from= must be a model, its name such as 'houses' or 'houses:3', or its folder, got a "
             f"{type(given).__module__}.{type(given).__qualname__}"
         )
+    if given == "":
+        raise ConfigError("--from must be the name of a model, such as houses or houses:3, or its folder, got ''")
     from rowcast.training.start.start import start_of, start_of_pretrained
 
     if not isinstance(given, Model):

@@ -18,6 +18,7 @@ from rowcast.api.temporary import TemporaryFolder
 from rowcast.api.trial_lines import TrialLines
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.durations import seconds
+from rowcast.models.errors import ConfigError
 from rowcast.models.warnings import InterruptedWarning
 
 if TYPE_CHECKING:
@@ -170,6 +171,10 @@ def tune(
         RowcastError: see :mod:`rowcast.models.errors`.
     """
     limit = seconds(budget) if isinstance(budget, str) else budget
+    if space is not None and not isinstance(space, Mapping):
+        raise ConfigError(f"space= must be a dict of the fields that are searched, got {space!r}")
+    if storage is not None and not isinstance(storage, str | os.PathLike):
+        raise ConfigError(f"storage= must be a file, or the URL of a database, got {storage!r}")
     if space is not None:
         sections["tune"] = {"space": dict(space)}
     call = call_of(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
+from torch import nn
 
 import rowcast
 from rowcast.api.starting import start_at
@@ -28,9 +30,24 @@ def test_a_model_is_named_by_its_name_its_version_or_its_folder(regression, tmp_
         assert start_at(named, tmp_path).called == "houses:1"
 
 
+def test_a_network_of_ones_own_that_is_given_again_goes_on_from_its_weights(frame):
+    rows = frame.drop("large")
+    own = {"network": lambda d_in, d_out: nn.Sequential(nn.Linear(d_in, 8), nn.Linear(8, d_out)), "target": "amount"}
+    model = rowcast.fit(rows, **own, fit={"epochs": 1})
+    again = rowcast.fit(rows, **own, start_from=model, fit={"epochs": 1}, optimizer={"lr": 1e-12, "weight_decay": 0.0})
+    before, after = (start_at(one, None).networks[0] for one in (model, again))
+    for name in ("module.0.weight", "module.1.weight", "module.1.bias"):
+        torch.testing.assert_close(after[name], before[name], rtol=0, atol=1e-8)
+    assert not any("starts fresh" in said for said in again.decisions)
+
+
 def test_what_names_no_model_is_refused_in_python_terms(frame, tmp_path):
     with pytest.raises(rowcast.RowcastError, match=r"start_from= must be a model, its name .* got a builtins.int"):
         rowcast.fit(frame, target="amount", start_from=3)
+    with pytest.raises(rowcast.RowcastError, match=r"start_from= must be the name of a model, .* got ''"):
+        rowcast.fit(frame, target="amount", start_from="")
+    with pytest.raises(rowcast.RowcastError, match=r"by its name or folder, got ''"):
+        rowcast.load("")
     with pytest.raises(rowcast.RowcastError, match=r"no model 'nobody' in .*; models there: none"):
         rowcast.fit(frame, target="amount", start_from="nobody", repository=tmp_path)
     with pytest.raises(

@@ -191,6 +191,13 @@ def test_a_threshold_that_does_not_fit_the_classes_is_refused(asked, classes, me
         ("objective.coverage=1", ["'objective.coverage' must be more than 0 and less than 1, got 1"]),
         ("objective.coverage=0.5,1", ["'objective.coverage' must be more than 0 and less than 1, got [0.5, 1]"]),
         (
+            "objective.coverage=wide",
+            [
+                "'objective.coverage' must be a number more than 0 and less than 1, or a list of such numbers",
+                "got ['wide']",
+            ],
+        ),
+        (
             "objective.coverage=[0.9, 0.9]",
             ["'objective.coverage' must be 1 to 8 levels, each another one, got [0.9, 0.9]"],
         ),

@@ -121,6 +121,10 @@ def test_fields_that_may_be_auto_are_searched_as_numbers():
         ({"network.dropout": {"low": 0.3, "high": 0.1}}, "low of 'network.dropout' must be at most its high"),
         ({"optimizer.lr": {"low": 0, "high": 0.1, "log": True}}, "must be more than 0 where log is true, got 0"),
         ({"optimizer.lr": {"low": 0.1, "high": 1, "log": True, "step": 0.1}}, "in steps or on a log scale, got both"),
+        ({"network.dropout": {"low": 0.0, "high": 0.3, "step": float("nan")}}, "must be a number above 0, got nan"),
+        ({"network.dropout": {"low": 0.0, "high": 0.3, "step": float("inf")}}, "must be a number above 0, got inf"),
+        ({"network.layers": {"depth": [2, 2], "width": [8, 16]}}, "'network.layers.depth' must have two numbers"),
+        ({"network.layers": {"depth": [2.5], "width": [8, 16]}}, "'network.layers.depth' must have two numbers"),
         ({"features.bins": {"low": 2.5, "high": 9}}, "'features.bins' takes whole numbers"),
         ({"network.members": [8]}, "a space needs a field with two values at least"),
     ],
@@ -129,3 +133,8 @@ def test_what_is_no_space_is_refused_in_a_sentence(space, sentence):
     with pytest.raises(ConfigError) as refused:
         space_of(config_of(space))
     assert sentence in str(refused.value)
+
+
+def test_a_space_is_a_table():
+    with pytest.raises(ConfigError, match=r"'tune.space' must be a table, got 3"):
+        make_config(settings=["tune.space=3"])

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, field_validator, model_validator
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -118,6 +118,14 @@ class ObjectiveConfig(ComponentConfig):
     probability on. f1 (of the second of two classes, the mean over more), balanced_accuracy: what makes that highest on
     validation rows. What errors cost, such as {yes = {no = 5.0}} for a yes that is called no, the others 1: the class
     of the least expected cost."""
+
+    @field_validator("coverage", mode="wrap")
+    @classmethod
+    def _is_one_or_a_list(cls, value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+        try:
+            return read(value)
+        except ValidationError:
+            raise ValueError("must be a number more than 0 and less than 1, or a list of such numbers") from None
 
     @field_validator("coverage")
     @classmethod

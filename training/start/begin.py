@@ -79,8 +79,9 @@ class Begun:
         """
         weights, device = self.start.networks[number], next(network.parameters()).device
         outputs = None
-        if target is not None and "heads.weight" in weights:
-            n_there = weights["heads.weight"].shape[-1]
+        if target is not None:
+            # A module of one's own has no heads: it is carried as a whole, where it has as many outputs.
+            n_there = weights["heads.weight"].shape[-1] if "heads.weight" in weights else n_outputs
             outputs = outputs_carried(self.start, target, config.objective, n_outputs, n_there)
         new = copy.deepcopy(encoder).cpu()
         taken = carry_weights(network.cpu(), new, self.start.encoder, weights, self.carried, outputs)

@@ -110,7 +110,7 @@ def _rule_like(start: Start, train: Table, name: str, config: TableConfig) -> tu
         rule, notes = replace(rule, kind="text"), [*notes, f"{name!r} is read word by word, as in {start.called}"]
     quantities = {rule.kind, old.kind} == {"number", "integer"}
     if rule.kind != old.kind and not quantities:
-        return None, [f"{name!r} is a {rule.kind} here and a {old.kind} in {start.called}, so that it starts fresh"]
+        return None, [f"{name!r} is {_a(rule.kind)} here and {_a(old.kind)} in {start.called}, so that it starts fresh"]
     # Texts are read as this table writes them; what meant null goes on meaning it.
     missing = tuple(sorted({*rule.reading.missing_numbers, *old.reading.missing_numbers}))
     alike = rule.levels_of == old.levels_of
@@ -165,6 +165,10 @@ def told(start: Start, carried: Carried, rules: tuple[ColumnRule, ...]) -> list[
         for name in carried.left_out
     ]
     return [f"the fit starts from {start.called}: {'; '.join(parts)}", *carried.decisions, *again]
+
+
+def _a(kind: str) -> str:
+    return f"{'an' if kind == 'integer' else 'a'} {kind}"
 
 
 def _carry(n: int) -> str:

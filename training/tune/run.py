@@ -172,8 +172,9 @@ def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | N
     for flag, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--folds", folds, 2)):
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
             raise ConfigError(f"{flag} must be a whole number from {least} on, got {value!r}")
-    if budget_s is not None and not budget_s > 0:
-        raise ConfigError(f"--budget must be more than 0 seconds, got {budget_s:g}")
+    is_number = isinstance(budget_s, int | float) and not isinstance(budget_s, bool)
+    if budget_s is not None and not (is_number and budget_s > 0):
+        raise ConfigError(f"--budget must be more than 0 seconds, got {budget_s!r}")
     if jobs > 1 and (own.network is not None or own.loss is not None):
         raise ConfigError(
             f"functions of one's own stay in their process, so --jobs must be 1 beside a network or loss of one's own, "

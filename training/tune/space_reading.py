@@ -180,7 +180,7 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
     if isinstance(said, list | tuple) and said and all(_is_number(value) for value in said):
         ordered = sorted(said)  # of depth and width: a list of whole numbers in equal steps
         steps = {b - a for a, b in pairwise(ordered)}
-        if len(steps) <= 1:
+        if len(steps) <= 1 and 0 not in steps and (not whole or all(map(_is_whole_number, ordered))):
             return Range(ordered[0], ordered[-1], step=steps.pop() if steps else None, whole=whole)
     if not isinstance(said, Mapping) or not all(_is_number(said.get(end)) for end in ("low", "high")):
         raise ConfigError(f"'tune.space': {name!r} must have two numbers, low and high, got {said!r}")
@@ -195,7 +195,7 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
             f"'tune.space': low of {name!r} must be more than 0 where log is true, got {low:g}: say or = [0.0] for a 0 "
             "beside the range"
         )
-    if step is not None and (not _is_number(step) or step <= 0):
+    if step is not None and (not _is_number(step) or not 0 < step < math.inf):
         raise ConfigError(f"'tune.space': step of {name!r} must be a number above 0, got {step!r}")
     if log and step is not None:
         raise ConfigError(f"'tune.space': {name!r} goes in steps or on a log scale, got both: leave one of them out")
@@ -209,6 +209,10 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_whole_number(value: float) -> bool:
+    return math.isfinite(value) and value == int(value)
 
 
 def _ends(within: Range | Layers | None) -> list[Any]:
