@@ -113,6 +113,7 @@ def test_in_a_terminal_an_error_leaves_nothing_of_the_bar_behind(tmp_path):
     assert left.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_in_a_notebook_a_line_changes_until_it_is_the_last_epochs():
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
     pytest.importorskip("ipykernel", reason="ipykernel is not installed")
