@@ -28,8 +28,8 @@ machine takes three times as long."""
 _READ_US, _MOMENT_US = 25, 1
 """What a text takes that is read by what training found out of its column, or made a level; and an ISO 8601 text."""
 
-_ASCII_HEAD, _OTHER_HEAD = getsizeof(""), getsizeof("\U0001f600")
-"""What a text takes besides its characters."""
+_ASCII_HEAD = getsizeof("")
+"""What an ASCII text takes besides its characters."""
 
 
 class Columns:
@@ -55,7 +55,7 @@ class Columns:
 
     @property
     def bytes(self) -> int:
-        """What they take at most, texts included."""
+        """What they take, texts included."""
         return sum(block.nbytes + (_text_bytes(block) if block.dtype == object else 0) for block in self.blocks)
 
     def __getitem__(self, rows: slice) -> Columns:
@@ -69,10 +69,11 @@ class Columns:
 
 
 def _text_bytes(block: NDArray[Any]) -> int:
-    """What texts take at most: joined they are as long as all of them, of the width that the widest character needs."""
+    """What texts take; where all are ASCII, as most are, that is told from their lengths in a quarter of the time."""
     texts = block.ravel().tolist()
-    joined = "".join(texts)
-    return getsizeof(joined) + len(texts) * (_ASCII_HEAD if joined.isascii() else _OTHER_HEAD)
+    if all(map(str.isascii, texts)):
+        return len(texts) * _ASCII_HEAD + sum(map(len, texts))
+    return sum(map(getsizeof, texts))
 
 
 class ColumnReader:

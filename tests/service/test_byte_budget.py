@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import sys
 import threading
 import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from rowcast.models.errors import RequestError
+from rowcast.service.columns.named import Columns
 from rowcast.service.engine.registry import Registry
 from rowcast.service.errors import QueueFull
 from rowcast.service.http.body import BodyReader
@@ -288,3 +291,10 @@ def test_what_a_long_body_claims_is_its_rows_and_the_highest_priority_that_it_ma
     assert infer.claims(TENSORS, None) == (1500, 0)
     assert infer.claims(TENSORS.replace(b"{", b'{"parameters":{"priority":3},', 1), None) == (1500, 1)
     assert infer.claims(b'{"inputs":[{"data":[', None) == (1, 0)
+
+
+def test_columns_tell_the_bytes_that_their_texts_take_and_one_wide_character_widens_no_other_text() -> None:
+    numbers = np.zeros((1, 3))
+    for texts in (["late", "", "AA"], ["x" * 1000, "\U0001f600", "\u00e9"]):
+        block = np.array([texts], dtype=object)
+        assert Columns([numbers, block]).bytes == numbers.nbytes + block.nbytes + sum(map(sys.getsizeof, texts))
