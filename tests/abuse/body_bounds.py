@@ -28,6 +28,7 @@ from rowcast.service.protocols.arrow.stream import ArrowReader
 from rowcast.service.protocols.grpc.reading import MessageReader, Readers
 from rowcast.service.protocols.rows.codec import RowsCodec
 from rowcast.service.protocols.rows.encode import Encoder
+from rowcast.service.protocols.v2.claims import claims_of
 from rowcast.service.protocols.v2.reading import InferReader
 from tests.abuse import hostile_streams
 from tests.service import hostile_messages, hostile_payloads, hostile_tensors
@@ -157,8 +158,13 @@ def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes]
         asked = yield from calls.begin(body)
         return (yield from calls.read(asked, readers))
 
+    def text(body: bytes, json_bytes: int | None = None) -> Steps[Any]:
+        claims_of(body, json_bytes)
+        yield
+        return (yield from tensors.steps(body, json_bytes))
+
     def binary(body: bytes) -> Steps[Any]:
-        return tensors.steps(body[4:], int.from_bytes(body[:4], "little"))
+        return text(body[4:], int.from_bytes(body[:4], "little"))
 
     small_binary = [
         struct.pack("<I", one.json_bytes) + one.body
@@ -167,7 +173,7 @@ def decoders() -> dict[str, tuple[Callable[[bytes], Steps[Any]], Iterator[bytes]
     ]
     return {
         "rows": (rows.long_steps, rows_bodies(), [GOOD, *(one.body for one in hostile_payloads.PAYLOADS)]),
-        "v2_json": (tensors.steps, tensor_bodies(), [one.body for one in hostile_tensors.HOSTILE]),
+        "v2_json": (text, tensor_bodies(), [one.body for one in hostile_tensors.HOSTILE]),
         "v2_binary": (binary, binary_bodies(), small_binary),
         "arrow": (
             partial(stream_steps, streams),

@@ -290,7 +290,11 @@ def test_what_a_long_body_claims_is_its_rows_and_the_highest_priority_that_it_ma
     infer = InferEndpoint(model)
     assert infer.claims(TENSORS, None) == (1500, 0)
     assert infer.claims(TENSORS.replace(b"{", b'{"parameters":{"priority":3},', 1), None) == (1500, 1)
+    assert infer.claims(TENSORS[:-1] + b',"parameters":{"priority":3}}', None) == (1500, 1)
     assert infer.claims(b'{"inputs":[{"data":[', None) == (1, 0)
+    assert infer.claims(b'{"inputs":[]}"priority"', 13) == (1, 0)
+    far = b"y" * 70_000  # the whole of a long body is never searched: that alone would hold up others
+    assert infer.claims(b'{"a":"%b","priority":"%b"}' % (far, far), None) == (1, 0)
 
 
 def test_columns_tell_the_bytes_that_their_texts_take_and_one_wide_character_widens_no_other_text() -> None:

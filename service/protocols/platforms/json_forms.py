@@ -16,6 +16,7 @@ import orjson
 
 from rowcast.models.errors import Fault, RequestError
 from rowcast.service.errors import SHOWN, bad_request, raise_faults
+from rowcast.service.limits.steps import holds, in_turns
 from rowcast.service.protocols.platforms.json_reader import Limits, Open, plain_json, read_json
 from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, misnamed, shown
 
@@ -57,7 +58,7 @@ class JsonForm(NamedTuple):
         """The members that may hold the rows."""
         return (*self.lists, SPLIT) if self.split else self.lists
 
-    def renamed(self, body: bytes) -> tuple[str, bytes] | None:
+    async def renamed(self, body: bytes) -> tuple[str, bytes] | None:
         """The same body as ``{"rows": [...]}``, where it looks like objects in one of the lists, and nothing else.
 
         What follows the name stays at its place, so that errors of JSON name the right one.
@@ -66,7 +67,9 @@ class JsonForm(NamedTuple):
         if opens is None or not _CLOSES.search(body, max(0, len(body) - _LONGEST_END)):
             return None
         name = opens[1].decode()[1:-1]
-        if name not in self.lists or (self.nan_is_null and (b"NaN" in body or b'"NaT"' in body)):
+        if name not in self.lists:
+            return None
+        if self.nan_is_null and (await in_turns(holds(body, b"NaN")) or await in_turns(holds(body, b'"NaT"'))):
             return None
         whole = memoryview(body)
         return name, b"".join([whole[: opens.start(1)], _ROWS.ljust(len(opens[1])), whole[opens.end(1) :]])

@@ -15,6 +15,7 @@ from rowcast.service.http.handlers import AsyncHandler
 from rowcast.service.http.options import RequestOptions, options_of
 from rowcast.service.http.reply import Reply
 from rowcast.service.limits.byte_rule import SMALL_BODY
+from rowcast.service.limits.steps import holds, in_turns
 from rowcast.service.protocols.platforms.json_forms import JsonForm
 from rowcast.service.protocols.platforms.rows import ErrorPaths, RowSink, faults_of
 from rowcast.service.protocols.rows.endpoint import RowsEndpoint
@@ -104,7 +105,7 @@ class PlatformEndpoint(Refuser):
         self, exchange: Exchange, body: bytes, sink: RowSink, receive: Receive, options: RequestOptions, started: float
     ) -> Reply | None:
         """The reply to a body that holds ``{"rows": [...]}`` but for the name; None where it has to be read anew."""
-        renamed = None if exchange.form is None else exchange.form.renamed(body)
+        renamed = None if exchange.form is None else await exchange.form.renamed(body)
         if renamed is None:
             return None
         sink.places.base, rows = renamed
@@ -114,7 +115,7 @@ class PlatformEndpoint(Refuser):
         faults = faults_of(reply)
         if not all(fault.path.startswith("rows[") for fault in faults) or not faults:
             return None
-        if b'"features"' in body:
+        if await in_turns(holds(body, b'"features"')):
             return None
         return sink.with_platform_faults(reply)
 

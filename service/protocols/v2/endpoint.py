@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from functools import partial
 
@@ -17,15 +16,13 @@ from rowcast.service.http.options import options_of
 from rowcast.service.http.reply import Reply, refused_with
 from rowcast.service.limits.steps import Steps
 from rowcast.service.protocols.v2.answer import AnswerWriter
+from rowcast.service.protocols.v2.claims import claims_of
 from rowcast.service.protocols.v2.reading import InferReader
 from rowcast.service.protocols.v2.request import InferRequest
 
 _JSON_BYTES = b"inference-header-content-length"
 _OCTETS = b"application/octet-stream"
 _MAX_DIGITS = 10
-_SHAPE = re.compile(rb'"shape"[ \t\r\n]*:[ \t\r\n]*\[[ \t\r\n]*([0-9]{1,9})')
-_SHAPE_WITHIN = 4096
-"""Bytes in which the first shape is looked for; where it stands behind its data, the body is held to be of one row."""
 
 
 class InferEndpoint(SteppedEndpoint):
@@ -65,9 +62,8 @@ class InferEndpoint(SteppedEndpoint):
         return self._decoded(*(yield from self._reader.steps(*_unmarked(body, form))))
 
     def claims(self, body: bytes, form: int | None) -> Claims:
-        """What the shape of its first tensor says, and the highest priority where it names any."""
-        shape = _SHAPE.search(body, 0, _SHAPE_WITHIN)
-        return Claims(1 if shape is None else int(shape[1]), int(b'"priority"' in body))
+        """What its first shape and its parameters say, see :func:`claims_of`."""
+        return claims_of(body, form)
 
     def _decoded(self, request: InferRequest, columns: Columns) -> Decoded:
         limits = request.limits
