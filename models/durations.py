@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from numbers import Real
 
 from rowcast.models.errors import ConfigError
 
@@ -17,16 +19,35 @@ def as_seconds(value: object) -> object:
         return value
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, called: str = "a duration") -> float:
     """Seconds of ``60``, ``60s``, ``30m`` or ``2h``.
 
     >>> seconds("30m")
     1800.0
+
+    Args:
+        text: the duration.
+        called: as a message names it, such as ``--budget``.
 
     Raises:
         ConfigError: the text is no such duration, or not above 0.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text, re.ASCII)
     if match is None or float(match[1]) == 0:
-        raise ConfigError(f"a duration is a positive number and s, m or h, such as 60s or 30m, got {text!r}")
+        raise ConfigError(f"{called} must be a positive number and s, m or h, such as 60s or 30m, got {text!r}")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def budget_seconds(budget: object) -> float | None:
+    """Seconds of a budget as Python takes it: a number, a text, or None for no bound.
+
+    Raises:
+        ConfigError: it is neither, or not above 0.
+    """
+    if budget is None:
+        return None
+    if isinstance(budget, str):
+        return seconds(budget, "--budget")
+    if isinstance(budget, bool) or not isinstance(budget, Real) or not 0 < float(budget) < math.inf:
+        raise ConfigError(f'--budget must be more than 0 seconds, or a text such as "30m", got {budget!r}')
+    return float(budget)

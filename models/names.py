@@ -10,6 +10,9 @@ from rowcast.models.errors import ModelError
 DEFAULT_REPOSITORY = Path("models/repository")
 """Where models are published and looked for, unless somebody says otherwise."""
 
+UNPUBLISHED = "unpublished"
+"""What the files of a model are called that has no name."""
+
 MAX_VERSION = 999_999_999
 """Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""
 

@@ -353,3 +353,17 @@ def test_look_prints_a_table_or_one_json_object_and_trains_nothing(home, tmp_pat
     assert code == 0
     assert out.startswith("400 rows, 6 columns\n")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [("there", "must name a file, got the folder"), ("a.csv/b.csv", "must name a file in a folder, got")],
+)
+def test_a_table_that_cannot_be_written_is_told_before_the_fits(tmp_path, capfd, out, said):
+    (tmp_path / "there.csv").mkdir()
+    (tmp_path / "a.csv").write_text("x,y\n" + "1,2\n3,4\n" * 20)
+    out = "there.csv" if out == "there" else out
+    code, _, err = run(capfd, "crossvalidate", tmp_path / "a.csv", "--target", "y", "--out", tmp_path / out)
+    assert code == 2
+    assert err.startswith(f"rowcast: --out {said} ")
+    assert [file.name for file in sorted(tmp_path.rglob("*"))] == ["a.csv", "there.csv"]

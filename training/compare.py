@@ -38,6 +38,7 @@ def compare(
     separator: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    called: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Measure two models on the same rows. They may take different columns of the table.
 
@@ -51,9 +52,10 @@ def compare(
         separator: of its fields.
         resamples: of the paired bootstrap over rows.
         seed: of the resampling.
+        called: what the two are called, where that is not ``name:version``.
 
     Returns:
-        ``models`` (``name:version`` of both), ``task``, ``target``, ``rows``, ``weight`` (the column of weights, or
+        ``models`` (what both are called), ``task``, ``target``, ``rows``, ``weight`` (the column of weights, or
         None), ``metric`` (the main one), and of it
         ``a``, ``b``, ``difference`` (a less b), ``interval`` (``[low, high]``, at ``level`` .95) and ``better``
         (``"a"``, ``"b"``, or None where 0 lies in the interval); ``metrics``: the same five of every metric by name;
@@ -63,14 +65,15 @@ def compare(
         ModelError: the two do not answer the same question.
         TableError: the table lacks a column, or holds a value that does not fit.
     """
-    _check_alike(a, b)
+    names = called or (_called(a), _called(b))
+    _check_alike(a, b, names)
     columns = {model.manifest.config.get("data", {}).get("weight", "") for model in (a, b)}
     alike = len(columns) == 1
     knowns = [open_known(model, source, encoding=encoding, separator=separator, weighted=alike) for model in (a, b)]
     signature = a.manifest.signature
     if len(knowns[0]) != len(knowns[1]) or not np.array_equal(knowns[0].actual, knowns[1].actual):
         raise TableError(
-            f"both models must read the same targets, got others of {_called(a)} and of {_called(b)}: they were "
+            f"both models must read the same targets, got others of {names[0]} and of {names[1]}: they were "
             "trained with other values for null, or other names of columns; give the table as one of them reads it"
         )
     actual = knowns[0].actual
@@ -83,7 +86,7 @@ def compare(
     metrics = _compared(sides[0], sides[1], len(actual), weight, resamples, seed)
     main = main_metric(signature.task)
     return {
-        "models": [_called(a), _called(b)],
+        "models": list(names),
         "task": signature.task,
         "target": signature.target,
         "rows": len(actual),
@@ -92,11 +95,11 @@ def compare(
         **metrics[main],
         "level": LEVEL,
         "metrics": metrics,
-        "verdict": _verdict(main, metrics[main], len(actual), a, b),
+        "verdict": _verdict(main, metrics[main], len(actual), names),
     }
 
 
-def _check_alike(a: StoredModel, b: StoredModel) -> None:
+def _check_alike(a: StoredModel, b: StoredModel, names: tuple[str, str]) -> None:
     ours, theirs = a.manifest.signature, b.manifest.signature
     for what, one, other in (
         ("task", ours.task, theirs.task),
@@ -107,7 +110,7 @@ def _check_alike(a: StoredModel, b: StoredModel) -> None:
             plural = what if what == "classes" else f"one {what}"
             raise ModelError(
                 f"two models can be compared that have {'the same ' if what == 'classes' else ''}{plural}, got "
-                f"{_short(one)} in {_called(a)} and {_short(other)} in {_called(b)}"
+                f"{_short(one)} in {names[0]} and {_short(other)} in {names[1]}"
             )
 
 
@@ -148,10 +151,8 @@ def _compared(
     return compared
 
 
-def _verdict(name: str, found: Mapping[str, Any], rows: int, a: StoredModel, b: StoredModel) -> str:
-    called = {"a": _called(a), "b": _called(b)}
-    if called["a"] == called["b"]:  # models that are not published have no name of their own
-        called = {"a": "a", "b": "b"}
+def _verdict(name: str, found: Mapping[str, Any], rows: int, names: tuple[str, str]) -> str:
+    called = {"a": names[0], "b": names[1]} if names[0] != names[1] else {"a": "a", "b": "b"}
     low, high = found["interval"]
     told = f"{name} {found['a']:.4g} and {found['b']:.4g}, difference {found['difference']:.3g} [{low:.3g}, {high:.3g}]"
     better = found["better"]

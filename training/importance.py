@@ -74,7 +74,7 @@ def importance_of(
         TableError: the table lacks a column, or holds a value that does not fit.
     """
     if repeats < 1:
-        raise ConfigError(f"repeats must be at least 1, got {repeats}")
+        raise ConfigError(f"--repeats must be at least 1, got {repeats}")
     known = open_known(model, source, encoding=encoding, separator=separator)
     return permuted(bulk_session(model), known.columns, known.actual, known.weight, repeats=repeats, seed=seed)
 

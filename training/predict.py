@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rowcast.models.errors import TableError
 from rowcast.models.kinds import KINDS
 from rowcast.models.labels import LABEL_TYPE, LabelType, typed_labels
+from rowcast.models.names import UNPUBLISHED
 from rowcast.models.reading import Reading
 from rowcast.models.repository import Manifest, StoredModel
 from rowcast.models.session import Predictions, Session
@@ -139,9 +140,9 @@ def check_columns(names: Collection[str], source: str, signature: Signature, nam
     known = frozenset(names)
     absent = [column.name for column in signature.columns if column.name not in known and not column.nullable]
     if absent:
+        called = "the model" if name == UNPUBLISHED else f"model {name!r}"
         raise TableError(
-            f"{source} lacks {', '.join(map(repr, absent))}, which model {name!r} needs; "
-            f"its columns: {', '.join(names)}"
+            f"{source} lacks {', '.join(map(repr, absent))}, which {called} needs; its columns: {', '.join(names)}"
         )
 
 

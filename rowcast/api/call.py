@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.api.functions import Functions, functions_of
 from rowcast.api.given import Given, given
-from rowcast.models.durations import seconds
+from rowcast.models.durations import budget_seconds
 from rowcast.models.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def call_of(
         _section(chosen, section)
     needed = needs_target and not (start is not None and start.target)
     found = given(table, y, target, beside, _section(chosen, "data"), needed=needed)
-    limit = seconds(budget) if isinstance(budget, str) else budget
+    limit = budget_seconds(budget)
     of_fit = {field: value for field, value in {"budget_s": limit, **(length or {})}.items() if value is not None}
     chosen["data"] = _section(chosen, "data") | {_FIELDS.get(name, name): of for name, of in found.fields.items()}
     if of_fit:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from rowcast.api.given import with_target
 from rowcast.api.loading import load
 from rowcast.api.model import Model
 from rowcast.models.arguments import in_python_terms
@@ -32,7 +33,7 @@ def compare(
     Args:
         a: a model, or what :func:`rowcast.load` opens.
         b: another one, of the same target and task; it may take other columns.
-        table: whatever :func:`rowcast.fit` takes, with the target and the columns of both.
+        table: whatever :func:`rowcast.fit` takes, with the target and the columns of both; or a pair ``(X, y)``.
         seed: of the paired bootstrap over rows.
         repository: where models are looked for by name.
         encoding: of a text file.
@@ -51,4 +52,13 @@ def compare(
     from rowcast.training.compare import compare as compare_models
 
     first, second = (model if isinstance(model, Model) else load(model, repository=repository) for model in (a, b))
-    return compare_models(first.stored, second.stored, table, seed=seed, encoding=encoding, separator=separator)
+    source, _ = with_target(table, first.signature.target)
+    called = (_called(first, "a"), _called(second, "b"))
+    return compare_models(
+        first.stored, second.stored, source, seed=seed, encoding=encoding, separator=separator, called=called
+    )
+
+
+def _called(model: Model, place: str) -> str:
+    """A model's name and version, or its place among the arguments where it has none."""
+    return place if model.name is None else f"{model.name}:{model.version}"

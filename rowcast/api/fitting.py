@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rowcast.api.call import call_of
@@ -15,6 +15,8 @@ from rowcast.api.model import Model
 from rowcast.api.starting import start_at
 from rowcast.api.temporary import TemporaryFolder
 from rowcast.models.arguments import in_python, in_python_terms
+from rowcast.models.errors import ConfigError
+from rowcast.models.names import UNPUBLISHED
 from rowcast.training.ranks.environment import check_alone
 
 if TYPE_CHECKING:
@@ -22,11 +24,8 @@ if TYPE_CHECKING:
     from rowcast.training.config import Config
     from rowcast.training.fit.loop import Progress
 
-UNPUBLISHED = "unpublished"
-"""What the files of a model are called that has no name."""
 
-
-@in_python_terms()
+@in_python_terms("budget")
 def fit(
     table: Any,
     y: Any = None,
@@ -102,6 +101,7 @@ def fit(
         RowcastError: see :mod:`rowcast.models.errors`.
     """
     check_alone("rowcast.fit")
+    _check_callbacks(callbacks)
     start = start_at(start_from, repository)
     call = call_of(
         table,
@@ -130,6 +130,20 @@ def fit(
             "start": start,
         }
         return _trained(call.data.source, call.config, name, repository, how)
+
+
+def _check_callbacks(callbacks: object) -> None:
+    """Make sure that callbacks are functions.
+
+    Raises:
+        ConfigError: they are not.
+    """
+    if callable(callbacks):
+        raise ConfigError("callbacks= must be a list of functions, got a single one: put it into brackets")
+    listed = list(callbacks) if isinstance(callbacks, Iterable) else [callbacks]
+    other = next((one for one in listed if not callable(one)), None)
+    if other is not None:
+        raise ConfigError(f"callbacks= must be a list of functions, got {other!r}")
 
 
 def _trained(

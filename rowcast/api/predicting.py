@@ -148,7 +148,9 @@ def _kept(family: Family, read: Table | None, keep: Sequence[str], answers: Answ
     names = family.names if read is None else [*(family.names or ()), *read.names]
     unknown = [name for name in keep if name not in (names or ())]
     if unknown:
-        raise TableError(f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(names or ())}")
+        raise TableError(
+            f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(dict.fromkeys(names or ()))}"
+        )
     both = [name for name in keep if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
-from rowcast.api.fitting import UNPUBLISHED
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
 from rowcast.api.temporary import TemporaryFolder
 from rowcast.api.trial_lines import TrialLines
 from rowcast.models.arguments import in_python, in_python_terms
-from rowcast.models.durations import seconds
+from rowcast.models.durations import budget_seconds
 from rowcast.models.errors import ConfigError
+from rowcast.models.names import UNPUBLISHED
 from rowcast.models.warnings import InterruptedWarning
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def tune(
     Raises:
         RowcastError: see :mod:`rowcast.models.errors`.
     """
-    limit = seconds(budget) if isinstance(budget, str) else budget
+    limit = budget_seconds(budget)
     if space is not None and not isinstance(space, Mapping):
         raise ConfigError(f"space= must be a dict of the fields that are searched, got {space!r}")
     if storage is not None and not isinstance(storage, str | os.PathLike):

@@ -35,7 +35,7 @@ def crossvalidate(
 ) -> None:
     """Train once a fold and measure on the rows left out; publishes nothing. --out writes the predictions of these."""
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
-    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget)})
+    overrides["fit"] = given({"epochs": epochs, "budget_s": None if budget is None else seconds(budget, "--budget")})
     if out is not None:
         check_out(out)
 

@@ -32,7 +32,7 @@ def check(
         model=model,
         rate=rate,
         p99_ms=p99_ms,
-        duration_s=seconds(duration),
+        duration_s=seconds(duration, "--duration"),
         seed=seed,
         connections=connections,
         console=progress_console if as_json else None,

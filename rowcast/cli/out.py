@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rowcast.models.errors import ConfigError
+from rowcast.models.whole_file import check_file, whole_file
 
 OUT_HELP = "Where to write: a .csv, .parquet or .jsonl file."
 STDOUT = "-"
@@ -17,7 +17,7 @@ OutOption = Annotated[Path | None, typer.Option(help=OUT_HELP, metavar="F")]
 
 
 def check_out(out: Path, flag: str = "--out", *, may_be_stdout: bool = False) -> None:
-    """Make sure the name says how to write; ``flag`` names it.
+    """Make sure that the name says how to write, and that a file of it can be written.
 
     Args:
         out: a file.
@@ -25,26 +25,22 @@ def check_out(out: Path, flag: str = "--out", *, may_be_stdout: bool = False) ->
         may_be_stdout: whether it may be ``-``, for CSV to standard output.
 
     Raises:
-        ConfigError: it ends in something else.
+        ConfigError: it ends in something else, is a folder, or lies where nothing can be written.
     """
     if str(out) == STDOUT and may_be_stdout:
         return
     if out.suffix.lower() not in _SUFFIXES:
         also = ", or be - for CSV to standard output" if may_be_stdout else ""
         raise ConfigError(f"{flag} must end in .csv, .parquet or .jsonl{also}, got {out}")
+    check_file(out, flag)
 
 
 def write_table(out: Path, frame: Any) -> None:
     """Write a file so that nobody ever sees half of it; ``frame`` is a data frame of polars."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with whole_file(out) as half:
         if out.suffix.lower() == ".csv":
             frame.write_csv(half)
         elif out.suffix.lower() == ".parquet":
             frame.write_parquet(half)
         else:
             frame.write_ndjson(half)
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)

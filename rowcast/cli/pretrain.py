@@ -38,7 +38,7 @@ def pretrain(
     from rowcast.training.data.files.paths import stem_of
 
     chosen_name = checked_name(name) if name is not None else model_name_from(stem_of(table))
-    length: dict[str, Any] = {"epochs": epochs, "budget_s": None if budget is None else seconds(budget)}
+    length: dict[str, Any] = {"epochs": epochs, "budget_s": None if budget is None else seconds(budget, "--budget")}
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data, "fit": given(length)}
 
     from rowcast.api.display import display_of

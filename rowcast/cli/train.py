@@ -57,7 +57,7 @@ def train(
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
     length: dict[str, Any] = {
         "epochs": epochs,
-        "budget_s": None if budget is None else seconds(budget),
+        "budget_s": None if budget is None else seconds(budget, "--budget"),
         "refit": refit or None,
     }
     length["freeze"] = _frozen(names(freeze))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY, model_name_from
 from rowcast.models.printable import printable
 from rowcast.models.repository import Repository
+from rowcast.models.whole_file import check_file, whole_file
 
 if TYPE_CHECKING:
     from rowcast.training.tune.outcome import Tuned
@@ -63,14 +63,13 @@ def tune(
     study = checked_name(name) if name is not None else model_name_from(stem_of(table))
     overrides: dict[str, Any] = {"preset": preset, "device": device, "seed": seed, "data": data}
     overrides["fit"] = given({"epochs": epochs})
-    limit = None if budget is None else seconds(budget)
+    limit = None if budget is None else seconds(budget, "--budget")
     if out is not None and out.suffix.lower() != ".toml":
         raise ConfigError(f"--out must end in .toml, got {out}")
+    if out is not None:
+        check_file(out, "--out")
     if table_out is not None:
         check_out(table_out, "--table-out")
-    for flag, file in (("--out", out), ("--table-out", table_out)):  # told now, and not after hours
-        if file is not None and not (os.access(file.absolute().parent, os.W_OK) and not file.is_dir()):
-            raise ConfigError(f"{flag} must name a file in a folder that is there and can be written, got {file}")
 
     from rowcast.api.display import display_of
     from rowcast.api.trial_lines import TrialLines
@@ -150,9 +149,5 @@ def _shown(value: Any) -> str:
 
 def _write(out: Path, text: str) -> None:
     """Write a file so that nobody ever sees half of it."""
-    half = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
+    with whole_file(out) as half:
         half.write_text(text, "utf-8")
-        half.replace(out)
-    finally:
-        half.unlink(missing_ok=True)

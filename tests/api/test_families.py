@@ -115,7 +115,7 @@ def test_no_rows_are_answered_with_no_rows(model, frame, request):
     empty = fitted.predict(frame.head(0).to_pandas())
     assert empty.dtypes.to_list() == fitted.predict(frame.head(1).to_pandas()).dtypes.to_list()
     assert fitted.predict([]) == []
-    with pytest.raises(RowcastError, match="lacks 'count', which model"):
+    with pytest.raises(RowcastError, match="lacks 'count', which the model needs"):
         fitted.predict(frame.head(0).drop("count"))
 
 

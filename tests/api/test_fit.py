@@ -98,7 +98,7 @@ FRAME = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4.0, 5.0, 6.0]}, index=[10, 11
         ({"data": {"target": ["a", "b"]}}, "'data.target' must be the name of one column, got ['a', 'b']: a model pre"),
         ({"target": "a", "weight": [1, 2]}, "weight= must hold a value for each row of the table: it holds 2"),
         ({"target": "a", "weight": np.ones((3, 2))}, "weight= must be one value for each row, got 2 columns"),
-        ({"target": "a", "budget": "soon"}, "a duration is a positive number and s, m or h"),
+        ({"target": "a", "budget": "soon"}, "budget= must be a positive number and s, m or h"),
         ({"target": "a", "fit": 5}, 'fit= must be a dict, such as fit={"field": value}, got 5'),
         ({"target": "a", "netwrok": {}}, "there is no field 'netwrok'"),
         ({"target": "a", "name": "No!"}, "a model's name is 1 to 64 of a-z, 0-9, '_' and '-', got 'No!'"),
@@ -289,3 +289,46 @@ def test_labels_of_a_file_are_what_they_are_texts_of(tmp_path):
     assert model.classes == (0, 1)
     with pytest.raises(RowcastError, match=r"predict_proba\(\) takes a model of classes"):
         rowcast.fit(tmp_path / "t.csv", target="a", network=QUICK["network"], fit={"epochs": 1}).predict_proba([])
+
+
+@pytest.mark.parametrize(
+    ("callbacks", "came"),
+    [(print, "got a single one: put it into brackets"), ([print, "loss"], "got 'loss'"), (3, "got 3")],
+    ids=("function", "text", "number"),
+)
+def test_callbacks_that_are_no_list_of_functions_are_refused_by_name(callbacks, came):
+    with pytest.raises(RowcastError, match=f"^callbacks= must be a list of functions, {came}$"):
+        rowcast.fit({"a": [1, 2], "y": [1, 2]}, target="y", callbacks=callbacks)
+
+
+@pytest.mark.parametrize("budget", [0, -1, True, float("inf"), "0", "x"])
+def test_a_budget_that_is_none_is_refused_by_the_name_of_its_argument(budget):
+    with pytest.raises(RowcastError, match=r"^budget= must be "):
+        rowcast.fit({"a": [1, 2], "y": [1, 2]}, target="y", budget=budget)
+
+
+@pytest.mark.parametrize("flag", ["keep", "number", "category"])
+def test_a_column_that_is_dropped_and_declared_is_told_as_the_contradiction_that_it_is(flag):
+    with pytest.raises(RowcastError, match="contradict each other: leave one of them out") as caught:
+        rowcast.fit(
+            {"a": list(range(20)), "b": list(range(20))},
+            [i + 0.5 for i in range(20)],
+            data={"drop": ["a"], flag: ["a"]},
+        )
+    assert f'data={{"{flag}": ["a"]}} and data={{"drop": ["a"]}}' in str(caught.value)
+
+
+def test_labels_of_texts_are_spelled_as_they_came_and_other_spellings_are_found_again():
+    x = np.arange(60.0)
+    for first, second, also in (("1.0", "2.0", "2"), ("TRUE", "FALSE", "false"), ("+1", "+2", "2.0")):
+        model = rowcast.fit({"x": x}, [first, second] * 30, **QUICK)
+        assert set(model.classes) == {first, second}
+        assert set(model.predict({"x": x})["label"]) <= {first, second}
+        assert model.evaluate({"x": x[:4], "target": [first, also, also, first]}) == model.evaluate(
+            {"x": x[:4], "target": [first, second, second, first]}
+        )
+
+
+def test_an_infinity_among_rows_to_predict_is_told_without_the_advice_for_training(of_arrays):
+    with pytest.raises(RowcastError, match=r"which is not a number.*: correct it, or leave it empty$"):
+        of_arrays.predict(np.array([[1.0, 2.0, np.inf, 3.0]] * 2))

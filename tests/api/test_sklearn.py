@@ -112,7 +112,7 @@ def test_arrays_and_frames_stand_for_each_other_by_position(houses, of_frame, of
 
 @pytest.mark.parametrize(
     ("labels", "own"),
-    [([3, 20], True), ([2.0, 10.0], True), ([False, True], True), (["", "full"], False), (["True", "False"], False)],
+    [([3, 20], True), ([2.0, 10.0], True), ([False, True], True), (["True", "False"], True), (["", "full"], False)],
 )
 def test_classes_come_back_in_the_targets_own_type(houses, labels, own):
     frame, price = houses

@@ -42,8 +42,8 @@ def test_the_best_config_is_what_fit_takes(frame, study):
         ({"space": {"network.widths": [1]}}, "'tune.space' holds fields of the config, got 'network.widths'"),
         ({"space": 3}, "space= must be a dict of the fields that are searched, got 3"),
         ({"storage": 3}, "storage= must be a file, or the URL of a database, got 3"),
-        ({"budget": [60]}, "budget= must be more than 0 seconds, got [60]"),
-        ({"budget": "soon"}, "a duration is a positive number"),
+        ({"budget": [60]}, 'budget= must be more than 0 seconds, or a text such as "30m", got [60]'),
+        ({"budget": "soon"}, "budget= must be a positive number and s, m or h"),
         ({"trails": 3}, "did you mean 'trials'?"),
     ],
 )

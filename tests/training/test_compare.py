@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import rowcast
-from rowcast.models.errors import ConfigError, ModelError
+from rowcast.models.errors import ConfigError, ModelError, RowcastError
 from rowcast.models.repository import Repository
 from rowcast.models.session import Session
 from rowcast.training.compare import compare
@@ -194,6 +194,18 @@ def test_python_gives_importance_in_pandas_and_compares_by_name(home, table):
     assert found["column"].tolist() == model.importance(table, repeats=1)["column"].to_list()
     compared = rowcast.compare(model, "rare:2", frame, repository=home.root)
     assert (compared["models"], compared["better"], compared["level"]) == (["rare:1", "rare:2"], "a", 0.95)
+
+
+def test_a_pair_is_a_table_too_and_models_without_a_name_are_called_by_their_place(home, table):
+    model = rowcast.load("rare:1", repository=home.root)
+    small = table.drop("amount", "class").head(60)
+    own = rowcast.fit(small, target="rare", **tables.QUICK)
+    found = rowcast.compare(own, model, (table.drop("rare"), table["rare"]))
+    assert found["models"] == ["a", "rare:1"]
+    assert found["metrics"] == rowcast.compare(own, model, table)["metrics"]
+    assert rowcast.compare(model, own, table)["models"] == ["rare:1", "b"]
+    with pytest.raises(RowcastError, match=r"lacks .*, which the model needs; its columns: amount"):
+        own.predict(table.select("amount"))
 
 
 def test_models_of_other_targets_are_not_compared(home, table):

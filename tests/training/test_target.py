@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -19,8 +20,13 @@ from rowcast.training.prepare import open_table
 
 
 def texts(values: list[str | None]) -> Table:
-    """A table with a target ``y`` as text files give it."""
+    """A table with a target ``y`` of texts."""
     return read_table(pl.DataFrame({"x": ["a"] * len(values), "y": pl.Series(values, dtype=pl.String)}))
+
+
+def in_file(table: Table) -> Table:
+    """A table of texts as if it had been read from a text file; others as they are."""
+    return replace(table, lines=np.arange(2, len(table) + 2)) if table.frame["y"].dtype == pl.String else table
 
 
 def typed(values) -> Table:
@@ -48,7 +54,7 @@ def typed(values) -> Table:
     ],
 )
 def test_text_booleans_and_few_whole_numbers_are_classes(table, task, classes, first):
-    target = read_target(table, "y")
+    target = read_target(in_file(table), "y")
     assert (target.name, target.task, target.classes, target.values[0]) == ("y", task, classes, first)
     assert set(target.values) == set(classes)
     assert target.values.dtype == object
@@ -79,6 +85,20 @@ def test_the_task_that_is_asked_for_is_the_task():
     assert many.classes == tuple(str(i) for i in range(30))
     halves = read_target(texts(["0.5", "1.5"] * 3), "y", task="binary")
     assert (halves.classes, halves.values[0]) == (("0.5", "1.5"), "0.5")
+
+
+@pytest.mark.parametrize(
+    ("values", "classes"),
+    [
+        (["1.0", "2.0"], ("1.0", "2.0")),
+        (["10.0", "9.0"], ("9.0", "10.0")),
+        (["True", "FALSE"], ("FALSE", "True")),
+        ([" 1", "+1", "2.0"], ("1", "2.0")),
+        (["1", "2"], ("1", "2")),
+    ],
+)
+def test_classes_of_texts_in_a_frame_are_spelled_as_all_of_their_texts_are(values, classes):
+    assert read_target(texts(values * 3), "y").classes == classes
 
 
 def test_classes_that_were_asked_for_may_be_unlike_each_other():

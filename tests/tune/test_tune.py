@@ -78,11 +78,10 @@ def test_a_study_ends_with_a_published_model_and_is_gone_on_with(capfd, home):
 
 @pytest.mark.parametrize(("flag", "file"), [("--out", "nowhere/best.toml"), ("--table-out", "nowhere/all.csv")])
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_tried(capfd, home, flag, file):
+    (home / "nowhere").touch()
     code, _, err = command(capfd, home, "--name", "unwritten", flag, home / file)
-    assert (code, err) == (
-        2,
-        f"rowcast: {flag} must name a file in a folder that is there and can be written, got {home / file}\n",
-    )
+    said = f"must name a file in a folder, got {home / file}, and {home / 'nowhere'} is a file"
+    assert (code, err) == (2, f"rowcast: {flag} {said}\n")
 
 
 def test_a_budget_that_is_too_small_for_a_trial_is_told_in_a_line(capfd, home):

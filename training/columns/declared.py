@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
+from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError
 from rowcast.models.texts.dates import DateOrder
 from rowcast.training.data.table import Table
@@ -41,6 +42,8 @@ class Declared:
         for kind in KINDS:
             for text in getattr(data, kind):
                 name, order = _date(text, table.names) if kind == "date" else (text, None)
+                if name in data.drop:
+                    raise _dropped(name, kind)
                 table.require(name, f"--{kind} names")
                 if kinds.setdefault(name, kind) != kind:
                     raise ConfigError(
@@ -49,6 +52,8 @@ class Declared:
                 if order is not None:
                     orders[name] = order
         for name in data.keep:
+            if name in data.drop:
+                raise _dropped(name, "keep")
             table.require(name, "--keep names")
         return cls(kinds, orders, frozenset(data.keep), data.decimal)
 
@@ -78,3 +83,8 @@ def _date(text: str, names: Collection[str]) -> tuple[str, DateOrder | None]:
     if order not in _ORDERS:
         raise ConfigError(f"--date takes a column, or a column=dmy, =mdy or =ymd, got {text!r}")
     return name, cast("DateOrder", order)
+
+
+def _dropped(name: str, flag: str) -> ConfigError:
+    """The refusal of a column that two flags contradict each other about."""
+    return ConfigError(f"--{flag} {named(name)} and --drop {named(name)} contradict each other: leave one of them out")

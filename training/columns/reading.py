@@ -5,6 +5,7 @@ A table that was text and a data frame with native types read alike, so a model 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -336,6 +337,8 @@ def misfit(table: Table, name: str, index: int, expected: str, way_out: str = ""
     shown = shown if len(shown) <= 60 else f"{shown[:57]}..."
     spelled = repr(value) if isinstance(value, str) else named(value)
     null = "" if "," in str(value) or len(shown) != len(spelled) else f" or --null {spelled}"
+    if not way_out and isinstance(value, float) and math.isinf(value):
+        way_out = "or leave it empty"
     way_out = way_out or f"leave it empty, or train with --category {named(name)}{null}"
     return TableError(
         f"{table.source}: column {name!r} holds {shown} in {table.where(index)}, which is not {expected}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -213,6 +214,10 @@ def _classes(table: Table, name: str, kind: Kind, task: str) -> Target:
     found = sorted(set(labels.values()))
     if pl.Series(found).str.contains(CANONICAL_WHOLE).all():
         found.sort(key=int)
+    if table.lines is None and table.frame[name].dtype == pl.String and table.typed.get(name, "text") == "text":
+        spelled = _one_spelling(labels)
+        labels = {text: spelled.get(label, label) for text, label in labels.items()}
+        found = [spelled.get(label, label) for label in found]
     if len(found) == 1:
         raise TableError(
             f"{table.source}: the target {name!r} is {found[0]!r} in every row, so there is nothing to learn: "
@@ -260,16 +265,37 @@ def _whole_label(text: str) -> str:
         return str(int(float(text)))
 
 
-def _class_of(text: str, classes: Collection[str]) -> str | None:
+def _one_spelling(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels that texts of a frame all spell in one way, with that: whoever gives texts compares the answers to them.
+
+    Args:
+        labels: of each text.
+    """
+    spellings: dict[str, list[str]] = {}
+    for text, label in labels.items():
+        spellings.setdefault(label, []).append(text)
+    return {label: texts[0] for label, texts in spellings.items() if len(texts) == 1 and texts[0].strip(BLANKS)}
+
+
+def _class_of(text: str, classes: tuple[str, ...]) -> str | None:
     """The class a text of a further table stands for."""
     bare = text.strip(BLANKS)
-    tries = [text, bare]
+    return next((label for label in (text, bare) if label in classes), None) or _plainly(classes).get(_plain(bare))
+
+
+@lru_cache(maxsize=8)
+def _plainly(classes: tuple[str, ...]) -> dict[str, str]:
+    """Classes by how they are written plainly."""
+    return {_plain(label): label for label in reversed(classes)}
+
+
+def _plain(text: str) -> str:
+    """A text as a file's classes are written: 1 for ``1.0``, true for ``TRUE``, without blanks around it."""
+    bare = text.strip(BLANKS)
     if bare.lower() in ("true", "false"):
-        tries.append(bare.lower())
+        return bare.lower()
     values, fits = parse_numbers(pl.Series([bare]))
-    if fits[0] and values[0].is_integer():
-        tries.append(_whole_label(bare))
-    return next((label for label in tries if label in classes), None)
+    return _whole_label(bare) if fits[0] and values[0].is_integer() else bare
 
 
 def _as_labels(texts: pl.Series, labels: Mapping[str, str | None]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from rowcast.models.errors import ModelRefused
 from rowcast.models.plain_files import Folder
 from rowcast.models.repository import StoredModel
+from rowcast.models.whole_file import whole_file
 from rowcast.training.fit.history import history_of
 from rowcast.training.fit.weighted import shares
 from rowcast.training.importance import permuted
@@ -59,13 +60,8 @@ def write_report(
         facts["about"] = {key: value for key, value in facts["about"].items() if key not in ("name", "version")}
     content = page(facts)
     path = Path(out).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with whole_file(path) as half:
         half.write_bytes(content)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
     return path
 
 
