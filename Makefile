@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 MADE   := $(VENV)/.made
 WORKERS ?= 2
 FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fuzz_grpc.py fuzz_arrow.py arrow_bounds.py) \
-          $(addprefix tests/service/test_,v2_reading.py columns.py long_json.py)
+          $(addprefix tests/service/test_,v2_known_forms.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-predict bench-transfer bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables

@@ -127,6 +127,17 @@ def test_make_knows_every_target_that_the_pages_name():
                 assert named in known, f"{page.name} names `make {named}`"
 
 
+def test_every_file_and_module_that_make_runs_is_there():
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    run = subprocess.run(["make", "-n", *targets], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    files = {word for word in run.split() if re.fullmatch(r"[a-z_/]+\.py", word)}
+    modules = set(re.findall(r"-m ((?:tests|proofs|benchmarks|image)\.[a-z_.]+)", run))
+    assert len(files) > 5
+    assert len(modules) > 30
+    files |= {module.replace(".", "/") + ".py" for module in modules}
+    assert [file for file in sorted(files) if not (ROOT / file).is_file()] == []
+
+
 def test_the_command_line_has_every_command_and_option_that_the_pages_name(capsys):
     @cache
     def options(*command):
