@@ -86,6 +86,8 @@ class Config(ComponentConfig):
     def _sections_fit_together(self) -> Config:
         if self.data.task != "auto":
             self.objective.check_task(self.data.task)
+        if self.fit.folds == "none" and (self.fit.max_members, self.fit.max_row_us) != ("none", "none"):
+            raise ConfigError("'fit.max_members' and 'fit.max_row_us' are for a fit with folds: add --folds 5, say")
         if self.optimizer.schedule == "plateau" and self.optimizer.plateau_patience >= self.fit.patience:
             raise ConfigError(
                 f"'optimizer.plateau_patience' must be less than 'fit.patience', after which training stops "

@@ -99,7 +99,7 @@ def cross_validate(
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
     check_roles(data)
-    _check_ways(data)
+    _check_ways(data, config.fit.folds)
     refuse_streamed(source, data, "cross-validation")
     device = training_device(config.device, config.fit.precision)
     whole = open_source(source, config)
@@ -137,7 +137,11 @@ def cross_validate(
 # --- which rows -------------------------------------------------------------------------------------------------------
 
 
-def _check_ways(data: DataConfig) -> None:
+def _check_ways(data: DataConfig, own_folds: int | str) -> None:
+    if own_folds != "none":
+        raise ConfigError(
+            f"'fit.folds' must be \"none\" for cross-validation, which fits once a fold, got {own_folds}: leave it out"
+        )
     if data.split:
         raise ConfigError(
             f"cross-validation tests every row once, so it does not go with --split {named(data.split)}: leave that "
@@ -148,15 +152,17 @@ def _check_ways(data: DataConfig) -> None:
             raise ConfigError(f"folds are made in one way, got both --split-by-time and {flag}: leave one of them out")
 
 
-def plan_folds(table: Table, target: Target, config: Config, folds: int) -> list[Split]:
-    """The training, validation and test rows of each fold."""
+def plan_folds(
+    table: Table, target: Target, config: Config, folds: int, validation: float = VALIDATION_SHARE
+) -> list[Split]:
+    """The training, validation and test rows of each fold; ``validation`` is the share of the rows outside it."""
     data, seed = config.data, config.seed
     labels = target.values if target.classes else None
     groups = texts_of(table, data.group, "--group names") if data.group else None
     if data.split_by_time:
         times = times_of(table, data.split_by_time, data)
         fold_of = folds_in_time(times, k=folds)
-        return [_in_time(fold_of, fold, times) for fold in range(folds)]
+        return [_in_time(fold_of, fold, times, validation) for fold in range(folds)]
     if data.fold:
         fold_of = _folds_named(table, data.fold)
         if groups is not None:
@@ -167,7 +173,7 @@ def plan_folds(table: Table, target: Target, config: Config, folds: int) -> list
         fold_of = folds_of_groups(groups, k=folds, seed=seed)
     else:
         fold_of = random_folds(len(table), k=folds, seed=seed, labels=labels)
-    return [_without(fold_of, fold, labels, groups, seed) for fold in range(int(fold_of.max()) + 1)]
+    return [_without(fold_of, fold, labels, groups, seed, validation) for fold in range(int(fold_of.max()) + 1)]
 
 
 def _folds_named(table: Table, name: str) -> NDArray[np.int64]:
@@ -190,22 +196,27 @@ def _folds_named(table: Table, name: str) -> NDArray[np.int64]:
 
 
 def _without(
-    fold_of: NDArray[np.int64], fold: int, labels: NDArray[Any] | None, groups: NDArray[Any] | None, seed: int
+    fold_of: NDArray[np.int64],
+    fold: int,
+    labels: NDArray[Any] | None,
+    groups: NDArray[Any] | None,
+    seed: int,
+    validation: float,
 ) -> Split:
     """The fold as test rows; of the others, some as validation rows, with groups on one side."""
     others = np.flatnonzero(fold_of != fold)
     if groups is not None:
-        rest = split_by_group(groups[others], seed=seed, test=0.0, validation=VALIDATION_SHARE)
+        rest = split_by_group(groups[others], seed=seed, test=0.0, validation=validation)
     else:
         of_others = None if labels is None else labels[others]
-        rest = split_random(len(others), seed=seed, labels=of_others, test=0.0, validation=VALIDATION_SHARE)
+        rest = split_random(len(others), seed=seed, labels=of_others, test=0.0, validation=validation)
     return Split(others[rest.train], others[rest.validation], np.flatnonzero(fold_of == fold))
 
 
-def _in_time(fold_of: NDArray[np.int64], fold: int, times: NDArray[Any]) -> Split:
+def _in_time(fold_of: NDArray[np.int64], fold: int, times: NDArray[Any], validation: float) -> Split:
     """The fold as test rows, those just before it as validation rows, and the earlier ones as training rows."""
     before = np.flatnonzero(fold_of < fold)
-    rest = split_by_time(times[before], test=0.0, validation=VALIDATION_SHARE)
+    rest = split_by_time(times[before], test=0.0, validation=validation)
     split = Split(before[rest.train], before[rest.validation], np.flatnonzero(fold_of == fold))
     return in_order_of_time(split, times)
 

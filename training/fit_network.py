@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from rowcast.models.signature import Signature
 from rowcast.training.columns.row_weights import mean_of_one
@@ -50,6 +51,8 @@ def fit_network(
     interrupt: Interrupt | None = None,
     checkpoint: Checkpoint | None = None,
     ranks: Ranks = ALONE,
+    first: int = 0,
+    calibrated: bool = True,
 ) -> tuple[Core, FitResult, list[str]]:
     """Train and calibrate a network.
 
@@ -62,6 +65,8 @@ def fit_network(
         interrupt: ends the fit at its next step, once it is true.
         checkpoint: where the fit is kept, and what it goes on with.
         ranks: the processes that train together; process 0 alone calibrates.
+        first: number of its first fit, from which seeds and files of a checkpoint follow.
+        calibrated: whether to calibrate it; not where others answer together with it.
 
     Returns:
         what is exported, on the CPU and in evaluation mode; how the fit went; and what calibration decided.
@@ -95,6 +100,7 @@ def fit_network(
 
         network, result, was_over, notes = _fit_one(
             number,
+            first,
             prepared,
             within,
             encoder,
@@ -104,7 +110,7 @@ def fit_network(
             told,
             own,
             interrupt,
-            None if checkpoint is None else CheckpointOfFit(checkpoint, number),
+            None if checkpoint is None else CheckpointOfFit(checkpoint, first + number),
             ranks,
         )
         if was_over:
@@ -123,7 +129,7 @@ def fit_network(
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
     decisions = [*begun_with, *left_out, *objective.decisions]
-    if ranks.leads:
+    if ranks.leads and calibrated:
         part, note = some_to_calibrate_on(
             prepared.validation,
             interrupt,
@@ -142,6 +148,7 @@ def fit_network(
 
 def _fit_one(
     number: int,
+    first: int,
     prepared: Prepared,
     config: Config,
     encoder: FeatureEncoder,
@@ -161,7 +168,7 @@ def _fit_one(
         that it was to start from.
     """
     n_fits = config.fit.seeds
-    seed = seed_of(config, number)
+    seed = seed_of(config, first + number)
     budget = "none" if config.fit.budget_s == "none" else config.fit.budget_s / (n_fits - number)
     device = train_rows.device
     with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
@@ -266,8 +273,35 @@ def calibrate(
     by_time: bool,
 ) -> list[str]:
     """Put the head right on validation rows; say what was decided. ``actual`` is their target in its own units."""
-    outputs, head, config = outputs_of(network, encoder, validation), objective.head, objective.config
-    of_rows = None if validation.weight is None else validation.weight.to(torch.float64)
+    outputs = outputs_of(network, encoder, validation)
+    decisions = calibrate_head(objective, outputs, validation.target, validation.weight, actual, by_time=by_time)
+    if isinstance(objective.head, RegressionHead) and objective.head.intervals != "quantiles":
+        network.keep_first()
+    return decisions
+
+
+@torch.no_grad()
+def calibrate_head(
+    objective: Objective,
+    outputs: Tensor,
+    encoded: Tensor,
+    weight: Tensor | None,
+    actual: NDArray[Any],
+    *,
+    by_time: bool,
+) -> list[str]:
+    """Put the head right by what networks say of rows that they have not seen; say what was decided.
+
+    Args:
+        objective: whose head it is.
+        outputs: of the networks, ``[members, rows, n_outputs]``.
+        encoded: the rows' target as :meth:`Objective.encode` gives it, ``[rows]``.
+        weight: of the rows, ``[rows]`` with a mean of 1; None where every row counts the same.
+        actual: the rows' target in its own units, ``[rows]``.
+        by_time: the table is split by time, and the rows are in its order.
+    """
+    head, config = objective.head, objective.config
+    of_rows = None if weight is None else weight.to(torch.float64)
     if isinstance(head, ClassHead):
         weights = objective.class_weights
         if config.plain and config.calibration == "auto":
@@ -277,21 +311,21 @@ def calibrate(
                 calibrate_classes(
                     head,
                     head.log_mean(outputs).cpu().numpy(),
-                    validation.target.cpu().numpy(),
+                    encoded.cpu().numpy(),
                     method=config.calibration,
                     by_time=by_time,
                     weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
                     of_rows=None if of_rows is None else of_rows.cpu().numpy(),
                 )
             ]
-        answers, classes = head(outputs).cpu().numpy(), validation.target.cpu().numpy()
+        answers, classes = head(outputs).cpu().numpy(), encoded.cpu().numpy()
         counts = None if of_rows is None else of_rows.cpu().numpy()
         found = find_rule(config.threshold, objective.classes, answers, classes, counts)
         if found is not None:
             head.rule, head.threshold = found.rule, found.record
             decisions.append(found.decision)
         return decisions
-    answers, target = head.mean(outputs), validation.target.to(torch.float64)
+    answers, target = head.mean(outputs), encoded.to(torch.float64)
     decisions = []
     if isinstance(head, MeanHead):
         factor = head.link.balance(answers[:, 0], target, of_rows)
@@ -312,8 +346,6 @@ def calibrate(
     decisions.append(
         calibrate_intervals(head, answers, exact, contest=contest, two_sided=two_sided, actual=own, of_rows=of_rows)
     )
-    if head.intervals != "quantiles":
-        network.keep_first()
     return decisions
 
 

@@ -7,7 +7,7 @@ rows are not affected: all of their rows are looked at.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import numpy as np
@@ -44,13 +44,16 @@ def some_to_calibrate_on(part: Part, interrupt: Interrupt | None, ask: Callable[
     return some, f"after {interrupt.name} calibration looks at {len(some):,} of {len(part):,} validation rows"
 
 
-def some_to_measure(prepared: Prepared, interrupt: Interrupt, ask: Callable[[Part], object]) -> tuple[Prepared, str]:
+def some_to_measure(
+    prepared: Prepared, interrupt: Interrupt, ask: Callable[[Part], object], known: Collection[str] = ()
+) -> tuple[Prepared, str]:
     """A table with the validation and test rows that metrics are of: after a signal as many as there is time for.
 
     Args:
         prepared: the table.
         interrupt: of the fit.
         ask: has the graph answer rows.
+        known: parts whose answers are known already, all of which are measured.
 
     Returns:
         the table with these rows, and the decision; empty where they are all.
@@ -58,7 +61,9 @@ def some_to_measure(prepared: Prepared, interrupt: Interrupt, ask: Callable[[Par
     if not interrupt:
         return prepared, ""
     parts = {"validation": prepared.validation, "test": prepared.test}
-    fewer = {name: _some(part, METRICS_S, ask) if len(part) else part for name, part in parts.items()}
+    fewer = {
+        name: _some(part, METRICS_S, ask) if len(part) and name not in known else part for name, part in parts.items()
+    }
     told = [
         f"{len(fewer[name]):,} of {len(part):,} {name} rows" for name, part in parts.items() if fewer[name] is not part
     ]

@@ -197,17 +197,14 @@ def prepare_split(
         if other is None:  # a split by time has put the rows in its order already
             rows, weight = table.take(positions), target.weight
             columns = {rule.name: read_column(rows, rule) for rule in rules}
-            values = _known(fitted, target, positions, table)
+            values = values_known(fitted, target, positions, table)
             return Part(columns, values, None if weight is None else weight[positions])
-        own = with_target_like(open_source(other, config), fitted, null=data.null)
-        own, weight = with_weights_like(own, data.weight)
-        decisions.extend(f"{own.source}: {note}" for note in own.notes)
-        order = order_in_time(own, data)
-        own, weight = own.take(order), None if weight is None else weight[order]
-        return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null), weight)
+        own, notes = part_of_its_own(other, rules, fitted, config)
+        decisions.extend(notes)
+        return own
 
     held_out = part(validation, split.validation), part(test, split.test)
-    decisions += _too_few(len(split.train), *map(len, held_out))
+    decisions += too_few(len(split.train), *map(len, held_out))
     return Prepared(
         target=fitted,
         rules=rules,
@@ -216,10 +213,26 @@ def prepare_split(
         train=Part(train_columns, fitted.values, fitted.weight),
         validation=held_out[0],
         test=held_out[1],
-        data={"rows": len(table), "source": table.source, **_reading_of(fitted), **_given_as(table, fitted)}
-        | ({} if start is None else {"start_from": start.facts}),
+        data=data_of(table, fitted) | ({} if start is None else {"start_from": start.facts}),
         begun=begun,
     )
+
+
+def part_of_its_own(
+    other: Any, rules: tuple[ColumnRule, ...], fitted: Target, config: TableConfig
+) -> tuple[Part, list[str]]:
+    """A further table of validation or test rows, in the order of time after a split by it; and what was decided.
+
+    Raises:
+        TableError: it cannot be read as the training rows were.
+    """
+    data = config.data
+    own = with_target_like(open_source(other, config), fitted, null=data.null)
+    own, weight = with_weights_like(own, data.weight)
+    notes = [f"{own.source}: {note}" for note in own.notes]
+    order = order_in_time(own, data)
+    own, weight = own.take(order), None if weight is None else weight[order]
+    return Part(read_columns(own, rules), read_target_like(own, fitted, null=data.null), weight), notes
 
 
 def understand(table: Table, target: Target, split: Split, config: Config, start: Start | None = None) -> Understood:
@@ -410,7 +423,7 @@ def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
     return replace(target, task=task, values=values, classes=classes, weight=weight)
 
 
-def _too_few(train: int, validation: int, test: int) -> list[str]:
+def too_few(train: int, validation: int, test: int) -> list[str]:
     """A sentence where metrics are those of so few rows that they prove nothing."""
     parts = [(n, part) for n, part in ((validation, "validation"), (test, "test")) if n]
     if min(n for n, _ in parts) >= MIN_TELLING_ROWS:
@@ -420,6 +433,11 @@ def _too_few(train: int, validation: int, test: int) -> list[str]:
     of = " and ".join(f"{n:,} {part} row{'s' * (n > 1)}" for n, part in parts)
     note = f"{rows} prove nothing: metrics are those of {of}, and other rows would give others; add rows, or test each "
     return [Caution(f"{note}row once with `rowcast crossvalidate`", TooFewRowsWarning)]
+
+
+def data_of(table: Table, target: Target) -> dict[str, Any]:
+    """What ``model.json`` keeps of a table."""
+    return {"rows": len(table), "source": table.source, **_reading_of(target), **_given_as(table, target)}
 
 
 def _reading_of(target: Target) -> dict[str, Any]:
@@ -435,7 +453,7 @@ def _given_as(table: Table, target: Target) -> dict[str, Any]:
     return kept if of == "text" else kept | {LABEL_TYPE: of}
 
 
-def _known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:
+def values_known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:
     """Target values of validation or test rows, whose classes training must have seen."""
     values = target.values[positions]
     if fitted.classes:

@@ -21,6 +21,8 @@ from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import check_model_name
 from rowcast.models.warnings import Caution
+from rowcast.training.bagging.fit import fit_bag
+from rowcast.training.bagging.prepare import Bag, open_bag
 from rowcast.training.config import Config, to_toml
 from rowcast.training.coverage import coverage_told, shares_inside
 from rowcast.training.device import training_device
@@ -206,13 +208,21 @@ def _train(
     before: Before,
 ) -> Trained:
     """See :func:`train`. ``stack`` is left when all is done."""
-    prepared = open_prepared(stack, source, config, validation=validation, test=test, start=start, say=told.say)
+    given: dict[str, Any] = {"validation": validation, "test": test, "start": start}
+    prepared: Prepared
+    if config.fit.folds == "none":
+        prepared = open_prepared(stack, source, config, **given, say=told.say)
+    else:
+        prepared = open_bag(source, config, **given, own_network=own.network is not None, ranks=ranks)
+    first, n_folds = (prepared.folds[0], len(prepared.folds)) if isinstance(prepared, Bag) else (prepared, 1)
     started = time.monotonic() - prepared.seconds
     _check_same(before, prepared)
     held_out = _held_out(prepared)
     about = _about(prepared, config, device) if checkpoint is not None or ranks.size > 1 else {}
     ranks.meet({**about["table"], **about["config"]} if ranks.size > 1 else {})
-    reserved = _check_before(prepared, config, held_out, own) if ranks.leads and not before.fitted else 0.0
+    reserved = 0.0
+    if ranks.leads and not before.fitted:
+        reserved = n_folds * _check_before(first, config, held_out, own)
     ranks.meet()
     within = less_budget(config, ranks.said(time.monotonic() - started + reserved))
     if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
@@ -224,9 +234,15 @@ def _train(
     trackers = stack.enter_context(tracked(config.track if ranks.leads else TrackConfig(), name, settings, told.say))
     told.reports.append(trackers.look)
     told.interrupt = stack.enter_context(ended_by_signals())
-    core, fit_result, notes = before.fitted or fit_network(
-        prepared, within, device, told, own=own, interrupt=told.interrupt, checkpoint=checkpoint, ranks=ranks
-    )
+    how: dict[str, Any] = {"own": own, "interrupt": told.interrupt, "checkpoint": checkpoint}
+    unseen: dict[str, Predictions] = {}
+    core: Core
+    if isinstance(prepared, Bag):
+        bagged = fit_bag(prepared, within, device, told, **how)
+        core, fit_result, notes = bagged.core, bagged.fit, bagged.decisions
+        prepared, unseen = bagged.bag, {"validation": bagged.answers}
+    else:
+        core, fit_result, notes = before.fitted or fit_network(prepared, within, device, told, **how, ranks=ranks)
     notes = [*began, *told.how_it_ended(fit_result), *notes]
     seen, measured = prepared, None
     learned: dict[str, int] = {}
@@ -273,9 +289,11 @@ def _train(
         raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
     # After a fit on all rows, metrics are those of the fit before: no row is left that the second has not seen.
     session = Session(measured or graph, "cpu", threads=os.cpu_count() or 1)
-    told_of, note = some_to_measure(prepared, told.interrupt, lambda some: predict_columns(session, some.columns))
+    told_of, note = some_to_measure(
+        prepared, told.interrupt, lambda some: predict_columns(session, some.columns), known=unseen
+    )
     notes += [note] if note else []
-    metrics, answers = _metrics(session, told_of, core)
+    metrics, answers = _metrics(session, told_of, core, unseen)
     said = {
         "signature": signature,
         "metrics": metrics,
@@ -283,7 +301,7 @@ def _train(
         "threshold": core.head.threshold if isinstance(core.head, ClassHead) else None,
         "decisions": [*before.decisions, *prepared.decisions, *notes],
         "config": config.model_dump(mode="json"),
-        "data": prepared.data | {"front": core.encoder.fingerprint()} | learned,
+        "data": prepared.data | {"front": core.fingerprint()} | learned,
         "versions": recorded_versions(),
     }
     files[REPORT_FILE] = report_of_fit(session, told_of, answers, fit_result, said, graph, config, layers)
@@ -379,8 +397,12 @@ def _held_out(prepared: Prepared) -> Mapping[str, NDArray[Any]]:
     }
 
 
-def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str, Any], dict[str, Predictions]]:
+def _metrics(
+    session: Session, prepared: Prepared, core: Core, known: Mapping[str, Predictions]
+) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Metrics of the exported graph itself, so that they are those of what is served; and its answers by part.
+
+    Of a part of which the graph has seen every row, they are those of the answers ``known``.
 
     They are the six of a task that every version has told from the first: what is read off a confusion matrix stands in
     the report, and in what evaluation says.
@@ -392,7 +414,7 @@ def _metrics(session: Session, prepared: Prepared, core: Core) -> tuple[dict[str
     for name, part in (("validation", prepared.validation), ("test", prepared.test)):
         if len(part) == 0:  # no test rows were asked for: model.json holds no metrics of them
             continue
-        predictions = answers[name] = predict_columns(session, part.columns)
+        predictions = answers[name] = known.get(name) or predict_columns(session, part.columns)
         classes = prepared.target.classes
         measured = metrics_of(predictions, part.target, classes, part.weight, threshold=follows)
         metrics[name] = {metric: value for metric, value in measured.items() if metric not in CONFUSION_METRICS}

@@ -40,6 +40,7 @@ def fit(
     fold: Any = None,
     start_from: Any = None,
     freeze: str | Sequence[str] | None = None,
+    folds: int | None = None,
     refit: bool = False,
     callbacks: Sequence[Callable[[Progress], object]] = (),
     verbose: Verbose = "auto",
@@ -80,6 +81,9 @@ def fit(
             a folder. Columns of the same name and kind carry their weights over, see :mod:`rowcast.training.start`; its
             network, and for the same target its objective, are taken over unless they are given here.
         freeze: what stays as it is there: ``"columns"``, ``"layers"``, ``"all"``, or names of columns.
+        folds: so many fits that each leave out a fold of the training rows, and whose members answer together:
+            calibration, intervals and metrics of validation rows are those of all folds, each answered by the fit that
+            has not seen it. They share the budget.
         refit: train once more on all rows, for as many epochs as were best.
         callbacks: called after each look at the validation rows, with :class:`rowcast.training.fit.loop.Progress`; one
             that answers with what is true ends the fit, and the best weights so far are kept.
@@ -112,7 +116,7 @@ def fit(
         budget=budget,
         network=network,
         loss=loss,
-        length={"refit": refit or None, "freeze": freeze},
+        length={"folds": folds, "refit": refit or None, "freeze": freeze},
         start=start,
         arguments=list(inspect.signature(fit).parameters),
     )

@@ -43,6 +43,13 @@ def train(
     freeze: Annotated[
         list[str] | None, typer.Option(help="What stays as in --from: columns, layers, all; or A,B.", metavar="WHAT")
     ] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="Fits that each leave out a fold; they answer together.", min=2, max=32)
+    ] = None,
+    max_members: Annotated[int | None, typer.Option(help="With --folds: members that answer at most.", min=1)] = None,
+    max_row_us: Annotated[
+        float | None, typer.Option(help="With --folds: microseconds that a row alone may take.")
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Then train on all rows, as long as was best.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --checkpoint.")] = False,
     config: ConfigOption = None,
@@ -58,6 +65,9 @@ def train(
     length: dict[str, Any] = {
         "epochs": epochs,
         "budget_s": None if budget is None else seconds(budget, "--budget"),
+        "folds": folds,
+        "max_members": max_members,
+        "max_row_us": max_row_us,
         "refit": refit or None,
     }
     length["freeze"] = _frozen(names(freeze))

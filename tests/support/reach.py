@@ -29,6 +29,7 @@ FITS = {
     ("rowcast.training.tune.run", "tune"),
     ("rowcast.training.train", "train"),
     ("rowcast.training.fit_network", "fit_network"),
+    ("rowcast.training.bagging.fit", "fit_bag"),
     ("rowcast.training.crossvalidate", "cross_validate"),
 }
 """Where what fits is defined; a test may import it from elsewhere."""

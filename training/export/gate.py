@@ -144,7 +144,7 @@ def _compared(
     n_rows = _length(columns)
 
     with torch.no_grad():
-        raw = core.raw_output(*core.encoder.inputs(columns))
+        raw = core.raw_output(*core.inputs(columns))
         expected = core.head.answer(raw).numpy()
     unit = _unit(core.head, expected)
     difference = between = raw_difference = 0.0
@@ -197,7 +197,7 @@ def _culprit(core: Core, graph: bytes, signature: Signature, row: Mapping[str, A
     for i, column in enumerate(columns):
         tried[column.name][i], tried[column.name][n + i] = row[column.name], typical(column)
     with torch.no_grad():
-        wanted = core.raw_output(*core.encoder.inputs(tried)).numpy()
+        wanted = core.raw_output(*core.inputs(tried)).numpy()
     apart = np.nan_to_num(_apart(_raw_output(graph, signature, tried), wanted), nan=1e300, posinf=1e300)
     effect = (apart[:n] - apart[-1]) + (apart[-2] - apart[n : 2 * n])
     name = columns[int(effect.argmax())].name
@@ -309,7 +309,7 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any], ra
         ExportRefused: an answer is farther away; names column and value.
     """
     with torch.no_grad():
-        raw = core.raw_output(*core.encoder.inputs(odd.columns)) if raw is None else raw
+        raw = core.raw_output(*core.inputs(odd.columns)) if raw is None else raw
         if isinstance(core.head, RegressionHead):
             answers = core.head.answer(raw)[:, :1].numpy()
             low, high = np.array([target.min() / 2]), np.array([target.max() / 2])
@@ -319,9 +319,7 @@ def check_sane(core: Core, odd: OddRows, seen: Columns, target: NDArray[Any], ra
             what = "the prediction"
         else:
             some = _spread(_length(seen), min(SEEN_ROWS, rows_of(len(seen), SEEN_ROWS)))
-            ordinary = core.raw_output(
-                *core.encoder.inputs({name: column[some] for name, column in seen.items()})
-            ).numpy()
+            ordinary = core.raw_output(*core.inputs({name: column[some] for name, column in seen.items()})).numpy()
             ordinary = ordinary - ordinary.mean(axis=1, keepdims=True)
             answers = raw.numpy() - raw.numpy().mean(axis=1, keepdims=True)
             low, high = ordinary.min(axis=0), ordinary.max(axis=0)

@@ -17,6 +17,7 @@ mostly empty. Texts are in :mod:`rowcast.training.export.words`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,18 +56,32 @@ class Core(nn.Module):
         super().__init__()
         self.encoder, self.network, self.head = encoder, network, head
 
-    def raw_output(self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None) -> Tensor:
+    @property
+    def fronts(self) -> tuple[FeatureEncoder, ...]:
+        """What reads the columns: several where networks of several folds answer together."""
+        return (self.encoder,)
+
+    def inputs(self, columns: Mapping[str, NDArray[Any]]) -> tuple[Tensor, ...]:
+        """What :meth:`raw_output` takes of columns ``[rows]``, front after front."""
+        return tuple(value for front in self.fronts for value in front.inputs(columns))
+
+    def fingerprint(self) -> str:
+        """SHA-256 over everything that was fitted on columns."""
+        return self.encoder.fingerprint()
+
+    def raw_output(self, *inputs: Tensor) -> Tensor:
         """What the network says before the head makes an answer of it: logits, or targets in the network's units.
 
         Shape: ``[rows, classes]`` or ``[rows, n_outputs]``, float64. Two probabilities of 1 hide whatever lies between
         their logits.
         """
+        numbers, timestamps, codes, *words = inputs
         encoded = self.encoder.encode(self.encoder.derive(numbers, timestamps))
-        out: Tensor = self.head.raw_output(self.network(encoded, codes, words))
+        out: Tensor = self.head.raw_output(self.network(encoded, codes, *words))
         return out
 
-    def forward(self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None) -> Tensor:
-        out: Tensor = self.head.answer(self.raw_output(numbers, timestamps, codes, words))
+    def forward(self, *inputs: Tensor) -> Tensor:
+        out: Tensor = self.head.answer(self.raw_output(*inputs))
         return out
 
 
@@ -77,11 +92,18 @@ class _Both(nn.Module):
         super().__init__()
         self.core = core
 
-    def forward(
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        raw = self.core.raw_output(*inputs)
+        return self.core.head.answer(raw), raw
+
+
+class _BothNamed(_Both):
+    """The same with named inputs, as PyTorch's exporter needs them."""
+
+    def forward(  # type: ignore[override]
         self, numbers: Tensor, timestamps: Tensor, codes: Tensor, words: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        raw = self.core.raw_output(numbers, timestamps, codes, words)
-        return self.core.head.answer(raw), raw
+        return super().forward(numbers, timestamps, codes, *(() if words is None else (words,)))
 
 
 def export(core: Core, signature: Signature) -> bytes:
@@ -95,14 +117,13 @@ def export(core: Core, signature: Signature) -> bytes:
         ExportRefused: a module of one's own does not export; names the layer.
     """
     core = core.cpu().eval()
-    encoder = core.encoder
-    examples = {
-        "numbers": torch.zeros(ROWS, len(encoder.numbers), dtype=torch.float64),
-        "timestamps": torch.zeros(ROWS, len(encoder.timestamps), dtype=torch.int64),
-        "codes": torch.zeros(ROWS, len(encoder.categories), dtype=torch.int64),
-    }
-    if encoder.words:
-        examples["words"] = torch.zeros(ROWS, encoder.bags.width)
+    examples: dict[str, Tensor] = {}
+    for front, behind in _named(core.fronts):
+        examples[f"numbers{behind}"] = torch.zeros(ROWS, len(front.numbers), dtype=torch.float64)
+        examples[f"timestamps{behind}"] = torch.zeros(ROWS, len(front.timestamps), dtype=torch.int64)
+        examples[f"codes{behind}"] = torch.zeros(ROWS, len(front.categories), dtype=torch.int64)
+        if front.words:
+            examples[f"words{behind}"] = torch.zeros(ROWS, front.bags.width)
     graph = _graph_of(core, examples)
     graph.opset_imports["ai.onnx.ml"] = OPSET_ML
     graph.name = "rowcast"
@@ -113,7 +134,7 @@ def export(core: Core, signature: Signature) -> bytes:
     for value in list(graph.initializers.values()):
         value.name = f"{inside}core.{value.name}"
     graph.outputs.pop().name = raw_output_name(signature)
-    _put_inputs(graph, encoder, signature, f"{inside}inputs.")
+    _put_inputs(graph, core.fronts, signature, f"{inside}inputs.")
     _put_outputs(graph, core.head, signature, f"{inside}head.")
     model = ir.Model(graph, ir_version=IR_VERSION, producer_name="rowcast", producer_version="1")
     model.metadata_props[METADATA_KEY] = signature.model_dump_json()
@@ -129,6 +150,11 @@ def export(core: Core, signature: Signature) -> bytes:
     return bytes(proto.SerializeToString())
 
 
+def _named(fronts: Sequence[FeatureEncoder]) -> list[tuple[FeatureEncoder, str]]:
+    """Each front, and what stands behind the names of its values: nothing where there is one."""
+    return [(front, "" if len(fronts) == 1 else f".{i}") for i, front in enumerate(fronts)]
+
+
 def _graph_of(core: Core, examples: Mapping[str, Tensor]) -> ir.Graph:
     """Of everything between codes and answers, by the quick way, or else by PyTorch's."""
     own = next((part for part in core.network.modules() if isinstance(part, OwnNetwork)), None)
@@ -138,7 +164,7 @@ def _graph_of(core: Core, examples: Mapping[str, Tensor]) -> ir.Graph:
         return trace(_Both(core), OPERATORS, examples, OPSET)
     except Untranslated:
         try:
-            return export_by_pytorch(_Both(core), examples, OPSET)
+            return export_by_pytorch(_BothNamed(core), examples, OPSET)
         except Exception as error:
             if own is None:
                 raise
@@ -158,8 +184,11 @@ def raw_output_name(signature: Signature) -> str:
     return f"{_inside(signature)}head.raw_output"
 
 
-def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, prefix: str) -> None:
-    """Replace the core's inputs by named columns; ``prefix`` begins the names of what is put between."""
+def _put_inputs(graph: ir.Graph, fronts: Sequence[FeatureEncoder], signature: Signature, prefix: str) -> None:
+    """Replace the core's inputs by named columns; ``prefix`` begins the names of what is put between.
+
+    What several fronts read alike is read once: columns side by side, and the levels of categories.
+    """
     types = {np.dtype(object): ir.DataType.STRING, np.dtype(np.int64): ir.DataType.INT64}
     inputs = {
         column.name: ir.val(column.name, types.get(column.dtype, ir.DataType.DOUBLE), ["rows", 1])
@@ -193,8 +222,14 @@ def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, 
         graph.register_initializer(value)
         return value
 
+    joined: dict[tuple[ir.Value, ...], ir.Value] = {}
+
     def side_by_side(values: Sequence[ir.Value], name: str) -> ir.Value:
-        return values[0] if len(values) == 1 else node("Concat", values, name, {"axis": 1})
+        if len(values) == 1:
+            return values[0]
+        if tuple(values) not in joined:
+            joined[tuple(values)] = node("Concat", values, name, {"axis": 1})
+        return joined[tuple(values)]
 
     def label_encoder(
         value: ir.Value, levels: Sequence[str], ids: NDArray[np.int64], default: int, name: str
@@ -206,45 +241,64 @@ def _put_inputs(graph: ir.Graph, encoder: FeatureEncoder, signature: Signature, 
         }
         return node("LabelEncoder", [value], name, attributes, domain="ai.onnx.ml")
 
-    if encoder.numbers:
-        numbers = side_by_side([inputs[name] for name in encoder.numbers], "numbers")
-        ir.convenience.replace_all_uses_with(old["numbers"], numbers)
-    if encoder.timestamps:
-        timestamps = side_by_side([inputs[name] for name in encoder.timestamps], "timestamps")
-        ir.convenience.replace_all_uses_with(old["timestamps"], timestamps)
-    if encoder.categories:
-        shared = [name for name in encoder.categories if len(encoder.vocabularies[name]) <= UNION_LIMIT]
-        union = sorted({level for name in shared for level in (*encoder.nulls[name], *encoder.vocabularies[name])})
+    known = {name: [front for front in fronts if name in front.categories] for name in signature.names}
+    shared = [
+        name
+        for name, readers in known.items()
+        if readers and all(len(front.vocabularies[name]) <= UNION_LIMIT for front in readers)
+    ]
+    union = sorted(
+        {level for name in shared for front in known[name] for level in (*front.nulls[name], *front.vocabularies[name])}
+    )
+
+    @functools.cache
+    def ids_of_levels() -> ir.Value:
+        text = side_by_side([inputs[name] for name in shared], "levels")
+        return label_encoder(text, union, np.arange(1, len(union) + 1), 0, "level_ids")
+
+    def codes_of(front: FeatureEncoder, behind: str) -> ir.Value:
+        mine = [name for name in shared if name in front.categories]
         codes: dict[str, ir.Value] = {}
-        if shared:
-            text = side_by_side([inputs[name] for name in shared], "levels")
-            ids = label_encoder(text, union, np.arange(1, len(union) + 1), 0, "level_ids")
+        if mine:
+            read = ids_of_levels()
             table = constant(
-                "codes_of_ids",
-                _codes_of_ids(union, [(encoder.vocabularies[name], encoder.nulls[name]) for name in shared]),
+                f"codes_of_ids{behind}",
+                _codes_of_ids(union, [(front.vocabularies[name], front.nulls[name]) for name in mine]),
             )
-            starts = constant("row_of_column", np.arange(len(shared), dtype=np.int64) * (len(union) + 1))
-            together = node("Gather", [table, node("Add", [ids, starts], "places")], "shared_codes")
-        for name in encoder.categories:
+            if mine != shared:
+                places = np.array([shared.index(name) for name in mine], np.int64)
+                read = node("Gather", [read, constant(f"shared{behind}", places)], f"ids{behind}", {"axis": 1})
+            starts = constant(f"row_of_column{behind}", np.arange(len(mine), dtype=np.int64) * (len(union) + 1))
+            together = node("Gather", [table, node("Add", [read, starts], f"places{behind}")], f"shared_codes{behind}")
+        for name in front.categories:
             if name not in shared:
-                known, nulls = encoder.vocabularies[name], encoder.nulls[name]
-                levels = [*nulls, *known]
-                last = FIRST_LEVEL_CODE + len(known)
-                own = np.array([*[MISSING_CODE] * len(nulls), *range(FIRST_LEVEL_CODE, last)], np.int64)
-                codes[name] = label_encoder(inputs[name], levels, own, UNKNOWN_CODE, f"codes.{name}")
+                levels = [*front.nulls[name], *front.vocabularies[name]]
+                last = FIRST_LEVEL_CODE + len(front.vocabularies[name])
+                own = np.array([*[MISSING_CODE] * len(front.nulls[name]), *range(FIRST_LEVEL_CODE, last)], np.int64)
+                codes[name] = label_encoder(inputs[name], levels, own, UNKNOWN_CODE, f"codes{behind}.{name}")
         if not codes:
-            merged = together
-        else:  # put the columns back into the encoder's order
-            blocks = ([together] if shared else []) + list(codes.values())
-            order = [*shared, *codes]
-            merged = side_by_side(blocks, "codes_by_block")
-            if order != list(encoder.categories):
-                places = np.array([order.index(name) for name in encoder.categories], np.int64)
-                merged = node("Gather", [merged, constant("order", places)], "codes", {"axis": 1})
-        ir.convenience.replace_all_uses_with(old["codes"], merged)
-    if encoder.words:
-        bags = put_words(encoder.bags, inputs, node, constant)
-        ir.convenience.replace_all_uses_with(old["words"], side_by_side(bags, "words"))
+            return together
+        # put the columns back into the encoder's order
+        blocks = ([together] if mine else []) + list(codes.values())
+        order = [*mine, *codes]
+        merged = side_by_side(blocks, f"codes_by_block{behind}")
+        if order != list(front.categories):
+            places = np.array([order.index(name) for name in front.categories], np.int64)
+            merged = node("Gather", [merged, constant(f"order{behind}", places)], f"codes{behind}", {"axis": 1})
+        return merged
+
+    for front, behind in _named(fronts):
+        if front.numbers:
+            numbers = side_by_side([inputs[name] for name in front.numbers], f"numbers{behind}")
+            ir.convenience.replace_all_uses_with(old[f"numbers{behind}"], numbers)
+        if front.timestamps:
+            timestamps = side_by_side([inputs[name] for name in front.timestamps], f"timestamps{behind}")
+            ir.convenience.replace_all_uses_with(old[f"timestamps{behind}"], timestamps)
+        if front.categories:
+            ir.convenience.replace_all_uses_with(old[f"codes{behind}"], codes_of(front, behind))
+        if front.words:
+            bags = put_words(front.bags, inputs, node, constant, behind)
+            ir.convenience.replace_all_uses_with(old[f"words{behind}"], side_by_side(bags, f"words{behind}"))
 
     for value in list(graph.inputs):
         graph.inputs.remove(value)

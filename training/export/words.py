@@ -31,6 +31,7 @@ def put_words(
     inputs: Mapping[str, ir.Value],
     node: Callable[..., ir.Value],
     constant: Callable[[str, NDArray[Any]], ir.Value],
+    behind: str = "",
 ) -> list[ir.Value]:
     """Write the nodes of every column that is read word by word.
 
@@ -39,24 +40,30 @@ def put_words(
         inputs: of the graph, STRING ``[rows, 1]``.
         node: writes a node, ``node(op, values, name, attributes)``, and gives its first output.
         constant: makes an initializer.
+        behind: what stands at the end of their names.
 
     Returns:
         for each of the columns FLOAT ``[rows, 1 + its words]``.
     """
-    empty = constant("empty", np.array(MISSING_STRING, object))
-    bounds = [constant(f"words_{which}", np.array([at], np.int64)) for which, at in _BOUNDS.items()]
-    one = constant("text_axis", np.array([1], np.int64))
+    empty = constant(f"empty{behind}", np.array(MISSING_STRING, object))
+    bounds = [constant(f"words_{which}{behind}", np.array([at], np.int64)) for which, at in _BOUNDS.items()]
+    one = constant(f"text_axis{behind}", np.array([1], np.int64))
     found = []
     for i, (name, forms) in enumerate(bags.forms.items()):
         text = inputs[name]
         for k, null in enumerate(null for null in bags.nulls[name] if null != MISSING_STRING):
-            is_null = node("Equal", [text, constant(f"null.{i}.{k}", np.array(null, object))], f"is_null.{i}.{k}")
-            text = node("Where", [is_null, empty, text], f"text.{i}.{k}")
+            is_null = node(
+                "Equal", [text, constant(f"null.{i}.{k}{behind}", np.array(null, object))], f"is_null.{i}.{k}{behind}"
+            )
+            text = node("Where", [is_null, empty, text], f"text.{i}.{k}{behind}")
         missing = node(
-            "Cast", [node("Equal", [text, empty], f"no_text.{i}")], f"missing.{i}", {"to": ir.DataType.FLOAT}
+            "Cast",
+            [node("Equal", [text, empty], f"no_text.{i}{behind}")],
+            f"missing.{i}{behind}",
+            {"to": ir.DataType.FLOAT},
         )
-        split = node("StringSplit", [text], f"split.{i}", {"delimiter": "", "maxsplit": WORDS_READ}, outputs=2)
-        words = node("Squeeze", [node("Slice", [split, *bounds], f"first.{i}"), one], f"words.{i}")
+        split = node("StringSplit", [text], f"split.{i}{behind}", {"delimiter": "", "maxsplit": WORDS_READ}, outputs=2)
+        words = node("Squeeze", [node("Slice", [split, *bounds], f"first.{i}{behind}"), one], f"words.{i}{behind}")
         attributes = {
             "mode": "IDF",
             "min_gram_length": 1,
@@ -66,6 +73,6 @@ def put_words(
             "ngram_indexes": list(forms.values()),
             "pool_strings": list(forms),
         }
-        held = node("TfIdfVectorizer", [words], f"held.{i}", attributes)
-        found.append(node("Concat", [missing, held], f"bag.{i}", {"axis": 1}))
+        held = node("TfIdfVectorizer", [words], f"held.{i}{behind}", attributes)
+        found.append(node("Concat", [missing, held], f"bag.{i}{behind}", {"axis": 1}))
     return found

@@ -77,6 +77,15 @@ class FitConfig(ComponentConfig):
     deterministic: bool = False
     """On a CUDA device, only kernels that add up in one order: the same seed then gives the same bits there, for some
     time a step. On a CPU it does anyway."""
+    folds: Annotated[int, Field(ge=2, le=32)] | Literal["none"] = "none"
+    """Fits that each leave out one of so many folds of the training rows, and whose members answer together: each costs
+    as much as a fit alone, in training and in serving. Calibration, intervals and metrics of validation rows are those
+    of all folds, each answered by the fit that has not seen it."""
+    max_members: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
+    """Of a fit with folds: members that answer at most. Of several seeds the best ones do, by rows that they have not
+    seen."""
+    max_row_us: Annotated[float, Field(gt=0.0)] | Literal["none"] = "none"
+    """The same by what a row alone may take, in microseconds on the machine that trains."""
     refit: bool = False
     """Whether to train once more on all rows, for as many epochs as were best with some of them held back."""
     freeze: Annotated[Freeze, BeforeValidator(_one_name)] = "none"

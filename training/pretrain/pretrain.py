@@ -158,8 +158,10 @@ def _with_changes(config: Config) -> Config:
         raise ConfigError(
             f"'augment.mixup' must be 0 for a pre-training, which asks what a row held, got {config.augment.mixup:g}"
         )
-    if config.fit.freeze != "none" or config.fit.refit:
-        raise ConfigError("'fit.freeze' and 'fit.refit' are for a fit with a target: leave them out of a pre-training")
+    if config.fit.freeze != "none" or config.fit.refit or config.fit.folds != "none":
+        raise ConfigError(
+            "'fit.freeze', 'fit.refit' and 'fit.folds' are for a fit with a target: leave them out of a pre-training"
+        )
     if config.network.module:
         raise ConfigError("a network of one's own is given to a fit with a target, and cannot be pre-trained")
     if any(config.augment.model_dump().values()):

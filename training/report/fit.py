@@ -69,7 +69,16 @@ def report_of_fit(
 
 
 def _split(config: Config, classes: tuple[str, ...]) -> str:
-    """How the rows came into their parts, in a sentence."""
+    """How the rows came into their parts, in a sentence or two."""
+    return _into_parts(config, classes) + (
+        ""
+        if config.fit.folds == "none"
+        else f" The training rows are divided into {config.fit.folds} folds: validation rows are training rows that "
+        "the fit of their fold left out."
+    )
+
+
+def _into_parts(config: Config, classes: tuple[str, ...]) -> str:
     data = config.data
     if data.split_by_time:
         return f"By time along {data.split_by_time!r}: training rows come first, then validation rows, then test rows."

@@ -194,6 +194,11 @@ def read_start(
     try:
         record = Record.of(json.loads(content[START_FILE]))
         arrays = from_safetensors(content[WEIGHTS_FILE])
+        if any(name.startswith("further.") for name in arrays):
+            raise ModelRefused(
+                f"a fit starts from a model of one front, and {called} has one for each of its folds: train one "
+                "without --folds, and start from that"
+            )
         rules = [rule_of(column, frozenset()) for column in columns]
         encoder = _encoder(columns, rules, record, arrays)
         networks = _networks(arrays)

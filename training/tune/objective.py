@@ -168,5 +168,5 @@ def _once(config: Config, budget_s: float) -> Config:
     """The config of a fit of a trial: one seed, no second fit, and its share of the time."""
     own = math.inf if config.fit.budget_s == "none" else config.fit.budget_s
     within = min(own, max(budget_s, 1e-3))
-    fields = {"seeds": 1, "refit": False, "budget_s": "none" if math.isinf(within) else within}
+    fields = {"seeds": 1, "folds": "none", "refit": False, "budget_s": "none" if math.isinf(within) else within}
     return config.model_copy(update={"fit": config.fit.model_copy(update=fields)})

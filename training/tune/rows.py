@@ -28,7 +28,7 @@ from rowcast.training.stream.choose import refuse_streamed
 _KEPT = 4
 """Prepared tables that are kept: the encoded rows of a large one are most of the memory."""
 _NOT_COMPARED = {"tune", "track", "device"}
-_OF_LAST_FIT = {"seeds", "refit", "deterministic"}
+_OF_LAST_FIT = {"seeds", "folds", "refit", "deterministic"}
 
 
 @dataclass

@@ -152,7 +152,7 @@ def tune(
 
 def _kept(fits: Trials, best: Record, chosen: Config, clock: Clock) -> Fitted | None:
     """The network of the best trial, where this process has it and another fit would give no other one."""
-    if fits.best is None or fits.best[0] != best.number or chosen.fit.seeds > 1:
+    if fits.best is None or fits.best[0] != best.number or chosen.fit.seeds > 1 or chosen.fit.folds != "none":
         return None
     fitted = fits.best[1].fitted
     was_cut_short = fitted is not None and fitted[1].stopped == "budget" and chosen.fit.budget_s == "none"

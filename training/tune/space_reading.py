@@ -40,6 +40,7 @@ _FIXED = {
     "fit.budget_s": "says how long a trial takes: give it once, with --set fit.budget_s=60s",
     "fit.seeds": "is for the last fit: trials fit once",
     "fit.refit": "is for the last fit: trials fit once",
+    "fit.folds": "is for the last fit: trials fit once",
 }
 _COMPARABLE = ("label_smoothing", "focal_gamma")
 """Fields of the objective that change how a network learns, and not what its answers are measured by."""
