@@ -138,7 +138,7 @@ def test_the_command_pre_trains_and_a_damaged_version_is_refused_in_a_line(tmp_p
     [
         (9, {}, TableError, r"must hold at least 10 rows to pre-train on, got 9"),
         (50, {"augment": {"mixup": 0.2}}, ConfigError, r"'augment.mixup' must be 0 for a pre-training"),
-        (50, {"fit": {"freeze": "all"}}, ConfigError, r"'fit.freeze' and 'fit.refit' are for a fit with a target"),
+        (50, {"fit": {"freeze": "all"}}, ConfigError, r"'fit.freeze', 'fit.refit' and 'fit.folds' are for a"),
     ],
 )
 def test_what_cannot_be_pre_trained_is_refused(tmp_path, rows, fields, error, said):
