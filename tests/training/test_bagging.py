@@ -152,6 +152,18 @@ def test_the_graph_answers_with_the_mean_of_all_folds(regression):
     assert len(networks_of(bagged.core)) == 3
 
 
+def test_means_of_counts_are_put_into_one_unit(table):
+    config = config_for("count", folds=2, objective={"loss": "poisson"})
+    bag = opened(table, config)
+    bagged = fit_bag(bag, config, CPU, own=NOTHING_OWN)
+    cores = [bagged.core, *(alone(bag, config, fold) for fold in range(2))]
+    with torch.no_grad():
+        said = [core.head.link(core.raw_output(*core.inputs(bag.test.columns))[:, 0]) for core in cores]
+    together, *apart = said
+    assert float((torch.stack(apart).mean(dim=0) / together - 1.0).abs().max()) < 1e-6
+    assert float(bagged.core.shift[0]) != float(bagged.core.shift[1])
+
+
 def test_folds_may_know_other_columns_levels_and_sentinels(table):
     late = np.arange(240) >= 160  # the rows of the last fold
     odd = table.with_columns(
@@ -215,8 +227,8 @@ def test_test_rows_are_those_of_a_fit_without_folds(table):
 
 
 def test_in_time_each_fold_is_answered_by_fits_on_rows_before_it(table):
-    rows = table.with_columns(day=pl.int_range(240))
-    config = config_for("amount", data={"split_by_time": "day"})
+    rows = table.with_columns(day=pl.int_range(240), times=pl.int_range(240) % 3)
+    config = config_for("amount", data={"split_by_time": "day", "weight": "times"})
     bag = opened(rows, config)
     for split in bag.plan:
         assert split.train.max() < split.validation.min() < split.validation.max() < split.test.min()
@@ -265,6 +277,23 @@ def test_a_callback_that_ends_a_fold_leaves_those_before_it(table, tmp_path):
     assert trained.summary()["rows"] == {"train": 192, "validation": 96, "test": 48}
     assert trained.summary()["stopped"] == "interrupted"
     assert any(decision.startswith("1 of 2 folds were fitted") for decision in trained.summary()["decisions"])
+
+
+def test_what_serving_costs_is_a_setting_and_the_best_seeds_answer(table):
+    config = config_for("class", fit={"seeds": 2, "max_members": 6})
+    bagged = fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
+    assert len(networks_of(bagged.core)) == 3  # of two members each
+    said = next(decision for decision in bagged.decisions if decision.startswith("of 2 networks of each fold 1 answer"))
+    assert "chosen by rows that they have not seen" in said
+    for field, value, refused in (
+        ("max_members", 5, "'fit.max_members' must be at least 6, 3 folds of 2 members, got 5"),
+        ("max_row_us", 0.5, "'fit.max_row_us' must be what a row alone takes at least"),
+    ):
+        config = config_for("class", fit={field: value})
+        with pytest.raises(ConfigError, match=refused):
+            fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
+    with pytest.raises(ConfigError, match="are for a fit with folds: add --folds"):
+        config_for("class", folds="none", fit={"max_members": 8})
 
 
 def test_the_python_api_takes_folds(table):

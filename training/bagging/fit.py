@@ -216,8 +216,10 @@ def _check_budget(looks: Sequence[Progress], result: FitResult, config: Config, 
     if result.stopped != "budget" or not looks or len(looks) > n_fits or any(look.ends_epoch for look in looks):
         return
     assert config.fit.budget_s != "none"
+    share = config.fit.budget_s / folds
+    got = f"{share:.2g} s" if share >= 0.01 else "less than 0.01 s"
     raise TrainingError(
-        f"a budget must be enough for an epoch of each of {folds} folds, got {config.fit.budget_s / folds:.2g} s for "
-        f"each, once the table is prepared and the model's publishing is paid for: raise --budget, or use fewer folds "
-        f"than --folds {folds}; nothing was published"
+        f"a budget must be enough for an epoch of each of {folds} folds, got {got} for each, once the table is "
+        f"prepared and publishing is paid for: raise --budget, or use fewer folds than --folds {folds}; nothing was "
+        "published"
     )
