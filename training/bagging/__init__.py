@@ -5,5 +5,5 @@ them, :mod:`~rowcast.training.bagging.fit` fits, and :mod:`~rowcast.training.bag
 
 Every fold has a front of its own. One front for all would be fitted on rows that no fold is measured on; but levels are
 known from ten rows on, so a front that saw a fifth of the rows would know fewer of them, and those rows would have no
-answer out of fold. What K fronts cost is measured in docs/training.md.
+answer out of fold.
 """
