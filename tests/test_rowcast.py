@@ -8,15 +8,20 @@ import socket
 import subprocess
 import sys
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+import typer
 
 import rowcast
+from rowcast.cli.app import app
 from rowcast.models.durations import seconds as seconds_of
 from rowcast.models.errors import ConfigError
 from rowcast.models.repository import Repository
+from tests.loadtest.stub import serving as served
 from tests.support import handmade, tables
 from tests.support.command import run
 
@@ -108,6 +113,49 @@ def test_the_repository_is_the_one_of_the_env_file(summary, home, tmp_path, monk
     monkeypatch.setenv("ROWCAST_REPOSITORY", "of-the-environment")
     assert listed() == str(tmp_path / "of-the-environment")
     assert listed("--repository", "of-the-line") == str(tmp_path / "of-the-line")
+
+
+AS_JSON = {
+    "look": "{table} --target amount",
+    "train": "{table} --target amount --repository {new} {fast}",
+    "pretrain": "{table} --drop amount --repository {new} {fast}",
+    "crossvalidate": "{table} --target amount --folds 2 --out {new}/out.csv {fast}",
+    "tune": "{table} --target amount --trials 1 --out {new}/best.toml --repository {new} {fast}",
+    "evaluate": "my-table {table} --by city {repository}",
+    "importance": "my-table {table} --repeats 1 {repository}",
+    "report": "my-table {table} --out {new}/report.html {repository}",
+    "predict": "my-table {table} --out {new}/out.csv {repository}",
+    "models list": "{repository}",
+    "models show": "my-table {repository}",
+    "models compare": "my-table my-table {table} {repository}",
+    "models verify": "my-table {repository}",
+    "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",
+}
+"""What each command that takes --json is given."""
+
+
+def test_every_command_that_takes_json_is_tried():
+    def commands(group, before=""):
+        for name, command in group.commands.items():
+            if hasattr(command, "commands"):
+                yield from commands(command, f"{before}{name} ")
+            elif any("--json" in option.opts for option in command.params):
+                yield f"{before}{name}"
+
+    assert sorted(commands(typer.main.get_command(app))) == sorted(AS_JSON)
+
+
+@pytest.mark.parametrize("command", AS_JSON)
+def test_with_json_stdout_is_the_object_alone(command, summary, home, tmp_path, capfd):
+    table, repository = tmp_path / "table.csv", f"--repository {home / 'repository'}"
+    tables.every_kind(100).drop("class").write_csv(table)
+    fast = "--epochs 1 --set network.members=1 --set network.layers=8"
+    with served() if command == "loadtest check" else nullcontext(SimpleNamespace(url="")) as service:
+        given = AS_JSON[command].format(table=table, repository=repository, new=tmp_path, fast=fast, url=service.url)
+        code, out, err = run(capfd, *command.split(), *given.split(), "--json")
+    assert code in ((0, 1, 3) if command == "loadtest check" else (0,)), err  # a busy machine may break the promise
+    assert out.count("\n") == 1
+    assert isinstance(json.loads(out), dict)
 
 
 def test_what_others_wrote_into_a_repository_reaches_no_terminal_as_a_command(tmp_path, capfd):

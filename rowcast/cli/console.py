@@ -17,12 +17,13 @@ from rowcast.models.printable import printable
 progress_console = Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows as a table on stdout, in columns as wide as what they hold."""
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, aside: bool = False) -> None:
+    """Print rows as a table, in columns as wide as what they hold; ``aside`` as in :func:`print_result`."""
     lines = [[printable(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        text = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print_result(text.rstrip(), aside=aside)
 
 
 def print_result(text: str, *, aside: bool = False) -> None:

@@ -32,7 +32,8 @@ def importance(
     found = importance_of(stored, table, repeats=repeats, seed=seed, encoding=encoding, separator=separator)
     progress_console.print(found.note)
     rows = found.table.rows()
-    print_table(("COLUMN", "IMPORTANCE", "DEVIATION"), [(c, f"{i:.4g}", f"{d:.2g}") for c, i, d in rows])
+    head = ("COLUMN", "IMPORTANCE", "DEVIATION")
+    print_table(head, [(c, f"{i:.4g}", f"{d:.2g}") for c, i, d in rows], aside=as_json)
     if as_json:
         columns = [
             {"column": name, "importance": value, "deviation": deviation if deviation == deviation else None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,7 @@ from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.pretrained import PRETRAINED_METRIC, Pretrained, read_pretrained
 from rowcast.models.printable import printable
 from rowcast.models.repository import Manifest, Repository, StoredModel, read_manifest
+from rowcast.models.signature import Column
 
 app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,7 +31,7 @@ def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, as_json: Json
     if found or without:
         head = ("NAME", "VERSION", "TASK", "METRIC", "ROWS", "CREATED", "SIZE")
         rows = [(name, *_cells(one)) for name, every in details.items() for one in every]
-        print_table(head, [*rows, *((name, *_cells(one)) for name, one in without)])
+        print_table(head, [*rows, *((name, *_cells(one)) for name, one in without)], aside=as_json)
     for line in home.listing().warnings:
         progress_console.print(line, soft_wrap=True)
     if not found and not without:
@@ -123,28 +125,32 @@ def show(
     manifest = stored.manifest
     signature = manifest.signature
     about = f"{signature.task} of {signature.target!r}, published {manifest.created}"
-    print(f"{manifest.name}:{manifest.version}  {printable(about)}")
-    for column in signature.columns:
-        print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
-    print_metrics(manifest.metrics)
+    print_result(f"{manifest.name}:{manifest.version}  {about}", aside=as_json)
+    _print_columns(signature.columns, aside=as_json)
+    print_metrics(manifest.metrics, aside=as_json)
     if manifest.threshold is not None:
-        print(printable(f"  threshold  {json.dumps(manifest.threshold)}"))
+        print_result(f"  threshold  {json.dumps(manifest.threshold)}", aside=as_json)
     for decision in manifest.decisions:
-        print(f"  {printable(decision)}")
+        print_result(f"  {decision}", aside=as_json)
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))  # in ASCII: others wrote it
 
 
 def _show_pretrained(manifest: Pretrained, *, as_json: bool) -> None:
     rows = manifest.data.get("rows")
-    print(f"{manifest.name}:{manifest.version}  pre-trained on {rows} rows, published {printable(manifest.created)}")
-    for column in manifest.columns:
-        print(f"  {printable(column.name)}  {column.kind}{', nullable' if column.nullable else ''}")
-    print_metrics(manifest.metrics)
+    about = f"pre-trained on {rows} rows, published {manifest.created}"
+    print_result(f"{manifest.name}:{manifest.version}  {about}", aside=as_json)
+    _print_columns(manifest.columns, aside=as_json)
+    print_metrics(manifest.metrics, aside=as_json)
     for decision in manifest.decisions:
-        print(f"  {printable(decision)}")
+        print_result(f"  {decision}", aside=as_json)
     if as_json:
         print(json.dumps(manifest.model_dump(mode="json")))
+
+
+def _print_columns(columns: Sequence[Column], *, aside: bool) -> None:
+    for column in columns:
+        print_result(f"  {column.name}  {column.kind}{', nullable' if column.nullable else ''}", aside=aside)
 
 
 def _show_network(stored: StoredModel, *, as_json: bool) -> None:
@@ -201,8 +207,9 @@ def compare(
         (name, *(f"{one[side]:.4g}" for side in ("a", "b")), f"{one['difference']:.3g}", _interval(one), _better(one))
         for name, one in found["metrics"].items()
     ]
-    print_table(("METRIC", *found["models"], "DIFFERENCE", f"{found['level']:.0%} INTERVAL", "BETTER"), rows)
-    print(found["verdict"])
+    head = ("METRIC", *found["models"], "DIFFERENCE", f"{found['level']:.0%} INTERVAL", "BETTER")
+    print_table(head, rows, aside=as_json)
+    print_result(found["verdict"], aside=as_json)
     if as_json:
         print(json.dumps(found))
 

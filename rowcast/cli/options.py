@@ -16,7 +16,7 @@ EncodingOption = Annotated[str | None, typer.Option(help="Encoding of a text fil
 SeparatorOption = Annotated[
     str | None, typer.Option(help="What stands between fields: , ; tab | ...; default: found.", metavar="S")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line of stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")]
 TableArgument = Annotated[
     Path,
     typer.Argument(

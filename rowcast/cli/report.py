@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rowcast import DEFAULT_REPOSITORY
+from rowcast.cli.console import print_result
 from rowcast.cli.named import ModelArgument, RepositoryOption, open_model
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption
 
@@ -38,6 +39,6 @@ def report(
         encoding=encoding,
         separator=separator,
     )
-    print(f"wrote {out}")
+    print_result(f"wrote {out}", aside=as_json)
     if as_json:
         print(json.dumps({"name": manifest.name, "version": manifest.version, "report": str(out)}))

@@ -105,12 +105,15 @@ def test_commands_list_show_verify_and_remove_them(repository, tmp_path, capfd):
     shutil.copytree(repository, root)
     to = ["--repository", root]
     code, out, err = run(capfd, "models", "list", "--json", *to)
-    listed = json.loads(out.splitlines()[-1])
+    listed = json.loads(out)
     assert (code, listed["models"], [one["name"] for one in listed["pretrained"]]) == (0, [], ["people"])
+    _, out, err = run(capfd, "models", "list", *to)
     assert out.splitlines()[1].startswith("people  1        pre-trained  validation reconstruction 0.")
     assert err == "people:1 is pre-trained: it is not served, and a fit starts from it with --from people\n"
-    code, out, _ = run(capfd, "models", "show", "people", *to)
-    assert out.startswith("people:1  pre-trained on 400 rows, published ")
+    code, shown, _ = run(capfd, "models", "show", "people", *to)
+    assert shown.startswith("people:1  pre-trained on 400 rows, published ")
+    _, out, err = run(capfd, "models", "show", "people", "--json", *to)
+    assert (json.loads(out)["name"], err) == ("people", shown)
     assert run(capfd, "models", "verify", "people:1", *to)[1] == "people:1 is what was published (4 files)\n"
     (root / "people" / "1" / "history.csv").write_text("")
     code, _, err = run(capfd, "models", "verify", "people", *to)
