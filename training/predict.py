@@ -43,9 +43,11 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
     """
     names = session.signature.names
     rows = len(columns[names[0]])
+    if rows == 0:
+        return no_predictions(session.signature)
     parts = [
         session.run_all({name: columns[name][start : start + CHUNK_ROWS].reshape(-1, 1) for name in names})
-        for start in range(0, max(rows, 1), CHUNK_ROWS)
+        for start in range(0, rows, CHUNK_ROWS)
     ]
     return Predictions(
         labels=None if parts[0].labels is None else [label for part in parts for label in part.labels or ()],
@@ -55,6 +57,16 @@ def predict_columns(session: Session, columns: Mapping[str, NDArray[Any]]) -> Pr
         upper=_joined([part.upper for part in parts]),
         further=_joined([part.further for part in parts]),
     )
+
+
+def no_predictions(signature: Signature) -> Predictions:
+    """Those of no rows, of the types that a graph's have."""
+    if signature.classes:
+        return Predictions([], np.empty((0, len(signature.classes)), np.float32))
+    none = np.empty(0)
+    if signature.further_levels:
+        return Predictions(None, None, none, none, none, np.empty((0, len(signature.further_outputs))))
+    return Predictions(None, None, *(none for _ in signature.outputs))
 
 
 def metrics_of(
@@ -105,7 +117,7 @@ def columns_for(
 ) -> dict[str, NDArray[Any]]:
     """The model's columns of a table, ``[rows]`` each, read by the rules of its training.
 
-    A column in which training saw nulls may be absent, as it may be in a request.
+    A column in which training saw nulls may be absent, as it may be in a request. A table of no rows may name none.
 
     Args:
         table: in which they are.
@@ -116,7 +128,8 @@ def columns_for(
     Raises:
         TableError: a column is absent, or holds a value that does not fit.
     """
-    check_columns(table.names, table.source, signature, name)
+    if table.names or len(table):
+        check_columns(table.names, table.source, signature, name)
     return {
         column.name: read_column(table, rule_of(column, nulls))
         if column.name in table.names
@@ -146,12 +159,20 @@ def check_columns(names: Collection[str], source: str, signature: Signature, nam
         )
 
 
-def open_table(source: Any, manifest: Manifest, *, encoding: str | None = None, separator: str | None = None) -> Table:
+def open_table(
+    source: Any,
+    manifest: Manifest,
+    *,
+    encoding: str | None = None,
+    separator: str | None = None,
+    may_be_empty: bool = False,
+) -> Table:
     """Read a table for a model; columns that were renamed for training are renamed again.
 
     What was said about the file of the training table holds for this one too; what was found there is found anew.
+    ``may_be_empty``: whether it may have no rows.
     """
-    table = _read_named(source, form_for(manifest, encoding, separator), manifest)
+    table = _read_named(source, form_for(manifest, encoding, separator), manifest, may_be_empty=may_be_empty)
     present = renaming(table.names, manifest)
     return table.rename(present) if present else table
 
@@ -167,15 +188,15 @@ def form_for(manifest: Manifest, encoding: str | None = None, separator: str | N
     )
 
 
-def _read_named(source: Any, form: FileForm, manifest: Manifest) -> Table:
+def _read_named(source: Any, form: FileForm, manifest: Manifest, *, may_be_empty: bool) -> Table:
     """A table whose first line holds the model's names even where they look like a row: ``2019,2020``, say."""
     try:
-        return read_table(source, form=form)
+        return read_table(source, form=form, may_be_empty=may_be_empty)
     except TableError as error:
         if form.header is not None:
             raise
         try:
-            table = read_table(source, form=replace(form, header=True))
+            table = read_table(source, form=replace(form, header=True), may_be_empty=may_be_empty)
         except TableError:
             raise error from None
         renamed = {renaming(table.names, manifest).get(name, name) for name in table.names}
@@ -304,7 +325,7 @@ def predict_table(
     Raises:
         TableError: the table lacks a column or holds a value that does not fit.
     """
-    table = open_table(source, model.manifest, encoding=encoding, separator=separator)
+    table = open_table(source, model.manifest, encoding=encoding, separator=separator, may_be_empty=True)
     rename = model.manifest.config.get("data", {}).get("rename", {})
     kept = {name: name if name in table.names else rename.get(name, name) for name in keep}
     signature = model.manifest.signature
@@ -329,7 +350,7 @@ def answers_of(predictions: Predictions, signature: Signature, labels: LabelType
         if predictions.further is not None:
             answers |= dict(zip(signature.further_outputs, predictions.further.T, strict=True))
         return answers
-    answers = {"label": typed_labels(predictions.labels or (), signature.classes, labels)}
+    answers = {"label": typed_labels(predictions.labels or [], signature.classes, labels)}
     for i, label in enumerate(signature.classes):
         answers[f"probability_{label}"] = predictions.probabilities[:, i]
     return answers
@@ -399,7 +420,10 @@ def beside(kept: pl.DataFrame, answers: Mapping[str, Any]) -> pl.DataFrame:
     both = [name for name in kept.columns if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
-    return pl.DataFrame([*kept.get_columns(), *(pl.Series(name, values) for name, values in answers.items())])
+    texts = {name: pl.String for name, values in answers.items() if isinstance(values, list)}  # of no rows as well
+    return pl.DataFrame(
+        [*kept.get_columns(), *(pl.Series(name, values, texts.get(name)) for name, values in answers.items())]
+    )
 
 
 def nulls_of(manifest: Manifest) -> frozenset[str]:

@@ -17,6 +17,7 @@ from rowcast.training.predict import (
     check_columns,
     columns_for,
     label_type_in,
+    no_predictions,
     open_table,
     predict_columns,
     renaming,
@@ -98,14 +99,17 @@ class Predictor:
         rows, names = family.rows, family.names
         if rows == 0 and (names is None or len(names)):
             self._check_names(names)
-            return self._of_no_rows(), None
+            return no_predictions(self._manifest.signature), None
         if rows is not None and rows <= FEW_ROWS and self._few is not None:
             values = family.few()
             if values is not None and names is not None and len(values) == len(names) and all(map(str.strip, names)):
                 inputs = self._few.read(values, rows)
                 if inputs is not None:
                     return self._opened(1).run_all(inputs), None
-        table = open_table(family.table, self._manifest, encoding=encoding, separator=separator)
+        may_be_empty = rows is None  # a file, or what has to be read to be counted
+        table = open_table(
+            family.table, self._manifest, encoding=encoding, separator=separator, may_be_empty=may_be_empty
+        )
         columns = columns_for(
             table, self._manifest.signature, self._manifest.name, frozenset(self._manifest.config["data"]["null"])
         )
@@ -119,15 +123,6 @@ class Predictor:
         check_columns(
             [new.get(name, name) for name in names], "data frame", self._manifest.signature, self._manifest.name
         )
-
-    def _of_no_rows(self) -> Predictions:
-        signature = self._manifest.signature
-        if signature.classes:
-            return Predictions([], np.empty((0, len(signature.classes)), np.float32))
-        if signature.further_levels:
-            none = np.empty(0)
-            return Predictions(None, None, none, none, none, np.empty((0, len(signature.further_outputs))))
-        return Predictions(None, None, *(np.empty(0) for _ in signature.outputs))
 
     def _opened(self, threads: int) -> Session:
         """A session, which is opened when it is first needed. A row is done before a second thread would have begun."""
@@ -146,7 +141,8 @@ def _kept(family: Family, read: Table | None, keep: Sequence[str], answers: Answ
         TableError: there is no such column, or an answer is called so.
     """
     names = family.names if read is None else [*(family.names or ()), *read.names]
-    unknown = [name for name in keep if name not in (names or ())]
+    nameless = not names and (read is None or len(read) == 0)  # no dict that would name its columns
+    unknown = [name for name in keep if name not in (names or ()) and not nameless]
     if unknown:
         raise TableError(
             f"--keep names {', '.join(map(repr, unknown))}; columns: {', '.join(dict.fromkeys(names or ()))}"
@@ -154,5 +150,7 @@ def _kept(family: Family, read: Table | None, keep: Sequence[str], answers: Answ
     both = [name for name in keep if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
+    if nameless:
+        return {name: [] for name in keep}
     own = family.names or ()
     return {name: family.kept(name) if name in own or read is None else read.frame[name] for name in keep}

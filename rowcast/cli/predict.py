@@ -71,6 +71,7 @@ def _predict_through(
     from rowcast.models.access import key_of_environment
     from rowcast.models.labels import LABEL_TYPE, typed_labels
     from rowcast.models.signature import Signature
+    from rowcast.training.predict import answers_of, no_predictions
     from rowcast.training.stream.predict import predict_file_elsewhere
 
     key = key_of_environment()
@@ -95,6 +96,9 @@ def _predict_through(
 
         def ask(given: dict[str, Any], rows: int) -> Any:
             nonlocal asked
+            if rows == 0:  # a service answers one row at least, and never with bounds of further levels
+                answering = signature.model_copy(update={"further_levels": ()})
+                return answers_of(no_predictions(answering), answering, of)
             asked += rows  # the rest of the table is not read yet
             bar.update(task, total=asked)
             answers = dict(client.predict(given, progress=lambda done: bar.advance(task, done)))

@@ -97,7 +97,7 @@ def test_answers_to_pandas_have_its_index(regression, frame):
 
 
 @pytest.mark.parametrize("model", ["regression", "binary"])
-def test_no_rows_are_answered_with_no_rows(model, frame, request):
+def test_no_rows_are_answered_with_no_rows(model, frame, request, tmp_path):
     fitted = request.getfixturevalue(model)
     for family, table in in_families(frame.head(0)).items():
         answers = fitted.predict(table)
@@ -111,10 +111,14 @@ def test_no_rows_are_answered_with_no_rows(model, frame, request):
             )
             == 0
         ), family
-    assert fitted.predict(frame.head(0)).schema == fitted.predict(frame.head(1)).schema
+    row = frame.head(1)
+    assert fitted.predict(frame.head(0)).schema == fitted.predict(row).schema
     empty = fitted.predict(frame.head(0).to_pandas())
     assert empty.dtypes.to_list() == fitted.predict(frame.head(1).to_pandas()).dtypes.to_list()
-    assert fitted.predict([]) == []
+    assert fitted.predict([]) == fitted.predict([], keep=["city"]) == []
+    frame.head(0).write_csv(tmp_path / "t.csv")
+    assert fitted.predict(tmp_path / "t.csv").equals(fitted.predict(frame.head(0)))
+    assert fitted.predict(tmp_path / "t.csv", keep=["city"]).columns == fitted.predict(row, keep=["city"]).columns
     with pytest.raises(RowcastError, match="lacks 'count', which the model needs"):
         fitted.predict(frame.head(0).drop("count"))
 

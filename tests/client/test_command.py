@@ -88,6 +88,19 @@ def test_the_file_is_the_one_that_is_written_offline(
     assert sorted(file.name for file in tmp_path.iterdir()) == [here.name, there.name]
 
 
+@pytest.mark.parametrize("model", ["amount", "class", "member"])
+def test_a_table_of_no_rows_is_answered_as_offline(
+    model: str, home: Path, service: Server, tmp_path: Path, capfd: Any
+) -> None:
+    here, there, table = tmp_path / "here.parquet", tmp_path / "there.parquet", tmp_path / "t.csv"
+    table.write_text((home / "rows.csv").read_text().partition("\n")[0])
+    for out, where in ((here, ("--repository", home / "repository")), (there, ("--url", service.url))):
+        code, said, err = run(capfd, "predict", model, table, "--keep", "count", "--out", out, *where)
+        assert (code, said) == (0, f"wrote 0 predictions to {out}\n"), err
+    assert read(there).equals(read(here))
+    assert read(there).schema == read(here).schema
+
+
 def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Server, tmp_path: Path, capfd: Any) -> None:
     out, table = tmp_path / "out.csv", home / "rows.csv"
     (tmp_path / "lacks.csv").write_text("size\n1\n")

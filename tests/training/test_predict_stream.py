@@ -9,14 +9,19 @@ import sys
 from types import SimpleNamespace
 
 import numpy as np
+import openpyxl
 import polars as pl
 import pytest
 
+from rowcast.api.model import Model
 from rowcast.cli import main as main_of_command
 from rowcast.models import Repository
 from rowcast.models.errors import TableError
 from rowcast.training.config import make_config
+from rowcast.training.data.files.form import FileForm
 from rowcast.training.data.shards import arrow, text
+from rowcast.training.data.shards.shards import open_shards, why_whole
+from rowcast.training.data.table import read_table
 from rowcast.training.predict import predict_table
 from rowcast.training.stream import predict
 from rowcast.training.stream.predict import predict_file
@@ -124,6 +129,84 @@ def test_lines_of_json_may_lack_a_column_that_others_hold(model, tmp_path):
     with pytest.raises(TableError, match=r"^the table lacks 'count', which model 'm' needs; its columns: size, member"):
         predict_file(model, tmp_path / "none.jsonl", tmp_path / "none.parquet")
     assert not (tmp_path / "none.parquet").exists()
+
+
+def without_rows(path):
+    """The table of no rows as a file."""
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(ROWS.head(0).write_csv().encode()))
+    elif path.suffix == ".xlsx":
+        book = openpyxl.Workbook()
+        book.active.append(ROWS.columns)
+        book.save(path)
+    elif path.suffix == ".json":
+        path.write_text("[]")
+    else:
+        written(ROWS.head(0), path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz", "t.xlsx", "t.jsonl", "t.json", "t.parquet", "t.arrow"])
+def test_no_rows_are_answered_with_no_rows_and_never_learned_from(model, tmp_path, name):
+    source, out = without_rows(tmp_path / name), tmp_path / "out.parquet"
+    assert predict_file(model, source, out, keep=KEEP) == 0
+    answers, one = pl.read_parquet(out), predict_table(model, ROWS.head(1), keep=KEEP)
+    assert (answers.height, answers.columns) == (0, one.columns)
+    assert answers.schema.items() >= one.drop(KEEP).schema.items()
+    inside = Model(model).predict(source, keep=["city"])
+    assert (inside.height, inside.columns) == (0, one.drop("amount").columns)
+    assert inside.drop("city").schema == one.drop(KEEP).schema
+    refusal = rf"^{name} (has .* no rows: a table needs at least one row|is empty: it needs (an array|one JSON object))"
+    with pytest.raises(TableError, match=refusal):
+        read_table(source)
+    if not why_whole(source, FileForm()):
+        with pytest.raises(TableError, match=refusal):
+            open_shards(source, FileForm())
+
+
+@pytest.mark.parametrize(
+    ("out", "content"), [("out.csv", b"label,probability_large,probability_small\n"), ("out.jsonl", b"")]
+)
+def test_no_rows_are_written_in_every_form(home, model, tmp_path, monkeypatch, capfdbinary, out, content):
+    source = without_rows(tmp_path / "t.csv")
+    assert predict_file(model, source, tmp_path / out) == 0
+    assert (tmp_path / out).read_bytes() == content
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(source.read_bytes())))
+    with pytest.raises(SystemExit) as ended:
+        main_of_command(["predict", "m", "-", "--out", "-", "--repository", str(home)])
+    output = capfdbinary.readouterr()
+    assert (ended.value.code, output.err) == (0, b"wrote 0 predictions to standard output\n")
+    assert output.out == b"label,probability_large,probability_small\n"
+
+
+@pytest.mark.parametrize("extension", ["csv", "jsonl", "parquet", "csv.gz"])
+def test_a_file_without_rows_among_others_adds_none(model, tmp_path, extension):
+    folder = tmp_path / "t"
+    folder.mkdir()
+    for i in (0, 2):
+        without_rows(folder / f"{i}.{extension}")
+    assert predict_file(model, folder, tmp_path / "out.parquet", keep=KEEP) == 0
+    assert pl.read_parquet(tmp_path / "out.parquet").columns[:3] == ["city", "amount", "label"]
+    source = written(ROWS.head(7), folder / f"1.{extension.removesuffix('.gz')}")
+    if extension == "csv.gz":
+        (folder / "1.csv.gz").write_bytes(gzip.compress(source.read_bytes()))
+        source.unlink()
+    assert predict_file(model, folder, tmp_path / "out.parquet", keep=["city"]) == 7
+    assert pl.read_parquet(tmp_path / "out.parquet").equals(predict_table(model, ROWS.head(7), keep=["city"]))
+    assert predict_table(model, folder, keep=["city"]).equals(predict_table(model, ROWS.head(7), keep=["city"]))
+
+
+def test_a_table_of_no_rows_has_the_columns_of_the_model(model, tmp_path):
+    source = written(ROWS.head(0).drop("count"), tmp_path / "t.csv")
+    with pytest.raises(TableError, match=r"^t\.csv lacks 'count', which model 'm' needs"):
+        predict_file(model, source, tmp_path / "out.csv")
+    with pytest.raises(TableError, match=r"^--keep names 'other'; columns: "):
+        predict_file(model, without_rows(tmp_path / "t.csv"), tmp_path / "out.csv", keep=["other"])
+    (tmp_path / "indexed.csv").write_text(f",index,Unnamed: 0.1,{','.join(ROWS.columns)}\n")
+    assert predict_file(model, tmp_path / "indexed.csv", tmp_path / "out.csv", keep=["index"]) == 0
+    (tmp_path / "nothing.csv").write_bytes(b"")
+    with pytest.raises(TableError, match="is empty: a table begins with a line of column names"):
+        predict_file(model, tmp_path / "nothing.csv", tmp_path / "out.csv")
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -17,13 +17,12 @@ from rowcast.models.errors import TableError
 from rowcast.training.data.files import delimited, rows
 from rowcast.training.data.files.delimited import read_delimited
 from rowcast.training.data.files.form import FileForm
-from rowcast.training.data.table import Table, read_table
+from rowcast.training.data.table import Table, read_table, table_of
 from tests.training.hostile_tables import ENCODING, STRUCTURE, Hostile
 
 
 def read_csv(content: bytes, encoding: str = "utf-8") -> Table:
-    read = read_delimited(content, FileForm(encoding), ",", "my.csv")
-    return Table(read.frame, "my.csv", np.arange(1, read.frame.height + 1), read.lines)
+    return table_of(read_delimited(content, FileForm(encoding), ",", "my.csv"), "my.csv")
 
 
 @pytest.mark.parametrize("hostile", STRUCTURE + ENCODING, ids=lambda hostile: hostile.name)

@@ -64,7 +64,7 @@ def names_rows(column: pl.Series) -> bool:
 
 def _numbers_rows(column: pl.Series) -> bool:
     """Whether the values are the numbers of the rows from 0 or 1, in any order."""
-    if column.null_count() or not _is_whole(column):
+    if len(column) == 0 or column.null_count() or not _is_whole(column):
         return False
     numbers = column.cast(pl.Float64, strict=False).unique().sort().to_numpy()
     return len(numbers) == len(column) and numbers[0] in (0, 1) and bool(numbers[-1] - numbers[0] == len(column) - 1)

@@ -163,7 +163,13 @@ class Table:
         raise TableError(f"{self.source} has no column {name!r}, which {who}: {hint}its columns are {shown}{split}")
 
 
-def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = None, encoding: str = "") -> Table:
+def read_table(
+    source: str | os.PathLike[str] | Any,
+    *,
+    form: FileForm | None = None,
+    encoding: str = "",
+    may_be_empty: bool = False,
+) -> Table:
     """Read a table from a file, from several of one kind, from standard input or from memory.
 
     Args:
@@ -172,6 +178,7 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
             :func:`rowcast.training.data.frames.to_frame` takes; or such a table with columns beside it.
         form: how a file is written, as far as it is known.
         encoding: of a text file; instead of the form's.
+        may_be_empty: whether it may have no rows. JSON without rows has no columns either.
 
     Raises:
         TableError: it cannot be read as a table, or breaks a rule; names row, line, column and the way out.
@@ -185,14 +192,16 @@ def read_table(source: str | os.PathLike[str] | Any, *, form: FileForm | None = 
     if not isinstance(source, str | os.PathLike):
         read = to_frame(source)
         content = Content(read.frame, written=read.written, mixed=read.mixed)
-        table = table_of(content, "data frame" if read.array_columns is None else "array")
+        called = "data frame" if read.array_columns is None else "array"
+        table = table_of(content, called, may_be_empty=may_be_empty)
         return replace(table, unusable=read.unusable, typed=read.typed, array_columns=read.array_columns)
     if os.fspath(source) == STDIN:
         content, digest = read_stdin(form)
-        return replace(table_of(content, "standard input"), sha256=digest)
+        return replace(table_of(content, "standard input", may_be_empty=may_be_empty), sha256=digest)
     files = files_of(source)
-    tables = [table_of(with_partitions(read_file(file, form), file, source), file.name) for file in files]
-    table = tables[0] if len(tables) == 1 else joined(tables, os.fspath(source))
+    contents = ((file.name, with_partitions(read_file(file, form), file, source)) for file in files)
+    tables = [table_of(content, name, may_be_empty=may_be_empty) for name, content in contents]
+    table = one_of(tables, os.fspath(source))
     beside = left_out_of(source, files)
     if not beside:
         return table
@@ -227,19 +236,26 @@ def _with_columns(table: Table, columns: Mapping[str, Column]) -> Table:
     return table
 
 
-def table_of(content: Content, source: str) -> Table:
+def table_of(content: Content, source: str, *, may_be_empty: bool = False) -> Table:
     """What was read from a file, or came from memory, as a table.
+
+    Args:
+        content: which.
+        source: what errors call it.
+        may_be_empty: whether it may have no rows.
 
     Raises:
         TableError: it has no columns or no rows, or a column without a name.
     """
     frame = content.frame
-    if not frame.columns:
+    if content.is_nameless and not may_be_empty:
+        raise TableError(f"{source} {content.without_rows}")
+    if not frame.columns and not content.is_nameless:
         raise TableError(f"{source} is empty: a table needs at least one column")
     if not all(name.strip() for name in frame.columns):
         raise TableError(f"{source}: every column needs a name; one of them has none; name it first")
-    if frame.height == 0:
-        raise TableError(f"{source} has columns but no rows: a table needs at least one row")
+    if frame.height == 0 and not may_be_empty:
+        raise TableError(f"{source} {content.without_rows}")
     declared = frozenset(name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum))
     frame = frame if content.is_text else plain(frame)
     index = index_columns(frame, content.written)
@@ -265,6 +281,12 @@ def _notes_on_names(frame: pl.DataFrame) -> list[str]:
     return [f"{note}read that with header=None"]
 
 
+def one_of(tables: Sequence[Table], source: str) -> Table:
+    """The tables of one or several files as one; see :func:`joined`."""
+    named = [table for table in tables if table.names] or tables[:1]  # JSON without rows names no columns
+    return named[0] if len(named) == 1 else joined(named, source)
+
+
 def joined(tables: Sequence[Table], source: str) -> Table:
     """The rows of several files, one after the other; each must have the columns of the first, in any order.
 
@@ -286,7 +308,8 @@ def joined(tables: Sequence[Table], source: str) -> Table:
             )
     for name in first.names:
         _check_alike(name, tables, source)
-    frame = pl.concat([table.frame.select(first.names) for table in tables], how="vertical_relaxed")
+    held = [table for table in tables if len(table)] or tables[:1]  # no rows tell no types
+    frame = pl.concat([table.frame.select(first.names) for table in held], how="vertical_relaxed")
     file_of = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
     notes = dict.fromkeys(note for table in tables for note in table.notes)
     lines = [table.lines for table in tables if table.lines is not None]
@@ -315,7 +338,7 @@ def _check_alike(name: str, tables: Sequence[Table], source: str) -> None:
     seen: dict[str, Table] = {}
     for table in tables:
         dtype = table.frame.schema[name]
-        if dtype != pl.Null:
+        if dtype != pl.Null and len(table):
             kind = "number" if dtype.is_numeric() else "date" if dtype in (pl.Date, pl.Datetime) else str(dtype)
             seen.setdefault(kind, table)
     if len(seen) > 1:

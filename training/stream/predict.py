@@ -65,7 +65,8 @@ def predict_file(
     Args:
         model: see :meth:`rowcast.models.repository.Repository.open`.
         source: a file, a folder or a pattern of files, or ``-`` for standard input. What is no Parquet, Arrow,
-            delimited text or JSON Lines, or is packed, is read into memory.
+            delimited text or JSON Lines, or is packed, is read into memory. Without rows there are no predictions, and
+            their columns are written all the same.
         out: see :func:`rowcast.training.stream.write.write_pieces`.
         keep: columns of the table to carry along, before the predictions.
         encoding: of a text file; the one of the training table when not given.
@@ -138,15 +139,24 @@ def _tables(source: str | os.PathLike[str], form: FileForm, manifest: Manifest |
         yield from _of_stdin(form, manifest)
         return
     if why_whole(source, form):
-        yield read_table(source, form=form), False
+        yield _whole(read_table(source, form=form, may_be_empty=True))
         return
     file = files_of(source)[0]
     extension, _ = kind_of(file.name)
     if extension in SEPARATORS and file.is_file():
         with file.open("rb") as stream:
             form = _named(form, stream.read(_HEAD_BYTES), SEPARATORS[extension], manifest)
-    for table in open_shards(source, form).pieces():
+    shards, has_rows = open_shards(source, form, may_be_empty=True), False
+    for table in shards.pieces():
         yield table, extension in JSON_LINES
+        has_rows = True
+    if not has_rows:
+        yield _whole(shards.head)
+
+
+def _whole(table: Table) -> tuple[Table, bool]:
+    """A table in one piece. One of no rows may name no column, and then lacks none."""
+    return table, not table.names
 
 
 def _of_stdin(form: FileForm, manifest: Manifest | None) -> Iterator[tuple[Table, bool]]:
@@ -160,11 +170,11 @@ def _of_stdin(form: FileForm, manifest: Manifest | None) -> Iterator[tuple[Table
     elif kind == ".json" and not beginning.lstrip().startswith(b"["):
         contents = pieces_of_json_lines(text, form.encoding, name)
     else:
-        yield table_of(read_input(text.read(), form), name), False
+        yield _whole(table_of(read_input(text.read(), form), name, may_be_empty=True))
         return
     before = 0
     for content in contents:
-        table = table_of(content, name)
+        table = table_of(content, name, may_be_empty=True)
         yield replace(table, rows=table.rows + before), kind == ".json"
         before += len(table)
 
@@ -214,6 +224,8 @@ def _answered(tables: Iterator[tuple[Table, bool]], asked: _Asked, answer: Answe
     seen: dict[str, None] = {}
     for kept, columns, rows in _in_steps(_read(tables, asked, seen), PIECE_ROWS):
         yield beside(kept, answer(columns, rows))
+    if not seen:  # JSON without rows, of which nothing can be lacking
+        return
     check_columns(seen, "the table", asked.signature, asked.name)  # some line of JSON has to hold each
     unknown = [one for one in asked.keep if one not in seen and asked.rename.get(one, one) not in seen]
     if unknown:
@@ -236,7 +248,8 @@ def _read(tables: Iterator[tuple[Table, bool]], asked: _Asked, seen: dict[str, N
 def _with_nulls(table: Table, names: Sequence[str]) -> Table:
     """With a column of nulls for each name that is not there."""
     absent = [name for name in dict.fromkeys(names) if name not in table.names]
-    return replace(table, frame=table.frame.with_columns(pl.lit(None).alias(name) for name in absent))
+    nulls = pl.repeat(None, len(table), dtype=pl.Null)  # a literal would make a row where there are none
+    return replace(table, frame=table.frame.with_columns(nulls.alias(name) for name in absent))
 
 
 def _in_steps(read: Iterator[_Read], step: int) -> Iterator[_Read]:

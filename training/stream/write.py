@@ -106,10 +106,10 @@ def _name(file: Path, name: Path) -> None:
 
 def _write_text(stream: IO[bytes], suffix: str, pieces: Iterator[pl.DataFrame]) -> int:
     rows = 0
-    for piece in _alike(pieces):
+    for place, piece in enumerate(_alike(pieces)):
         if suffix == ".csv":
-            piece.write_csv(stream, include_header=rows == 0)
-        else:
+            piece.write_csv(stream, include_header=place == 0)
+        elif piece.height:
             piece.write_ndjson(stream)
         rows += piece.height
     return rows

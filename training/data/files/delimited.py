@@ -19,7 +19,7 @@ import polars as pl
 
 from rowcast.models.errors import TableError
 from rowcast.training.data.files.encoding import to_utf8
-from rowcast.training.data.files.form import WHOLE, Before, Content, FileForm
+from rowcast.training.data.files.form import HEADER_ALONE, WHOLE, Before, Content, FileForm
 from rowcast.training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from rowcast.training.data.files.rows import Scan, scan_rows
 from rowcast.training.data.files.separators import SAMPLE, check_said, check_separator, said_by_excel, sniff, spoken
@@ -29,7 +29,7 @@ _SAMPLE_ROWS = 100
 
 
 def read_delimited(data: bytes, form: FileForm, default: str, source: str, before: Before = WHOLE) -> Content:
-    """Read delimited text. A field that is empty, quoted or not, is null.
+    """Read delimited text. A field that is empty, quoted or not, is null. A header alone is a table of no rows.
 
     Args:
         data: the whole file.
@@ -77,7 +77,7 @@ def _read(data: bytes, separator: str, source: str, first_line: int, before: int
     names, notes = _names(header, data, separator, source, first_line, said_header=said_header)
     rows = _count_rows(data, scan, names, source, before)
     if rows == 0:
-        raise TableError(_headed_but_empty(source))
+        return _without_rows(names, header, notes, source, first_line)
     body = data[header_end : int(scan.ends[rows])]
     try:
         frame = pl.read_csv(
@@ -101,6 +101,15 @@ def _names(
     is_counted = not said_header and len(header) > 1 and all(name.isdecimal() for name in header)
     notes = ("the first line holds numbers that count up, which are taken for the column names",) if is_counted else ()
     return filled_in(header)[0], notes
+
+
+def _without_rows(
+    names: Sequence[str], header: Sequence[str], notes: tuple[str, ...], source: str, first_line: int
+) -> Content:
+    """A header alone."""
+    frame, index = settle_unnamed(pl.DataFrame(schema=dict.fromkeys(names, pl.String)), header, source, first_line)
+    lines, written = np.zeros(0, np.int64), PandasMetadata(index)
+    return Content(frame, lines, notes, written, is_text=True, without_rows=HEADER_ALONE)
 
 
 def _beginning(data: bytes) -> str:
@@ -162,7 +171,7 @@ def _read_by_field(
         if len(record.fields) != len(header):
             raise TableError(_ragged(source, row, record.line, len(record.fields), names, record.text))
     if len(kept) == 1:
-        raise TableError(_headed_but_empty(source))
+        return _without_rows(names, header, notes, source, first_line)
     columns = zip(*(record.fields for record in kept[1:]), strict=True)
     frame = pl.DataFrame([pl.Series(name, column, pl.String) for name, column in zip(names, columns, strict=True)])
     frame, index = settle_unnamed(_empty_to_null(frame), header, source, first_line)
@@ -218,7 +227,3 @@ def _ragged(source: str, row: int, line: int, n_fields: int, header: Sequence[st
         f"{where} has {count}, but the header has {len(header)}: nothing may follow column {header[-1]!r}; "
         "put a value that holds the separator in quotes, or take the row out"
     )
-
-
-def _headed_but_empty(source: str) -> str:
-    return f"{source} has a header but no rows: a table needs at least one row below its column names"

@@ -53,3 +53,11 @@ class Content:
     """Whether every column is text in its plain form already, null where it is empty."""
     mixed: Mapping[str, NDArray[np.str_]] = field(default_factory=dict)
     """What the values were of columns that hold several kinds, by name; see :class:`.objects.Mixed`."""
+    without_rows: str = "has columns but no rows: a table needs at least one row"
+    """What is said of it where it has no rows and needs some, behind the name of the file."""
+    is_nameless: bool = False
+    """Whether no row of it names a column: JSON without rows has no header that would."""
+
+
+HEADER_ALONE = "has a header but no rows: a table needs at least one row below its column names"
+"""For :attr:`Content.without_rows`."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import numpy as np
+import polars as pl
 
 from rowcast.models.errors import TableError
 from rowcast.training.data.files.encoding import to_utf8
@@ -19,7 +20,7 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def read_json_lines(data: bytes, encoding: str, source: str, before: Before = WHOLE) -> Content:
-    """Read JSON Lines. Blank lines are skipped; a key that a line lacks is null there.
+    """Read JSON Lines. Blank lines are skipped; a key that a line lacks is null there. No line is no row.
 
     Args:
         data: of the file.
@@ -40,7 +41,7 @@ def read_json_lines(data: bytes, encoding: str, source: str, before: Before = WH
             f"{source}, line {line}: a line holds one flat JSON object, got an array: name the file .json, which may "
             'hold an array of them, or write the rows with pandas by to_json(orient="records", lines=True)'
         )
-    return _frame(_by_line(data, source, before.lines), source, "one JSON object a line")
+    return _frame(_by_line(data, source, before.lines), "one JSON object a line")
 
 
 def read_json(data: bytes, encoding: str, source: str) -> Content:
@@ -51,13 +52,13 @@ def read_json(data: bytes, encoding: str, source: str) -> Content:
     data = to_utf8(data, ",", encoding, source)
     begins = data.lstrip()[:1]
     if begins == b"[":
-        return _frame(_by_element(data.decode(), source), source, "an array of JSON objects")
+        return _frame(_by_element(data.decode(), source), "an array of JSON objects")
     if begins == b"{" and _is_one_object(data):
         raise TableError(
             f"{source} must hold an array of flat objects, one a row, got one object: write the rows as an array, with "
             'pandas by to_json(orient="records")'
         )
-    return _frame(_by_line(data, source), source, "an array of JSON objects")
+    return _frame(_by_line(data, source), "an array of JSON objects")
 
 
 def _is_one_object(data: bytes) -> bool:
@@ -97,14 +98,15 @@ def _by_element(text: str, source: str) -> Iterator[tuple[int, dict[str, Any]]]:
         line += text.count("\n", after, at)
 
 
-def _frame(rows: Iterator[tuple[int, dict[str, Any]]], source: str, needs: str) -> Content:
+def _frame(rows: Iterator[tuple[int, dict[str, Any]]], needs: str) -> Content:
     objects: list[dict[str, Any]] = []
     lines: list[int] = []
     for line, row in rows:
         objects.append(row)
         lines.append(line)
     if not objects:
-        raise TableError(f"{source} is empty: it needs {needs}")
+        nothing = np.zeros(0, np.int64)
+        return Content(pl.DataFrame(), nothing, without_rows=f"is empty: it needs {needs}", is_nameless=True)
     names = dict.fromkeys(name for row in objects for name in row)
     read = to_frame({name: [row.get(name) for row in objects] for name in names})
     return Content(read.frame, np.array(lines, np.int64), mixed=read.mixed)

@@ -101,6 +101,8 @@ def read_input(data: bytes, form: FileForm) -> Content:
 
 def with_partitions(content: Content, file: Path, source: str | os.PathLike[str]) -> Content:
     """The content with the columns that folders on the way to the file name, unless it holds them itself."""
+    if content.is_nameless:  # a folder tells nothing of columns that no row names
+        return content
     named = {k: v for k, v in partitions_of(file, source).items() if k not in content.frame.columns}
     columns = [pl.lit(value, pl.String).alias(name) for name, value in named.items()]
     return replace(content, frame=content.frame.with_columns(columns)) if named else content

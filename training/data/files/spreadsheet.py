@@ -12,7 +12,7 @@ import polars as pl
 
 from rowcast.models.errors import TableError
 from rowcast.models.values import EXACT_WHOLE
-from rowcast.training.data.files.form import Content, FileForm
+from rowcast.training.data.files.form import HEADER_ALONE, Content, FileForm
 from rowcast.training.data.files.header import check_header, filled_in, numbered_names, refuse_row, settle_unnamed
 from rowcast.training.data.files.packed import check_zip
 from rowcast.training.data.index import PandasMetadata
@@ -56,21 +56,20 @@ def read_spreadsheet(data: bytes, form: FileForm, source: str) -> Content:
         rows = [[_text(value) for value in row] for row in cells[1 : _SAMPLE_ROWS + 1]]
         refuse_row(header, rows, source, begin)
     check_header(header, source, begin, said=form.header is not None)
-    if len(cells) == 1:
-        raise TableError(f"{source} has a header but no rows: a table needs at least one row below its column names")
     for place, row in enumerate(cells[1:], 1):
         if all(value is None for value in row) and len(header) > 1:
             raise TableError(f"{source}: row {place} (line {begin + place}) is blank: take the line out of the file")
     names, _ = filled_in(header)
     columns = []
-    for name, values in zip(names, zip(*cells[1:], strict=True), strict=True):
+    below = list(zip(*cells[1:], strict=True)) or [()] * len(names)
+    for name, values in zip(names, below, strict=True):
         column, kinds = _column(name, values)
         columns.append(column)
         if kinds:
             notes += (f"{name!r} holds cells of several types ({kinds}), and each is read as its text in a CSV file",)
     frame, index = settle_unnamed(pl.DataFrame(columns), header, source, begin)
     lines = np.arange(begin + 1, begin + len(cells), dtype=np.int64)
-    return Content(frame, lines, notes, PandasMetadata(index))
+    return Content(frame, lines, notes, PandasMetadata(index), without_rows=HEADER_ALONE)
 
 
 def _open(data: bytes, source: str) -> Any:

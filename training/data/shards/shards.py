@@ -18,7 +18,7 @@ from rowcast.training.data.files.paths import STDIN, digest_of, files_of, left_o
 from rowcast.training.data.files.reading import with_partitions
 from rowcast.training.data.shards.arrow import is_arrow_file, pieces_of_arrow, rows_in
 from rowcast.training.data.shards.text import pieces_of_delimited, pieces_of_json_lines
-from rowcast.training.data.table import Table, joined, table_of
+from rowcast.training.data.table import Table, one_of, table_of
 
 
 @dataclass(frozen=True)
@@ -118,15 +118,20 @@ def why_whole(source: object, form: FileForm, *, json_lines: bool = True) -> str
     return ""
 
 
-def open_shards(source: str | os.PathLike[str], form: FileForm) -> Shards:
+def open_shards(source: str | os.PathLike[str], form: FileForm, *, may_be_empty: bool = False) -> Shards:
     """The table of a file, a folder or a pattern of files; see :func:`why_whole`.
+
+    Args:
+        source: which.
+        form: how the files are written.
+        may_be_empty: whether a file may have no rows; else each has some.
 
     Raises:
         TableError: there is no such file, or the files are not alike; names row, line, column and the way out.
     """
     files = tuple(files_of(source))
-    heads = [_head(file, form, source) for file in files]
-    head = heads[0] if len(heads) == 1 else joined(heads, os.fspath(source))
+    heads = [_head(file, form, source, may_be_empty=may_be_empty) for file in files]
+    head = one_of(heads, os.fspath(source))
     beside = left_out_of(source, list(files))
     if beside:
         shown = ", ".join(beside[:5]) + (", ..." if len(beside) > 5 else "")
@@ -149,10 +154,9 @@ def one_after_the_other(tables: Sequence[Table]) -> Table:
     )
 
 
-def _head(file: Path, form: FileForm, source: str | os.PathLike[str]) -> Table:
-    for content in _pieces_of(file, form, None):
-        return table_of(with_partitions(content, file, source), file.name)
-    raise TableError(f"{file.name} has columns but no rows: a table needs at least one row")
+def _head(file: Path, form: FileForm, source: str | os.PathLike[str], *, may_be_empty: bool) -> Table:
+    content = next(_pieces_of(file, form, None))  # there is one at least
+    return table_of(with_partitions(content, file, source), file.name, may_be_empty=may_be_empty)
 
 
 def _pieces_of(file: Path, form: FileForm, columns: Sequence[str] | None) -> Iterator[Content]:

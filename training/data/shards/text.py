@@ -25,7 +25,7 @@ _LF, _QUOTE = 10, 34
 def pieces_of_delimited(
     stream: BinaryIO, form: FileForm, default: str, source: str, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[Content]:
-    """The rows of delimited text in their order, as :func:`read_delimited` reads the whole.
+    """The rows of delimited text in their order, as :func:`read_delimited` reads the whole; a header alone is a piece.
 
     Args:
         stream: of the file.
@@ -63,7 +63,7 @@ def pieces_of_delimited(
 def pieces_of_json_lines(
     stream: BinaryIO, encoding: str, source: str, piece_bytes: int = PIECE_BYTES
 ) -> Iterator[Content]:
-    """The rows of JSON Lines in their order, as :func:`read_json_lines` reads the whole.
+    """The rows of JSON Lines in their order, as :func:`read_json_lines` reads the whole; of none there is a piece.
 
     Args:
         stream: of the file.
@@ -77,11 +77,13 @@ def pieces_of_json_lines(
     pieces = _Cut(stream, source, piece_bytes)
     rows = lines = 0
     while text := pieces.next():
-        if text.strip() or lines == 0:
+        if text.strip():
             content = read_json_lines(text, encoding, source, Before(rows, lines))
             yield content
             rows += content.frame.height
         lines += text.count(b"\n")
+    if rows == 0:
+        yield read_json_lines(b"", encoding, source)
 
 
 class _Cut:
