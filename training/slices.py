@@ -11,11 +11,18 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rowcast.models.errors import TableError
-from rowcast.models.repository import StoredModel
+from rowcast.models.labels import typed_labels
+from rowcast.models.levels import LevelType
+from rowcast.models.repository import Manifest, StoredModel
 from rowcast.models.session import Predictions
-from rowcast.training.columns.reading import parse_numbers
+from rowcast.models.values import EXACT_WHOLE
+from rowcast.training.columns.declared import KINDS, Declared
+from rowcast.training.columns.infer import infer_columns
+from rowcast.training.columns.reading import ColumnRule, read_column
+from rowcast.training.data.config import DataConfig
+from rowcast.training.data.table import Table
 from rowcast.training.fit.weighted import shares
-from rowcast.training.predict import Judged, metrics_of_model
+from rowcast.training.predict import Judged, Known, label_type_in, metrics_of_model, nulls_of, rule_of
 
 MAX_VALUES = 20
 """Numbers and times with more different values are cut into bins."""
@@ -25,13 +32,16 @@ FEW_ROWS = 30
 """Metrics of fewer rows say little."""
 MAX_SLICES = 1000
 """More slices than this are no overview any more."""
+_MOST_SECONDS = 2.0**62 / 1e6
+"""Of a duration that is shown as one."""
 
 
 def slices_of(model: StoredModel, judged: Judged, by: Sequence[str]) -> pl.DataFrame:
     """Metrics of a stored model for each value of a column, or each combination of values of several.
 
-    Numbers and times with more than 20 different values are cut into ten bins of about as many rows. A column need not
-    be one of the model's.
+    Numbers and times with more than 20 different values are cut into ten bins of about as many rows. A column is read
+    as the model reads it, so that every form of a table has the same slices; one that the model does not have, as
+    training would read it.
 
     Args:
         model: which said so.
@@ -49,7 +59,7 @@ def slices_of(model: StoredModel, judged: Judged, by: Sequence[str]) -> pl.DataF
     table, by = judged.known.table, list(dict.fromkeys(by))
     for name in by:
         table.require(name, "--by names")
-    cuts = [_cut(table.frame[name]) for name in by]
+    cuts = [_cut(_read(model, judged.known, name)) for name in by]
     codes, slices = _slices([cut.codes for cut in cuts])
     if len(slices) > MAX_SLICES:
         raise TableError(
@@ -104,7 +114,91 @@ def _of(values: NDArray[Any] | None, rows: NDArray[np.int64]) -> Any:
     return None if values is None else values[rows]
 
 
-# --- values -----------------------------------------------------------------------------------------------------------
+# --- what a column holds ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Values:
+    """A column as it is cut: numbers, dates, times, durations, booleans or texts ``[rows]``, null where missing."""
+
+    column: pl.Series
+    are_levels: bool = False
+    """Whether each value is a slice, however many there are."""
+
+
+def _read(model: StoredModel, known: Known, name: str) -> _Values:
+    """A column by its rule in the model; another one by the rule that training would make."""
+    manifest = model.manifest
+    signature = manifest.signature
+    if name == signature.target and signature.classes:
+        labels = typed_labels(known.actual.tolist(), signature.classes, label_type_in(manifest))
+        return _Values(pl.Series(name, labels), are_levels=True)
+    if name == signature.target:
+        whole = bool(np.all(known.actual == np.floor(known.actual)))
+        return _by_rule(ColumnRule(name, "integer" if whole else "number", False, frozenset()), known.actual)
+    column = next((column for column in signature.columns if column.name == name), None)
+    if column is not None:
+        return _by_rule(rule_of(column, nulls_of(manifest)), known.columns[name], are_levels=True)
+    try:
+        rule, values = _as_training(known.table, name, manifest)
+    except TableError:  # training would ask a person what is meant
+        return _Values(_as_it_stands(known.table.frame[name]))
+    return _by_rule(rule, values, are_levels=rule.declared)
+
+
+def _as_training(table: Table, name: str, manifest: Manifest) -> tuple[ColumnRule, NDArray[Any]]:
+    """A column that the model does not have: its rule, as training would find it in these rows, and its values.
+
+    Raises:
+        TableError: training would refuse it.
+    """
+    data, read = manifest.config.get("data", {}), dict[str, NDArray[Any]]()
+    said = {kind: [one for one in data.get(kind, ()) if one == name] for kind in KINDS}
+    said["date"] = [one for one in data.get("date", ()) if name in (one, one.rpartition("=")[0])]  # COL=dmy
+    declared = Declared.of(DataConfig(**said, decimal=data.get("decimal", "")), table)
+    others, null = {other for other in table.names if other != name}, data.get("null", ())
+    (rule,), _ = infer_columns(table, exclude=others, null=null, keep=True, declared=declared, read=read)
+    return rule, read[name] if name in read else read_column(table, rule)
+
+
+def _by_rule(rule: ColumnRule, values: NDArray[Any], *, are_levels: bool = False) -> _Values:
+    """Values as :func:`read_column` gives them ``[rows]``, in the type that shows what they are.
+
+    Args:
+        rule: of the column.
+        values: of it.
+        are_levels: whether levels of a category that are numbers are levels and no numbers.
+    """
+    missing = pl.Series(rule.is_missing(values))
+    if rule.dtype == np.dtype(object):
+        return _levels(pl.Series(rule.name, values.tolist(), pl.String).set(missing, None), rule.levels_of, are_levels)
+    if rule.dtype == np.dtype(np.int64):
+        times = pl.Series(rule.name, values).set(missing, None).cast(pl.Datetime("us"))
+        days = times.dt.date()
+        return _Values(days if (days.cast(pl.Datetime("us")) == times).all() else times)
+    numbers = pl.Series(rule.name, values).fill_nan(None)
+    most = float(np.max(np.abs(values[~np.isnan(values)]), initial=0.0))
+    if rule.kind == "boolean":
+        return _Values(numbers.cast(pl.Boolean))
+    if rule.kind == "duration" and most < _MOST_SECONDS:
+        return _Values((numbers * 1e6).round().cast(pl.Int64).cast(pl.Duration("us")))
+    return _Values(numbers.cast(pl.Int64) if rule.kind == "integer" and most <= EXACT_WHOLE else numbers)
+
+
+def _levels(texts: pl.Series, of: LevelType | None, are_levels: bool) -> _Values:
+    """Levels of a category; in the order of numbers where they are numbers."""
+    dtype = {"whole": pl.Int64, "number": pl.Float64}.get(of or "")
+    typed = texts if dtype is None else texts.cast(dtype, strict=False)
+    return _Values(typed if typed.null_count() == texts.null_count() else texts, are_levels)
+
+
+def _as_it_stands(column: pl.Series) -> pl.Series:
+    if column.dtype.is_nested() or column.dtype == pl.Object:
+        return column.map_elements(str, return_dtype=pl.String)
+    return column.fill_nan(None) if column.dtype.is_float() else column
+
+
+# --- slices of it -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -115,23 +209,17 @@ class _Cut:
     values: pl.Series
 
 
-def _cut(column: pl.Series) -> _Cut:
+def _cut(values: _Values) -> _Cut:
     """Slices of a column in the order of its values, null last."""
-    if column.dtype == pl.String:
-        numbers, written = parse_numbers(column)
-        if bool((written | column.is_null().to_numpy()).all()) and written.any():
-            column = pl.Series(column.name, numbers).fill_nan(None)
-    elif column.dtype.is_nested() or column.dtype == pl.Object:
-        column = column.map_elements(str, return_dtype=pl.String)
-    elif column.dtype.is_float():
-        column = column.fill_nan(None)
+    column = values.column
     ordered = column.unique().drop_nulls().sort()
-    if len(ordered) > MAX_VALUES and (column.dtype.is_numeric() or column.dtype.is_temporal()):
+    is_measured = not values.are_levels and (column.dtype.is_numeric() or column.dtype.is_temporal())
+    if len(ordered) > MAX_VALUES and is_measured:
         return _binned(column)
-    values = ordered if column.null_count() == 0 else ordered.extend(pl.Series([None], dtype=ordered.dtype))
-    places = pl.DataFrame({"value": values, "place": np.arange(len(values))})
+    every = ordered if column.null_count() == 0 else ordered.extend(pl.Series([None], dtype=ordered.dtype))
+    places = pl.DataFrame({"value": every, "place": np.arange(len(every))})
     at = pl.DataFrame({"value": column}).join(places, on="value", how="left", nulls_equal=True, maintain_order="left")
-    return _Cut(at["place"].to_numpy().astype(np.int64), values)
+    return _Cut(at["place"].to_numpy().astype(np.int64), every)
 
 
 def _binned(column: pl.Series) -> _Cut:

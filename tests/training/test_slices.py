@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
 
 import numpy as np
 import polars as pl
@@ -124,6 +125,101 @@ def test_numbers_in_text_are_numbers(models):
     text = table.with_columns(pl.col("count").cast(pl.String))
     slices = slices_of(made["amount"], judge_table(made["amount"], text), ["count"])
     assert (len(slices), slices["rows"].sum()) == (10, 200)
+
+
+FORMS = ("at", "price", "took", "day", "member")
+
+
+def in_both_forms(rows):
+    """Columns of one content each, as text files write them and typed, and the rest of a table."""
+    table = tables.every_kind(rows)
+    numbers = range(rows)
+    at = [tables.START.replace(tzinfo=None) + timedelta(minutes=433 * i) for i in numbers]
+    day = [date(2020, 1, 1) + timedelta(days=i) for i in numbers]
+    price = [round(800 + 1.37 * i, 2) for i in numbers]
+    text = table.with_columns(
+        at=pl.Series([f"{when + timedelta(hours=2):%Y-%m-%dT%H:%M:%S}+02:00" for when in at]),
+        price=pl.Series([f"${value:,.2f}" for value in price]),
+        took=pl.Series([f"{i // 60}h {i % 60}m" for i in numbers]),
+        day=pl.Series([f"{d.day}-{d:%b-%Y}" for d in day]),
+        member=pl.col("member").cast(pl.String),
+    )
+    typed = table.with_columns(
+        at=pl.Series(at).dt.replace_time_zone("UTC"),
+        price=pl.Series(price),
+        took=pl.Series([timedelta(minutes=i) for i in numbers]),
+        day=pl.Series(day),
+    )
+    return text, typed
+
+
+@pytest.fixture(scope="module")
+def both_forms(models, tmp_path_factory):
+    """1,200 rows as CSV and as Parquet."""
+    folder = tmp_path_factory.mktemp("forms")
+    text, typed = in_both_forms(1_200)
+    text.write_csv(folder / "t.csv")
+    typed.write_parquet(folder / "t.parquet")
+    return folder / "t.csv", folder / "t.parquet"
+
+
+@pytest.fixture(scope="module")
+def of_forms(models):
+    """A model of the amount that was trained on these columns as text, and on whole numbers as a category."""
+    text, _ = in_both_forms(200)
+    data = {"target": "amount", "category": ["count"], "drop": ["class"]}
+    config = make_config(overrides={**tables.QUICK, "fit": {"epochs": 1}, "data": data})
+    home = Repository(models[1]["amount"].path.parents[1])
+    return train(text, config, name="forms", repository=home).model
+
+
+@pytest.mark.parametrize("trained", ["without these columns", "on these columns"])
+def test_every_form_of_a_table_has_the_same_slices(models, of_forms, both_forms, trained):
+    model = of_forms if trained == "on these columns" else models[1]["amount"]
+    text, typed = (judge_table(model, file) for file in both_forms)
+    for name in (*FORMS, "amount", "count"):
+        found = slices_of(model, text, [name])
+        assert found.equals(slices_of(model, typed, [name])), name
+        levels = 40 if (trained, name) == ("on these columns", "count") else 10
+        assert len(found) == (3 if name == "member" else levels), name
+    shown = {name: slices_of(model, text, [name])[name].to_list() for name in (*FORMS, "count")}
+    assert shown["at"][0].startswith("2021-01-01 00:00:00 to ")
+    assert shown["price"][0] == "800 to 963"
+    assert shown["took"][:2] == ["0:00:00 to 1:59:00", "2:00:00 to 3:59:00"]
+    assert shown["day"][0] == "2020-01-01 to 2020-04-29"
+    assert shown["member"] == [False, True, None]
+    if trained == "on these columns":
+        assert shown["count"] == list(range(40))
+    else:
+        assert shown["count"][0].startswith("0 to ")
+
+
+def test_slices_of_few_times_and_of_classes_are_typed_as_the_column_is(models, of_forms, both_forms):
+    few = judge_table(of_forms, pl.read_csv(both_forms[0], infer_schema=False).head(3))
+    found = {name: slices_of(of_forms, few, [name])[name].to_list() for name in ("took", "day", "at")}
+    assert found["took"] == [timedelta(minutes=i) for i in range(3)]
+    assert found["day"] == [date(2020, 1, 1 + i) for i in range(3)]
+    assert found["at"] == [tables.START.replace(tzinfo=None) + timedelta(minutes=433 * i) for i in range(3)]
+    model = models[1]["class"]
+    assert by(models, "class", "class")["class"].to_list() == ["large", "small"]
+    assert slices_of(model, judge_table(model, both_forms[0]), ["class"])["rows"].sum() == 1_200
+
+
+def test_dates_that_do_not_tell_the_day_from_the_month_are_cut_as_texts(models):
+    table, made = models
+    table = table.with_columns(due=pl.Series(["01/02/2022", "03/04/2022"] * 100))
+    slices = slices_of(made["amount"], judge_table(made["amount"], table), ["due"])
+    assert slices["due"].to_list() == ["01/02/2022", "03/04/2022"]
+
+
+def test_no_rows_cannot_be_measured(models, tmp_path):
+    table, made = models
+    for file, write in (("t.csv", table.head(0).write_csv), ("t.parquet", table.head(0).write_parquet)):
+        write(tmp_path / file)
+        with pytest.raises(TableError, match=rf"^{file} has .* no rows: a table needs at least one row"):
+            judge_table(made["amount"], tmp_path / file)
+    with pytest.raises(TableError, match=r"^data frame has columns but no rows"):
+        judge_table(made["amount"], table.head(0))
 
 
 def test_slices_that_cannot_be_are_refused(models):
