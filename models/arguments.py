@@ -37,6 +37,8 @@ DIRECT = frozenset(
 VERBS = frozenset(
     {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "holds", "in", "is", "lists", "means"}
     | {
+        "does",
+        "every",
         "must",
         "names",
         "need",

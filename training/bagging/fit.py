@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rowcast.models.arguments import named
 from rowcast.models.errors import TrainingError
 from rowcast.models.session import Predictions
 from rowcast.training.bagging.core import FoldedCore
@@ -220,6 +221,6 @@ def _check_budget(looks: Sequence[Progress], result: FitResult, config: Config, 
     got = f"{share:.2g} s" if share >= 0.01 else "less than 0.01 s"
     raise TrainingError(
         f"a budget must be enough for an epoch of each of {folds} folds, got {got} for each, once the table is "
-        f"prepared and publishing is paid for: raise --budget, or use fewer folds than --folds {folds}; nothing was "
-        "published"
+        f"prepared and publishing is paid for: raise --budget, or use fewer folds than --folds {named(folds)}; "
+        "nothing was published"
     )

@@ -107,7 +107,7 @@ def _named_folds(table: Table, data: DataConfig, folds: int) -> int:
     if len(names) < folds:
         rest = "" if data.test_share == 0 else ", or hold no test rows back with --set data.test_share=0"
         raise TableError(
-            f"--folds {folds} with --fold {named(data.fold)} needs {folds} different values there, of which each fold "
-            f"has one or more; the training rows hold {len(names)}: use fewer folds{rest}"
+            f"--folds {named(folds)} with --fold {named(data.fold)} needs {folds} different values there, of which "
+            f"each fold has one or more; the training rows hold {len(names)}: use fewer folds{rest}"
         )
     return len(names)

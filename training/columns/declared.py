@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError
 from rowcast.models.texts.dates import DateOrder
 from rowcast.training.data.table import Table
@@ -43,7 +42,7 @@ class Declared:
             for text in getattr(data, kind):
                 name, order = _date(text, table.names) if kind == "date" else (text, None)
                 if name in data.drop:
-                    raise _dropped(name, kind)
+                    raise _dropped(name, f"--{kind}")
                 table.require(name, f"--{kind} names")
                 if kinds.setdefault(name, kind) != kind:
                     raise ConfigError(
@@ -53,7 +52,7 @@ class Declared:
                     orders[name] = order
         for name in data.keep:
             if name in data.drop:
-                raise _dropped(name, "keep")
+                raise _dropped(name, "--keep")
             table.require(name, "--keep names")
         return cls(kinds, orders, frozenset(data.keep), data.decimal)
 
@@ -87,4 +86,4 @@ def _date(text: str, names: Collection[str]) -> tuple[str, DateOrder | None]:
 
 def _dropped(name: str, flag: str) -> ConfigError:
     """The refusal of a column that two flags contradict each other about."""
-    return ConfigError(f"--{flag} {named(name)} and --drop {named(name)} contradict each other: leave one of them out")
+    return ConfigError(f"a column is left out or used, got {name!r} in --drop and in {flag}: take it out of one")
