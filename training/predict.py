@@ -420,10 +420,9 @@ def beside(kept: pl.DataFrame, answers: Mapping[str, Any]) -> pl.DataFrame:
     both = [name for name in kept.columns if name in answers]
     if both:
         raise TableError(f"--keep names {', '.join(map(repr, both))}, which the predictions also hold")
-    texts = {name: pl.String for name, values in answers.items() if isinstance(values, list)}  # of no rows as well
-    return pl.DataFrame(
-        [*kept.get_columns(), *(pl.Series(name, values, texts.get(name)) for name, values in answers.items())]
-    )
+    labels = pl.String if isinstance(answers.get("label"), list) else None  # of no rows as well
+    typed = (pl.Series(name, values, labels if name == "label" else None) for name, values in answers.items())
+    return pl.DataFrame([*kept.get_columns(), *typed])
 
 
 def nulls_of(manifest: Manifest) -> frozenset[str]:
