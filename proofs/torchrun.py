@@ -54,6 +54,10 @@ TASKS: dict[str, list[str]] = {
         *("data.target=amount", 'data.drop=["late"]', "data.weight=weight", "fit.seeds=2", "fit.refit=true"),
     ],
 }
+OTHER_NOISE = 2e-3
+NOISE = {"ece": 1e-2}
+"""A difference that is none. A probability that moves a little puts its row into another bin of the calibration error:
+where log-loss differs by .0003, that of 800 rows was seen to differ by .003, and by .012 from that of another seed."""
 LONG = ["data.target=amount", 'data.drop=["late"]', "fit.epochs=100000", "fit.patience=100000"]
 
 
@@ -100,11 +104,11 @@ def line(*cells: str) -> bool:
 
 
 def agree(one: dict[str, float], two: dict[str, float]) -> tuple[str, str]:
-    """The largest difference of metrics in words, and whether it is noise."""
-    apart = {name: abs(one[name] - two[name]) / max(abs(one[name]), 1.0) for name in one}
+    """The difference of metrics that is largest for its noise, in words, and whether it is noise."""
+    apart = {name: abs(one[name] - two[name]) / max(abs(one[name]), 1.0) / NOISE.get(name, OTHER_NOISE) for name in one}
     worst = max(apart, key=lambda name: apart[name])
     shown = f"{worst} {one[worst]:.6g} and {two[worst]:.6g}"
-    return shown, "yes" if apart[worst] < 2e-3 else "NO"
+    return shown, "yes" if apart[worst] < 1 else "NO"
 
 
 def one_machine(folder: Path, table: Path) -> bool:
