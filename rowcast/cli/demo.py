@@ -15,12 +15,16 @@ from rowcast.cli.train import train
 from rowcast.models.names import DEFAULT_REPOSITORY
 
 EXAMPLE = "Example: rowcast demo --budget 30s"
+EPOCHS = 3
+"""Half a minute on two quiet cores. A budget would leave a busy machine a fit that has hardly begun."""
 
 
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 3000,
-    budget: Annotated[str, typer.Option(help="Wall clock of the fit.")] = "60s",
+    budget: Annotated[
+        str | None, typer.Option(help="Wall clock of the fit; default: none, three epochs.", metavar="D")
+    ] = None,
     folder: Annotated[Path, typer.Option(help="Where to put the table.", metavar="DIR")] = Path(".demo"),
     repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
@@ -41,6 +45,7 @@ def demo(
         name="flights",
         preset="quick",
         budget=budget,
+        epochs=None if budget else EPOCHS,
         split_by_time=flights.TIME,
         repository=repository,
     )
