@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.labels import LabelType
+from rowcast.models.machine.limits import usable_cores
 from rowcast.models.session import Predictions, Session
 from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.levels import count_levels
@@ -33,6 +33,7 @@ from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import open_source, prepare_split, target_of
 from rowcast.training.start.start import check_start
 from rowcast.training.stream.choose import refuse_streamed
+from rowcast.training.threads import usable_threads
 
 VALIDATION_SHARE = 0.2
 """Share of the rows outside a fold that choose when its training stops."""
@@ -108,20 +109,21 @@ def cross_validate(
     oof = _OutOfFold(len(whole), target)
     place = _positions(whole, table)
     measured, counted = [], []
-    for number, split in enumerate(plan, 1):
-        try:
-            prepared = prepare_split(table, target, split, config)
-        except TableError as error:
-            raise TableError(f"in fold {number}: {error}") from error
-        core, _, _ = fit_network(prepared, config, device, own=own)
-        session = Session(export(core, signature_of(prepared, core)), "cpu", threads=os.cpu_count() or 1)
-        answers = predict_columns(session, prepared.test.columns)
-        oof.add(place[split.test], answers, prepared.target.classes, number)
-        test, threshold = prepared.test, isinstance(core.head, ClassHead) and core.head.threshold is not None
-        metrics = metrics_of(answers, test.target, prepared.target.classes, test.weight, threshold=threshold)
-        measured.append(metrics)
-        counted.append({"train": len(split.train), "validation": len(split.validation), "test": len(split.test)})
-        report(number, metrics)
+    with usable_threads() as threads:
+        for number, split in enumerate(plan, 1):
+            try:
+                prepared = prepare_split(table, target, split, config)
+            except TableError as error:
+                raise TableError(f"in fold {number}: {error}") from error
+            core, _, _ = fit_network(prepared, config, device, own=own)
+            session = Session(export(core, signature_of(prepared, core)), "cpu", threads=usable_cores())
+            answers = predict_columns(session, prepared.test.columns)
+            oof.add(place[split.test], answers, prepared.target.classes, number)
+            test, threshold = prepared.test, isinstance(core.head, ClassHead) and core.head.threshold is not None
+            metrics = metrics_of(answers, test.target, prepared.target.classes, test.weight, threshold=threshold)
+            measured.append(metrics)
+            counted.append({"train": len(split.train), "validation": len(split.validation), "test": len(split.test)})
+            report(number, metrics)
     names = [name for name in measured[0] if all(name in metrics for metrics in measured)]
     return CrossValidated(
         folds=measured,
@@ -129,7 +131,7 @@ def cross_validate(
         deviation={name: float(np.std([metrics[name] for metrics in measured], ddof=1)) for name in names},
         predictions=oof.frame(),
         rows=counted,
-        decisions=table.notes,
+        decisions=(*table.notes, *threads),
         label_type=label_type(table, target) if target.classes else "text",
     )
 

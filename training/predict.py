@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from rowcast.models.errors import TableError
 from rowcast.models.kinds import KINDS
 from rowcast.models.labels import LABEL_TYPE, LabelType, typed_labels
+from rowcast.models.machine.limits import usable_cores
 from rowcast.models.names import UNPUBLISHED
 from rowcast.models.reading import Reading
 from rowcast.models.repository import Manifest, StoredModel
@@ -432,7 +432,7 @@ def nulls_of(manifest: Manifest) -> frozenset[str]:
 
 def bulk_session(model: StoredModel) -> Session:
     """A session for whole tables, on all cores."""
-    return Session.of(model, threads=os.cpu_count() or 1)
+    return Session.of(model, threads=usable_cores())
 
 
 def rules_of(manifest: Manifest) -> list[ColumnRule]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save as to_safetensors
 
 from rowcast.models.errors import ConfigError, ExportRefused, RowcastError, TrainingError
+from rowcast.models.machine.limits import usable_cores
 from rowcast.models.repository import Repository, StoredModel
 from rowcast.models.session import Predictions, Session
 from rowcast.models.signature import check_model_name
@@ -52,6 +53,7 @@ from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.start.record import START_FILE, record_of
 from rowcast.training.start.start import Start, check_start
 from rowcast.training.stream.prepare import open_prepared
+from rowcast.training.threads import usable_threads
 from rowcast.training.track.config import TrackConfig
 from rowcast.training.track.tracker import check_trackers, tracked
 
@@ -208,6 +210,7 @@ def _train(
     before: Before,
 ) -> Trained:
     """See :func:`train`. ``stack`` is left when all is done."""
+    threads = stack.enter_context(usable_threads())
     given: dict[str, Any] = {"validation": validation, "test": test, "start": start}
     prepared: Prepared
     if config.fit.folds == "none":
@@ -229,7 +232,7 @@ def _train(
         rows = len(prepared.train) + len(prepared.validation) + (len(prepared.test) if test is None else 0)
         share = len(prepared.train) / (len(prepared.train) + rows)
         within = less_budget(within, within.fit.budget_s * (1.0 - share))
-    began = [*ranks.decisions, *([] if checkpoint is None else checkpoint.begin(about))]
+    began = [*ranks.decisions, *threads, *([] if checkpoint is None else checkpoint.begin(about))]
     settings = config.model_dump(mode="json", exclude={"track", "tune"})
     trackers = stack.enter_context(tracked(config.track if ranks.leads else TrackConfig(), name, settings, told.say))
     told.reports.append(trackers.look)
@@ -288,7 +291,7 @@ def _train(
             raise
         raise ExportRefused(f"{error}; nothing was published, and the model is kept in {folder}") from error
     # After a fit on all rows, metrics are those of the fit before: no row is left that the second has not seen.
-    session = Session(measured or graph, "cpu", threads=os.cpu_count() or 1)
+    session = Session(measured or graph, "cpu", threads=usable_cores())
     told_of, note = some_to_measure(
         prepared, told.interrupt, lambda some: predict_columns(session, some.columns), known=unseen
     )

@@ -41,16 +41,21 @@ def usable_cores(root: Path = _ROOT) -> int:
     return max(1, math.ceil(core_limit(root).amount))
 
 
+def affinity() -> int:
+    """Cores that this process may run on, whatever its quota."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux knows affinities
+        return os.cpu_count() or 1
+
+
 def core_limit(root: Path = _ROOT) -> Limit:
     """Cores this process may use: its affinity, and every CPU quota above it.
 
     Args:
         root: of the file system whose ``proc`` and ``sys`` are read.
     """
-    try:
-        least = Limit(len(os.sched_getaffinity(0)), "CPU affinity")
-    except AttributeError:  # only Linux knows affinities
-        least = Limit(os.cpu_count() or 1, "cores of the machine")
+    least = Limit(affinity(), "CPU affinity" if hasattr(os, "sched_getaffinity") else "cores of the machine")
     for group in _groups("cpu", root):
         quota = _quota(group)
         if quota is not None and quota < least.amount:

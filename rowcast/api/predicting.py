@@ -10,6 +10,7 @@ import numpy as np
 
 from rowcast.api.families import Answers, Array, Family, family_of
 from rowcast.models.errors import TableError
+from rowcast.models.machine.limits import usable_cores
 from rowcast.models.session import Predictions, Session
 from rowcast.training.columns.few import FEW_ROWS, FewRows
 from rowcast.training.predict import (
@@ -113,7 +114,7 @@ class Predictor:
         columns = columns_for(
             table, self._manifest.signature, self._manifest.name, frozenset(self._manifest.config["data"]["null"])
         )
-        return predict_columns(self._opened(os.cpu_count() or 1), columns), table
+        return predict_columns(self._opened(usable_cores()), columns), table
 
     def _check_names(self, names: Sequence[str] | None) -> None:
         """Make sure that a table of no rows has the columns of the model; an empty list has none and may."""

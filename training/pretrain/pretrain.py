@@ -37,6 +37,7 @@ from rowcast.training.pretrain.reconstruction import Reconstruction
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.start.record import START_FILE, Record, taught_of
 from rowcast.training.stream.choose import refuse_streamed
+from rowcast.training.threads import usable_threads
 from rowcast.training.train import recorded_versions
 
 CHANGED = 0.3
@@ -116,6 +117,7 @@ def pretrain(
     rows = [_batch(part, encoder, goal, device) for part in parts]
     rows[1] = _changed_once(rows[1], config)
     with ExitStack() as stack:
+        decisions += stack.enter_context(usable_threads())
         interrupt = stack.enter_context(ended_by_signals())
         networks, result = _fit(config, encoder, goal, rows[0], rows[1], report, interrupt)
         if interrupt:

@@ -20,6 +20,7 @@ from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.prepare import Prepared
+from rowcast.training.threads import usable_threads
 from rowcast.training.train import Before, train
 from rowcast.training.tune.clock import Clock, clock_of
 from rowcast.training.tune.config import TuneConfig
@@ -114,6 +115,7 @@ def tune(
     say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
     telling = Telling(study, measure, wanted, clock, report, say)
     with ExitStack() as stack:
+        threads = stack.enter_context(usable_threads())
         interrupt = stack.enter_context(ended_by_signals())
         interrupt.begun = True
         fits = Trials(rows, device, own, interrupt)
@@ -145,7 +147,7 @@ def tune(
             say=say,
             network=own.network,
             loss=own.loss,
-            before=Before([sentence_of(tuned)], fitted),
+            before=Before([sentence_of(tuned), *threads], fitted),
         )
     return replace(tuned, trained=trained)
 

@@ -28,6 +28,7 @@ from rowcast.training.config import Config, make_config
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.own import NOTHING_OWN
+from rowcast.training.threads import usable_threads
 from rowcast.training.tune.carry import read_rows, write_rows
 from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import Trials
@@ -193,7 +194,8 @@ def main() -> None:
         tell = _Silent(study)
         tell()
         clock = Clock(time.monotonic(), left, trial_s=most)
-        try_out(study, Trials(rows, device, NOTHING_OWN, interrupt), config, job["wanted"], clock, tell=tell)
+        with usable_threads():
+            try_out(study, Trials(rows, device, NOTHING_OWN, interrupt), config, job["wanted"], clock, tell=tell)
 
 
 def _end_with_parent(interrupt: Interrupt, folder: Path) -> None:
