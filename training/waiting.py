@@ -16,7 +16,7 @@ import ctypes
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -48,29 +48,50 @@ def considerate(threads: int, cores: int, *, always: bool = False) -> Iterator[N
     over = threading.Event()
     team = max(2, cores - threads + 2)  # this one's first thread is no thread of OpenMP's
     watch = threading.Thread(target=_watch, args=[library, team, always, over], name="rowcast-waiting", daemon=True)
-    watch.start()
+    with suppress(RuntimeError):  # there can be no more threads: theirs wait as they did
+        watch.start()
     try:
         yield
     finally:
         over.set()
-        watch.join()
+        if watch.ident is not None:
+            watch.join()
 
 
 def _watch(library: ctypes.CDLL, team: int, always: bool, over: threading.Event) -> None:
     """Look at how long threads wait for a core, until it is over."""
-    crowd = _Crowd(library, team) if always else None
+    crowd = _crowd(library, team) if always else None
     waited, calm = waited_s(), 0
     while not over.wait(EVERY_S):
         before, waited = waited, waited_s()
         much = sum(max(0.0, seconds - before.get(task, 0.0)) for task, seconds in waited.items()) > MUCH * EVERY_S
         calm = 0 if much else calm + 1
         if much and crowd is None:
-            crowd = _Crowd(library, team)
+            crowd = _crowd(library, team)
+            if crowd is None:
+                return
         elif calm >= CALM_LOOKS and crowd is not None and not always:
             crowd.end()
             crowd = None
     if crowd is not None:
         crowd.end()
+
+
+def _crowd(library: ctypes.CDLL, threads: int) -> _Crowd | None:
+    """So many threads; None where there cannot be as many: OpenMP would end the process for that, so it is tried."""
+    over, tried = threading.Event(), []
+    try:
+        for _ in range(threads):
+            tried.append(threading.Thread(target=over.wait, daemon=True))
+            tried[-1].start()
+        over.set()
+        for thread in tried:
+            thread.join()
+        return _Crowd(library, threads)
+    except RuntimeError:  # as in a container whose number of processes is limited
+        return None
+    finally:
+        over.set()
 
 
 def waited_s(tasks: Path = _TASKS) -> Mapping[str, float]:
