@@ -162,6 +162,7 @@ print(first[0] == second[0] == third[0], second[1] < first[1] / 3, second[1] < t
 """
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP is Linux's")
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="on one core two threads never spin")
 def test_threads_that_wait_sleep_while_others_want_the_cores_and_spin_before_and_afterwards() -> None:
