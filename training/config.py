@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from rowcast.models.errors import ConfigError
 from rowcast.training.data.config import DataConfig
+from rowcast.training.distil.config import DistilConfig
 from rowcast.training.features.config import FeaturesConfig
 from rowcast.training.fit.augment import AugmentConfig
 from rowcast.training.fit.loop import FitConfig
@@ -72,6 +73,7 @@ class Config(ComponentConfig):
     augment: AugmentConfig = AugmentConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     fit: FitConfig = FitConfig()
+    distil: DistilConfig = DistilConfig()
     track: TrackConfig = TrackConfig()
     tune: TuneConfig = TuneConfig()
 

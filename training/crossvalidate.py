@@ -96,6 +96,7 @@ def cross_validate(
     """
     config = own.written_in(config)
     check_start(None, config)
+    config.distil.check_unused()
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
@@ -107,7 +108,7 @@ def cross_validate(
     table, target = target_of(whole, data)
     plan = plan_folds(table, target, config, folds)
     oof = _OutOfFold(len(whole), target)
-    place = _positions(whole, table)
+    place = table.places_in(whole)
     measured, counted = [], []
     with usable_threads() as threads:
         for number, split in enumerate(plan, 1):
@@ -221,15 +222,6 @@ def _in_time(fold_of: NDArray[np.int64], fold: int, times: NDArray[Any], validat
     rest = split_by_time(times[before], test=0.0, validation=validation)
     split = Split(before[rest.train], before[rest.validation], np.flatnonzero(fold_of == fold))
     return in_order_of_time(split, times)
-
-
-def _positions(whole: Table, table: Table) -> NDArray[np.int64]:
-    """Where the rows of a table stand in the one that they were taken from, ``[rows]``."""
-
-    def keys(of: Table) -> NDArray[np.int64]:
-        return of.rows if of.file_of is None else of.file_of * 2**40 + of.rows
-
-    return np.searchsorted(keys(whole), keys(table))
 
 
 # --- what the models say ----------------------------------------------------------------------------------------------

@@ -259,7 +259,9 @@ def to_batch(part: Part, encoder: FeatureEncoder, objective: Objective, device: 
     weight = None if part.weight is None else torch.from_numpy(mean_of_one(part.weight)).to(device, torch.float32)
     places = encoder.bags.places(part.columns)
     words = None if places is None else places.to(device)
-    return Batch(encoder.derive(numbers, timestamps), codes, objective.encode(part.target).to(device), weight, words)
+    target = objective.encode(part.target)
+    target = target if part.taught is None else objective.encode_taught(part.taught, target)
+    return Batch(encoder.derive(numbers, timestamps), codes, target.to(device), weight, words)
 
 
 @torch.no_grad()

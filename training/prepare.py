@@ -61,6 +61,9 @@ class Part:
     target: NDArray[Any]
     weight: NDArray[np.float64] | None = None
     """How much each row counts, ``[rows]``, all above 0; None where every row counts the same."""
+    taught: NDArray[np.float64] | None = None
+    """What a student is to answer instead of the target: shares of the classes ``[rows, classes]``, or numbers
+    ``[rows]`` in the target's own units; None without a teacher. See :mod:`rowcast.training.distil`."""
 
     def __len__(self) -> int:
         return len(self.target)
@@ -77,6 +80,15 @@ class Understood:
     """Of the training rows ``[rows]``, by name."""
     carried: Carried | None = None
     """Columns of the model that the fit starts from."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A table as it was given, with the rows and columns that are not learned from, and its parts."""
+
+    table: Table
+    split: Split
+    """Positions in ``table``."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,8 @@ class Prepared:
     """Wall clock that splitting, understanding and fitting the encoder took: of what is not reading the table."""
     stored: Converted | None = None
     """Of a table in shards: all of its training rows, of which ``train`` are a sample."""
+    whole: Whole | None = None
+    """The table as it was given, for a teacher; None where nobody asked for it."""
 
     @property
     def n_train(self) -> int:
@@ -108,7 +122,13 @@ class Prepared:
 
 
 def prepare(
-    source: Any, config: Config, *, validation: Any = None, test: Any = None, start: Start | None = None
+    source: Any,
+    config: Config,
+    *,
+    validation: Any = None,
+    test: Any = None,
+    start: Start | None = None,
+    keep_whole: bool = False,
 ) -> Prepared:
     """Read, split and understand a table. Whatever is fitted here is fitted on training rows.
 
@@ -118,16 +138,28 @@ def prepare(
         validation: a table of validation rows, instead of a share of ``source``.
         test: a table of test rows, instead of a share of ``source``.
         start: the model that the fit starts from.
+        keep_whole: keep the table as it was given, too.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
     """
-    table, target = open_table(source, config)
+    given = read_source(source, config)
+    table, target = target_of(as_configured(given, config), config.data)
+    whole = given.rename(config.data.rename) if keep_whole else None
+    del given
     started = time.monotonic()
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test, start=start)
     seconds = time.monotonic() - started
-    return replace(prepared, data=prepared.data | {"sha256": sha256_of(source, table)}, seconds=seconds)
+    data = prepared.data | {"sha256": sha256_of(source, table)}
+    kept = None if whole is None else _whole(whole, table, split)
+    return replace(prepared, data=data, seconds=seconds, whole=kept)
+
+
+def _whole(whole: Table, table: Table, split: Split) -> Whole:
+    """A table with the parts of those of its rows that were split."""
+    at = table.places_in(whole)
+    return Whole(whole, replace(split, train=at[split.train], validation=at[split.validation], test=at[split.test]))
 
 
 def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
@@ -136,11 +168,21 @@ def open_table(source: Any, config: TableConfig) -> tuple[Table, Target]:
     Raises:
         TableError: the table or its target cannot be used; names row, column and the way out.
     """
+    return target_of(as_configured(read_source(source, config), config), config.data)
+
+
+def read_source(source: Any, config: TableConfig) -> Table:
+    """Read a table that is to be learned from, as it is.
+
+    Raises:
+        TableError: no target is named, or the table cannot be read.
+        ConfigError: a column has two roles.
+    """
     data = config.data
     if not data.target:
         raise TableError("a target is needed: name the column to predict with --target")
     check_roles(data)
-    return target_of(open_source(source, config), data)
+    return read_table(source, form=data.form())
 
 
 def target_of(table: Table, data: DataConfig) -> tuple[Table, Target]:

@@ -27,6 +27,8 @@ from rowcast.training.bagging.prepare import Bag, open_bag
 from rowcast.training.config import Config, to_toml
 from rowcast.training.coverage import coverage_told, shares_inside
 from rowcast.training.device import training_device
+from rowcast.training.distil.refusals import check_teacher
+from rowcast.training.distil.teacher import Teacher
 from rowcast.training.export.aside import keep_aside
 from rowcast.training.export.gate import pass_gate
 from rowcast.training.export.graph import Core, export
@@ -120,6 +122,7 @@ def train(
     network: NetworkBuilder | None = None,
     loss: LossFunction | None = None,
     start: Start | None = None,
+    teacher: Teacher | None = None,
     before: Before = NOTHING_BEFORE,
     ranks: Ranks = ALONE,
 ) -> Trained:
@@ -145,6 +148,7 @@ def train(
         network: builds a module in place of the layers, see :mod:`rowcast.training.network.own`.
         loss: in place of a named one, see :mod:`rowcast.training.fit.own_loss`.
         start: the model whose weights the fit starts from, see :mod:`rowcast.training.start`.
+        teacher: what else is learned from, see :mod:`rowcast.training.distil`.
         before: what tuning did already.
         ranks: the processes that train together, each of which calls this with the same arguments; see
             :mod:`rowcast.training.ranks`. Process 0 publishes.
@@ -169,6 +173,7 @@ def train(
     own = Own(network, loss)
     config = own.written_in(config)
     check_start(start, config)
+    check_teacher(teacher, source, config, own, checkpoint=checkpoint is not None, ranks=ranks)
     device = ranks.device(training_device(config.device, config.fit.precision))
     if ranks.leads:
         repository.check_writable(name)
@@ -186,6 +191,7 @@ def train(
             own=own,
             checkpoint=kept or None,
             start=start,
+            teacher=teacher,
             ranks=ranks,
             stack=stack,
             before=before,
@@ -205,6 +211,7 @@ def _train(
     own: Own,
     checkpoint: Checkpoint | None,
     start: Start | None,
+    teacher: Teacher | None,
     ranks: Ranks,
     stack: ExitStack,
     before: Before,
@@ -214,7 +221,7 @@ def _train(
     given: dict[str, Any] = {"validation": validation, "test": test, "start": start}
     prepared: Prepared
     if config.fit.folds == "none":
-        prepared = open_prepared(stack, source, config, **given, say=told.say)
+        prepared = open_prepared(stack, source, config, **given, say=told.say, keep_whole=teacher is not None)
     else:
         prepared = open_bag(source, config, **given, own_network=own.network is not None, ranks=ranks)
     first, n_folds = (prepared.folds[0], len(prepared.folds)) if isinstance(prepared, Bag) else (prepared, 1)
@@ -239,16 +246,21 @@ def _train(
     told.interrupt = stack.enter_context(ended_by_signals())
     how: dict[str, Any] = {"own": own, "interrupt": told.interrupt, "checkpoint": checkpoint}
     unseen: dict[str, Predictions] = {}
+    learned: dict[str, Any] = {}
     core: Core
     if isinstance(prepared, Bag):
         bagged = fit_bag(prepared, within, device, told, **how)
         core, fit_result, notes = bagged.core, bagged.fit, bagged.decisions
         prepared, unseen = bagged.bag, {"validation": bagged.answers}
+    elif teacher is not None:
+        from rowcast.training.distil.contest import distil  # a fit without a teacher needs nothing of it
+
+        done = distil(teacher, prepared, within, device, told, own=own, interrupt=told.interrupt, say=told.say)
+        core, fit_result, notes, learned["teacher"] = done.core, done.fit, done.notes, done.facts
     else:
         core, fit_result, notes = before.fitted or fit_network(prepared, within, device, told, **how, ranks=ranks)
     notes = [*began, *told.how_it_ended(fit_result), *notes]
     seen, measured = prepared, None
-    learned: dict[str, int] = {}
     if config.fit.refit:
         from rowcast.training.refit import refit  # which builds on this module
 
@@ -270,7 +282,7 @@ def _train(
         if again is not None:
             measured = export(core, signature_of(prepared, core))
             core, seen = again.core, again.prepared
-            learned = {"refit": len(seen.train)}
+            learned["refit"] = len(seen.train)
     if not ranks.leads:
         ranks.follow()
     signature, layers = signature_of(seen, core), layers_of(core)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _FIELDS = {"time": "split_by_time"}
 """Arguments that are called otherwise in ``config.data``."""
-_SECTIONS = ("data", "features", "objective", "augment", "optimizer", "fit")
+_SECTIONS = ("data", "features", "objective", "augment", "optimizer", "fit", "distil")
 """Of the settings: dicts, and nothing else."""
 
 

@@ -13,6 +13,7 @@ from rowcast.api.display import Verbose, display_of
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
 from rowcast.api.starting import start_at
+from rowcast.api.teaching import teacher_at
 from rowcast.api.temporary import TemporaryFolder
 from rowcast.models.arguments import in_python, in_python_terms
 from rowcast.models.errors import ConfigError
@@ -41,6 +42,7 @@ def fit(
     start_from: Any = None,
     freeze: str | Sequence[str] | None = None,
     folds: int | None = None,
+    teacher: Any = None,
     refit: bool = False,
     callbacks: Sequence[Callable[[Progress], object]] = (),
     verbose: Verbose = "auto",
@@ -84,6 +86,9 @@ def fit(
         folds: so many fits that each leave out a fold of the training rows, and whose members answer together:
             calibration, intervals and metrics of validation rows are those of all folds, each answered by the fit that
             has not seen it. They share the budget.
+        teacher: what else is learned from, see ``docs/distil.md``: a :class:`rowcast.Model`, its name or its folder; a
+            file or a frame of predictions; ``"lightgbm"``, ``"catboost"`` or ``"xgboost"``, fitted here; or an object
+            that has ``predict_proba`` or ``predict``.
         refit: train once more on all rows, for as many epochs as were best.
         callbacks: called after each look at the validation rows, with :class:`rowcast.training.fit.loop.Progress`; one
             that answers with what is true ends the fit, and the best weights so far are kept.
@@ -132,6 +137,7 @@ def fit(
             "network": call.functions.network,
             "loss": call.functions.loss,
             "start": start,
+            "teacher": teacher_at(teacher, repository, table, call.config),
         }
         return _trained(call.data.source, call.config, name, repository, how)
 

@@ -50,6 +50,10 @@ def train(
     max_row_us: Annotated[
         float | None, typer.Option(help="With --folds: microseconds that a row alone may take.")
     ] = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(help="Learn from a model, a file of predictions, lightgbm, catboost, xgboost.", metavar="T"),
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Then train on all rows, as long as was best.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in --checkpoint.")] = False,
     config: ConfigOption = None,
@@ -75,6 +79,7 @@ def train(
 
     from rowcast.api.display import display_of
     from rowcast.api.starting import start_at
+    from rowcast.api.teaching import teacher_at
     from rowcast.training.config import make_config
     from rowcast.training.ranks.ranks import Followed
     from rowcast.training.ranks.start import Elsewhere, ranks_of_environment
@@ -103,6 +108,7 @@ def train(
                 checkpoint=checkpoint,
                 resume=resume,
                 start=start,
+                teacher=teacher_at(teacher, repository),
                 ranks=ranks,
             )
     except Followed:  # another process publishes the model

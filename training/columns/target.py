@@ -120,7 +120,7 @@ def read_target_like(table: Table, target: Target, *, null: Collection[str] = ()
         return _finite(table, name)
     texts = level_texts(table, column)
     distinct = texts.unique()
-    labels = {text: _class_of(text, target.classes) for text in distinct}
+    labels = {text: class_of(text, target.classes) for text in distinct}
     unknown = [text for text, label in labels.items() if label is None]
     if unknown:
         index = int(texts.is_in(unknown).to_numpy().argmax())
@@ -277,7 +277,7 @@ def _one_spelling(labels: Mapping[str, str]) -> dict[str, str]:
     return {label: texts[0] for label, texts in spellings.items() if len(texts) == 1 and texts[0].strip(BLANKS)}
 
 
-def _class_of(text: str, classes: tuple[str, ...]) -> str | None:
+def class_of(text: str, classes: tuple[str, ...]) -> str | None:
     """The class a text of a further table stands for."""
     bare = text.strip(BLANKS)
     return next((label for label in (text, bare) if label in classes), None) or _plainly(classes).get(_plain(bare))

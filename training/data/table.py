@@ -90,6 +90,14 @@ class Table:
         frame, rows = self.frame[positions], self.rows[positions]
         return replace(self, frame=frame, rows=rows, lines=lines, file_of=file_of, mixed=mixed)
 
+    def places_in(self, whole: Table) -> NDArray[np.int64]:
+        """The 0-based positions of these rows in the table that they were taken from, ``[rows]``."""
+
+        def keys(of: Table) -> NDArray[np.int64]:
+            return of.rows if of.file_of is None else of.file_of * 2**40 + of.rows
+
+        return np.searchsorted(keys(whole), keys(self))
+
     def drop(self, names: Collection[str]) -> Table:
         """Without these columns.
 

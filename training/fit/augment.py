@@ -88,7 +88,7 @@ class Augment:
         between = _values(own * rank + (1.0 - own) * rank[partner], grid, features)
         either = torch.where(_chosen(features, own), features, features[partner])
         absent = torch.isnan(features) | torch.isnan(features[partner])
-        if self.n_classes:
+        if self.n_classes and target.dim() == 1:  # a teacher says shares already
             target = F.one_hot(target, self.n_classes).to(torch.float32)
         levels = torch.where(_chosen(codes, own), codes, codes[partner])
         share: float | Tensor = own

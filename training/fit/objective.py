@@ -315,12 +315,27 @@ class Objective:
         index = {label: i for i, label in enumerate(self.classes)}
         return torch.tensor([index[label] for label in values], dtype=torch.int64)
 
+    def encode_taught(self, taught: NDArray[np.float64], target: Tensor) -> Tensor:
+        """What a student is to answer, as the loss takes it.
+
+        Args:
+            taught: shares of the classes ``[rows, classes]``, or numbers ``[rows]``.
+            target: from :meth:`encode`.
+
+        Returns:
+            shares ``[rows, classes]``, or ``[rows, 2]``: what the prediction learns, and what its bounds do.
+        """
+        if isinstance(self.head, ClassHead):
+            return torch.from_numpy(taught).to(torch.float32)
+        return torch.stack([self.encode(taught), target], dim=1)
+
     def loss(self, outputs: Tensor, target: Tensor, of_rows: Tensor | None = None) -> Tensor:
         """Mean over members of the mean loss over rows: every member learns the task on its own (TabM, section 3.2).
 
         Args:
             outputs: ``[members, rows, n_outputs]``.
-            target: from :meth:`encode`, ``[rows]``; where rows are mixed, shares of the classes ``[rows, classes]``.
+            target: from :meth:`encode`, ``[rows]``, or from :meth:`encode_taught`; where rows are mixed, shares of the
+                classes ``[rows, classes]``.
             of_rows: weights of the rows ``[rows]``, with a mean of 1 over all training rows.
         """
         members = outputs.shape[0]
@@ -346,7 +361,9 @@ class Objective:
                 gamma=self.gamma,
                 of_rows=each,
             )
-        wanted = target.expand(members, -1)
+        # The bounds are to hold what rows hold, and not what a teacher says of them.
+        wanted, held = (target, target) if target.dim() == 1 else target.unbind(dim=1)
+        wanted, held = wanted.expand(members, -1), held.expand(members, -1)
         if self.own is not None:
             loss = self._own_loss(outputs[..., 0].flatten(), wanted.flatten(), each)
         else:
@@ -356,7 +373,7 @@ class Objective:
         bounds = outputs[..., 1:]
         if self.loss_name in MEANS:
             bounds = torch.exp(bounds.clamp(-FARTHEST_LOG, FARTHEST_LOG))
-        low, high = (pinball_loss(bounds[..., i], wanted, quantile, of_rows) for i, quantile in enumerate(self.tails))
+        low, high = (pinball_loss(bounds[..., i], held, quantile, of_rows) for i, quantile in enumerate(self.tails))
         return loss + BOUNDS_WEIGHT * (low + high)
 
     @property

@@ -44,6 +44,7 @@ def open_prepared(
     test: Any = None,
     start: Start | None = None,
     say: Callable[[str], None] = lambda _: None,
+    keep_whole: bool = False,
 ) -> Prepared:
     """Read, split and understand a table: in memory if it fits there, else in shards.
 
@@ -55,6 +56,7 @@ def open_prepared(
         test: a table of test rows, instead of a share of ``source``.
         start: the model that the fit starts from.
         say: told what happens meanwhile, in a sentence.
+        keep_whole: keep a table in memory as it was given, too.
 
     Raises:
         TableError: the table cannot be used; names row, column and the way out.
@@ -63,7 +65,7 @@ def open_prepared(
     """
     why = why_streamed(source, config.data)
     if not why:
-        return prepare(source, config, validation=validation, test=test, start=start)
+        return prepare(source, config, validation=validation, test=test, start=start, keep_whole=keep_whole)
     if config.fit.refit:
         raise ConfigError(
             f"'fit.refit' must be false for a table that is read in shards, {why}: leave --refit out, or add "

@@ -91,6 +91,7 @@ def tune(
     check_model_name(name)
     _check(trials, budget_s, jobs, folds, own)
     trying = own.written_in(config)
+    trying.distil.check_unused()
     device = training_device(config.device, config.fit.precision)
     space_of(trying)  # what is wrong with it is told before a large table is read
     if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
