@@ -33,9 +33,9 @@ def noisy():
     return pl.DataFrame({"x": x[:, 0], "z": x[:, 1], "y": truth + noise})
 
 
-def fitted(folder, table, teacher=None, target="y", **sections):
-    config = make_config(overrides={**tables.QUICK, "data": {"target": target}, **sections})
-    return train(table, config, name="m", repository=Repository(folder), teacher=teacher)
+def fitted(folder, table, teacher=None, callbacks=(), **sections):
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "y"}, **sections})
+    return train(table, config, name="m", repository=Repository(folder), teacher=teacher, callbacks=callbacks)
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,16 @@ def test_a_teacher_that_takes_too_long_leaves_the_fit_on_targets_alone(tmp_path,
         "model is that of targets alone" in model.summary()["decisions"]
     )
     assert model.model.manifest.files["weights.safetensors"] == alone.model.manifest.files["weights.safetensors"]
+
+
+def test_a_callback_ends_the_fit_that_is_going_on_and_all_after_it(tmp_path, alone):
+    looks = []
+    second = [lambda progress: looks.append(progress) or len(looks) == 4]  # the first look of the first student
+    model = fitted(tmp_path, noisy(), Says(lambda rows: 3 * rows["x"].to_numpy()), second)
+    assert (len(looks), model.fit.stopped, model.fit.epochs) == (4, "interrupted", 3)
+    assert [round(progress.done, 2) for progress in looks] == [0.08, 0.17, 0.25, 0.33]
+    why = "no student of oracle was fitted: the fit was ended before; the model is that of targets alone"
+    assert why in model.summary()["decisions"]
 
 
 def test_nothing_of_a_test_row_reaches_trees_that_are_fitted_here(tmp_path, capfd):
