@@ -48,9 +48,16 @@ class OutOfTime(Exception):
 
 
 def fitted(file: Path, data: Dataset, seed: int, name: str, scratch: Path, **how: Any) -> rowcast.Model:
-    """A model in the scratch folder, which is fitted where it is not there yet."""
+    """A model in the scratch folder, which is fitted where it is not there yet.
+
+    Raises:
+        OutOfTime: a signal ended the fit, whose model says nothing then.
+    """
     if not (scratch / name / "1" / "model.json").exists():
-        rowcast.fit(file, target=data.target, split="part", seed=seed, name=name, repository=scratch, **FIT | how)
+        model = rowcast.fit(file, target=data.target, split="part", seed=seed, repository=scratch, **FIT | how)
+        if any("ended by" in decision for decision in model.decisions):
+            raise OutOfTime
+        model.publish(name)
     return rowcast.load(f"{name}:1", repository=scratch)
 
 
