@@ -31,6 +31,7 @@ from benchmarks.training.accuracy.datasets import DATASETS, Dataset, NotThere
 from benchmarks.training.compare import SCRATCH, names
 from benchmarks.training.tuning import MEASURED, USUAL, table_of
 from rowcast.models.session import Session
+from rowcast.training.fit.loop import Progress
 from rowcast.training.predict import columns_for, open_table
 
 STORE = RESULTS / "distil.json"
@@ -47,15 +48,24 @@ class OutOfTime(Exception):
     """There is no time left for the next cell."""
 
 
-def fitted(file: Path, data: Dataset, seed: int, name: str, scratch: Path, **how: Any) -> rowcast.Model:
-    """A model in the scratch folder, which is fitted where it is not there yet.
+def fitted(file: Path, data: Dataset, seed: int, name: str, scratch: Path, until: float, **how: Any) -> rowcast.Model:
+    """A model in the scratch folder, which is fitted where it is not there yet. A fit without a teacher goes on.
 
     Raises:
-        OutOfTime: a signal ended the fit, whose model says nothing then.
+        OutOfTime: the time is over, or a signal ended the fit, whose model says nothing then.
     """
     if not (scratch / name / "1" / "model.json").exists():
-        model = rowcast.fit(file, target=data.target, split="part", seed=seed, repository=scratch, **FIT | how)
-        if any("ended by" in decision for decision in model.decisions):
+        if "teacher" not in how:  # a checkpoint is of one fit
+            how |= {"checkpoint": scratch / f"{name}.fit", "resume": True}
+        ended: list[bool] = []
+
+        def over(_: Progress) -> bool:
+            ended.append(time.monotonic() > until)
+            return ended[-1]
+
+        how |= {"target": data.target, "split": "part", "seed": seed, "callbacks": [over]}
+        model = rowcast.fit(file, repository=scratch, **FIT | how)
+        if any(ended) or any("ended by" in decision for decision in model.decisions):
             raise OutOfTime
         model.publish(name)
     return rowcast.load(f"{name}:1", repository=scratch)
@@ -85,15 +95,15 @@ def measure(
     """
     if time.monotonic() > until:
         raise OutOfTime
-    alone = fitted(file, data, seed, f"alone-{seed}", folder)
+    alone = fitted(file, data, seed, f"alone-{seed}", folder, until)
     found: dict[str, Any] = {"alone": alone.metrics, "us": {"alone": us_a_row(alone, file)}}
     given: Any = teacher
     if teacher == "fits":
-        given = fitted(file, data, seed, f"fits-{seed}", folder, fit={"seeds": fits})
+        given = fitted(file, data, seed, f"fits-{seed}", folder, until, fit={"seeds": fits})
         found["teacher"] = given.metrics
         found["us"]["teacher"] = us_a_row(given, file)
     started = time.monotonic()
-    taught = fitted(file, data, seed, f"by-{teacher}-{seed}", folder, teacher=given)
+    taught = fitted(file, data, seed, f"by-{teacher}-{seed}", folder, until, teacher=given)
     facts = taught.stored.manifest.data["teacher"]
     found["us"]["kept"] = us_a_row(taught, file)
     return found | {"kept": taught.metrics, "facts": facts, "seconds": time.monotonic() - started}
