@@ -71,6 +71,8 @@ class Result:
     """What was wrong with the first wrong answer."""
     void: str | None
     """Why the figures say nothing about the service (nobody listens, the client was saturated), if so."""
+    saturated: bool = False
+    """Whether that is because the client was saturated."""
 
 
 def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
@@ -106,6 +108,7 @@ async def run(
     connections: int = 64,
     timeout_s: float = 5.0,
     lag_limit_ms: float = 1.0,
+    latencies: HdrHistogram | None = None,
 ) -> Result:
     """Send ``requests`` (taken in turn, again and again) at the moments ``due``.
 
@@ -122,6 +125,7 @@ async def run(
         connections: at most so many are open at a time, 1 to :data:`MAX_CONNECTIONS`.
         timeout_s: a request is given up so long after it was due.
         lag_limit_ms: see above.
+        latencies: where every latency is counted, in microseconds; one of :func:`histogram`.
 
     Raises:
         ConfigError: ``connections`` is out of range.
@@ -129,7 +133,7 @@ async def run(
     """
     if not 1 <= connections <= MAX_CONNECTIONS:
         raise ConfigError(f"--connections must be from 1 to {MAX_CONNECTIONS}, got {connections}")
-    load = _Load(endpoint, fault, connections, timeout_s)
+    load = _Load(endpoint, fault, connections, timeout_s, histogram() if latencies is None else latencies)
     try:
         # As many as the load uses within about a second, so that neither a burst nor an idle limit opens them midway.
         async with asyncio.timeout(timeout_s):
@@ -147,7 +151,7 @@ async def run(
     return load.result(len(due), duration_s, used, lag_limit_ms)
 
 
-def _histogram() -> HdrHistogram:
+def histogram() -> HdrHistogram:
     """Latencies in microseconds, up to an hour, to three digits."""
     try:
         from hdrh.histogram import HdrHistogram
@@ -173,7 +177,7 @@ class _Load:
     fault: Callable[[bytes], str | None]
     connections: int
     timeout_s: float
-    latencies: HdrHistogram = field(default_factory=_histogram)
+    latencies: HdrHistogram
     lags: array[float] = field(default_factory=lambda: array("d"))
     """Seconds by which the client itself was late for each request."""
     times: array[float] = field(default_factory=lambda: array("d"))
@@ -269,6 +273,7 @@ class _Load:
             client_cpu=cpu,
             wrong=self.wrong,
             void=void,
+            saturated=void is not None and self.unreachable is None,
         )
 
     def _pump(self) -> None:

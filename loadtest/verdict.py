@@ -33,6 +33,8 @@ class Verdict:
     duration_s: float
     seed: int
     connections: int
+    errors: float = 0.0
+    """Share of requests that may fail."""
     model: str | None = None
     """With ``version`` and ``sha256`` what the figures were measured on; None when the service could not be asked."""
     version: int | None = None
@@ -63,7 +65,9 @@ class Verdict:
         console.print(self.line(), style=colour, markup=False, highlight=False, soft_wrap=True)
 
 
-def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> tuple[Outcome, str]:
+def judge(
+    result: Result, *, p99_ms: float, errors: float = 0.0, disagreement: str | None = None
+) -> tuple[Outcome, str]:
     """Outcome and reason of a run.
 
     A saturated client makes a run void only where its lateness may have decided. Kept stands: a request is timed from
@@ -73,6 +77,7 @@ def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> 
     Args:
         result: of the run.
         p99_ms: the promise.
+        errors: share of requests that may fail.
         disagreement: how answers to one row differed, or how the model changed meanwhile.
     """
     wrong = result.wrong or disagreement
@@ -81,14 +86,19 @@ def judge(result: Result, *, p99_ms: float, disagreement: str | None = None) -> 
     broken = []
     if result.p99_ms > p99_ms:
         broken.append(f"p99 is {result.p99_ms:.2f} ms, promised were {p99_ms:g} ms")
-    if result.errors:
+    failed = sum(result.errors.values())
+    too_many = failed > errors * result.offered
+    if too_many:
         kinds = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(result.errors.items()))
-        broken.append(f"{sum(result.errors.values()):,} of {result.offered:,} requests failed ({kinds})")
-    if result.achieved_rate < ACHIEVED_SHARE * result.offered_rate:
+        allowed = f", promised were {100 * errors:g}% at most" if errors else ""
+        broken.append(f"{failed:,} of {result.offered:,} requests failed ({kinds}){allowed}")
+    if result.achieved_rate < (ACHIEVED_SHARE - errors) * result.offered_rate:
         broken.append(f"{result.achieved_rate:,.1f} good answers/s came of {result.offered_rate:,.1f} requests/s")
     if not broken:
         return "kept", f"p99 is {result.p99_ms:.2f} ms of {p99_ms:g} ms at {result.offered_rate:,.1f} requests/s"
-    by_itself = result.errors.keys() - CLIENT_MAY_CAUSE or result.least_p99_ms > p99_ms
+    by_itself = (
+        failed > errors * result.offered and result.errors.keys() - CLIENT_MAY_CAUSE
+    ) or result.least_p99_ms > p99_ms
     if result.void is not None and not by_itself:
         return "void", result.void
     return "broken", "; ".join(broken)
@@ -103,9 +113,9 @@ def _table(verdict: Verdict, result: Result) -> Table:
         table.add_row(f"{name} latency", f"{latency_ms:,.2f} ms", f"{verdict.p99_ms:g} ms" if name == "p99" else "")
     table.add_row("p99.9 latency", f"{result.p999_ms:,.2f} ms", "")
     table.add_row("longest", f"{result.max_ms:,.2f} ms", "")
-    least = ACHIEVED_SHARE * result.offered_rate
+    least = (ACHIEVED_SHARE - verdict.errors) * result.offered_rate
     table.add_row("good answers", f"{result.achieved_rate:,.1f}/s", f"{least:,.1f}/s")
-    table.add_row("failed", f"{sum(result.errors.values()):,}", "0")
+    table.add_row("failed", f"{sum(result.errors.values()):,}", f"{verdict.errors:.2%}" if verdict.errors else "0")
     for kind, n in sorted(result.errors.items()):
         table.add_row(f"  {kind}", f"{n:,}", "")
     table.add_row("client: late by (p99)", f"{result.client_lag_p99_ms:,.2f} ms", "")

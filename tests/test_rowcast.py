@@ -27,7 +27,8 @@ from tests.support.command import run
 
 COMMANDS = (
     *("init", "look", "train", "crossvalidate", "tune", "evaluate", "importance", "report", "predict", "serve", "demo"),
-    *("models list", "models show", "models compare", "models verify", "models remove", "loadtest check"),
+    *("models list", "models show", "models compare", "models verify", "models remove"),
+    *("loadtest check", "loadtest search"),
 )
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path(sys.executable).parent / "rowcast"
@@ -130,6 +131,7 @@ AS_JSON = {
     "models compare": "my-table my-table {table} {repository}",
     "models verify": "my-table {repository}",
     "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",
+    "loadtest search": "--url {url} --p99-ms 5000 --duration 0.1s --from 2000 --precision 50%",
 }
 """What each command that takes --json is given."""
 
@@ -150,10 +152,10 @@ def test_with_json_stdout_is_the_object_alone(command, summary, home, tmp_path, 
     table, repository = tmp_path / "table.csv", f"--repository {home / 'repository'}"
     tables.every_kind(100).drop("class").write_csv(table)
     fast = "--epochs 1 --set network.members=1 --set network.layers=8"
-    with served() if command == "loadtest check" else nullcontext(SimpleNamespace(url="")) as service:
+    with served() if command.startswith("loadtest") else nullcontext(SimpleNamespace(url="")) as service:
         given = AS_JSON[command].format(table=table, repository=repository, new=tmp_path, fast=fast, url=service.url)
         code, out, err = run(capfd, *command.split(), *given.split(), "--json")
-    assert code in ((0, 1, 3) if command == "loadtest check" else (0,)), err  # a busy machine may break the promise
+    assert code in ((0, 1, 3) if command.startswith("loadtest") else (0,)), err  # a busy machine may break the promise
     assert out.count("\n") == 1
     assert isinstance(json.loads(out), dict)
 

@@ -1,4 +1,4 @@
-"""``rowcast loadtest``: does a running service keep its promise?"""
+"""``rowcast loadtest``: does a running service keep its promise, and how much can it take?"""
 
 from __future__ import annotations
 
@@ -9,19 +9,28 @@ import typer
 from rowcast.cli.console import progress_console
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
+from rowcast.models.shares import share
 
 app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
+
+UrlOption = Annotated[str, typer.Option(help="Of the service.")]
+P99Option = Annotated[float, typer.Option(help="The promise: p99 latency in milliseconds.")]
+ModelOption = Annotated[str | None, typer.Option(help="Which model, where several are served.")]
+ErrorsOption = Annotated[str, typer.Option(help="Share of requests that may fail: 0.1% or 0.001.")]
+SeedOption = Annotated[int, typer.Option(help="Of arrivals and rows.")]
+ConnectionsOption = Annotated[int, typer.Option(help="Connections at most.")]
 
 
 @app.command(epilog="Example: rowcast loadtest check --url http://127.0.0.1:3000 --rate 500 --p99-ms 10 --duration 30s")
 def check(
-    url: Annotated[str, typer.Option(help="Of the service.")],
+    url: UrlOption,
     rate: Annotated[float, typer.Option(help="Requests a second to offer.")],
-    p99_ms: Annotated[float, typer.Option(help="The promise: p99 latency in milliseconds.")],
+    p99_ms: P99Option,
     duration: Annotated[str, typer.Option(help="How long: 30, 30s, 2m.")],
-    model: Annotated[str | None, typer.Option(help="Which model, where several are served.")] = None,
-    seed: Annotated[int, typer.Option(help="Of arrivals and rows.")] = 0,
-    connections: Annotated[int, typer.Option(help="Connections at most.")] = 64,
+    model: ModelOption = None,
+    errors: ErrorsOption = "0",
+    seed: SeedOption = 0,
+    connections: ConnectionsOption = 64,
     as_json: JsonOption = False,
 ) -> None:
     """Check a latency promise with open-loop arrivals. Exit code 0: kept; 1: broken; 3: void."""
@@ -33,6 +42,7 @@ def check(
         rate=rate,
         p99_ms=p99_ms,
         duration_s=seconds(duration, "--duration"),
+        errors=share(errors, "--errors"),
         seed=seed,
         connections=connections,
         console=progress_console if as_json else None,
@@ -40,3 +50,36 @@ def check(
     if as_json:
         print(verdict.to_json())
     raise typer.Exit(verdict.exit_code)
+
+
+@app.command(epilog="Example: rowcast loadtest search --url http://127.0.0.1:3000 --p99-ms 10")
+def search(
+    url: UrlOption,
+    p99_ms: P99Option,
+    duration: Annotated[str, typer.Option(help="How long a step lasts: 5, 5s.")] = "5s",
+    first_rate: Annotated[float, typer.Option("--from", help="Requests a second to begin with.")] = 100.0,
+    precision: Annotated[str, typer.Option(help="How close: a rate higher by so much does not hold.")] = "3%",
+    model: ModelOption = None,
+    errors: ErrorsOption = "0",
+    seed: SeedOption = 0,
+    connections: ConnectionsOption = 64,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the highest rate that holds a latency, by bisection. Exit code 0: found; 1: none holds; 3: void."""
+    from rowcast.loadtest.highest_rate import search as find
+
+    found = find(
+        url,
+        model,
+        p99_ms=p99_ms,
+        step_s=seconds(duration, "--duration"),
+        errors=share(errors, "--errors"),
+        seed=seed,
+        connections=connections,
+        first_rate=first_rate,
+        precision=share(precision, "--precision"),
+        console=progress_console if as_json else None,
+    )
+    if as_json:
+        print(found.to_json())
+    raise typer.Exit(found.exit_code)

@@ -38,6 +38,9 @@ LATE = "the client was saturated"
         ({"errors": {"timeout": 1}}, "broken"),
         ({"achieved_rate": 99.0}, "kept"),
         ({"achieved_rate": 98.9}, "broken"),
+        ({"errors": {"timeout": 1}, "promised_errors": 0.001}, "kept"),
+        ({"errors": {"timeout": 2}, "promised_errors": 0.001}, "broken"),
+        ({"errors": {"status 500": 10}, "achieved_rate": 98.0, "promised_errors": 0.01}, "kept"),
         ({"wrong": "too short"}, "void"),
         ({"void": "nobody answers", "achieved_rate": 0.0}, "void"),
         # What a saturated client decides, and what it does not.
@@ -49,7 +52,9 @@ LATE = "the client was saturated"
     ],
 )
 def test_a_promise_of_10_ms_is_judged(change, outcome):
-    assert judge(replace(GOOD, **change), p99_ms=10)[0] == outcome
+    change = dict(change)
+    errors = change.pop("promised_errors", 0.0)
+    assert judge(replace(GOOD, **change), p99_ms=10, errors=errors)[0] == outcome
 
 
 def test_the_reason_names_everything_that_broke_the_promise():
@@ -75,9 +80,11 @@ def test_the_public_names_are_these():
         "NotServed",
         "Payloads",
         "Result",
+        "Search",
         "ServedModel",
         "Verdict",
         "check",
         "schedule",
+        "search",
     ]
     assert all(hasattr(loadtest, name) for name in loadtest.__all__)

@@ -1,0 +1,282 @@
+"""The highest rate at which a service keeps a promise: a bisection whose every step is an open-loop run with a verdict.
+
+The rate is doubled until it does not hold, then bisected in equal ratios. One unlucky stall of the machine would halve
+the range for good, so a rate is given up only when a second run, with arrivals of its own, breaks the promise too; and
+a lucky run would end it too high, so what is found is confirmed by a longer run, and lowered until it holds there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from rowcast.loadtest.asking import describe
+from rowcast.loadtest.connection import Endpoint, run_precisely
+from rowcast.loadtest.served import NotServed, ServedModel
+from rowcast.loadtest.trial import check_promise, trial
+from rowcast.loadtest.verdict import EXIT_CODES, Verdict
+from rowcast.models.access import key_of_environment
+from rowcast.models.errors import ConfigError
+
+FIRST_RATE = 100.0
+PRECISION = 0.03
+"""The rate found holds, and one higher by so much does not."""
+CONFIRMED_OVER = 2.0
+"""The run that confirms lasts so many times as long as a step."""
+GOOD_REQUESTS, LEAST_REQUESTS = 200, 20
+"""A p99 of fewer says little: at low rates a step lasts longer, up to :data:`LONGEST_STEP` times as long; and nothing
+is looked for at rates where even that brings fewer than the second."""
+LONGEST_STEP = 4.0
+WARM_UP_S = 0.5
+FIRST_WARM_UP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What a search found."""
+
+    rate: float | None
+    """The highest rate that held, in requests a second; None where none did, or the search was void."""
+    p99_ms: float
+    """The promise."""
+    steps: tuple[Verdict, ...]
+    """Every run, in order."""
+    confirmed: Verdict | None
+    """The last run at that rate."""
+    ends_at_client: bool
+    """Whether the next higher rate was too much for the client, and not for the service."""
+    void: str | None = None
+    """Why the search says nothing, if so."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 a rate was found, 1 none holds, 3 void."""
+        if self.void is not None:
+            return EXIT_CODES["void"]
+        return EXIT_CODES["broken" if self.rate is None else "kept"]
+
+    def to_json(self) -> str:
+        """One line with one JSON object."""
+        last = self.confirmed or (self.steps[-1] if self.steps else None)
+        return orjson.dumps(
+            {
+                "rate": self.rate,
+                "p99_ms": self.p99_ms,
+                "measured_p99_ms": None if self.confirmed is None else _measured(self.confirmed)["p99_ms"],
+                "ends_at": None if self.rate is None else "client" if self.ends_at_client else "service",
+                "model": last and last.model,
+                "version": last and last.version,
+                "sha256": last and last.sha256,
+                "steps": [_step(verdict) for verdict in self.steps],
+                "reason": self.void,
+                "exit_code": self.exit_code,
+            }
+        ).decode()
+
+    def line(self) -> str:
+        """What was found, in one line."""
+        if self.void is not None:
+            return f"VOID {self.void}"
+        if self.rate is None or self.confirmed is None:
+            return f"NONE: p99 is above {self.p99_ms:g} ms even at {min(v.rate for v in self.steps):g} requests/s"
+        found = f"{self.rate:,.0f} requests/s hold p99 at {_measured(self.confirmed)['p99_ms']:.2f} ms"
+        model = f"{self.confirmed.model}:{self.confirmed.version} (sha256 {(self.confirmed.sha256 or '')[:12]})"
+        more = "; the client could not offer more, the service may hold more" if self.ends_at_client else ""
+        return f"FOUND {model}: {found} of {self.p99_ms:g} ms{more}"
+
+    def show(self, console: Console | None = None) -> None:
+        """Print a table of the steps, and the line."""
+        console = console or Console()
+        if self.steps:
+            table = Table(title=f"p99 of {self.p99_ms:g} ms")
+            for name in ("requests/s", "p50, ms", "p99, ms", "p99.9, ms", "good/s", "client", "verdict"):
+                table.add_column(name, justify="left" if name == "verdict" else "right")
+            for verdict in self.steps:
+                table.add_row(*_cells(verdict))
+            console.print(table)
+        console.print(self.line(), markup=False, highlight=False, soft_wrap=True)
+
+
+def search(
+    url: str,
+    model: str | None = None,
+    *,
+    p99_ms: float,
+    step_s: float = 5.0,
+    errors: float = 0.0,
+    seed: int = 0,
+    connections: int = 64,
+    first_rate: float = FIRST_RATE,
+    precision: float = PRECISION,
+    console: Console | None = None,
+) -> Search:
+    """Find the highest rate of one-row requests at which a service keeps a p99 latency, and print it.
+
+    Args:
+        url: of the service.
+        model: its name; may be None where only one is served.
+        p99_ms: the promise.
+        step_s: length of a step in seconds.
+        errors: share of requests that may fail.
+        seed: of schedules and rows; each step has one of its own.
+        connections: at most so many at a time.
+        first_rate: where to begin.
+        precision: the rate found holds, and one higher by such a share does not.
+        console: where the table goes; stdout unless given. Progress goes to stderr.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        RowcastError: the package hdrhistogram is missing.
+    """
+    check_promise(p99_ms, errors, connections)
+    for flag, value in (("--duration", step_s), ("--from", first_rate)):
+        if not (value > 0 and math.isfinite(value)):
+            raise ConfigError(f"{flag} must be a number above 0, got {value}")
+    if not 0.001 <= precision <= 1:
+        raise ConfigError(f"--precision must be a share from 0.1% to 100%, got {100 * precision:g}%")
+    blank = Verdict("void", "", url, first_rate, p99_ms, step_s, seed, connections, errors)
+    endpoint = Endpoint.of(url, key_of_environment() or "")
+    found = run_precisely(find(endpoint, model, blank, precision))
+    found.show(console)
+    return found
+
+
+async def find(endpoint: Endpoint, model: str | None, blank: Verdict, precision: float = PRECISION) -> Search:
+    """Search from the rate of ``blank`` on, which says the promise, the length of a step, seed and connections."""
+    try:
+        served = await describe(endpoint, model)
+    except NotServed as error:
+        return Search(None, blank.p99_ms, (), None, False, str(error))
+    steps = _Steps(endpoint, served, blank)
+    try:
+        lowest = LEAST_REQUESTS / (LONGEST_STEP * blank.duration_s)
+        rate = await bisect(steps.holds, max(lowest, blank.rate), lowest, precision)
+    except _VoidError as error:
+        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, str(error))
+    if rate is None:
+        return Search(None, blank.p99_ms, tuple(steps.taken), None, False)
+    return Search(rate, blank.p99_ms, tuple(steps.taken), steps.taken[-1], steps.client_ended)
+
+
+class _VoidError(Exception):
+    """A step says nothing, for a reason that holds for every rate."""
+
+
+class _Steps:
+    """The runs of a search."""
+
+    def __init__(self, endpoint: Endpoint, served: ServedModel, blank: Verdict) -> None:
+        self._endpoint, self._served, self._blank = endpoint, served, blank
+        self._console = Console(stderr=True)
+        self.taken: list[Verdict] = []
+        self.client_ended = False
+        """Whether the lowest rate that did not hold was too much for the client."""
+
+    async def run(self, rate: float, length: float) -> Verdict:
+        """One run.
+
+        Raises:
+            _VoidError: it is void, and not because the client was saturated.
+        """
+        rate = _round(rate)
+        seconds = self._blank.duration_s * length
+        seconds = min(max(seconds, GOOD_REQUESTS / rate), LONGEST_STEP * self._blank.duration_s)
+        blank = replace(self._blank, rate=rate, duration_s=seconds, seed=self._blank.seed + 2 * len(self.taken))
+        warm_up_s = WARM_UP_S if self.taken else FIRST_WARM_UP_S
+        verdict = await trial(self._endpoint, self._served, blank, warm_up_s=min(warm_up_s, seconds))
+        self.taken.append(verdict)
+        self._console.print(
+            f"  {verdict.outcome:<6} {verdict.rate:>9,.1f}/s  {verdict.reason}", highlight=False, soft_wrap=True
+        )
+        if verdict.outcome == "void" and not (verdict.result and verdict.result.saturated):
+            raise _VoidError(verdict.reason)
+        return verdict
+
+    async def holds(self, rate: float, length: float) -> float | None:
+        """The rate of the run that kept the promise; None where two broke it."""
+        for _ in range(2):
+            verdict = await self.run(rate, length)
+            if verdict.outcome == "kept":
+                return verdict.rate
+        self.client_ended = verdict.outcome == "void"
+        return None
+
+
+async def bisect(
+    holds: Callable[[float, float], Awaitable[float | None]],
+    rate: float,
+    lowest: float = 1.0,
+    precision: float = PRECISION,
+) -> float | None:
+    """The highest rate that holds; None where none does from the lowest on.
+
+    Args:
+        holds: tries a rate for so many steps' length, and says which rate it really tried, or None if it does not hold.
+        rate: where to begin.
+        lowest: rate that is looked at.
+        precision: the rate found holds, and one higher by such a share does not.
+    """
+    held: float | None = None
+    broken = math.inf
+    while not math.isfinite(broken):
+        kept = await holds(rate, 0.5)
+        if kept is None:
+            broken = rate
+        else:
+            held, rate = kept, 2 * rate
+    while held is None:
+        if rate <= lowest:
+            return None
+        rate = max(lowest, rate / 4)
+        held = await holds(rate, 1.0)
+        if held is None:
+            broken = rate
+    while broken / held > 1 + precision:
+        middle = math.sqrt(held * broken)
+        kept = await holds(middle, 1.0)
+        if kept is None:
+            broken = middle
+        else:
+            held = kept
+    while held >= lowest:
+        confirmed = await holds(held, CONFIRMED_OVER)
+        if confirmed is not None:
+            return confirmed
+        held /= 1 + precision
+    return None
+
+
+def _round(rate: float) -> float:
+    """A rate of four digits: a schedule has a whole number of requests, and a person reads it."""
+    return float(f"{rate:.4g}")
+
+
+def _measured(verdict: Verdict) -> dict[str, Any]:
+    result = verdict.result
+    names = ("p50_ms", "p99_ms", "p999_ms", "achieved_rate", "client_cpu", "client_lag_p99_ms")
+    return {name: None if result is None else getattr(result, name) for name in names}
+
+
+def _step(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "rate": verdict.rate,
+        "outcome": verdict.outcome,
+        "reason": verdict.reason,
+        "duration_s": verdict.duration_s,
+        **_measured(verdict),
+        "errors": {} if verdict.result is None else verdict.result.errors,
+    }
+
+
+def _cells(verdict: Verdict) -> list[str]:
+    got = verdict.result
+    if got is None:
+        return [f"{verdict.rate:,.0f}", "", "", "", "", "", verdict.outcome]
+    latencies = (f"{value:,.2f}" for value in (got.p50_ms, got.p99_ms, got.p999_ms))
+    return [f"{verdict.rate:,.0f}", *latencies, f"{got.achieved_rate:,.0f}", f"{got.client_cpu:.0%}", verdict.outcome]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from rowcast.loadtest import search
+from rowcast.loadtest.highest_rate import PRECISION, Search, bisect
+from rowcast.models.errors import ConfigError
+from tests.loadtest.stub import Reply, serving
+
+
+def looked_for(capacity: float, first: float = 100.0, unlucky: int | None = None) -> tuple[float | None, list[float]]:
+    """What a bisection finds of a service that takes ``capacity``, and which rates it tries."""
+    tried: list[float] = []
+
+    async def holds(rate: float, length: float) -> float | None:
+        tried.append(rate)
+        return rate if rate <= capacity and len(tried) != unlucky else None
+
+    return asyncio.run(bisect(holds, first)), tried
+
+
+@pytest.mark.parametrize("capacity", [1.5, 40, 99, 100, 101, 3217, 90_000])
+def test_the_highest_rate_is_found_within_the_precision(capacity):
+    found, tried = looked_for(capacity)
+    assert capacity / (1 + PRECISION) <= found <= capacity
+    assert len(tried) <= 20
+
+
+def test_where_even_one_request_a_second_is_too_much_nothing_is_found():
+    assert looked_for(0.5)[0] is None
+
+
+def test_what_does_not_hold_in_the_longer_run_is_lowered():
+    found, tried = looked_for(100, unlucky=8)  # the eighth run is the one that confirms
+    assert tried[-1] == found
+    assert found == pytest.approx(tried[-2] / (1 + PRECISION))
+
+
+@pytest.mark.alone  # how long answers take is what decides
+def test_a_service_of_four_milliseconds_a_request_takes_a_bit_less_than_250_a_second():
+    def slow(n: int, reply: Reply) -> None:
+        reply.delay_s = 0.004
+
+    with serving(slow) as stub:
+        found = search(stub.url, p99_ms=100, step_s=0.1, first_rate=200, precision=0.99)
+    assert found.exit_code == 0
+    assert 50 <= found.rate < 260
+    assert "broken" in {step.outcome for step in found.steps}
+    assert len({step.seed for step in found.steps}) == len(found.steps)
+    assert found.confirmed.duration_s == 0.4
+    answer = json.loads(found.to_json())
+    assert (answer["rate"], answer["p99_ms"], answer["ends_at"]) == (found.rate, 100, "service")
+    assert len(answer["steps"]) == len(found.steps)
+    assert answer["steps"][-1]["p99_ms"] == answer["measured_p99_ms"] <= 100
+
+
+@pytest.mark.alone
+def test_a_service_that_is_always_too_slow_holds_no_rate():
+    def slow(n: int, reply: Reply) -> None:
+        reply.delay_s = 0.02
+
+    with serving(slow) as stub:
+        found = search(stub.url, p99_ms=5, step_s=0.1, first_rate=50)
+    assert (found.rate, found.exit_code) == (None, 1)
+    assert found.line() == "NONE: p99 is above 5 ms even at 50 requests/s"
+
+
+def test_a_port_where_nobody_listens_makes_the_search_void():
+    with serving() as stub:
+        pass
+    found = search(stub.url, p99_ms=5)
+    assert (found.exit_code, found.rate, found.steps) == (3, None, ())
+    assert found.line().startswith(f"VOID nobody answers at 127.0.0.1:{stub.port}")
+    assert json.loads(found.to_json())["reason"] == found.void
+
+
+def test_a_wrong_answer_ends_the_search_at_once():
+    def wrong(n: int, reply: Reply) -> None:
+        reply.predictions = []
+
+    with serving(wrong) as stub:
+        found = search(stub.url, p99_ms=5000, step_s=0.2)
+    assert (found.exit_code, len(found.steps)) == (3, 1)
+    assert found.void.startswith("wrong answers: 1 rows were sent and 0 predictions came back")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"p99_ms": 0}, "--p99-ms must be a number above 0, got 0"),
+        ({"step_s": -1}, "--duration must be a number above 0, got -1"),
+        ({"first_rate": float("nan")}, "--from must be a number above 0, got nan"),
+        ({"errors": 1.5}, "--errors must be a share from 0 to less than 1, such as 0.1% or 0.001, got 1.5"),
+        ({"precision": 0}, "--precision must be a share from 0.1% to 100%, got 0%"),
+        ({"connections": 513}, "--connections must be from 1 to 512, got 513"),
+    ],
+)
+def test_an_argument_out_of_range_is_refused_by_name(options, message):
+    with pytest.raises(ConfigError) as caught:
+        search(**{"url": "http://127.0.0.1:9", "p99_ms": 5, **options})
+    assert str(caught.value) == message
+
+
+def test_a_rate_that_ends_at_the_client_says_so():
+    found = Search(100.0, 5.0, (), None, True)
+    assert json.loads(found.to_json())["ends_at"] == "client"
