@@ -18,14 +18,13 @@ from pathlib import Path
 
 from benchmarks.cells import RESULTS, ROOT
 from benchmarks.training.accuracy.ablation import ablate
-from benchmarks.training.accuracy.contenders import PEER_LIST, Contender, Rowcast
+from benchmarks.training.accuracy.contenders import OURS, PEER_LIST, Contender, Rowcast
 from benchmarks.training.accuracy.datasets import DATASETS, NotThere, Parts, write_parts
 from benchmarks.training.accuracy.measure import Bench, interval
 from benchmarks.training.accuracy.table import Table, report, validation
 
 STORE = RESULTS / "training.json"
 SCRATCH = ROOT / ".bench" / "training"
-PRESETS = ("quick", "balanced", "best")
 
 
 def names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
@@ -38,12 +37,11 @@ def names(text: str, known: tuple[str, ...], what: str) -> tuple[str, ...]:
 
 def measure(bench: Bench, parts: Parts, seeds: int) -> Table:
     """All results on one data set."""
-    ours = [Rowcast(preset) for preset in PRESETS]
     table = Table(parts.name, parts.task, parts.about["rows"])
-    for contender in (*PEER_LIST, *ours):
+    for contender in (*PEER_LIST, *OURS):
         if parts.task in contender.tasks:
             table.cells[contender.name] = [bench.result(parts, contender, seed) for seed in range(seeds)]
-    for one in ours:
+    for one in OURS:
         for peer in PEER_LIST:
             both = table.cells[one.name] + table.cells.get(peer.name, [{"reason": "not for this task"}])
             if not any("reason" in cell for cell in both):
@@ -56,10 +54,11 @@ def main() -> int:
     """Measure what is not measured yet, print the table and write it to `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = ("rowcast", *(peer.name for peer in PEER_LIST))
+    presets = tuple(one.short for one in OURS)
     every = tuple(data.name for data in DATASETS)
     parser.add_argument("--data", default="", help=f"data sets to measure, with commas between: {', '.join(every)}")
     parser.add_argument("--contenders", default="", help=f"who is measured: {', '.join(known)}")
-    parser.add_argument("--presets", default="", help=f"of Rowcast: {', '.join(PRESETS)}")
+    parser.add_argument("--presets", default="", help=f"of Rowcast: {', '.join(presets)}")
     parser.add_argument("--seeds", type=int, default=1, help="fits of each, with seeds from 0 up")
     parser.add_argument("--again", action="store_true", help="measure what was asked for even where a result stands")
     parser.add_argument("--validation", action="store_true", help="show validation rows alone, write no table")
@@ -68,13 +67,15 @@ def main() -> int:
     given = parser.parse_args()
     data = names(given.data, every, "data sets")
     contenders = names(given.contenders, known, "contenders")
-    presets = names(given.presets, PRESETS, "presets")
+    asked = names(given.presets, presets, "presets")
     SCRATCH.mkdir(parents=True, exist_ok=True)
 
     def wanted(parts: Parts, contender: Contender) -> bool:
-        ours = isinstance(contender, Rowcast)
-        asked = ("rowcast" if ours else contender.name) in contenders and parts.name in data
-        return asked and (not isinstance(contender, Rowcast) or contender.preset in presets)
+        if parts.name not in data:
+            return False
+        if isinstance(contender, Rowcast):
+            return "rowcast" in contenders and contender.short in asked
+        return contender.name in contenders
 
     store = given.results or (RESULTS / "ablation.json" if given.ablation else STORE)
     bench = Bench(store, SCRATCH, wanted, given.again)
@@ -87,7 +88,8 @@ def main() -> int:
                 tables.append(measure(bench, write_parts(one, SCRATCH), given.seeds))
             except NotThere as error:
                 tables.append(Table(one.name, reason=str(error)))
-        text = "\n".join(validation(tables, PRESETS)) if given.validation else report(tables, PRESETS, given.seeds)
+        ours = [one for one in OURS if any("reason" not in cell for t in tables for cell in t.cells.get(one.name, []))]
+        text = "\n".join(validation(tables, ours)) if given.validation else report(tables, ours, given.seeds)
     if not given.validation:
         store.with_suffix(".md").write_text(text)
     print(text)

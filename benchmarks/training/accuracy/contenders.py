@@ -27,22 +27,31 @@ def exact(environment: str, package: str) -> str:
 
 @dataclass(frozen=True)
 class Rowcast:
-    """Rowcast at a preset, with ``settings`` as ``--set`` takes them; untuned without any."""
+    """Rowcast at a preset, with ``settings`` as ``--set`` takes them; untuned without any.
+
+    ``label`` tells it from others of the same preset.
+    """
 
     preset: str
     settings: tuple[str, ...] = ()
     validation_only: bool = False
     tasks: tuple[str, ...] = _TASKS
+    label: str = ""
+
+    @property
+    def short(self) -> str:
+        """In filters and column heads."""
+        return self.label or self.preset
 
     @property
     def name(self) -> str:
-        """In cells and filters."""
-        return f"rowcast-{self.preset}"
+        """In cells."""
+        return f"rowcast-{self.short}"
 
     @property
     def title(self) -> str:
         """In tables."""
-        return f"**Rowcast, {self.preset}**"
+        return f"**Rowcast, {self.short}**"
 
     def config(self, parts: Parts, seed: int) -> Config:
         """Of one fit.
@@ -111,6 +120,14 @@ class Peer:
 
 Contender = Rowcast | Peer
 
+BUDGET_S = 300
+"""Seconds that the most accurate of each may take; AutoGluon's program says the same."""
+
+OURS: Sequence[Rowcast] = (
+    *map(Rowcast, ("quick", "balanced", "best")),
+    Rowcast("best", (f"fit.budget_s={BUDGET_S}",), label=f"best-{BUDGET_S}s"),
+)
+
 PEER_LIST: Sequence[Peer] = (
     Peer("catboost", "CatBoost", "catboost_defaults.py", "trees", "catboost"),
     Peer("lightgbm", "LightGBM", "lightgbm_defaults.py", "trees", "lightgbm"),
@@ -124,5 +141,12 @@ PEER_LIST: Sequence[Peer] = (
         "pytabkit",
         options=("--for-log-loss",),
         tasks=("binary", "multiclass"),
+    ),
+    Peer(
+        "autogluon",
+        f"AutoGluon, best_quality, {BUDGET_S} s",
+        "autogluon_best.py",
+        "autogluon",
+        "autogluon.tabular",
     ),
 )

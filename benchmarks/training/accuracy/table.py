@@ -20,6 +20,7 @@ _COLUMNS = {
     "multiclass": ("roc_auc", "accuracy", "ece"),
 }
 _LEVEL = "≈"
+NOT_ASKED_FOR = "not asked for"
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Table:
         return statistics.mean(found) if cells and len(found) == len(cells) else None
 
     def seconds(self, contender: str, figure: str = "fit_s") -> float | None:
-        """Of a fit, over seeds; None where there is no result."""
+        """Of a fit, over seeds, or another figure of its cost; None where there is no result."""
         found = [cell[figure] for cell in self.cells.get(contender, []) if figure in cell]
         return statistics.mean(found) if found else None
 
@@ -70,28 +71,29 @@ def gap(found: dict[str, Any] | None) -> str:
     return f"{text} {_LEVEL}" if verdict(found).startswith("level") else text  # type: ignore[arg-type]
 
 
-def section(table: Table, presets: Sequence[str]) -> list[str]:
+def section(table: Table, ours: Sequence[Rowcast]) -> list[str]:
     """A data set's results on test rows."""
     if table.reason:
         return ["", f"## {table.name}", "", f"Not measured: {table.reason}."]
     metric, more = primary(table.task), _COLUMNS[table.task]
-    ours = [Rowcast(preset) for preset in presets]
     rows = table.rows
-    heads = [_HEADS[metric], *(f"{one.preset} − it" for one in ours), *(_HEADS.get(m, m.upper()) for m in more)]
+    heads = [_HEADS[metric], *(f"{one.short} − it" for one in ours), *(_HEADS.get(m, m.upper()) for m in more)]
     heads = [head.lower() if head in ("COVERAGE", "ACCURACY") else head for head in heads]
     out = [
         *("", f"## {table.name}", ""),
         f"{rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} test rows.",
-        *("", f"| | {' | '.join(heads)} | fit, s | all, s |", "|---|" + "---|" * (len(heads) + 2)),
+        *("", f"| | {' | '.join(heads)} | fit, s | all, s | a row, ms | MB |", "|---|" + "---|" * (len(heads) + 4)),
     ]
     for contender in (*ours, *PEER_LIST):
         if table.task not in contender.tasks:
             continue
         cells = table.cells[contender.name]
         reason = next((cell["reason"] for cell in cells if "reason" in cell), "")
+        if reason == NOT_ASKED_FOR:  # neither wanted now nor measured before
+            continue
         if reason:
             out.append(
-                f"| {contender.title} | not measured: {str(reason).replace('|', '/')} |" + " |" * (len(heads) + 1)
+                f"| {contender.title} | not measured: {str(reason).replace('|', '/')} |" + " |" * (len(heads) + 3)
             )
             continue
         mark = "*" if any(cell["others"] > QUIET for cell in cells) else ""
@@ -100,12 +102,13 @@ def section(table: Table, presets: Sequence[str]) -> list[str]:
             *(gap(table.intervals.get((one.name, contender.name))) for one in ours),
             *(number(table.mean(contender.name, "test", other)) for other in more),
             *(duration(table.seconds(contender.name, figure)) + mark for figure in ("fit_s", "all_s")),
+            *(number(table.seconds(contender.name, figure)) for figure in ("row_ms", "disk_mb")),
         ]
         out.append(f"| {contender.title} | {' | '.join(line)} |")
     return out
 
 
-def summary(tables: Sequence[Table], presets: Sequence[str]) -> list[str]:
+def summary(tables: Sequence[Table], ours: Sequence[Rowcast]) -> list[str]:
     """Counts, from the figures above."""
     there = [table for table in tables if not table.reason]
     out = [
@@ -115,31 +118,31 @@ def summary(tables: Sequence[Table], presets: Sequence[str]) -> list[str]:
         f"| | data sets | Rowcast better | of these clearly | peer better, but {_LEVEL} | Rowcast's fit no slower |",
         "|---|---|---|---|---|---|",
     ]
-    for preset in presets:
+    for one in ours:
         for peer in PEER_LIST:
-            both = (Rowcast(preset).name, peer.name)
+            both = (one.name, peer.name)
             found = [(t, t.intervals[both]) for t in there if both in t.intervals]
-            told = [(t, verdict(one)) for t, one in found if "reason" not in one]
+            told = [(t, verdict(cell)) for t, cell in found if "reason" not in cell]
             if told:
-                tally = Tally.of_verdicts(one for _, one in told)
-                quick = sum(_no_slower(t, Rowcast(preset).name, peer.name) for t, _ in told)
+                tally = Tally.of_verdicts(told_of for _, told_of in told)
+                quick = sum(_no_slower(t, one.name, peer.name) for t, _ in told)
                 counts = (tally.of, tally.better, tally.clearly, tally.level, quick)
-                out.append(f"| {preset}, {peer.title} | {' | '.join(map(str, counts))} |")
+                out.append(f"| {one.short}, {peer.title} | {' | '.join(map(str, counts))} |")
     facts: dict[str, Callable[[Table, str], float | None]] = {
         "longest fit": lambda t, name: t.seconds(name),
         "ECE": lambda t, name: t.mean(name, "test", "ece"),
         "held by 90% intervals": lambda t, name: t.mean(name, "test", "coverage"),
     }
     lines = []
-    for preset in presets:
+    for one in ours:
         for fact, figure in facts.items():
-            values = [(t.name, value) for t in there if (value := figure(t, Rowcast(preset).name)) is not None]
+            values = [(t.name, value) for t in there if (value := figure(t, one.name)) is not None]
             if fact == "longest fit":
                 values = sorted(values, key=lambda one: -one[1])[:1]
             form = "{} {:.0f} s" if fact == "longest fit" else "{} {:.3f}"
             shown = ", ".join(form.format(*one) for one in values)
             if values:
-                lines.append(f"- {preset}, {fact}: {shown}")
+                lines.append(f"- {one.short}, {fact}: {shown}")
     return [*out, *([""] if lines else []), *lines]
 
 
@@ -148,13 +151,13 @@ def _no_slower(table: Table, ours: str, peer: str) -> bool:
     return a is not None and b is not None and a <= b
 
 
-def validation(tables: Sequence[Table], presets: Sequence[str]) -> list[str]:
+def validation(tables: Sequence[Table], ours: Sequence[Rowcast]) -> list[str]:
     """Every contender on validation rows: what choices are made by."""
     there = [table for table in tables if not table.reason]
     heads = [f"{table.name}, {_HEADS[primary(table.task)]}" for table in there]
     out = ["", "## Validation rows", "", "In brackets: AUC.", ""]
     out += [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
-    for contender in (*map(Rowcast, presets), *PEER_LIST):
+    for contender in (*ours, *PEER_LIST):
         line = []
         for table in there:
             text = number(table.mean(contender.name, "validation", primary(table.task)))
@@ -164,7 +167,7 @@ def validation(tables: Sequence[Table], presets: Sequence[str]) -> list[str]:
     return out
 
 
-def report(tables: Sequence[Table], presets: Sequence[str], seeds: int) -> str:
+def report(tables: Sequence[Table], ours: Sequence[Rowcast], seeds: int) -> str:
     """The whole page."""
     cells = [cell for table in tables for found in table.cells.values() for cell in found if "date" in cell]
     dates = sorted({str(cell["date"]) for cell in cells})
@@ -178,12 +181,13 @@ def report(tables: Sequence[Table], presets: Sequence[str], seeds: int) -> str:
             "How, and who is told what: [docs/accuracy.md](../../docs/accuracy.md). "
             "*quick − it*, *balanced − it*: Rowcast's figure less that of the line, with the 95% interval over "
             f"resampled test rows; below 0 Rowcast is better, {_LEVEL}: 0 lies inside. "
-            "*fit*: the fit alone, *all*: from reading the files to the last answer. "
+            "*fit*: the fit alone, *all*: from reading the files to the last answer; *a row*: median of 100 answers "
+            "to one row in Python, the model in memory; *MB*: of its files. "
             f"\\* others used more than {QUIET:.0%} of a core meanwhile: the seconds say little."
         ),
     ]
     for table in tables:
-        out += section(table, presets)
-    out += summary(tables, presets)
-    out += validation(tables, presets)
+        out += section(table, ours)
+    out += summary(tables, ours)
+    out += validation(tables, ours)
     return "\n".join(out) + "\n"
