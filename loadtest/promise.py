@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console
 
 from rowcast.loadtest import openloop
 from rowcast.loadtest.asking import describe
 from rowcast.loadtest.connection import Endpoint, run_precisely
+from rowcast.loadtest.promise_file import Promise, promise_of, record
 from rowcast.loadtest.served import NotServed
 from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import key_of_environment
 from rowcast.models.errors import ConfigError
+from rowcast.models.names import DEFAULT_REPOSITORY
 
 WARM_UP_S = 2.0
 
@@ -22,10 +25,12 @@ def check(
     url: str,
     model: str | None = None,
     *,
-    rate: float,
-    p99_ms: float,
-    duration_s: float,
-    errors: float = 0.0,
+    rate: float | None = None,
+    p99_ms: float | None = None,
+    duration_s: float | None = None,
+    errors: float | None = None,
+    promise: Path | None = None,
+    repository: Path | None = None,
     seed: int = 0,
     connections: int = 64,
     console: Console | None = None,
@@ -41,26 +46,58 @@ def check(
     Args:
         url: of the service: ``http://127.0.0.1:3000``.
         model: its name; may be None where only one is served.
-        rate: mean requests a second.
+        rate: mean requests a second. What is not given of this and the next two is read from ``promise``.
         p99_ms: the promise, from when a request was due to the end of its answer.
         duration_s: length of the measurement; a warm-up of at most 2 s comes first.
-        errors: share of requests that may fail.
+        errors: share of requests that may fail; none where neither this nor a file says so.
+        promise: a file that says all this, in whose folder it is recorded when it was kept; ``promise.toml`` of the
+            model's folder unless given.
+        repository: holds that folder.
         seed: of the schedule and the rows.
         connections: at most so many at a time.
         console: where the table and the verdict's line go; stdout unless given. Progress goes to stderr.
 
     Raises:
-        ConfigError: an argument is out of range.
+        ConfigError: an argument is out of range, or the file of the promise is not there or breaks a rule.
         RowcastError: the package hdrhistogram is missing.
     """
+    endpoint = Endpoint.of(url, key_of_environment() or "")
+    if promise is None and (rate is None or p99_ms is None or duration_s is None):
+        try:
+            name = model if model is not None else run_precisely(describe(endpoint, None)).name
+        except NotServed as error:
+            verdict = Verdict("void", str(error), url, rate or 0.0, p99_ms or 0.0, duration_s or 0.0, seed, connections)
+            verdict.show(console)
+            return verdict
+        promise = promise_of(repository or DEFAULT_REPOSITORY, name)
+    said = None if promise is None else Promise.read(promise)
+    if said is not None:
+        rate = said.rate if rate is None else rate
+        p99_ms = said.p99_ms if p99_ms is None else p99_ms
+        duration_s = said.duration_s if duration_s is None else duration_s
+        errors = said.errors if errors is None else errors
+    assert rate is not None, "a file says it all"
+    assert p99_ms is not None
+    assert duration_s is not None
+    errors = errors or 0.0
     check_promise(p99_ms, errors, connections)
     if not len(openloop.schedule(rate, duration_s, seed)):
         raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections, errors)
-    endpoint = Endpoint.of(url, key_of_environment() or "")
     verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)
+    if promise is not None and verdict.outcome == "kept" and Promise(rate, p99_ms, duration_s, errors) == said:
+        _record(verdict, promise)
     return verdict
+
+
+def _record(verdict: Verdict, promise: Path) -> None:
+    """Record a kept promise; that it cannot be recorded changes no verdict."""
+    try:
+        told = f"recorded in {record(verdict, promise)}"
+    except OSError as error:
+        told = f"not recorded beside {promise}: {error.strerror}"
+    Console(stderr=True).print(told, highlight=False, markup=False, soft_wrap=True)
 
 
 async def _check(endpoint: Endpoint, model: str | None, blank: Verdict) -> Verdict:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rowcast.cli.console import progress_console
+from rowcast.cli.named import RepositoryOption
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
+from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.shares import share
 
 app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True, rich_markup_mode=None)
@@ -24,16 +27,24 @@ ConnectionsOption = Annotated[int, typer.Option(help="Connections at most.")]
 @app.command(epilog="Example: rowcast loadtest check --url http://127.0.0.1:3000 --rate 500 --p99-ms 10 --duration 30s")
 def check(
     url: UrlOption,
-    rate: Annotated[float, typer.Option(help="Requests a second to offer.")],
-    p99_ms: P99Option,
-    duration: Annotated[str, typer.Option(help="How long: 30, 30s, 2m.")],
+    rate: Annotated[float | None, typer.Option(help="Requests a second to offer.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="The promise: p99 latency in milliseconds.")] = None,
+    duration: Annotated[str | None, typer.Option(help="How long: 30, 30s, 2m.")] = None,
     model: ModelOption = None,
-    errors: ErrorsOption = "0",
+    errors: Annotated[str | None, typer.Option(help="Share of requests that may fail: 0.1% or 0.001.")] = None,
+    promise: Annotated[
+        Path | None,
+        typer.Option(help="Says what no flag says; default: promise.toml in the model's folder.", metavar="F"),
+    ] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
     seed: SeedOption = 0,
     connections: ConnectionsOption = 64,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a latency promise with open-loop arrivals. Exit code 0: kept; 1: broken; 3: void."""
+    """Check a latency promise with open-loop arrivals. Exit code 0: kept; 1: broken; 3: void.
+
+    What is not given of --rate, --p99-ms, --duration and --errors is read from promise.toml.
+    """
     from rowcast.loadtest.promise import check as check_promise
 
     verdict = check_promise(
@@ -41,8 +52,10 @@ def check(
         model=model,
         rate=rate,
         p99_ms=p99_ms,
-        duration_s=seconds(duration, "--duration"),
-        errors=share(errors, "--errors"),
+        duration_s=None if duration is None else seconds(duration, "--duration"),
+        errors=None if errors is None else share(errors, "--errors"),
+        promise=promise,
+        repository=repository,
         seed=seed,
         connections=connections,
         console=progress_console if as_json else None,

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from rowcast.loadtest import check
+from rowcast.loadtest.machine import processor
+from rowcast.loadtest.promise_file import KEPT_FILE, Promise, kept
+from rowcast.models.errors import ConfigError
+from rowcast.models.version import VERSION
+from tests.loadtest.stub import SHA256, Reply, serving
+
+PROMISE = 'rate = 100\np99_ms = 5000\nduration = "0.2s"\nerrors = "0.1%"\n'
+
+
+@pytest.fixture
+def promise(tmp_path):
+    path = tmp_path / "flights" / "promise.toml"
+    path.parent.mkdir()
+    path.write_text(PROMISE)
+    return path
+
+
+def test_a_promise_is_read_from_its_file(promise):
+    assert Promise.read(promise) == Promise(rate=100.0, p99_ms=5000.0, duration_s=0.2, errors=0.001)
+
+
+@pytest.mark.alone  # a busy machine may break the promise
+def test_a_check_reads_the_promise_of_the_model_that_is_served_and_records_that_it_was_kept(promise):
+    with serving() as stub:
+        verdict = check(stub.url, repository=promise.parents[1])
+    assert (verdict.outcome, verdict.rate, verdict.p99_ms, verdict.duration_s) == ("kept", 100, 5000, 0.2)
+    assert verdict.errors == 0.001
+    (entry,) = kept(promise)
+    assert (entry["model"], entry["version"], entry["sha256"]) == ("flights", 3, SHA256)
+    assert entry["promise"] == {"rate": 100.0, "p99_ms": 5000.0, "duration_s": 0.2, "errors": 0.001}
+    assert (entry["rowcast"], entry["local"], entry["machine"]["processor"]) == (VERSION, True, processor())
+    assert entry["measured"]["p99_ms"] == verdict.result.p99_ms
+
+
+@pytest.mark.alone
+def test_another_promise_than_that_of_the_file_is_checked_and_not_recorded(promise):
+    with serving() as stub:
+        verdict = check(stub.url, repository=promise.parents[1], rate=50)
+    assert (verdict.outcome, verdict.rate) == ("kept", 50)
+    assert kept(promise) == []
+
+
+def test_a_broken_promise_is_not_recorded(promise):
+    def failing(n: int, reply: Reply) -> None:
+        reply.status = 500
+
+    with serving(failing) as stub:
+        verdict = check(stub.url, promise=promise)
+    assert verdict.outcome == "broken"
+    assert not promise.with_name(KEPT_FILE).exists()
+
+
+def test_a_record_with_half_a_line_is_read_all_the_same(promise):
+    promise.with_name(KEPT_FILE).write_text('{"model": "a"}\n{"model": "b\n[1]\n{"model": "c"}\n')
+    assert [entry["model"] for entry in kept(promise)] == ["a", "c"]
+
+
+def test_without_a_file_the_three_flags_are_asked_for(tmp_path):
+    with serving() as stub, pytest.raises(ConfigError) as caught:
+        check(stub.url, rate=10, p99_ms=5, repository=tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/flights/promise.toml cannot be read (No such file or directory): give --rate, --p99-ms and "
+        "--duration, or write a promise.toml with rate, p99_ms and duration"
+    )
+
+
+def test_where_nobody_answers_the_verdict_is_void_before_a_file_is_looked_for(tmp_path):
+    with serving() as stub:
+        pass
+    verdict = check(stub.url, repository=tmp_path)
+    assert (verdict.outcome, verdict.exit_code) == ("void", 3)
+    assert json.loads(verdict.to_json())["reason"].startswith("nobody answers at ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("rate = 0", "rate must be a number above 0, got 0"),
+        ("rate = true", "rate must be a number above 0, got True"),
+        ("p99_ms = nan", "p99_ms must be a number above 0, got nan"),
+        ('p99_ms = "fast"', "p99_ms must be a number above 0, got 'fast'"),
+        ('duration = "soon"', "duration must be a positive number and s, m or h, such as 60s or 30m, got 'soon'"),
+        ("errors = 1.0", "errors must be a share from 0 to less than 1, such as 0.1% or 0.001, got 1.0"),
+        ('errors = "-1%"', "errors must be a share from 0 to less than 1, such as 0.1% or 0.001, got '-1%'"),
+    ],
+)
+def test_a_value_that_breaks_its_rule_is_named_with_its_file(promise, change, message):
+    key = change.split()[0]
+    promise.write_text("".join(line for line in PROMISE.splitlines(True) if not line.startswith(key)) + change)
+    with pytest.raises(ConfigError) as caught:
+        Promise.read(promise)
+    assert str(caught.value) == f"{promise}: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (PROMISE + "p50_ms = 1", "must hold rate, p99_ms, duration, errors and nothing else, got 'p50_ms'"),
+        ("rate = 1\np99_ms = 2", "must hold rate, p99_ms and duration: duration is missing"),
+        ("rate =", "must be TOML: Invalid value (at end of document)"),
+        ("#" * 70_000, "must be TOML: it is longer than 64 KiB"),
+    ],
+)
+def test_a_file_that_is_no_promise_is_refused(promise, text, message):
+    promise.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        Promise.read(promise)
+    assert str(caught.value) == f"{promise} {message}"
+
+
+def test_a_processor_without_a_name_is_told_by_its_kind(tmp_path):
+    assert processor(tmp_path / "none")
