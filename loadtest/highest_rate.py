@@ -2,7 +2,8 @@
 
 The rate is doubled until it does not hold, then bisected in equal ratios. One unlucky stall of the machine would halve
 the range for good, so a rate is given up only when a second run, with arrivals of its own, breaks the promise too; and
-a lucky run would end it too high, so what is found is confirmed by a longer run, and lowered until it holds there.
+a lucky run would end it too high, so what is found is confirmed by a longer run, and lowered until it holds there. In
+the end the lowest rate that broke is tried once more: if it holds now, the search goes on from there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from rowcast.models.errors import ConfigError
 FIRST_RATE = 100.0
 PRECISION = 0.03
 """The rate found holds, and one higher by so much does not."""
+CLIMBS = 3
+"""How often the search may go on from a rate that broke and then held."""
 CONFIRMED_OVER = 2.0
 """The run that confirms lasts so many times as long as a step."""
 GOOD_REQUESTS, LEAST_REQUESTS = 200, 20
@@ -223,28 +226,33 @@ async def bisect(
         precision: the rate found holds, and one higher by such a share does not.
     """
     held: float | None = None
-    broken = math.inf
-    while not math.isfinite(broken):
-        kept = await holds(rate, 0.5)
-        if kept is None:
-            broken = rate
-        else:
-            held, rate = kept, 2 * rate
-    while held is None:
-        if rate <= lowest:
-            return None
-        rate = max(lowest, rate / 4)
-        held = await holds(rate, 1.0)
-        if held is None:
-            broken = rate
-    while broken / held > 1 + precision:
-        middle = math.sqrt(held * broken)
-        kept = await holds(middle, 1.0)
-        if kept is None:
-            broken = middle
-        else:
-            held = kept
-    while held >= lowest:
+    broken, length = math.inf, 0.5
+    for climb in range(CLIMBS):
+        while not math.isfinite(broken):
+            kept = await holds(rate, length)
+            if kept is None:
+                broken = rate
+            else:
+                held, rate = kept, 2 * kept
+        while held is None:
+            if rate <= lowest:
+                return None
+            rate = max(lowest, rate / 4)
+            held = await holds(rate, 1.0)
+            if held is None:
+                broken = rate
+        while broken / held > 1 + precision:
+            middle = math.sqrt(held * broken)
+            kept = await holds(middle, 1.0)
+            if kept is None:
+                broken = middle
+            else:
+                held = kept
+        again = await holds(broken, 1.0) if climb + 1 < CLIMBS else None
+        if again is None:
+            break
+        held, broken, rate, length = again, math.inf, again * (1 + precision) ** 4, 1.0
+    while held is not None and held >= lowest:
         confirmed = await holds(held, CONFIRMED_OVER)
         if confirmed is not None:
             return confirmed

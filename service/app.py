@@ -20,7 +20,7 @@ from rowcast.service.http.openapi import completed
 from rowcast.service.http.root_path import WithoutRootPath, with_prefix
 from rowcast.service.http.unix_socket import UNIX_SOCKET, listen_in_file
 from rowcast.service.limits.descriptors import connection_caps
-from rowcast.service.metrics.counts import DROPPED_LINES
+from rowcast.service.metrics.counts import DROPPED_LINES, worker_started
 from rowcast.service.middleware.log_limit import limit_log_lines
 from rowcast.service.middleware.log_queue import queue_log_lines
 from rowcast.service.middleware.stack import Middleware
@@ -123,6 +123,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             gc.freeze()  # what is loaded stays: the collector need not look at it again
             stop_grpc = self.grpc.announce_stop if self.grpc else (lambda: None)
             drain_on_sigterm(registry, asyncio.get_running_loop(), stop_grpc)
+            worker_started(settings.workers)
             _beat()
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]

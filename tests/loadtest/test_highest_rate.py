@@ -29,12 +29,18 @@ def test_the_highest_rate_is_found_within_the_precision(capacity):
     assert len(tried) <= 20
 
 
+def test_where_a_rate_broke_by_bad_luck_the_search_goes_on_from_there():
+    found, tried = looked_for(1000, unlucky=2)
+    assert tried[1] == 200
+    assert 1000 / (1 + PRECISION) <= found <= 1000
+
+
 def test_where_even_one_request_a_second_is_too_much_nothing_is_found():
     assert looked_for(0.5)[0] is None
 
 
 def test_what_does_not_hold_in_the_longer_run_is_lowered():
-    found, tried = looked_for(100, unlucky=8)  # the eighth run is the one that confirms
+    found, tried = looked_for(100, unlucky=9)  # the ninth run, after the broken end, is the one that confirms
     assert tried[-1] == found
     assert found == pytest.approx(tried[-2] / (1 + PRECISION))
 

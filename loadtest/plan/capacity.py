@@ -1,0 +1,81 @@
+"""What the simulation says of a rate, and the highest rate at which it keeps a latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from rowcast.loadtest.openloop import schedule
+from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
+
+PRECISION = 0.01
+LEAST_REQUESTS, MOST_REQUESTS = 4_000, 40_000
+"""Of a simulated run, whatever its length."""
+LENGTH_S = 5.0
+CLIENT_ENDS_AT = 0.97
+"""Share of its core past which a client is given up: its queue would only grow."""
+
+
+def p99_ms(
+    times: ServiceTimes, rate: float, *, workers: int, cores: float, connections: int = 64, seed: int = 0
+) -> float:
+    """The simulated p99 latency at a rate, in milliseconds.
+
+    Args:
+        times: what was measured.
+        rate: requests a second, over all workers.
+        workers: of the service.
+        cores: as :func:`simulate` has it.
+        connections: of the client.
+        seed: of arrivals, and of what else is drawn.
+    """
+    n = min(max(int(rate * LENGTH_S), LEAST_REQUESTS), MOST_REQUESTS)
+    due = schedule(rate, n / rate, seed)
+    latencies = simulate(times, due, workers=workers, cores=cores, connections=connections, seed=seed)
+    return float(np.quantile(latencies, 0.99)) * 1000
+
+
+def highest_rate(holds: Callable[[float], bool], first: float) -> float:
+    """The highest rate that holds, to :data:`PRECISION`; 0 where none from 1 a second on does.
+
+    Args:
+        holds: whether a rate does; if one does, every lower one does.
+        first: where to begin.
+    """
+    low, high, rate = 0.0, math.inf, first
+    while not low or math.isinf(high):
+        if holds(rate):
+            low, rate = rate, 1.5 * rate
+        else:
+            high, rate = rate, rate / 4
+            if high < 1:
+                return 0.0
+    while high / low > 1 + PRECISION:
+        rate = math.sqrt(low * high)
+        if holds(rate):
+            low = rate
+        else:
+            high = rate
+    return low
+
+
+def capacity(times: ServiceTimes, limit_ms: float, *, workers: int, cores: float, connections: int = 64) -> float:
+    """The highest rate, in requests a second, whose simulated p99 is within a limit; 0 where none is.
+
+    Args:
+        times: what was measured.
+        limit_ms: the p99 latency that is promised.
+        workers: of the service.
+        cores: as :func:`simulate` has it.
+        connections: of the client.
+    """
+    first = workers * times.batches[-1] / times.cycles[-1] / 2
+
+    def holds(rate: float) -> bool:
+        if math.isfinite(cores) and rate * times.client_request(rate) > CLIENT_ENDS_AT:
+            return False
+        return p99_ms(times, rate, workers=workers, cores=cores, connections=connections) <= limit_ms
+
+    return highest_rate(holds, first)

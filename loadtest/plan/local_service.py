@@ -1,0 +1,86 @@
+"""A service on this machine with a chosen number of workers, for as long as it is measured."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rowcast.models.errors import RowcastError
+
+READY_WITHIN_S = 60.0
+_ENDED_WITHIN_S = 20.0
+_LEFT_OUT = ("ROWCAST_TLS_", "ROWCAST_GRPC_", "ROWCAST_API_KEY", "ROWCAST_ROOT_PATH", "ROWCAST_ACCESS_LOG", "BENTOML_")
+"""Settings of a deployment that would keep this process from asking, or would be another one's."""
+
+
+@contextmanager
+def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
+    """Serve one model with so many workers.
+
+    Args:
+        repository: holds the model.
+        model: ``name:version``.
+        workers: of the service.
+
+    Yields:
+        its address, once all workers are ready.
+
+    Raises:
+        RowcastError: it does not come up; says what it said last.
+    """
+    with tempfile.TemporaryDirectory(prefix="rowcast-plan-") as folder, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        taken.close()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(_LEFT_OUT)}
+        environment |= {
+            "ROWCAST_WORKERS": str(workers),
+            "ROWCAST_MODELS": model,
+            "ROWCAST_GRPC_PORT": "off",
+        }
+        log = Path(folder) / "log"
+        command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
+        with log.open("wb") as out:
+            service = subprocess.Popen(
+                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            _wait_until_ready(service, url, log)
+            time.sleep(0.5 * workers)  # readiness is answered by the first worker
+            yield url
+        finally:
+            service.terminate()
+            try:
+                service.wait(_ENDED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                service.kill()
+                service.wait()
+
+
+def _wait_until_ready(service: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # whatever the environment says
+    give_up = time.monotonic() + READY_WITHIN_S
+    while time.monotonic() < give_up:
+        if service.poll() is not None:
+            raise RowcastError(f"the service did not start: {_last_line(log)}")
+        try:
+            with directly.open(f"{url}/readyz", timeout=1):
+                return
+        except (OSError, urllib.error.HTTPError):
+            time.sleep(0.1)
+    raise RowcastError(f"the service was not ready within {READY_WITHIN_S:g} s: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    lines = [line for line in log.read_text("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:300] if lines else "it said nothing"

@@ -1,0 +1,299 @@
+"""``rowcast loadtest plan``: workers, machines, headroom and cost of a rate, from a simulation held to this machine."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from rowcast.loadtest.asking import describe
+from rowcast.loadtest.connection import Endpoint, run_precisely
+from rowcast.loadtest.machine import described
+from rowcast.loadtest.plan.capacity import capacity, p99_ms
+from rowcast.loadtest.plan.local_service import local_service
+from rowcast.loadtest.plan.service_times import Measured, ServiceTimer
+from rowcast.loadtest.plan.simulation import ServiceTimes
+from rowcast.loadtest.plan.validation import CAPACITY_WITHIN, P99_WITHIN, Validation, validate
+from rowcast.loadtest.served import NotServed, ServedModel
+from rowcast.loadtest.trial import check_promise
+from rowcast.loadtest.verdict import Verdict
+from rowcast.models.errors import ConfigError, ModelNotFound
+from rowcast.models.machine.limits import core_limit, usable_cores
+from rowcast.models.repository import Repository
+
+USED = 0.8
+"""Share of a worker's capacity that a plan uses: arrivals are no better known than that, and a machine may fail."""
+MOST_WORKERS = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a rate takes."""
+
+    capacity_per_worker: float
+    """The highest rate, in requests a second, at which one worker holds the latency."""
+    workers: int
+    machines: int
+    workers_per_machine: int
+    headroom: float
+    """By which share the rate may grow before the latency breaks."""
+    p99_ms: float
+    """Simulated, at the rate."""
+    cost_per_hour: float | None
+    cost_per_million_rows: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan, and how far the simulation that it comes from was right."""
+
+    rate: float
+    p99_ms: float
+    """The promise."""
+    cores: int
+    """Of a machine."""
+    model: str
+    version: int
+    sha256: str
+    machine: dict[str, Any]
+    measured: Measured
+    validation: tuple[Validation, ...]
+    figures: Figures
+
+    @property
+    def validated(self) -> bool:
+        """Whether the simulation was close enough to every measurement."""
+        return all(validation.holds for validation in self.validation)
+
+    @property
+    def exit_code(self) -> int:
+        """0 validated, 1 not."""
+        return 0 if self.validated else 1
+
+    def to_json(self) -> str:
+        """One line with one JSON object."""
+        times, figures = self.measured.times, self.figures
+        return orjson.dumps(
+            {
+                "rate": self.rate,
+                "p99_ms": self.p99_ms,
+                "workers": figures.workers,
+                "machines": figures.machines,
+                "cores": self.cores,
+                "workers_per_machine": figures.workers_per_machine,
+                "headroom": figures.headroom,
+                "simulated_p99_ms": figures.p99_ms,
+                "capacity_per_worker": figures.capacity_per_worker,
+                "cost_per_hour": figures.cost_per_hour,
+                "cost_per_million_rows": figures.cost_per_million_rows,
+                "validated": self.validated,
+                "validation": [
+                    {
+                        "workers": v.workers,
+                        "rate": v.rate,
+                        "simulated_p99_ms": v.simulated_p99_ms,
+                        "measured_p99_ms": v.measured_p99_ms,
+                        "p99_off": v.p99_off,
+                        "simulated_capacity": v.simulated_capacity,
+                        "measured_capacity": v.measured_capacity,
+                        "capacity_off": v.capacity_off,
+                        "holds": v.holds,
+                    }
+                    for v in self.validation
+                ],
+                "service_times": {
+                    "batch_requests": times.batches,
+                    "cycle_s": times.cycles,
+                    "compute_s": self.measured.compute,
+                    "client_rates": times.rates,
+                    "client_request_s": times.client,
+                    "wire_s": times.wire,
+                    "light_load_s": times.unloaded,
+                    "pauses_per_s": sum(per_second for per_second, _ in times.pauses),
+                },
+                "model": self.model,
+                "version": self.version,
+                "sha256": self.sha256,
+                "machine": self.machine,
+                "exit_code": self.exit_code,
+            }
+        ).decode()
+
+    def lines(self) -> list[str]:
+        """The plan, in sentences."""
+        f = self.figures
+        model = f"{self.model}:{self.version} (sha256 {self.sha256[:12]})"
+        plural = "" if f.machines == 1 else "s"
+        takes = f"{self.rate:,.0f} requests/s within p99 of {self.p99_ms:g} ms take {f.workers:,} workers"
+        where = f"{f.machines:,} machine{plural} of {self.cores} cores with {f.workers_per_machine} workers each"
+        holds = f"a worker holds {f.capacity_per_worker:,.0f} requests/s; p99 is simulated at {f.p99_ms:.2f} ms"
+        lines = [f"PLAN {model}: {takes}, on {where}", f"{holds}, and the rate may grow by {f.headroom:.0%}"]
+        if f.cost_per_hour is not None and f.cost_per_million_rows is not None:
+            lines.append(f"{f.cost_per_hour:,.2f} an hour, {f.cost_per_million_rows:,.4f} for a million rows")
+        if not self.validated:
+            lines.append(
+                f"NOT VALIDATED: p99 has to be simulated within {P99_WITHIN:.0%} of what is measured and capacity "
+                f"within {CAPACITY_WITHIN:.0%}; is the machine busy with something else?"
+            )
+        return lines
+
+    def show(self, console: Console | None = None) -> None:
+        """Print how the simulation was validated, and the plan."""
+        console = console or Console()
+        table = Table(title="Simulated, and measured in the same run")
+        for name in ("workers", "at requests/s", "p99, ms", "measured", "off", "capacity/s", "measured", "off", ""):
+            table.add_column(name, justify="right")
+        for v in self.validation:
+            found, off = v.measured_capacity, v.capacity_off
+            table.add_row(
+                str(v.workers),
+                f"{v.rate:,.0f}",
+                f"{v.simulated_p99_ms:.2f}",
+                f"{v.measured_p99_ms:.2f}",
+                f"{v.p99_off:+.0%}",
+                f"{v.simulated_capacity:,.0f}",
+                "none" if found is None else f"{found:,.0f}",
+                "" if off is None else f"{off:+.0%}",
+                "holds" if v.holds else "FAILS",
+            )
+        console.print(table)
+        for line in self.lines():
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def plan(
+    repository: Path,
+    model: str | None = None,
+    *,
+    rate: float,
+    p99_ms: float,
+    cores: int | None = None,
+    price: float | None = None,
+    step_s: float = 3.0,
+    seed: int = 0,
+    console: Console | None = None,
+) -> Plan:
+    """Measure a model on this machine, hold the simulation to it, and plan with it.
+
+    Args:
+        repository: holds the model; the service is started from there, with one worker and then with two.
+        model: ``name`` or ``name:version``; may be None where there is one.
+        rate: requests a second that are to be served.
+        p99_ms: the promise.
+        cores: of a machine; as many as this one has unless given. Each has a worker.
+        price: of a machine for an hour, in whatever currency.
+        step_s: length of a measurement's steps in seconds.
+        seed: of rows and arrivals.
+        console: where the plan goes; stdout unless given. Progress goes to stderr.
+
+    Raises:
+        ConfigError: an argument is out of range.
+        ModelNotFound: the repository has no such model, or several.
+        NotServed: the measurement is void: requests fail, or no rate holds.
+    """
+    check_promise(p99_ms, 0.0, 64)
+    for flag, value in (("--rate", rate), ("--duration", step_s), ("--price", 0.0 if price is None else price)):
+        if not math.isfinite(value) or value < 0 or (value == 0 and flag != "--price"):
+            least = "a number from 0 on" if flag == "--price" else "a number above 0"
+            raise ConfigError(f"{flag} must be {least}, got {value}")
+    if cores is not None and not 1 <= cores <= 4096:
+        raise ConfigError(f"--cores must be from 1 to 4,096, got {cores}")
+    named = _model_of(repository, model)
+    told = Console(stderr=True)
+    blank = Verdict("void", "", "", 1.0, p99_ms, step_s, seed, 64)
+    here = core_limit().amount
+    with local_service(repository.absolute(), named, 1) as url:
+        told.print(f"{named}: measuring service times with one worker", highlight=False, soft_wrap=True)
+        served, measured = run_precisely(_measure(url, seed))
+        told.print("one worker, simulated and measured", highlight=False)
+        one = run_precisely(validate(Endpoint.of(url), served, measured.times, blank, workers=1, cores=here))
+    with local_service(repository.absolute(), named, 2) as url:
+        told.print("two workers, simulated and measured", highlight=False)
+        two = run_precisely(validate(Endpoint.of(url), served, measured.times, blank, workers=2, cores=here))
+    per_machine = usable_cores() if cores is None else cores
+    figures = figures_of(measured.times, rate, p99_ms, cores=per_machine, price=price)
+    made = Plan(
+        rate,
+        p99_ms,
+        per_machine,
+        served.name,
+        served.version,
+        served.sha256,
+        described(),
+        measured,
+        (one, two),
+        figures,
+    )
+    made.show(console)
+    return made
+
+
+def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int, price: float | None = None) -> Figures:
+    """What a rate takes on machines of so many cores, by the simulation.
+
+    A worker has a core and a like share of the rate, and the client is elsewhere; so one worker is simulated for all.
+
+    Args:
+        times: what was measured.
+        rate: requests a second.
+        limit_ms: the p99 latency that is promised.
+        cores: of a machine.
+        price: of a machine for an hour.
+
+    Raises:
+        NotServed: one worker holds no rate.
+    """
+    alone = elsewhere(times)
+    each = capacity(alone, limit_ms, workers=1, cores=math.inf)
+    if not each:
+        raise NotServed(
+            f"no rate holds p99 within {limit_ms:g} ms: a request of light load takes {times.unloaded * 1000:.2f} ms"
+        )
+    workers = max(1, math.ceil(rate / (USED * each)))
+    if workers > MOST_WORKERS:
+        raise ConfigError(f"--rate must be one that {MOST_WORKERS:,} workers hold, got {rate:g}: one holds {each:.0f}")
+    per_machine = min(cores, workers)
+    machines = math.ceil(workers / per_machine)
+    hour = None if price is None else machines * price
+    million = None if hour is None else hour / (rate * 3600) * 1e6
+    simulated = p99_ms(alone, rate / workers, workers=1, cores=math.inf)
+    return Figures(each, workers, machines, per_machine, workers * each / rate - 1, simulated, hour, million)
+
+
+def elsewhere(times: ServiceTimes) -> ServiceTimes:
+    """The same with clients on machines of their own that are never short of it."""
+    least = min(times.client)
+    return ServiceTimes(
+        times.batches,
+        times.cycles,
+        times.rates,
+        tuple(least for _ in times.rates),
+        times.wire,
+        times.unloaded,
+        times.jitter,
+        times.pauses,
+    )
+
+
+async def _measure(url: str, seed: int) -> tuple[ServedModel, Measured]:
+    endpoint = Endpoint.of(url)
+    served = await describe(endpoint, None)
+    return served, await ServiceTimer(endpoint, served, seed).measure()
+
+
+def _model_of(repository: Path, model: str | None) -> str:
+    """``name:version`` of the model that is meant."""
+    names = Repository(repository).names()
+    if model is None:
+        if len(names) != 1:
+            known = ", ".join(names) or "none"
+            raise ModelNotFound(f"a plan is for one model, and {repository} holds {known}: choose one with --model")
+        model = names[0]
+    name, _, version = model.partition(":")
+    path = Repository(repository).resolve(name, int(version) if version.isdigit() else None)
+    return f"{name}:{path.name}"

@@ -1,0 +1,175 @@
+"""What a run of n requests costs a worker, and a request the client: measured on a service of one worker.
+
+Under n connections that ask again as soon as they are answered, a worker's cycles hold about n requests; the service's
+own counters say how many there were, and how much CPU time they took. A slow open loop tells how long requests take
+beside that, with the pauses of the machine; two faster ones tell what a request costs the client when it has many.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rowcast.loadtest import openloop
+from rowcast.loadtest.connection import Endpoint
+from rowcast.loadtest.payloads import Payloads
+from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
+from rowcast.loadtest.scrape import Counts, counts
+from rowcast.loadtest.served import NotServed, ServedModel
+from rowcast.loadtest.trial import DISTINCT_REQUESTS
+
+if TYPE_CHECKING:
+    from hdrh.histogram import HdrHistogram
+
+CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
+CLOSED_S = 1.0
+"""How long each closed loop lasts, about."""
+LIGHT_SHARE = 0.2
+"""Of a worker's time: few requests meet another, and neither process has slept for long."""
+LIGHT_REQUESTS = 1500
+FASTER = (0.3, 0.6)
+"""Rates of the faster open loops, as shares of what the closed loops reached."""
+OPEN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Service times, and what they were found from."""
+
+    times: ServiceTimes
+    compute: tuple[float, ...]
+    """Seconds that the run of the model took, of each of ``times.cycles``."""
+    closed_rates: tuple[float, ...]
+    """Requests a second of the closed loops."""
+
+
+class ServiceTimer:
+    """Measures a service.
+
+    Args:
+        endpoint: of a service with one worker that nobody else asks.
+        served: what it serves.
+        seed: of rows and arrivals.
+    """
+
+    def __init__(self, endpoint: Endpoint, served: ServedModel, seed: int = 0) -> None:
+        self._endpoint, self._served, self._seed = endpoint, served, seed
+        payloads = Payloads(served.signature, seed=seed)
+        self._requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
+
+    async def measure(self) -> Measured:
+        """All of it.
+
+        Raises:
+            NotServed: a request failed, or the service does not tell what it counts.
+        """
+        await self._closed(CONNECTIONS[-1], 2000)  # warms up
+        rate = (await self._closed(1, 200)).achieved_rate
+        points: list[tuple[float, float, float]] = []
+        closed_rates: list[float] = []
+        for connections in CONNECTIONS:
+            before = await self._counts()
+            result = await self._closed(connections, max(100, int(rate * CLOSED_S)))
+            told = (await self._counts()).since(before)
+            rate = result.achieved_rate
+            closed_rates.append(rate)
+            points.append((told.rows / told.runs, told.cpu_s / told.runs, told.compute_s / told.runs))
+        batches, cycles, compute = _ascending(points)
+        light_rate = LIGHT_SHARE / cycles[0]
+        latencies, client_cpu = await self._open(light_rate, LIGHT_REQUESTS / light_rate)
+        rates, client = [light_rate], [client_cpu / light_rate]
+        for share in FASTER:
+            faster = share * max(closed_rates)
+            _, cpu = await self._open(faster, OPEN_S)
+            rates.append(faster)
+            client.append(cpu / faster)
+        bare = ServiceTimes(batches, cycles, tuple(rates), tuple(client), 0.0, cycles[0], (0.0,), ())
+        return Measured(calibrated(bare, latencies, light_rate), compute, tuple(closed_rates))
+
+    async def _counts(self) -> Counts:
+        return await counts(self._endpoint, self._served.name)
+
+    async def _closed(self, connections: int, n: int) -> openloop.Result:
+        """Requests that are all due at once: each connection asks again as soon as it is answered."""
+        return await self._run(np.zeros(n), 1e-3, connections)
+
+    async def _open(self, rate: float, seconds: float) -> tuple[NDArray[np.float64], float]:
+        """Latencies in seconds, and the share of its core that the client used."""
+        latencies = openloop.histogram()
+        result = await self._run(openloop.schedule(rate, seconds, self._seed + 1), seconds, 64, latencies)
+        found = [
+            np.full(item.count_added_in_this_iter_step, item.value_iterated_to / 1e6)
+            for item in latencies.get_recorded_iterator()
+        ]
+        return np.concatenate(found), result.client_cpu
+
+    async def _run(
+        self,
+        due: NDArray[np.float64],
+        seconds: float,
+        connections: int,
+        latencies: HdrHistogram | None = None,
+    ) -> openloop.Result:
+        result = await openloop.run(
+            self._endpoint,
+            self._requests,
+            due,
+            seconds,
+            fault=lambda body: self._served.fault(body, rows=1),
+            connections=connections,
+            timeout_s=60.0,
+            latencies=latencies,
+        )
+        if result.errors:
+            kinds = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(result.errors.items()))
+            raise NotServed(f"service times cannot be measured where requests fail ({result.wrong or kinds})")
+        return result
+
+
+def calibrated(bare: ServiceTimes, latencies: NDArray[np.float64], rate: float) -> ServiceTimes:
+    """Service times with what the CPU times leave unexplained of light load: the way between processes, and pauses.
+
+    These are what measured latencies have more than simulated ones, quantile by quantile. The median is twice the way.
+    The rest is jitter of a cycle as long as it is less than a usual latency. More than that is a pause of the machine,
+    which comes with time and not with work: a request that waited for e seconds met it in its middle, on average, so it
+    was 2e long; and of n requests it was met by one, so there are 1 / (n 2e) of its kind in a second.
+
+    Args:
+        bare: service times without way and pauses.
+        latencies: of light load, in seconds.
+        rate: of that load.
+    """
+    n = len(latencies)
+    due = openloop.schedule(rate, n / rate, seed=1)
+    more = np.sort(latencies) - np.sort(simulate(bare, due, workers=1, cores=2))[:n]
+    middle, usual = float(np.median(more)), float(np.median(latencies))
+    rest = more - middle
+    pauses = tuple((1 / (n * 2 * e), 2 * e) for e in rest[rest > usual].tolist())
+    jitter = tuple(rest[rest <= usual].tolist())
+    return replace(bare, wire=max(0.0, middle) / 2, unloaded=usual, jitter=jitter, pauses=pauses)
+
+
+def _ascending(
+    points: list[tuple[float, float, float]],
+) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    """Mean requests, CPU time and compute time of a cycle, ascending: a larger batch never counts as cheaper.
+
+    Several connections may have made batches of about the same size: then what both cost is averaged.
+    """
+    kept: list[list[tuple[float, float, float]]] = []
+    for point in sorted(points):
+        if kept and point[0] < 1.15 * kept[-1][0][0]:
+            kept[-1].append(point)
+        else:
+            kept.append([point])
+    means = [np.mean(group, axis=0) for group in kept]
+    batches, cycles, compute = (np.array([mean[i] for mean in means]) for i in range(3))
+    batches[0] = min(batches[0], 1.0) if batches[0] < 1.15 else batches[0]
+    return (
+        tuple(batches.tolist()),
+        tuple(np.maximum.accumulate(cycles).tolist()),
+        tuple(np.maximum.accumulate(compute).tolist()),
+    )

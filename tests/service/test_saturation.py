@@ -1,0 +1,35 @@
+"""What an autoscaler asks for: CPU time of the workers, and how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from prometheus_client import REGISTRY
+
+from rowcast.service.metrics.counts import Meter, RunReport, worker_started
+
+
+def told(name: str) -> float:
+    value = REGISTRY.get_sample_value(name)
+    assert value is not None
+    return value
+
+
+def test_cpu_time_is_counted_from_the_start_of_a_worker_as_requests_come():
+    async def one_run_after(seconds: float) -> None:
+        until = time.process_time() + seconds
+        while time.process_time() < until:
+            pass
+        meter = Meter("flights")
+        meter.run(RunReport(1, 0.001, [0.0]))
+        meter.flush()
+
+    until = time.process_time() + 0.05
+    while time.process_time() < until:  # what a start takes is no load
+        pass
+    worker_started(3)
+    before = told("rowcast_cpu_seconds_total")
+    asyncio.run(one_run_after(0.02))
+    assert told("rowcast_workers") == 3
+    assert 0.02 <= told("rowcast_cpu_seconds_total") - before < 0.05
