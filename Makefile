@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_known_forms.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -134,6 +134,9 @@ bench-stalls: $(MADE)  ## Measure the slowest requests of a minute at half load,
 
 bench-loadtest: $(MADE)  ## Measure whether searches repeat and plans hold: eight minutes of a machine that does nothing else
 	$(BIN)/python -m benchmarks.serving.planned $(ARGS)
+
+bench-omission: $(MADE)  ## Measure what open and closed loops see of a server that stands still for a second
+	$(BIN)/python -m benchmarks.serving.omission
 
 bench-request: $(MADE)  ## Measure where the microseconds of a request go
 	$(BIN)/python -m benchmarks.serving.request

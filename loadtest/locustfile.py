@@ -1,38 +1,73 @@
 """Locust users that ask a served model for predictions: ``locust -f loadtest/locustfile.py --host
 http://127.0.0.1:3000``.
 
-For exploring by hand, with Locust's page. Locust is a closed loop (a user waits for an answer before asking again) and
-rounds its percentiles, so it cannot tell whether a latency promise is kept; ``rowcast loadtest check`` can.
+For exploring by hand, with Locust's page. Each user stands for ``--user-rate`` requests a second, which leave when they
+are due, whether or not earlier ones have been answered; latencies count from then, so the page's percentiles are those
+of an open loop (:mod:`rowcast.loadtest.by_hand.open_loop`).
 """
 
 from __future__ import annotations
 
-import itertools
+import math
+import random
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
-from locust import FastHttpUser, constant, events, task
+from locust import events
 from locust.exception import StopUser
 
+from rowcast.loadtest.by_hand.arrivals import rows_of
+from rowcast.loadtest.by_hand.bodies import INFER, PROTOCOLS, Asked, asked
+from rowcast.loadtest.by_hand.ending import Promise
+from rowcast.loadtest.by_hand.open_loop import OpenLoopUser
 from rowcast.loadtest.payloads import Payloads
 from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
 from rowcast.models.access import key_of_environment
+from rowcast.models.durations import seconds
+from rowcast.models.errors import ConfigError
+from rowcast.models.shares import share
 
-_seeds = itertools.count()
+DISTINCT_REQUESTS = 128
+"""Made before the first leaves, for all users: making rows meanwhile would be taken for latency."""
 
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_arguments(parser: Any) -> None:
-    """Add ``--model`` and ``--rows`` to Locust's own arguments, and so to its page."""
-    parser.add_argument(
-        "--model", env_var="LOCUST_MODEL", default="", help="model to ask; needed only where several are served"
+    """Add our arguments to Locust's own, and so to its page."""
+    add = parser.add_argument
+    add("--model", env_var="LOCUST_MODEL", default="", help="model to ask; needed only where several are served")
+    mix = "rows in a request: 1, or a mix such as 1,8,64"
+    add("--rows", env_var="LOCUST_ROWS", type=_told(_mix), default="1", help=mix)
+    add("--protocol", env_var="LOCUST_PROTOCOL", choices=PROTOCOLS, default="rows", help="what is spoken")
+    add(
+        "--user-rate",
+        env_var="LOCUST_USER_RATE",
+        type=_told(_rate),
+        default=10.0,
+        help="requests a second of each user",
     )
-    parser.add_argument("--rows", env_var="LOCUST_ROWS", type=int, default=1, help="rows in a request")
+    ramp = "for so long the rate of a user rises evenly: 30s"
+    add("--ramp", env_var="LOCUST_RAMP", type=_told(_duration), default=0.0, help=ramp)
+    add("--grpc-host", env_var="LOCUST_GRPC_HOST", default="", help="default: port 3001 of the host")
+    promise = "exit code 1 where p99 is above so many milliseconds, 0 where not"
+    add("--promise-p99-ms", env_var="LOCUST_PROMISE_P99_MS", type=float, default=0.0, help=promise)
+    errors = "share of requests that may fail with it: 0.1%%"
+    add("--promise-errors", env_var="LOCUST_PROMISE_ERRORS", type=_told(share), default=0.0, help=errors)
 
 
-class Predictor(FastHttpUser):  # type: ignore[misc]
-    """A user who asks for predictions one after the other, as fast as they come."""
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def keep_promise(environment: Any, **_: Any) -> None:
+    """Judge the run when Locust ends."""
+    promise = Promise()
+    environment.events.request.add_listener(promise.count)
+    environment.events.quitting.add_listener(lambda environment, **_: promise.end(environment))
 
-    wait_time = constant(0)
+
+class Predictor(OpenLoopUser):
+    """A user who asks for predictions."""
+
     host = "http://127.0.0.1:3000"
 
     def on_start(self) -> None:
@@ -41,21 +76,44 @@ class Predictor(FastHttpUser):  # type: ignore[misc]
         key = key_of_environment()
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
         name = options.model or self._read("/models", only_name)
-        self.rows = max(1, options.rows)
-        self.served = self._read(model_path(name), ServedModel.of)
-        self.payloads = Payloads(self.served.signature, rows=self.rows, seed=next(_seeds))
+        served: ServedModel = self._read(model_path(name), ServedModel.of)
+        self.requests = _requests(served, options.protocol, str(options.rows))
+        self.turn = 17 * self.seed
+        self.call: Any = None
+        if options.protocol == "grpc":
+            self.call = _grpc_call(options.grpc_host or f"{urlsplit(self.host).hostname}:3001")
 
-    @task  # type: ignore[untyped-decorator]
-    def predict(self) -> None:
-        """Ask for predictions; an answer that is not in the model's shape is a failure."""
+    def ask(self, since: Callable[[], float]) -> None:
+        """Ask for predictions; an answer that is not one to the rows is a failure."""
+        request = self.requests[self.turn % len(self.requests)]
+        self.turn += 1
+        if self.call is not None:
+            self._ask_grpc(request, since)
+            return
         with self.client.post(
-            self.served.predict_path,
-            data=self.payloads.body(),
-            headers={"Content-Type": "application/json", **self.key},
-            catch_response=True,
+            request.path, data=request.body, headers={**request.headers, **self.key}, catch_response=True
         ) as response:
-            if response.status_code == 200 and (fault := self.served.fault(response.content, self.rows)):
+            if response.status_code == 200 and (fault := request.fault(response.content)):
                 response.failure(fault)
+            response.request_meta["response_time"] = since()
+
+    def _ask_grpc(self, request: Asked, since: Callable[[], float]) -> None:
+        error: Exception | None = None
+        answer = b""
+        try:
+            answer = self.call(request.body, timeout=60, metadata=[(n.lower(), v) for n, v in self.key.items()])
+            if fault := request.fault(answer):
+                error = ValueError(fault)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, Locust counts it
+            error = failure
+        self.environment.events.request.fire(
+            request_type="gRPC",
+            name=INFER,
+            response_time=since(),
+            response_length=len(answer),
+            exception=error,
+            context={},
+        )
 
     def _read(self, path: str, read: Any) -> Any:
         with self.client.get(path, headers=self.key, catch_response=True) as response:
@@ -65,3 +123,52 @@ class Predictor(FastHttpUser):  # type: ignore[misc]
             except (NotServed, ValueError) as error:
                 response.failure(str(error))
         raise StopUser
+
+
+_made: dict[tuple[str, str, str], list[Asked]] = {}
+
+
+def _requests(served: ServedModel, protocol: str, rows: str) -> list[Asked]:
+    """What is sent in turn, made once."""
+    key = (served.sha256, protocol, rows)
+    if key not in _made:
+        mix, payloads, chance = rows_of(rows), Payloads(served.signature), random.Random(0)
+        drawn = ([payloads.row() for _ in range(chance.choice(mix))] for _ in range(DISTINCT_REQUESTS))
+        _made[key] = [asked(protocol, served, rows) for rows in drawn]
+    return _made[key]
+
+
+def _told(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """The same for an argument: what is wrong with it is told as wrong usage."""
+
+    def argument(text: str) -> Any:
+        try:
+            return read(text)
+        except (ConfigError, ValueError) as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return argument
+
+
+def _mix(text: str) -> str:
+    rows_of(text)
+    return text
+
+
+def _rate(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise ValueError(f"must be a number above 0, got {text}")
+    return float(text)
+
+
+def _duration(text: str) -> float:
+    return 0.0 if text.strip() in ("", "0", "0.0") else seconds(text, "--ramp")
+
+
+def _grpc_call(address: str) -> Any:
+    """The call of ModelInfer, which takes and gives bytes."""
+    import grpc
+    from grpc.experimental import gevent as grpc_gevent
+
+    grpc_gevent.init_gevent()
+    return grpc.insecure_channel(address).unary_unary(INFER)

@@ -100,11 +100,7 @@ class ServiceTimer:
         """Latencies in seconds, and the share of its core that the client used."""
         latencies = openloop.histogram()
         result = await self._run(openloop.schedule(rate, seconds, self._seed + 1), seconds, 64, latencies)
-        found = [
-            np.full(item.count_added_in_this_iter_step, item.value_iterated_to / 1e6)
-            for item in latencies.get_recorded_iterator()
-        ]
-        return np.concatenate(found), result.client_cpu
+        return openloop.seconds_of(latencies), result.client_cpu
 
     async def _run(
         self,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,40 @@ def test_a_model_that_is_not_served_is_a_failure():
         code, figures, _ = locust(stub.url, "--model", "ships")
     assert code == 1
     assert figures["/models/ships"]["num_failures"] == 2
+
+
+def test_a_stall_counts_for_every_request_that_was_due_and_a_promise_decides_the_exit_code():
+    def stall(n: int, reply: Reply) -> None:
+        reply.delay_s = 0.8 if n == 60 else 0
+
+    with serving(stall) as stub:
+        code, figures, log = locust(stub.url, "--user-rate", "50", "--promise-p99-ms", "300")
+    assert code == 1
+    assert re.search(r"^BROKEN p99 is \d+\.\d\d ms of 300 ms, 0 of \d+ requests failed$", log, re.MULTILINE)
+    times = figures["/models/flights/predict"]["response_times"]
+    late = sum(n for took, n in times.items() if float(took) >= 400)
+    assert late >= 20, "40 of the 100 a second were due in the first half of the stall; two users would have seen two"
+
+
+def test_a_promise_that_is_kept_ends_with_exit_code_0_although_requests_failed():
+    def fail(n: int, reply: Reply) -> None:
+        reply.status = 500 if n == 5 else 200
+
+    with serving(fail) as stub:
+        code, _, log = locust(stub.url, "--promise-p99-ms", "5000", "--promise-errors", "20%", "--ramp", "1s")
+    assert (code, "KEPT p99 is " in log) == (0, True)
+    assert ", 1 of " in log
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "told"),
+    [
+        ("--rows", "1,0", "must be whole numbers from 1 on, such as 1 or 1,8,64, got '1,0'"),
+        ("--ramp", "soon", "--ramp must be a positive number and s, m or h, such as 60s or 30m, got 'soon'"),
+    ],
+)
+def test_an_argument_out_of_range_is_wrong_usage(argument, value, told):
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", f"{argument}={value}"]
+    done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert told in done.stderr

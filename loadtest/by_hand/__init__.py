@@ -1,0 +1,1 @@
+"""What ``locustfile.py`` is made of: an open-loop user, what each protocol sends, and the promise at the end."""
