@@ -37,8 +37,8 @@ _TRIES = 100
 UNSEALED = "0" * 64
 _SEAL = slice(-67, -3)
 """Where the seal stands in ``model.json``: it is the last field."""
-_STAGING = ".publishing-"
-_LOCK = ".lock"
+STAGING = ".publishing-"
+LOCK = ".lock"
 _SHOWN, _NAMED = 80, 10
 """Characters that are shown of a name somebody else chose, and names that are listed."""
 
@@ -160,8 +160,8 @@ class Repository:
             )
         if name and os.path.lexists(home):
             self._next_version(home)
-            if os.path.lexists(home / _LOCK):
-                check_lock(home / _LOCK)
+            if os.path.lexists(home / LOCK):
+                check_lock(home / LOCK)
 
     def publish(self, name: str, manifest: Mapping[str, Any], files: Mapping[str, bytes]) -> StoredModel:
         """Publish ``files`` as the next version of ``name``, all of them or nothing.
@@ -202,7 +202,7 @@ class Repository:
         if not home.is_symlink():
             home.mkdir(parents=True, exist_ok=True)
         self._next_version(home)
-        with locked(home / _LOCK):
+        with locked(home / LOCK):
             _clear_left_overs(home)
             version = self._next_version(home)
             made = {
@@ -213,7 +213,7 @@ class Repository:
             }
             record = kind.model_validate({**fields, **made})
             record = record.model_copy(update={"seal": _sha256(_text_of(record))})
-            staging = home / f"{_STAGING}{version}"
+            staging = home / f"{STAGING}{version}"
             try:
                 staging.mkdir()
                 for file, content in files.items():
@@ -234,10 +234,10 @@ class Repository:
             ModelNotFound: no such name or version.
         """
         path = self._folder(name, version)
-        with locked(path.parent / _LOCK):
+        with locked(path.parent / LOCK):
             self._folder(name, version)  # somebody else may have removed it meanwhile
             _clear_left_overs(path.parent)
-            doomed = path.parent / f"{_STAGING}removed-{version}"
+            doomed = path.parent / f"{STAGING}removed-{version}"
             path.rename(doomed)  # gone for readers in one step
             shutil.rmtree(doomed)
 
@@ -373,7 +373,7 @@ def _brief(text: str) -> str:
 
 def _clear_left_overs(home: Path) -> None:
     """Remove what a publish or a removal that was killed left; the lock says that nobody is in it."""
-    for left_over in home.glob(_STAGING + "*"):
+    for left_over in home.glob(STAGING + "*"):
         if left_over.is_dir() and not left_over.is_symlink():
             shutil.rmtree(left_over, ignore_errors=True)
         else:

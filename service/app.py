@@ -20,6 +20,9 @@ from rowcast.service.http.openapi import completed
 from rowcast.service.http.root_path import WithoutRootPath, with_prefix
 from rowcast.service.http.unix_socket import UNIX_SOCKET, listen_in_file
 from rowcast.service.limits.descriptors import connection_caps
+from rowcast.service.live.changes import NetworkChanges
+from rowcast.service.live.follow import Follower
+from rowcast.service.live.swaps import Swaps
 from rowcast.service.metrics.counts import DROPPED_LINES, worker_started
 from rowcast.service.middleware.log_limit import limit_log_lines
 from rowcast.service.middleware.log_queue import queue_log_lines
@@ -31,7 +34,7 @@ from rowcast.service.process.grpc_port import settle_port
 from rowcast.service.process.heartbeat import Pulse
 from rowcast.service.process.parent import SUPERVISED_BY
 from rowcast.service.process.start import Settled, settled
-from rowcast.service.process.supervisor import StartRefused, look_after_workers, refuse_to_start
+from rowcast.service.process.supervisor import Started, StartRefused, look_after_workers, refuse_to_start
 from rowcast.service.process.tls import CIPHERS, bound_handshakes, check_pair
 from rowcast.service.protocols.platforms.openapi import path_items
 from rowcast.service.protocols.rows.bentoml_methods import typed_methods
@@ -56,8 +59,12 @@ def build(given: Settled) -> bentoml.Service[Any]:
         RowcastError: a model cannot be served.
     """
     settings = given.settings
-    registry = Registry(settings, given.models)
+    registry = Registry(settings, given.models, given.alone)
     middleware = Middleware(settings)
+    follower = None
+    if given.reader is not None and given.catalog is not None:
+        follower = Follower(registry, given.reader, given.catalog)
+        registry.changes = NetworkChanges(follower, middleware.keys)
 
     class FrontedService(bentoml.Service[Any]):  # type: ignore[misc]
         """A BentoML service with our router before its app."""
@@ -68,7 +75,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             router = Router(inner, registry, paths_of(inner))
             protocol.Protocol.rows_wait = registry.rows_wait
             FastPathProtocol.fast_path = FastPath(
-                registry, with_prefix(router.routes, settings.root_path), middleware.may_take_fast_path
+                registry, lambda: with_prefix(router.routes, settings.root_path), middleware.may_take_fast_path
             )
             protocol.install(protocol.Protocol if middleware.see_every_request else FastPathProtocol)
             app = middleware.around(router)
@@ -76,7 +83,9 @@ def build(given: Settled) -> bentoml.Service[Any]:
 
         @property
         def openapi_spec(self) -> Any:
-            """BentoML's, with this service's own refusals and routes."""
+            """BentoML's, with this service's own refusals and routes, of the models that are served now."""
+            if settings.front:  # else its routes are these, and do not change
+                self.apis = {method.name: method for method in typed_methods(registry).values()}
             return completed(super().openapi_spec, path_items(registry), settings.root_path)
 
     class Rowcast:
@@ -97,7 +106,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
             given.log()
-            look_after_workers(NAME, settings.grace)
+            look_after_workers(NAME, settings.grace, _swaps(given))
             if UNIX_SOCKET in os.environ:
                 listen_in_file(Path(os.environ[UNIX_SOCKET]))
 
@@ -110,6 +119,9 @@ def build(given: Settled) -> bentoml.Service[Any]:
             bound_handshakes(asyncio.get_running_loop())
             try:
                 await registry.start()
+                pulse = _pulse()
+                if follower is not None:
+                    await follower.catch_up(None if pulse is None else pulse.slot)
                 protocol.Protocol.most_connections = connection_caps().http
                 middleware.start(asyncio.get_running_loop(), FastPathProtocol.fast_path.forget)
                 if settings.grpc_port:
@@ -124,7 +136,10 @@ def build(given: Settled) -> bentoml.Service[Any]:
             stop_grpc = self.grpc.announce_stop if self.grpc else (lambda: None)
             drain_on_sigterm(registry, asyncio.get_running_loop(), stop_grpc)
             worker_started(settings.workers)
-            _beat()
+            if pulse is not None:
+                pulse.keep_beating(asyncio.get_running_loop())
+            if follower is not None:
+                follower.start(asyncio.get_running_loop())
 
         @bentoml.on_shutdown  # type: ignore[untyped-decorator]
         async def stop(self) -> None:
@@ -155,12 +170,20 @@ def _tls(settings: Settings) -> dict[str, Any]:
     return {"ssl": {"enabled": True, "certfile": certificate, "keyfile": key, "ciphers": CIPHERS}}
 
 
-def _beat() -> None:
-    """Show the supervisor of this worker, if it is one, signs of life from now on."""
+def _pulse() -> Pulse | None:
+    """What shows the supervisor of this worker signs of life, if it is one."""
     worker = bentoml.server_context.worker_index
-    if worker is not None and SUPERVISED_BY in os.environ:
-        _, descriptor, first_slot = map(int, os.environ[SUPERVISED_BY].split(":"))
-        Pulse(descriptor, first_slot + worker).keep_beating(asyncio.get_running_loop())
+    if worker is None or SUPERVISED_BY not in os.environ:
+        return None
+    _, descriptor, first_slot = map(int, os.environ[SUPERVISED_BY].split(":"))
+    return Pulse(descriptor, first_slot + worker)
+
+
+def _swaps(given: Settled) -> Started:
+    """What changes the versions that are served, while the service runs."""
+    if given.owner is None:
+        return lambda *_: None
+    return Swaps(given.settings, given.owner).begin
 
 
 queue_log_lines()  # before the first of them: nobody may be reading

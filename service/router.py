@@ -2,18 +2,23 @@
 
 Most requests for predictions never come here: ``http/fast_path.py`` answers those that arrive whole, before ASGI.
 
+The tables are made for the models that are served. When others are, new ones take their place in one step; a request
+goes on with the one that it was found in.
+
 BentoML's own stack (five tracing spans, a request context, a timer, a schema rebuilt for each answer) serves several
 hundred requests a second; ahead of it a worker serves several thousand. The routes are looked up whole, in a table made
-when the app is built: a path never becomes a file name.
+before: a path never becomes a file name.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import orjson
 from starlette.applications import Starlette
@@ -26,12 +31,14 @@ from rowcast.service.http.body import ASGIApp, Header, Receive, Scope, Send, err
 from rowcast.service.http.exchange import Exchange, Page
 from rowcast.service.http.handlers import ShortRoute
 from rowcast.service.http.page_cache import PER_SECOND, PageCache
+from rowcast.service.http.probes import asks_for_details
 from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
 from rowcast.service.protocols.arrow.endpoint import ArrowEndpoint
 from rowcast.service.protocols.platforms import kserve_v1
 from rowcast.service.protocols.platforms.routes import Platforms
 from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 from rowcast.service.protocols.rows.route import RowsRoute
+from rowcast.service.protocols.v2.endpoint import InferEndpoint
 from rowcast.service.protocols.v2.routes import OpenInference
 
 _OWN_SCRIPTS_ONLY: Header = (
@@ -39,6 +46,49 @@ _OWN_SCRIPTS_ONLY: Header = (
     b"default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:",
 )
 """BentoML's page at / would have a visitor's browser report to Google Tag Manager."""
+_DOCS = "/docs.json"
+_VERSION = re.compile(r"/models/([a-z0-9_-]{1,64})/versions/([1-9][0-9]{0,8})(?:/predict)?")
+
+
+class _Endpoints(NamedTuple):
+    """What answers requests for a model; it knows the forms that it has answered before."""
+
+    rows: RowsRoute
+    tensors: InferEndpoint
+
+    @classmethod
+    def of(cls, model: Model) -> _Endpoints:
+        """Those of a model; it takes as long as the model has columns."""
+        return cls(RowsRoute(RowsEndpoint(model), ArrowEndpoint(model)), InferEndpoint(model))
+
+
+class _Table(NamedTuple):
+    """Every path that belongs to models."""
+
+    predict: Mapping[str, Model]
+    """Every path that takes rows."""
+    routes: dict[str, ShortRoute]
+    """The paths that predictions are asked on, and what answers there."""
+    open_inference: OpenInference
+    platforms: Platforms
+    pages: Mapping[str, Page]
+
+    @classmethod
+    def of(cls, registry: Registry, exchange: Exchange, endpoints: Mapping[Model, _Endpoints]) -> _Table:
+        """The paths of the models that are served now."""
+        predict = predict_routes(registry)
+        routes: dict[str, ShortRoute] = {
+            path: endpoints[model].rows
+            for path, model in predict.items()
+            if registry.settings.front or "/versions/" in path
+        }
+        open_inference = OpenInference(registry, exchange, {model: both.tensors for model, both in endpoints.items()})
+        routes |= open_inference.infer
+        platforms = Platforms(registry, exchange, {path: endpoints[model].rows for path, model in predict.items()})
+        for path in platforms.routes:  # of which Vertex AI may name any
+            routes.pop(path, None)
+            open_inference.infer.pop(path, None)
+        return cls(predict, routes, open_inference, platforms, _pages(registry, exchange))
 
 
 class Router:
@@ -52,52 +102,51 @@ class Router:
     """
 
     def __init__(self, inner: ASGIApp, registry: Registry, inner_paths: Collection[str]) -> None:
-        self._rendered = PageCache(
-            inner, {"/metrics": (PER_SECOND, registry.flush_meters), "/docs.json": (0, lambda: None)}
-        )
+        self._rendered = PageCache(inner, {"/metrics": (PER_SECOND, registry.flush_meters), _DOCS: (0, lambda: None)})
         self._inner = inner
-        self._inner_paths = inner_paths
-        self._predict = predict_routes(registry)
-        """Every path that takes rows."""
-        self._exchange = exchange = Exchange(registry)
-        takes_rows = {
-            model: RowsRoute(RowsEndpoint(model), ArrowEndpoint(model)) for model in registry.versions.values()
-        }
-        self.routes: dict[str, ShortRoute] = {
-            path: takes_rows[model]
-            for path, model in self._predict.items()
-            if registry.settings.front or "/versions/" in path
-        }
-        """The paths that predictions are asked on, and what answers there."""
-        open_inference = OpenInference(registry, exchange)
-        self.routes |= open_inference.infer
-        self._open_inference = open_inference
-        self._platforms = Platforms(
-            registry, exchange, {path: takes_rows[model] for path, model in self._predict.items()}
-        )
-        for path in self._platforms.routes:  # of which Vertex AI may name any
-            self.routes.pop(path, None)
-            open_inference.infer.pop(path, None)
-        self._pages: dict[str, Page] = {path: partial(_found, body) for path, body in _pages(registry).items()}
-        self._pages["/livez"] = partial(_found, b'{"live":true}')
-        self._pages["/readyz"] = lambda: exchange.when_ready(b'{"ready":true}')
+        self._registry = registry
+        self._exchange = Exchange(registry)
+        self._endpoints: dict[Model, _Endpoints] = {}
+        self._table: _Table
+        self.follow()
+        # BentoML has routes for the models of the start, which may be gone
+        self._inner_paths = frozenset(inner_paths) - (self._table.predict.keys() if registry.settings.front else set())
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
+        registry.join(self)
+
+    @property
+    def routes(self) -> dict[str, ShortRoute]:
+        """The paths that predictions are asked on now, and what answers there."""
+        return self._table.routes
+
+    def prepare(self, model: Model) -> None:
+        """Make what answers requests for a model that may be served soon."""
+        self._endpoints[model] = _Endpoints.of(model)
+
+    def follow(self) -> None:
+        """Answer requests for the models that are served now, and for no others."""
+        served = self._registry.versions.values()
+        self._endpoints = {model: self._endpoints.get(model) or _Endpoints.of(model) for model in served}
+        self._table = _Table.of(self._registry, self._exchange, self._endpoints)
+        self._rendered.forget(_DOCS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
         if scope["type"] != "http":
             await self._inner(scope, receive, send)
             return
-        path = scope["path"]
-        route = self.routes.get(path)
+        path, table = scope["path"], self._table
+        route = table.routes.get(path)
         if route is not None:
             await self._exchange.predict(route, scope, receive, send)
-        elif path in self._platforms.routes:
-            await self._platforms.routes[path](scope, receive, send)
+        elif path in table.platforms.routes:
+            await table.platforms.routes[path](scope, receive, send)
         elif path == "/v2" or path.startswith("/v2/"):
-            await self._open_inference(scope, receive, send)
-        elif path in self._pages:
-            await self._exchange.show(self._pages[path], scope, receive, send)
+            await table.open_inference(scope, receive, send)
+        elif path == "/readyz" and asks_for_details(scope):
+            await self._exchange.show(self._details, scope, receive, send)
+        elif path in table.pages:
+            await self._exchange.show(table.pages[path], scope, receive, send)
         elif path == "/" and kserve_v1.asks_for_life(scope["headers"]):
             await self._exchange.show(partial(_found, kserve_v1.ALIVE), scope, receive, send)
         elif path in self._inner_paths:
@@ -105,11 +154,49 @@ class Router:
             await self._rendered(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
         else:
             self._strangers.inc()
-            await self._exchange.refuse(scope, receive, send, 404, error_body(self._whereabouts()))
+            await self._exchange.refuse(scope, receive, send, 404, error_body(_whereabouts(table, path)))
 
-    def _whereabouts(self) -> str:
-        routes = ", ".join(route for route in self._predict if "/versions/" not in route)
-        return f"there is no such model or route; rows are sent to {routes or 'no route: no model is served'}"
+    def _details(self) -> tuple[int, bytes]:
+        """Whether the worker is ready, what it serves, and what keeps other versions from it."""
+        status, _ = self._exchange.when_ready(b"")
+        return status, orjson.dumps(details(self._registry, ready=status == HTTPStatus.OK))
+
+
+def details(registry: Registry, *, ready: bool) -> dict[str, Any]:
+    """What ``/readyz?verbose`` tells."""
+    notes = [note for note in registry.notes if note.version]
+    models: dict[str, dict[str, Any]] = {
+        name: {
+            "name": name,
+            "version": served.version,
+            "versions": served.versions,
+            "warnings": [note.reason for note in notes if note.name == name and note.state == "REMOVED"],
+            "not_served": [],
+        }
+        for name, served in registry.models.items()
+    }
+    for note in notes:
+        if note.state != "REMOVED":
+            about = {"version": note.version, "state": note.state, "kind": note.kind, "reason": note.reason}
+            new: dict[str, Any] = {"name": note.name, "version": None, "versions": [], "warnings": [], "not_served": []}
+            models.setdefault(note.name, new)["not_served"].append(about)
+    warnings = [note.reason for note in registry.notes if not note.version]
+    return {
+        "ready": ready,
+        "reload": registry.settings.reload,
+        "models": [models[name] for name in sorted(models)],
+        "warnings": warnings,
+    }
+
+
+def _whereabouts(table: _Table, path: str) -> str:
+    asked = _VERSION.fullmatch(path)
+    served = None if asked is None else table.predict.get(f"/models/{asked[1]}/predict")
+    if asked is not None and served is not None:
+        versions = ", ".join(map(str, served.versions))
+        return f"version {asked[2]} of {served.name} is not served (any more); versions that are: {versions}"
+    routes = ", ".join(route for route in table.predict if "/versions/" not in route)
+    return f"there is no such model or route; rows are sent to {routes or 'no route: no model is served'}"
 
 
 def _found(body: bytes) -> tuple[int, bytes]:
@@ -126,14 +213,30 @@ def predict_routes(registry: Registry) -> dict[str, Model]:
     return routes
 
 
-def _pages(registry: Registry) -> dict[str, bytes]:
-    everything = [served.description for served in registry.models.values()]
-    pages = {"/models": orjson.dumps({"models": everything})}
-    for (name, version), served in registry.versions.items():
-        pages[f"/models/{name}/versions/{version}"] = orjson.dumps(served.description)
-    for name, served in registry.models.items():
-        pages[f"/models/{name}"] = orjson.dumps(served.description)
+def _pages(registry: Registry, exchange: Exchange) -> dict[str, Page]:
+    models, versions = registry.models, registry.versions
+    everything = [served.description for served in models.values()]
+    pages: dict[str, Page] = {"/models": _written_once(lambda: {"models": everything})}
+    for (name, version), served in versions.items():
+        page = _written_once(partial(getattr, served, "description"))
+        pages[f"/models/{name}/versions/{version}"] = page
+        if models[name] is served:
+            pages[f"/models/{name}"] = page
+    pages["/livez"] = partial(_found, b'{"live":true}')
+    pages["/readyz"] = lambda: exchange.when_ready(b'{"ready":true}')
     return pages
+
+
+def _written_once(content: Callable[[], Any]) -> Page:
+    """A page of JSON that is written when it is asked for first: of many columns it takes milliseconds."""
+    written: list[bytes] = []
+
+    def page() -> tuple[int, bytes]:
+        if not written:
+            written.append(orjson.dumps(content()))
+        return _found(written[0])
+
+    return page
 
 
 def paths_of(app: Starlette) -> frozenset[str]:

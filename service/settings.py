@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator
 
@@ -21,6 +21,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:
 _RULES = {
     "repository": "a folder",
     "models": "names of models, each with or without a version, such as flights,other:3",
+    "reload": "auto or manual",
     "workers": "a whole number from 1 to 256",
     "device": "auto, cpu, cuda or cuda:N",
     "max_rows": "a whole number from 1 to 1,000,000",
@@ -80,6 +81,8 @@ class Settings(BaseModel):
     """Where models live."""
     models: str = ""
     """What is served: ``flights,other:3``. Empty: the latest version of every model."""
+    reload: Literal["auto", "manual"] = "auto"
+    """Whether a version that is published while the service runs goes live by itself, or when somebody says so."""
     workers: int = Field(default_factory=usable_cores, ge=1, le=256)
     """Worker processes. One run at a time in each, so a worker per usable core."""
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")

@@ -134,7 +134,8 @@ def test_every_file_and_module_that_make_runs_is_there():
     modules = set(re.findall(r"-m ((?:tests|proofs|benchmarks|image)\.[a-z_.]+)", run))
     assert len(files) > 5
     assert len(modules) > 30
-    files |= {module.replace(".", "/") + ".py" for module in modules}
+    paths = (module.replace(".", "/") for module in modules)
+    files |= {f"{path}/__main__.py" if (ROOT / path).is_dir() else f"{path}.py" for path in paths}
     assert [file for file in sorted(files) if not (ROOT / file).is_file()] == []
 
 

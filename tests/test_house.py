@@ -128,6 +128,7 @@ LAYERS = [
     ["protocols.arrow", "protocols.v2"],
     ["protocols.rows", "protocols.grpc"],
     ["protocols.platforms"],
+    ["live"],
     ["router"],
     ["app"],
 ]

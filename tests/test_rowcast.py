@@ -29,6 +29,7 @@ COMMANDS = (
     *("init", "look", "train", "crossvalidate", "tune", "evaluate", "importance", "report", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove"),
     *("loadtest check", "loadtest search", "loadtest plan"),
+    *("models promote", "models status"),
 )
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT = Path(sys.executable).parent / "rowcast"
@@ -128,6 +129,8 @@ AS_JSON = {
     "predict": "my-table {table} --out {new}/out.csv {repository}",
     "models list": "{repository}",
     "models show": "my-table {repository}",
+    "models promote": "my-table {repository}",
+    "models status": "my-table {repository}",
     "models compare": "my-table my-table {table} {repository}",
     "models verify": "my-table {repository}",
     "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",

@@ -79,10 +79,10 @@ class Worker:
             raise AssertionError("nothing is passed on")
 
         router = Router(inner, registry, ())
-        self.fast_path = FastPath(registry, router.routes, lambda _: True)
+        self.fast_path = FastPath(registry, lambda: router.routes, lambda _: True)
         self.rows = router.routes["/predict"]
         self.tensors = router.routes["/v2/models/flights/infer"]
-        self.platform = router._platforms.predict["/v1/models/flights:predict"]
+        self.platform = router._table.platforms.predict["/v1/models/flights:predict"]
         self.grpc = Methods(registry)
         self._protocol = type("Measured", (FastPathProtocol,), {"fast_path": self.fast_path})
         self._config = Config(router, lifespan="off", log_config=None)
@@ -194,7 +194,7 @@ class _Unlearning:
 
 
 def _no_grpc_heads(worker: Worker) -> None:
-    worker.grpc._reader._heads = _Unlearning()
+    worker.grpc._table.reader._heads = _Unlearning()
 
 
 def _no_arrow_heads(worker: Worker) -> None:

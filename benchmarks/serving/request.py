@@ -41,7 +41,8 @@ def steps(serving: Registry, served: Model, session: Session, thread: ThreadPool
     """The steps of a run of one-row requests, each for all of them, by name; some have to be awaited."""
     payloads = Payloads(served.signature, rows=1, seed=0)
     bodies = [orjson.dumps({"rows": [payloads.row()]}) for _ in range(rows)]
-    lane = FastPath(serving, {"/predict": RowsRoute(RowsEndpoint(served), ArrowEndpoint(served))}, lambda _: True)
+    routes = {"/predict": RowsRoute(RowsEndpoint(served), ArrowEndpoint(served))}
+    lane = FastPath(serving, lambda: routes, lambda _: True)
     heads = [
         b"POST /predict HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\nContent-Length: %d" % len(body)
         for body in bodies

@@ -17,6 +17,7 @@ from rowcast.cli import (
     importance,
     init,
     key,
+    live,
     loadtest,
     look,
     models,
@@ -41,6 +42,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+models.app.command(epilog=live.PROMOTE)(live.promote)
+models.app.command(epilog=live.STATUS)(live.status)
 app.add_typer(models.app, name="models")
 app.add_typer(loadtest.app, name="loadtest")
 app.command(epilog=init.EXAMPLE)(init.init)

@@ -20,10 +20,11 @@ import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, TypeAlias
 
 import orjson
 
@@ -33,6 +34,7 @@ from rowcast.models.repository import GRAPH_FILE, Manifest, StoredModel
 CATALOG = "ROWCAST_CATALOG"
 """Variable that tells a worker the process that owns the catalog, and the file of its board; no setting."""
 _BOARD_BYTES = 8
+_TRIES = 100
 _SEALS = ("F_SEAL_SEAL", "F_SEAL_SHRINK", "F_SEAL_GROW", "F_SEAL_WRITE")
 
 
@@ -74,12 +76,49 @@ class Entry:
         return f"{self.name}:{self.version} of {self.path}"
 
 
+State: TypeAlias = Literal["LOADING", "UNAVAILABLE", "REMOVED"]
+"""Of a version that is not simply served: it is tried; it is not served; it is served, though it is gone from the
+disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What is to be told of a version."""
+
+    name: str
+    version: int
+    state: State
+    reason: str
+    kind: str = ""
+    """Of the reason, in a word: for a metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A version that every worker is to open before any of them serves it."""
+
+    number: int
+    """Of this attempt; a worker answers with it."""
+    entry: Entry
+
+
 @dataclass(frozen=True, slots=True)
 class Catalog:
     """What is served, and the how-manieth list of it this is."""
 
     generation: int
     entries: tuple[Entry, ...]
+    alone: str | None = None
+    """The name behind the routes that are for one model."""
+    stage: Stage | None = None
+    notes: tuple[Note, ...] = ()
+    outcomes: tuple[tuple[int, str], ...] = ()
+    """The last orders that workers passed on, by their numbers: why nothing came of one, empty where it was done."""
+
+    @property
+    def held(self) -> set[Entry]:
+        """The versions whose bytes the owner holds for it."""
+        return {*self.entries} | ({self.stage.entry} if self.stage is not None else set())
 
     def open(self) -> list[StoredModel]:
         """Read every version.
@@ -97,6 +136,9 @@ class _Store(Protocol):
 
     def hold(self, *chunks: bytes, fixed: bool = True) -> int:
         """Make a file of these bytes; ``fixed`` ones are never changed. Returns its number."""
+
+    def fix(self, number: int) -> None:
+        """See that a file is never changed again, where the system can."""
 
     def drop(self, number: int) -> None:
         """Let go of a file."""
@@ -118,8 +160,11 @@ class _Memory:
         with open(descriptor, "wb", closefd=False) as file:
             file.writelines(chunks)
         if fixed:
-            fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, sum(getattr(fcntl, seal) for seal in _SEALS))
+            self.fix(descriptor)
         return descriptor
+
+    def fix(self, number: int) -> None:
+        seal(number)
 
     def drop(self, number: int) -> None:
         os.close(number)
@@ -139,8 +184,22 @@ class _Folder:
             file.writelines(chunks)
         return self._last
 
+    def fix(self, number: int) -> None:
+        pass
+
     def drop(self, number: int) -> None:
         os.unlink(f"{self.folder}/{number}")
+
+
+def seal(descriptor: int) -> None:
+    """See that a file in memory is never changed again; more than once is as good as once.
+
+    Raises:
+        OSError: it is no file in memory.
+    """
+    seals = sum(getattr(fcntl, name) for name in _SEALS)
+    if fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) != seals:
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
 
 
 def _store() -> _Store:
@@ -153,15 +212,20 @@ def _store() -> _Store:
 class CatalogOwner:
     """The catalog of a service, in the process that settles it; its workers are children of that process.
 
+    Each of its methods may be called by any thread.
+
     Raises:
         OSError: there is neither memory nor room on the disk to hold it.
     """
 
     def __init__(self) -> None:
         self.catalog = Catalog(0, ())
+        self.lock = threading.RLock()
+        """Held by whoever changes the catalog by what it says."""
         self._store = _store()
         self._held: dict[Entry, int] = {}
         """The files of the versions in this catalog and in the one before, which a worker may be reading just now."""
+        self._before: set[Entry] = set()
         self._lists: list[int] = []
         number = self._store.hold(b"\0" * _BOARD_BYTES, fixed=False)
         self._board_file = f"{self._store.folder}/{number}"
@@ -174,19 +238,56 @@ class CatalogOwner:
         return f"{os.getpid()}:{self._board_file}"
 
     def publish(self, models: Iterable[StoredModel]) -> Catalog:
-        """Put up a new list of what is served; versions that are held already are not copied again."""
-        before = set(self.catalog.entries)
-        entries = tuple(self._entry(stored) for stored in models)
-        self.catalog = Catalog(self.catalog.generation + 1, entries)
-        self._lists.append(self._store.hold(orjson.dumps(asdict(self.catalog))))
-        shown = self.catalog.generation << 32 | self._lists[-1]
-        self._board[:] = shown.to_bytes(_BOARD_BYTES, "little")
-        for entry in self._held.keys() - before - set(entries):
-            self._store.drop(self._held.pop(entry))
-        for number in self._lists[:-2]:
+        """Put up a new list of what is served; versions that are held already are not copied again.
+
+        The only name in it is behind the routes that are for one model.
+        """
+        with self.lock:
+            entries = tuple(self._entry(stored) for stored in models)
+            names = {entry.name for entry in entries}
+            return self.show(entries, alone=names.pop() if len(names) == 1 else None)
+
+    def show(
+        self,
+        entries: Sequence[Entry],
+        *,
+        alone: str | None,
+        stage: Stage | None = None,
+        notes: Sequence[Note] = (),
+        outcomes: Sequence[tuple[int, str]] = (),
+    ) -> Catalog:
+        """Put up a new list of versions that are held."""
+        with self.lock:
+            last = self.catalog
+            self.catalog = Catalog(last.generation + 1, tuple(entries), alone, stage, tuple(notes), tuple(outcomes))
+            self._lists.append(self._store.hold(orjson.dumps(asdict(self.catalog))))
+            shown = self.catalog.generation << 32 | self._lists[-1]
+            self._board[:] = shown.to_bytes(_BOARD_BYTES, "little")
+            if self.catalog.held != last.held:
+                self._before = last.held
+            for entry in self._held.keys() - self._before - self.catalog.held:
+                self._store.drop(self._held.pop(entry))
+            for number in self._lists[:-2]:
+                self._store.drop(number)
+            del self._lists[:-2]
+            return self.catalog
+
+    def new_file(self) -> tuple[int, str]:
+        """An empty file to be filled with the bytes of a version by whoever reads it: its number, and where it is."""
+        with self.lock:
+            number = self._store.hold(fixed=False)
+            return number, f"{self._store.folder}/{number}"
+
+    def adopt(self, entry: Entry, number: int) -> None:
+        """Hold a file from :meth:`new_file` as the bytes of a version, until no list names it any more."""
+        with self.lock:
+            self._store.fix(number)
+            self._held[entry] = number
+
+    def discard(self, number: int) -> None:
+        """Let go of a file from :meth:`new_file`."""
+        with self.lock:
             self._store.drop(number)
-        del self._lists[:-2]
-        return self.catalog
 
     def _entry(self, stored: StoredModel) -> Entry:
         manifest, path = stored.manifest, str(stored.path)
@@ -195,11 +296,16 @@ class CatalogOwner:
                 held = entry.open()
                 if held.manifest == manifest and held.graph == stored.graph:
                     return entry
-        text = manifest.model_dump_json().encode()
-        number = self._store.hold(len(text).to_bytes(8, "little"), text, stored.graph)
+        number = self._store.hold(*chunks_of(stored))
         entry = Entry(manifest.name, manifest.version, stored.sha256, path, f"{self._store.folder}/{number}")
         self._held[entry] = number
         return entry
+
+
+def chunks_of(stored: StoredModel) -> tuple[bytes, ...]:
+    """The bytes in which a version is held, see :meth:`Entry.open`."""
+    text = stored.manifest.model_dump_json().encode()
+    return len(text).to_bytes(8, "little"), text, stored.graph
 
 
 class CatalogReader:
@@ -232,11 +338,39 @@ class CatalogReader:
         Raises:
             ModelRefused: nobody is there.
         """
-        try:
-            found = orjson.loads((self._folder / str(self._shown & 0xFFFFFFFF)).read_bytes())
-        except (OSError, ValueError) as error:
-            raise _gone(error) from None
-        return Catalog(found["generation"], tuple(Entry(**entry) for entry in found["entries"]))
+        while True:
+            shown = self._shown
+            try:
+                found = orjson.loads((self._folder / str(shown & 0xFFFFFFFF)).read_bytes())
+                if found["generation"] == shown >> 32:
+                    break
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                if self._shown == shown:
+                    raise _gone(error) from None
+        stage = found["stage"]
+        return Catalog(
+            found["generation"],
+            tuple(Entry(**entry) for entry in found["entries"]),
+            found["alone"],
+            None if stage is None else Stage(stage["number"], Entry(**stage["entry"])),
+            tuple(Note(**note) for note in found["notes"]),
+            tuple((number, why) for number, why in found["outcomes"]),
+        )
+
+    def open(self) -> tuple[Catalog, list[StoredModel]]:
+        """The newest catalog, and every version in it.
+
+        Raises:
+            ModelRefused: nobody is there, or a version is not the one that was settled.
+        """
+        for _ in range(_TRIES):
+            catalog = self.read()
+            try:
+                return catalog, catalog.open()
+            except ModelRefused:  # its bytes are let go of when two newer lists are up
+                if self.generation == catalog.generation:
+                    raise
+        raise ModelRefused("what is to be served changes faster than it can be read from the supervisor")
 
     @property
     def _shown(self) -> int:

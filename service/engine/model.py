@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,23 +44,52 @@ class NoAnswer(RequestError):
         super().__init__(message, status=500)
 
 
+class _Opened(NamedTuple):
+    """A session that is ready, and what was measured of it."""
+
+    run: Runner
+    max_rows: int
+    seconds_per_row: float
+    drain_seconds_per_row: float
+    provider: str
+
+
+class _UnseenCounter:
+    """Counts levels that training never saw. The runner has it, and through it must not hold its model: whoever is
+    replaced goes with its last request, without the garbage collector."""
+
+    def __init__(self, columns: ColumnReader, meter: Meter) -> None:
+        self._columns = columns
+        self._meter = meter
+
+    def __call__(self, columns: Columns) -> None:
+        unseen = self._columns.unseen(columns)
+        if unseen:
+            self._meter.unseen(unseen)
+
+
 class Model:
     """One version of one model.
 
+    Nothing that it holds holds it: when it is replaced, and the last request that it answers is done, it is gone, and
+    its session with it.
+
     Args:
         stored: the verified version.
-        versions: every version of this name that is served.
+        versions: every version of this name that is served, oldest first.
         settings: the service's.
         budget: the bytes of the worker.
     """
 
     def __init__(self, stored: StoredModel, versions: list[int], settings: Settings, budget: ByteBudget) -> None:
         self.manifest = stored.manifest
+        self.sha256 = stored.sha256
         self.signature = stored.manifest.signature.public()
         """What is not shown is not known here either: it cannot be told by a metric or a message."""
         self.name = stored.manifest.name
         self.version = stored.manifest.version
-        self.versions = versions
+        self.provider = ""
+        """The execution provider that it runs on, once it is loaded."""
         self.max_body = int(settings.max_body)
         self.max_queue = settings.max_queue
         self.has_second_core = usable_cores() > settings.workers
@@ -70,10 +99,10 @@ class Model:
         self.columns = ColumnReader(self.signature, settings.max_rows)
         self.layout = Layout(self.signature)
         self.example = {"rows": [self.signature.example_row()]}
-        self.description = {
+        self.description: dict[str, Any] = {
             "name": self.name,
             "version": self.version,
-            "versions": versions,
+            "versions": versions,  # told anew when others of the name come and go
             "created": self.manifest.created,
             "sha256": stored.sha256,
             "signature": self.signature.model_dump(mode="json"),
@@ -86,13 +115,33 @@ class Model:
             self.description["threshold"] = self.manifest.threshold
         self.meter = Meter(self.name)
         self.budget = budget
+        self._count_unseen = _UnseenCounter(self.columns, self.meter)
+        self._opened: _Opened | None = None
         self._batcher: Batcher | None = None
 
-    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> str:
+    def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> None:
         """Open the session, warm it up and start the batcher, on the running event loop.
 
-        Returns:
-            The execution provider that it runs on.
+        Args:
+            stored: the version.
+            device: that it runs on.
+            thread: where longer runs go.
+            arrivals: requests that are about to be queued.
+
+        Raises:
+            ModelRefused: the graph and its manifest do not belong together.
+            DeviceError: CUDA was demanded and is absent.
+        """
+        self.open(stored, device)
+        self.begin(thread, arrivals)
+
+    def open(self, stored: StoredModel, device: str, clock: Callable[[], float] = time.perf_counter) -> None:
+        """Open the session, warm it up, and measure how long runs take; on any thread.
+
+        Args:
+            stored: the version.
+            device: that it runs on.
+            clock: seconds. On a thread beside others that of the thread: what they take is not the model's.
 
         Raises:
             ModelRefused: the graph and its manifest do not belong together.
@@ -100,25 +149,49 @@ class Model:
         """
         session = Session.of(stored, device)
         session.warm_up()
+        if session.provider != "CPUExecutionProvider":
+            clock = time.perf_counter  # the thread only waits for it
         run = Runner(session, self.layout, self._count_unseen)
-        max_rows = cheapest_size(lambda rows: run([self._missing(rows)]))
-        apart = self.has_second_core or session.provider != "CPUExecutionProvider"  # a GPU leaves the core to the loop
+        max_rows = cheapest_size(lambda rows: run([self._missing(rows)]), clock)
+        one, full = (_seconds_per_row(run, self._missing(rows), clock) for rows in (1, max_rows))
+        self._opened = _Opened(run, max_rows, one, full, session.provider)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened, and has yet to begin."""
+        return self._opened is not None
+
+    def begin(self, thread: ThreadPoolExecutor, arrivals: Arrivals) -> None:
+        """Start the batcher of a model that is open, on the running event loop; it takes no time."""
+        opened, self._opened = self._opened, None
+        assert opened is not None, "the model is not open yet"
+        self.provider = opened.provider
+        # a GPU leaves the core to the loop
+        apart = self.has_second_core or self.provider != "CPUExecutionProvider"
         self._batcher = Batcher(
-            run,
+            opened.run,
             thread,
             join=joined,
-            max_rows=max_rows,
+            max_rows=opened.max_rows,
             max_queue=self.max_queue,
-            seconds_per_row=_seconds_per_row(run, self._missing(1)),
-            drain_seconds_per_row=_seconds_per_row(run, self._missing(max_rows)),
+            seconds_per_row=opened.seconds_per_row,
+            drain_seconds_per_row=opened.drain_seconds_per_row,
             short_run_seconds=SHORT_RUN_SECONDS if apart else SHORT_RUN_SECONDS_ON_ONE_CORE,
             report=self.meter.run,
             max_bytes=self.budget.limit,
             arrivals=arrivals,
             has_room=self.budget.has_room,
         )
-        self.budget.count(lambda: self.batcher.bytes)
-        return session.provider
+        self.budget.count(self._batcher)
+
+    @property
+    def versions(self) -> list[int]:
+        """Every version of this name that is served, oldest first."""
+        return self.description["versions"]  # type: ignore[no-any-return]
+
+    @versions.setter
+    def versions(self, versions: list[int]) -> None:
+        self.description["versions"] = versions
 
     @property
     def batcher(self) -> Batcher:
@@ -233,11 +306,6 @@ class Model:
         logger.error("%s:%d could not answer", self.name, self.version, exc_info=error)
         return NoAnswer("the model could not answer these rows")
 
-    def _count_unseen(self, columns: Columns) -> None:
-        unseen = self.columns.unseen(columns)
-        if unseen:
-            self.meter.unseen(unseen)
-
     def _missing(self, rows: int) -> Columns:
         """So many rows whose every value is missing."""
         return Columns([_missing_block(columns, rows) for columns in self.layout.blocks])
@@ -247,10 +315,10 @@ def _missing_block(columns: list[Column], rows: int) -> NDArray[Any]:
     return np.full((len(columns), rows, 1), columns[0].missing, columns[0].dtype)
 
 
-def _seconds_per_row(run: Runner, rows: Columns) -> float:
+def _seconds_per_row(run: Runner, rows: Columns, clock: Callable[[], float]) -> float:
     """How long a row takes in a run of these, once such a run is nothing new."""
     run([rows])
-    started = time.perf_counter()
+    started = clock()
     for _ in range(_TIMED_RUNS):
         run([rows])
-    return (time.perf_counter() - started) / _TIMED_RUNS / len(rows)
+    return (clock() - started) / _TIMED_RUNS / len(rows)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol
 
 from rowcast.models.errors import RequestError
 from rowcast.models.repository import StoredModel
 from rowcast.service.engine.arrivals import Arrivals
+from rowcast.service.engine.catalog import Note
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.versions import choose, nothing_to_serve
 from rowcast.service.errors import brief
@@ -21,48 +24,132 @@ logger = logging.getLogger("rowcast.service")
 LOADING = "the model is still being loaded: try again in a moment"
 
 
+class Part(Protocol):
+    """Who keeps something of each model, such as its routes: it has to follow when other models are served."""
+
+    def prepare(self, model: Model) -> None:
+        """Make what is kept of a model that may be served soon; on a thread other than the event loop's."""
+
+    def follow(self) -> None:
+        """Keep what belongs to the models that are served now, and nothing of any other; on the event loop."""
+
+
+class Changes(Protocol):
+    """Changes what is served, for who may."""
+
+    def who(self, headers: Iterable[tuple[bytes, bytes]], host: str | None) -> str:
+        """Who asks for a change.
+
+        Args:
+            headers: of the request.
+            host: the address that it comes from; None where that is this machine.
+
+        Raises:
+            RequestError: 403: whoever it is may not.
+        """
+
+    async def settle(self) -> None:
+        """Wait until this worker serves what all are to serve now."""
+
+    async def promote(self, name: str, version: int | None, *, allow_signature_change: bool, who: str) -> str:
+        """Have a version served, the newest unless one is given: why nothing came of it, an empty text when it is."""
+
+
 class Registry:
     """Every served model, and the state of the worker that serves them.
+
+    What is served may be replaced while the worker runs (:meth:`serve`). Tables are made anew then and never changed,
+    so a request goes on with what it began with.
 
     Args:
         settings: which models to serve, and how.
         models: what to serve, where it is settled already. Default: what the settings choose.
+        alone: the name behind the routes that are for one model. Default: the only name.
 
     Raises:
         ModelNotFound: a model that was asked for is not in the repository.
         ModelRefused: a model's files are not the ones that were published.
     """
 
-    def __init__(self, settings: Settings, models: Sequence[StoredModel] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, models: Sequence[StoredModel] | None = None, alone: str | None = None
+    ) -> None:
         self.settings = settings
         self.ready = False
         """Whether every model is loaded and warmed up."""
         self.draining = False
         """Whether the worker was told to stop, and only serves on until callers have noticed."""
-        self.models: dict[str, Model] = {}
+        self.models: dict[str, Model]
         """The model behind each name: its newest served version."""
-        self.versions: dict[tuple[str, int], Model] = {}
+        self.versions: dict[tuple[str, int], Model]
+        self.only: Model | None
+        """The model behind the routes that are for one: of the only name when the service started, and of this name
+        though others have come."""
         self.budget = ByteBudget(settings.byte_limit)
         """The bytes of the bodies that this worker holds."""
-        chosen = choose(settings) if models is None else models
-        self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
-        numbers: dict[str, list[int]] = {}
-        for name, version in sorted(self._stored):
-            numbers.setdefault(name, []).append(version)
-        for (name, version), stored in sorted(self._stored.items()):
-            served = Model(stored, numbers[name], settings, self.budget)
-            self.models[name] = self.versions[name, version] = served
-        self._names = {(name, ""): served for name, served in self.models.items()}
-        self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}
+        self.notes: Sequence[Note] = ()
+        """What is to be told of versions that are not simply served."""
+        self.changes: Changes | None = None
+        """What changes what is served; None where nothing does."""
         self.arrivals = Arrivals()
         """Requests that are about to be queued, for whichever model."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="run")
         """Where longer runs go: one at a time, whatever the model. It starts with the first of them."""
+        self._parts: list[Part] = []
+        chosen = choose(settings) if models is None else models
+        self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
+        made = [Model(stored, [], settings, self.budget) for stored in self._stored.values()]
+        names = {model.name for model in made}
+        self._tabulate(made, next(iter(names)) if alone is None and len(names) == 1 else alone)
 
-    @property
-    def only(self) -> Model | None:
-        """The served model, if there is one name only."""
-        return next(iter(self.models.values())) if len(self.models) == 1 else None
+    def _tabulate(self, models: Iterable[Model], alone: str | None) -> None:
+        self.versions = {(model.name, model.version): model for model in sorted(models, key=_name_and_version)}
+        self.models = {model.name: model for model in self.versions.values()}  # the newest is the last
+        numbers: dict[str, list[int]] = {}
+        for name, version in self.versions:
+            numbers.setdefault(name, []).append(version)
+        for model in self.versions.values():
+            model.versions = numbers[model.name]
+        self._names = {(name, ""): served for name, served in self.models.items()}
+        self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}
+        self.only = None if alone is None else self.models.get(alone)
+
+    def join(self, part: Part) -> None:
+        """Have somebody follow when other models are served."""
+        self._parts.append(part)
+
+    def prepare(self, stored: StoredModel) -> Model:
+        """Open a version that may be served soon, and make all that is needed to serve it; not on the event loop.
+
+        Raises:
+            RowcastError: it cannot be opened.
+        """
+        model = Model(stored, [stored.manifest.version], self.settings, self.budget)
+        model.open(stored, self.settings.device, time.thread_time)
+        for part in self._parts:
+            part.prepare(model)
+        return model
+
+    def serve(self, models: Iterable[Model], alone: str | None) -> None:
+        """Answer new requests with these models, in one step; on the event loop.
+
+        Those that began on another are answered by that one, which is gone with the last of them.
+
+        Args:
+            models: those that are served already, and others from :meth:`prepare`.
+            alone: the name behind the routes that are for one model.
+        """
+        models = list(models)
+        for model in models:
+            if model.is_open:
+                model.begin(self.thread, self.arrivals)
+        self._tabulate(models, alone)
+        self.follow()
+
+    def follow(self) -> None:
+        """Have everybody keep what belongs to the models that are served, and nothing of any other."""
+        for part in self._parts:
+            part.follow()
 
     def find(self, name: str, version: str = "") -> Model:
         """The model that a request asks for.
@@ -96,8 +183,8 @@ class Registry:
         give_back_large_blocks()
         for key, stored in self._stored.items():
             served = self.versions[key]
-            provider = served.load(stored, self.settings.device, self.thread, self.arrivals)
-            logger.info("serving %s:%d on %s, in runs of up to %d rows", *key, provider, served.batcher.max_rows)
+            served.load(stored, self.settings.device, self.thread, self.arrivals)
+            logger.info("serving %s:%d on %s, in runs of up to %d rows", *key, served.provider, served.batcher.max_rows)
         self._stored.clear()  # the sessions have copies of the graphs
         self.ready = True
 
@@ -116,3 +203,7 @@ class Registry:
         self.ready = False
         self.flush_meters()
         self.thread.shutdown()
+
+
+def _name_and_version(model: Model) -> tuple[str, int]:
+    return model.name, model.version

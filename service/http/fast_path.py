@@ -55,18 +55,20 @@ class FastPath:
 
     Args:
         registry: the models, and whether they are ready.
-        routes: the paths whose requests may come this way.
+        routes: tells the paths whose requests may come this way, of the models that are served now.
         admit: tells of headers whether nothing stands between them and a model, such as the lack of a key. What it says
             is kept with the head: a key is compared once, and after that as a part of a dictionary's key.
     """
 
     def __init__(
-        self, registry: Registry, routes: Mapping[str, ShortRoute], admit: Callable[[list[Header]], bool]
+        self, registry: Registry, routes: Callable[[], Mapping[str, ShortRoute]], admit: Callable[[list[Header]], bool]
     ) -> None:
         self._registry = registry
+        self._paths = routes
         self._admit = admit
-        self._routes = {path.encode(): route for path, route in routes.items()}
         self._heads: BoundedCache[bytes, _Known | None] = BoundedCache(_MAX_HEADS)
+        self.follow()
+        registry.join(self)
         self._common: tuple[list[Header], bytes] = [], b""
 
     @property
@@ -92,8 +94,16 @@ class FastPath:
             known = self._heads[head] = _Reading(head).understood(self._routes, self._admit)
             return known
 
+    def prepare(self, model: Model) -> None:
+        """Nothing is kept of a model before it is served."""
+
+    def follow(self) -> None:
+        """Have requests come this way on the paths of the models that are served now, and on no others."""
+        self._routes = {path.encode(): route for path, route in self._paths().items()}
+        self.forget()
+
     def forget(self) -> None:
-        """Ask of every head anew whether it is admitted."""
+        """Ask of every head anew what it says, and whether it is admitted."""
         self._heads.clear()
 
     def write(self, reply: Reply, common: list[Header], *, last: bool) -> bytes:

@@ -23,7 +23,15 @@ class PageCache:
 
     def __init__(self, app: ASGIApp, pages: Mapping[str, tuple[float, Callable[[], None]]]) -> None:
         self._app = app
-        self._pages = {path: _Page(app, per_second, before) for path, (per_second, before) in pages.items()}
+        self._given = pages
+        self._pages = {path: self._new(path) for path in pages}
+
+    def _new(self, path: str) -> _Page:
+        return _Page(self._app, *self._given[path])
+
+    def forget(self, path: str) -> None:
+        """Make a page anew when it is asked for next: what it tells has changed."""
+        self._pages[path] = self._new(path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer with a page, or pass the request on."""

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 from rowcast.service.errors import QueueFull
 
@@ -74,6 +76,14 @@ class Hold:
         self.size = 0
 
 
+class Counting(Protocol):
+    """Somebody who keeps count of bytes himself."""
+
+    @property
+    def bytes(self) -> int:
+        """How many there are now."""
+
+
 class ByteBudget:
     """The bytes of one worker.
 
@@ -86,17 +96,18 @@ class ByteBudget:
         self.held = 0
         """Bytes of bodies that arrive or are decoded."""
         self._arriving: set[Hold] = set()
-        self._waiting: list[Callable[[], int]] = []
+        self._counting: list[weakref.ref[Counting]] = []
         self._decoding = asyncio.Lock()
 
     @property
     def used(self) -> int:
         """All that is counted."""
-        return self.held + sum(waiting() for waiting in self._waiting)
+        counting = (reference() for reference in self._counting)
+        return self.held + sum(one.bytes for one in counting if one is not None)
 
-    def count(self, waiting: Callable[[], int]) -> None:
-        """Have the bytes counted, too, that somebody keeps count of himself."""
-        self._waiting.append(waiting)
+    def count(self, counting: Counting) -> None:
+        """Have the bytes counted, too, that somebody keeps count of himself, for as long as there is a use for him."""
+        self._counting.append(weakref.ref(counting, self._counting.remove))
 
     def has_room(self, size: int) -> bool:
         """Whether so many more bytes may be held."""

@@ -38,6 +38,13 @@ UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training 
 CPU_SECONDS = Counter("rowcast_cpu_seconds", "CPU time of the workers, while requests come.")
 WORKERS = Gauge("rowcast_workers", "Workers that the service has.", multiprocess_mode="max")
 DROPPED_LINES = Counter("rowcast_dropped_log_lines", "Log lines dropped: nobody read them, or the disk was full.")
+LIVE_VERSION = Gauge("rowcast_live_version", "The version that is served.", ["model"], multiprocess_mode="mostrecent")
+REFUSED_VERSION = Gauge(
+    "rowcast_refused_version",
+    "The newest version that is not served, by the reason; 0 for none.",
+    ["model", "reason"],
+    multiprocess_mode="mostrecent",
+)
 
 CODES = ("2xx", "4xx", "5xx")
 _CLASS_OF_STATUS = {2: 0, 4: 1, 5: 2}

@@ -1,8 +1,9 @@
 """Who may ask: API keys, each known by its holder's name and its hash alone.
 
 A key is 256 random bits, made by :func:`new_key`, so its SHA-256 is as safe to keep as a slow hash would be of a
-password: nobody can try all keys. The file has a line for each, ``NAME HASH``, and may hold blank lines and ``#``
-comments; two lines may name the same holder, while one key takes over from another.
+password: nobody can try all keys. The file has a line for each, ``NAME HASH`` or ``NAME HASH admin``, and may hold
+blank lines and ``#`` comments; two lines may name the same holder, while one key takes over from another. An admin's
+key may change what is served; every key may ask.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from rowcast.service.http.body import Header
 
 NEEDED = "an API key is needed: send it as Authorization: Bearer KEY, or as X-API-Key: KEY"
 UNKNOWN = "this API key is not known here"
-_LINE = re.compile(r"([A-Za-z0-9._-]{1,64})[ \t]+([0-9a-f]{64})")
+ADMIN_NEEDED = (
+    "to change what is served, a key with that right is needed: `rowcast key NAME --admin --file F` makes one"
+)
+_LINE = re.compile(r"([A-Za-z0-9._-]{1,64})[ \t]+([0-9a-f]{64})(?:[ \t]+(admin))?")
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PREFIX = "rowcast_"
 """So that scanners for leaked secrets know one when they see it."""
@@ -34,14 +38,23 @@ _MOST_BYTES = 4 * 2**20
 NO_KEY = f"it holds 0 keys; 1 to {_MOST:,} are possible"
 
 
+class Key(NamedTuple):
+    """What is kept of a key."""
+
+    holder: str
+    sha256: bytes
+    admin: bool = False
+    """Whether it may change what is served."""
+
+
 class Keys:
     """The keys that open a service. They may be replaced while it runs: whoever holds this object asks the new ones.
 
     Args:
-        hashes: for each key its holder and its SHA-256.
+        hashes: what is kept of each.
     """
 
-    def __init__(self, hashes: Iterable[tuple[str, bytes]]) -> None:
+    def __init__(self, hashes: Iterable[Key]) -> None:
         self._hashes = tuple(hashes)
         self._on_replaced: list[Callable[[], None]] = []
 
@@ -62,7 +75,7 @@ class Keys:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def replace(self, hashes: Iterable[tuple[str, bytes]]) -> bool:
+    def replace(self, hashes: Iterable[Key]) -> bool:
         """Take other keys from now on; whether they differ from those that held."""
         hashes = tuple(hashes)
         if hashes == self._hashes:
@@ -81,21 +94,31 @@ class Keys:
         key = key_in(headers)
         return None if key is None else self.holder_of(key)
 
+    def admin(self, headers: Iterable[Header]) -> str | None:
+        """The same where their key may change what is served; else None."""
+        key = key_in(headers)
+        found = None if key is None else self._find(key)
+        return found.holder if found is not None and found.admin else None
+
     def holder_of(self, key: bytes) -> str | None:
         """The name behind a key; takes as long for any key, known or not."""
+        found = self._find(key)
+        return None if found is None else found.holder
+
+    def _find(self, key: bytes) -> Key | None:
         digest = hashlib.sha256(key).digest()
         found = None
-        for name, known in self._hashes:
-            if hmac.compare_digest(digest, known):
-                found = name
+        for known in self._hashes:
+            if hmac.compare_digest(digest, known.sha256):
+                found = known
         return found
 
 
 class Parsed(NamedTuple):
     """What a file of keys says."""
 
-    hashes: list[tuple[str, bytes]]
-    """The holder and the SHA-256 of every line that is a key."""
+    hashes: list[Key]
+    """Every line that is a key."""
     fault: str
     """What is wrong with the file; empty for nothing. Never what a line holds."""
 
@@ -132,7 +155,7 @@ def parse(text: bytes | str) -> Parsed:
             continue
         match = _LINE.fullmatch(line.strip())
         if match is not None:
-            hashes.append((match[1], bytes.fromhex(match[2])))
+            hashes.append(Key(match[1], bytes.fromhex(match[2]), match[3] is not None))
         else:
             fault = fault or f"line {number} is not a name and a SHA-256"
     if not fault and not 0 < len(hashes) <= _MOST:
@@ -153,8 +176,13 @@ def key_in(headers: Iterable[Header]) -> bytes | None:
     return other
 
 
-def new_key(name: str, file: Path) -> str:
+def new_key(name: str, file: Path, *, admin: bool = False) -> str:
     """Make a key for a holder, and add its hash to a file, which is made when it is not there (for its owner only).
+
+    Args:
+        name: the holder's.
+        file: of keys.
+        admin: whether it may change what is served.
 
     Returns:
         the key. It is kept nowhere.
@@ -167,7 +195,8 @@ def new_key(name: str, file: Path) -> str:
     key = _PREFIX + secrets.token_urlsafe(32)
     try:
         with _locked(file) as descriptor:
-            _append(descriptor, file, f"{name} {hashlib.sha256(key.encode()).hexdigest()}\n".encode())
+            line = f"{name} {hashlib.sha256(key.encode()).hexdigest()}{' admin' if admin else ''}\n"
+            _append(descriptor, file, line.encode())
             if Keys.read(file).holder_of(key.encode()) != name:
                 raise ConfigError(f"{file} was changed by someone else meanwhile: try again")
     except OSError as error:

@@ -22,7 +22,7 @@ from rowcast.service.http.body import (
     respond,
     respond_early,
 )
-from rowcast.service.http.probes import PROBES
+from rowcast.service.http.probes import PROBES, asks_for_details
 from rowcast.service.middleware.access_log import ID, AccessLog, start_log
 from rowcast.service.middleware.key_watch import KeyWatch
 from rowcast.service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
@@ -126,7 +126,8 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it with 401 before its body is read."""
-        if scope["type"] != "http" or scope["path"] in PROBES or self._keys.holder(scope["headers"]) is not None:
+        open_to_all = scope["type"] != "http" or (scope["path"] in PROBES and not asks_for_details(scope))
+        if open_to_all or self._keys.holder(scope["headers"]) is not None:
             await self._app(scope, receive, send)
             return
         body = error_body(NEEDED if key_in(scope["headers"]) is None else UNKNOWN)

@@ -1,19 +1,17 @@
 """Signs of life: each worker counts up in memory that it shares with its supervisor, for as long as its loop turns.
 
-The memory is anonymous and taken at the start, so that no full disk stands in the way. A beat is one store, twice a
-second. The supervisor compares counts and never clocks: a step of the clock, or a machine that was asleep, makes
-nobody look dead.
+A beat is one store, twice a second. The supervisor compares counts and never clocks: a step of the clock, or a machine
+that was asleep, makes nobody look dead.
 """
 
 from __future__ import annotations
 
 import asyncio
-import mmap
-import os
 import struct
-import tempfile
 import time
 from collections.abc import Callable
+
+from rowcast.service.process.slots import Slots, slot_of
 
 BEAT_SECONDS = 0.5
 """How often a worker's loop beats."""
@@ -25,6 +23,8 @@ START_SECONDS = 300.0
 LOOK_SECONDS = 1.0
 """How often the supervisor looks at the counts."""
 _COUNT = struct.Struct("Q")
+COUNT_BYTES = _COUNT.size
+"""Of a slot, from its start."""
 
 
 class Heartbeats:
@@ -35,30 +35,18 @@ class Heartbeats:
     """
 
     def __init__(self, slots: int) -> None:
-        size = slots * _COUNT.size
-        self.descriptor = _anonymous_file(size)
+        self.slots = Slots(slots)
+        """The first bytes of each are the count."""
+        self.descriptor = self.slots.descriptor
         """To be inherited by the workers."""
-        self._memory = mmap.mmap(self.descriptor, size)
 
     def clear(self, slot: int) -> None:
         """Forget what was counted in a slot; before a new worker takes it."""
-        _COUNT.pack_into(self._memory, slot * _COUNT.size, 0)
+        self.slots.clear(slot)
 
     def count(self, slot: int) -> int:
         """How often the worker of a slot has beaten; 0 until it serves."""
-        return int(_COUNT.unpack_from(self._memory, slot * _COUNT.size)[0])
-
-
-def _anonymous_file(size: int) -> int:
-    """A file without a name, whose bytes are there already; programs that are started inherit it."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("heartbeats", 0)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
-    os.set_inheritable(descriptor, True)
-    os.write(descriptor, bytes(size))
-    return descriptor
+        return int(_COUNT.unpack_from(self.slots[slot])[0])
 
 
 class Pulse:
@@ -70,14 +58,13 @@ class Pulse:
     """
 
     def __init__(self, descriptor: int, slot: int) -> None:
-        self._memory = mmap.mmap(descriptor, 0)
-        self._offset = slot * _COUNT.size
+        self.slot = slot_of(descriptor, slot)
         self._count = 0
 
     def beat(self) -> None:
         """Say that this worker is well."""
         self._count += 1
-        _COUNT.pack_into(self._memory, self._offset, self._count)
+        _COUNT.pack_into(self.slot, 0, self._count)
 
     def keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat for as long as a loop turns; from now on silence means that it does not."""

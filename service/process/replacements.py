@@ -112,6 +112,16 @@ class Replacements:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
 
+    def serving(self) -> dict[int, int]:
+        """The process id of each worker that serves and has not been told to stop, by its slot. Any thread may ask."""
+        found = {}
+        if self._heartbeats is not None:
+            for pid, process in list(self._watcher.processes.items()):
+                life, slot = self._lives.get(pid), self._first_slot + process.wid
+                if life is not None and not life.stopping and self._heartbeats.count(slot):
+                    found[slot] = pid
+        return found
+
     def stop_all(self) -> None:
         """Tell all workers to stop."""
         for pid, process in list(self._watcher.processes.items()):

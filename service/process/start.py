@@ -11,7 +11,7 @@ from bentoml._internal.utils.circus import Arbiter
 
 from rowcast.models.errors import RowcastError
 from rowcast.models.repository import StoredModel
-from rowcast.service.engine.catalog import CATALOG, CatalogOwner, CatalogReader, address_of_owner
+from rowcast.service.engine.catalog import CATALOG, Catalog, CatalogOwner, CatalogReader, address_of_owner
 from rowcast.service.engine.versions import choose
 from rowcast.service.metrics.folder import use_own_metrics_folder
 from rowcast.service.process.settle import hand_on, settings_of_service
@@ -28,6 +28,17 @@ class Settled(NamedTuple):
     models: Sequence[StoredModel]
     workers: WorkerCount | None = None
     """Why there are as many workers; None in a worker."""
+    owner: CatalogOwner | None = None
+    """What holds the models for the workers; None in a worker."""
+    catalog: Catalog | None = None
+    """The list that the models are of; None in the supervisor."""
+    reader: CatalogReader | None = None
+    """Where a worker sees newer lists; None in the supervisor."""
+
+    @property
+    def alone(self) -> str | None:
+        """The name behind the routes that are for one model, where it is settled."""
+        return None if self.catalog is None else self.catalog.alone
 
     def log(self) -> None:
         """Log why there are as many workers."""
@@ -51,20 +62,22 @@ def settled() -> Settled:
         logger.warning(doubt)
     owner = address_of_owner()
     if owner is not None:
-        return Settled(settings, CatalogReader(owner).read().open())
-    models = choose(settings)
-    workers = worker_count(settings, models)
+        reader = CatalogReader(owner)
+        catalog, models = reader.open()
+        return Settled(settings, models, catalog=catalog, reader=reader)
+    chosen = choose(settings)
+    workers = worker_count(settings, chosen)
     settings = settings.model_copy(update={"workers": workers.workers})
     hand_on(settings, os.environ)
     try:
-        catalog = CatalogOwner()
-        catalog.publish(models)
+        held = CatalogOwner()
+        held.publish(chosen)
     except OSError as error:
         raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
-    os.environ[CATALOG] = catalog.address
+    os.environ[CATALOG] = held.address
     use_own_metrics_folder()
-    _settle_at_reload(settings, catalog)
-    return Settled(settings, models, workers)
+    _settle_at_reload(settings, held)
+    return Settled(settings, chosen, workers, held)
 
 
 def _settle_at_reload(settings: Settings, catalog: CatalogOwner) -> None:

@@ -24,9 +24,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from bentoml._internal.utils.circus import Arbiter
 from bentoml.exceptions import BentoMLException
@@ -59,12 +59,17 @@ class StartRefused(BentoMLException):
     """The service cannot start; the text says why. BentoML's command line shows its own exceptions without a trace."""
 
 
-def look_after_workers(service: str = "", grace: float = 0.0) -> None:
+Started: TypeAlias = Callable[[Heartbeats, Sequence[Replacements]], None]
+"""Told, when the supervisor starts, what its workers have in common with it, and who looks after them."""
+
+
+def look_after_workers(service: str = "", grace: float = 0.0, started: Started = lambda *_: None) -> None:
     """Change BentoML's supervisor in this process; before it is made.
 
     Args:
         service: the name of the service whose workers have a pulse.
         grace: seconds for which they serve on after SIGTERM.
+        started: called when the supervisor starts.
     """
     construct, begin = Arbiter.__init__, Arbiter.start
     raise_limit()
@@ -81,7 +86,8 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
             self.exit_stack = _Tidy()
         manage = self.manage_watchers
         self.manage_watchers = lambda: manage() if _is_free(self) else None  # busy, circus would write a trace
-        self.replacements = list(_replacements(self.watchers, service))
+        self.heartbeats = Heartbeats(sum(map(_slots, self.watchers)))
+        self.replacements = list(_replacements(self.watchers, service, self.heartbeats))
         self.stop_asked_at = None
         self.reload_requested = self.management_requested = False
         for watcher in self.watchers:
@@ -92,6 +98,7 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
         for wanted in self.sockets.values():
             _check_free(wanted, self.watchers)
         self.loop.add_callback(_look, self)
+        started(self.heartbeats, self.replacements)
         try:
             with _children_watched(self):
                 begin(self, *args, **options)
@@ -124,19 +131,22 @@ def look_after_workers(service: str = "", grace: float = 0.0) -> None:
     Arbiter.start = start  # type: ignore[method-assign]
 
 
-def _replacements(watchers: list[Any], service: str) -> Iterator[Replacements]:
+def _slots(watcher: Any) -> int:
+    """How many workers of a watcher there may be: while they are reloaded, there are twice as many."""
+    return 2 * int(watcher.numprocesses) + 1
+
+
+def _replacements(watchers: list[Any], service: str, heartbeats: Heartbeats) -> Iterator[Replacements]:
     """What looks after each watcher's workers; those of ``service`` are told where to count their heartbeats."""
-    slots = [2 * watcher.numprocesses + 1 for watcher in watchers]  # while they are reloaded, there are twice as many
-    heartbeats = Heartbeats(sum(slots))
     first = 0
-    for watcher, taken in zip(watchers, slots, strict=True):
+    for watcher in watchers:
         beats = isinstance(watcher.args, list) and ["--service-name", service] in map(
             list, zip(watcher.args, watcher.args[1:], strict=False)
         )
         if beats:
             watcher.env = {**(watcher.env or {}), SUPERVISED_BY: f"{os.getpid()}:{heartbeats.descriptor}:{first}"}
         yield Replacements(watcher, heartbeats if beats else None, first)
-        first += taken
+        first += _slots(watcher)
 
 
 class _Tidy(contextlib.ExitStack):

@@ -78,7 +78,7 @@ def test_single_rows_have_their_turn_between_the_runs_of_a_large_request(reposit
 def test_runs_are_as_large_as_was_measured(repository: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     measured: list[int] = []
 
-    def measure(run: Callable[[int], object]) -> int:
+    def measure(run: Callable[[int], object], _: Callable[[], float]) -> int:
         for rows in SIZES:
             run(rows)  # what is measured is the model at work
             measured.append(rows)

@@ -62,13 +62,18 @@ def test_a_body_that_is_alone_finds_room_however_large() -> None:
 
 
 def test_what_others_count_themselves_counts_too() -> None:
-    budget = ByteBudget(100)
-    budget.count(lambda: 70)
+    class Seventy:
+        bytes = 70
+
+    budget, others = ByteBudget(100), Seventy()
+    budget.count(others)
     assert budget.used == 70
     assert budget.has_room(30)
     assert not budget.has_room(31)
     with pytest.raises(NoRoom):
         budget.hold(31)
+    del others
+    assert (budget.used, budget.has_room(100)) == (0, True)
 
 
 def stopped(hold: Hold, seconds: float) -> None:

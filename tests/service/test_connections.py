@@ -507,7 +507,7 @@ def test_what_a_caller_says_of_where_it_asks_from_is_not_believed(one_model: Pat
             seen.append(scope)
             await respond(send, 200, b"{}")
 
-        listening = Service(service.serving, app, FastPath(service.serving, {}, lambda _: True))
+        listening = Service(service.serving, app, FastPath(service.serving, dict, lambda _: True))
         sent = head("GET", "/", b"x-forwarded-for: 203.0.113.7", b"x-forwarded-proto: https")
         assert [answer.status for answer in await listening.say(sent, short=False)] == [200]
         assert seen[0]["scheme"] == "http"

@@ -105,7 +105,8 @@ async def inner(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def lane_of(serving: Registry) -> FastPath:
-    return FastPath(serving, Router(inner, serving, {"/"}).routes, lambda _: True)
+    front = Router(inner, serving, {"/"})
+    return FastPath(serving, lambda: front.routes, lambda _: True)
 
 
 @asynccontextmanager
@@ -118,7 +119,7 @@ async def listening(repository: Path) -> AsyncIterator[Listening]:
     state.default_headers = [(b"date", b"now"), (b"server", b"rowcast")]
 
     class Bound(FastPathProtocol):
-        fast_path = FastPath(models, front.routes, lambda _: True)
+        fast_path = FastPath(models, lambda: front.routes, lambda _: True)
 
     config.load()
     server = await asyncio.get_running_loop().create_server(lambda: Bound(config, state, {}), "127.0.0.1", 0)

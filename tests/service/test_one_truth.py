@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from rowcast.models.rollout import read_rollout
 from rowcast.service.middleware.keys import new_key
 from tests.service.servers import NO_TLS, Server, publish_delay, publish_flights, serving
 
@@ -39,7 +40,7 @@ def test_what_was_settled_is_served_by_all_until_all_are_told_to_reload(tmp_path
     publish_delay(repository)
     (repository / "flights/999").mkdir()  # the newest, and broken
     alice, bob = new_key("alice", keys), new_key("bob", keys)
-    with serving(repository, tmp_path / "home", workers="2", api_keys=str(keys)) as server:
+    with serving(repository, tmp_path / "home", workers="2", api_keys=str(keys), reload="manual") as server:
         until(lambda: started(server) == 2, server)
 
         def answers(key: str = alice) -> set[tuple[int, str]]:
@@ -80,5 +81,8 @@ def test_what_was_settled_is_served_by_all_until_all_are_told_to_reload(tmp_path
         assert answers() == {(200, "flights:2")}
         log = server.log.read_text()
     assert "Traceback" not in log
+    changed = '{"model": "flights", "from": 1, "to": 2, "who": "SIGHUP", "why": "settled anew"}'
+    assert log.count(f"what is served has changed: {changed}") == 1
+    assert [(one.before, one.after) for one in read_rollout(repository / "flights").history] == [(None, 1), (1, 2)]
     assert re.search(r"2 workers: as ROWCAST_WORKERS says; memory for \d+ of \d+ MiB \(", log)
     assert log.count("workers: as ROWCAST_WORKERS") == 1

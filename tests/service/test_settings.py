@@ -24,6 +24,7 @@ def test_defaults() -> None:
     assert Settings.load().model_dump() == {
         "repository": Path("models/repository"),
         "models": "",
+        "reload": "auto",
         "workers": usable_cores(),
         "device": "auto",
         "max_rows": 4096,
@@ -85,6 +86,7 @@ def test_models_are_named_with_or_without_a_version(
         ("ROWCAST_MAX_QUEUE", "0", "a whole number from 1 to 10,000,000"),
         ("ROWCAST_GRACE", "-1", "a number of seconds from 0 to 3,600"),
         ("ROWCAST_FRONT", "maybe", "on or off"),
+        ("ROWCAST_RELOAD", "30s", "auto or manual"),
         ("ROWCAST_GRPC_PORT", "70000", "a port from 1 to 65,535, or off"),
         ("ROWCAST_GRPC_PORT", "on", "a port from 1 to 65,535, or off"),
         ("ROWCAST_GRPC_HOST", "", "an address or the name of a host"),

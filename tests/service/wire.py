@@ -168,6 +168,6 @@ async def in_process(repository: Path, **settings: object) -> AsyncIterator[Serv
     prefix = serving.settings.root_path
     app = WithoutRootPath(front, prefix) if prefix else front
     try:
-        yield Service(serving, app, FastPath(serving, with_prefix(front.routes, prefix), lambda _: True))
+        yield Service(serving, app, FastPath(serving, lambda: with_prefix(front.routes, prefix), lambda _: True))
     finally:
         serving.stop()

@@ -33,6 +33,8 @@ FITS = {
     ("rowcast.training.crossvalidate", "cross_validate"),
 }
 """Where what fits is defined; a test may import it from elsewhere."""
+STARTS = {("rowcast.service.live.candidate", "try_version"), ("rowcast.service.live.swaps", "Swaps")}
+"""What starts a process, in the product."""
 PROPERTY = ("hypothesis.core", "given")
 COMMAND = ("rowcast.cli.app", "main")
 COMMANDS_THAT_FIT = {"train", "crossvalidate", "tune", "demo"}
@@ -72,6 +74,8 @@ def reached(function: Callable[..., Any]) -> frozenset[str]:
                 found.add("command")
             elif (named.__module__, named.__name__) in FITS:
                 found.add("fit")
+            elif (named.__module__, named.__name__) in STARTS:
+                found.add("process")
             elif str(named.__module__).startswith(FOLLOWED):  # some made by C have no module
                 left.append(named)
     if "command" in found and said & COMMANDS_THAT_FIT:

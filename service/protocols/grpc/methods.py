@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.json_format import ParseDict
@@ -33,6 +34,8 @@ from rowcast.service.protocols.grpc.reading import MessageReader, Readers
 from rowcast.service.protocols.grpc.refusal import Context, Refusal, refusing
 from rowcast.service.protocols.grpc.request import parsed
 from rowcast.service.protocols.v2 import metadata as v2_metadata
+from rowcast.service.protocols.v2.loading import Load, load
+from rowcast.service.protocols.v2.routes import NO_UNLOAD
 
 logger = logging.getLogger("rowcast.service")
 
@@ -45,6 +48,7 @@ _MESSAGE_BYTES_PER_SECOND = 1_000_000
 CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
     401: grpc.StatusCode.UNAUTHENTICATED,
+    403: grpc.StatusCode.PERMISSION_DENIED,
     404: grpc.StatusCode.NOT_FOUND,
     405: grpc.StatusCode.UNIMPLEMENTED,
     408: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -65,6 +69,43 @@ class _Model(NamedTuple):
     readers: Readers
     writer: AnswerWriter
 
+    @classmethod
+    def of(cls, served: Model) -> _Model:
+        """What answers requests for a model."""
+        readers = Readers(served.signature, served.columns.max_rows)
+        return cls(served, readers, AnswerWriter(served.name, served.version, served.signature))
+
+
+class _Table(NamedTuple):
+    """What belongs to the models that are served. A call goes on with the table that it began with."""
+
+    models: dict[tuple[str, str], _Model]
+    reader: MessageReader
+    """The heads that it knows are of messages to these models."""
+
+    @classmethod
+    def of(cls, registry: Registry, answering: Mapping[Model, _Model]) -> _Table:
+        """The one of the models that are served now."""
+        models: dict[tuple[str, str], _Model] = {}
+        for (name, version), served in registry.versions.items():
+            models[name, str(version)] = answering[served]
+            if served is registry.models[name]:
+                models[name, ""] = answering[served]
+        widest = max((len(served.signature.columns) for served in answering), default=0)
+        return cls(models, MessageReader(widest, registry.settings.max_rows))
+
+    def find(self, name: str, version: str = "") -> _Model:
+        """The model that is asked for; an empty version is the newest.
+
+        Raises:
+            RequestError: there is none.
+        """
+        model = self.models.get((name, version))
+        if model is None:
+            which = brief(name) + (f" of version {brief(version)}" if version else "")
+            raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
+        return model
+
 
 class Methods:
     """The methods of one worker.
@@ -75,23 +116,25 @@ class Methods:
 
     def __init__(self, registry: Registry) -> None:
         self._registry = registry
-        self._models: dict[tuple[str, str], _Model] = {}
-        for (name, version), served in registry.versions.items():
-            model = _Model(
-                served,
-                Readers(served.signature, served.columns.max_rows),
-                AnswerWriter(name, version, served.signature),
-            )
-            self._models[name, str(version)] = model
-            if served is registry.models[name]:
-                self._models[name, ""] = model
-        widest = max(len(served.signature.columns) for served in registry.versions.values())
-        self._reader = MessageReader(widest, registry.settings.max_rows)
+        self._answering: dict[Model, _Model] = {}
+        self._table: _Table
+        self.follow()
+        registry.join(self)
         max_body = int(registry.settings.max_body)
         seconds = _MESSAGE_SECONDS + max_body / _MESSAGE_BYTES_PER_SECOND
         self.incoming = Incoming(registry.budget, max_body, seconds)
         """What reads the messages of this worker's calls."""
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
+
+    def prepare(self, model: Model) -> None:
+        """Make what answers requests for a model that may be served soon."""
+        self._answering[model] = _Model.of(model)
+
+    def follow(self) -> None:
+        """Answer requests for the models that are served now, and for no others."""
+        served = self._registry.versions.values()
+        self._answering = {model: self._answering.get(model) or _Model.of(model) for model in served}
+        self._table = _Table.of(self._registry, self._answering)
 
     def handler(self) -> Any:
         """What a server is told of them."""
@@ -104,10 +147,10 @@ class Methods:
             "ModelConfig": self._config,
             "ModelStatistics": self._statistics,
             "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._registry)},
-            "RepositoryModelLoad": self._load,
             "RepositoryModelUnload": self._unload,
         }
         behaviours = {name: self._unary(name, answer) for name, answer in answers.items()}
+        behaviours["RepositoryModelLoad"] = self._load
         behaviours["ModelInfer"] = self._infer
         # as streams, so that the one message is read when and as long as we want
         handlers = {name: grpc.stream_unary_rpc_method_handler(refusing(behave)) for name, behave in behaviours.items()}
@@ -159,15 +202,16 @@ class Methods:
     async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
         """The answer to a call; the model that is asked is put into ``found``."""
         body = await self._message_that_comes(context)
-        incoming = await self._read(self._reader.begin(body), body)
-        model = self._find(incoming.model, incoming.version)
+        table = self._table
+        incoming = await self._read(table.reader.begin(body), body)
+        model = table.find(incoming.model, incoming.version)
         found.append(model)
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
         # without room the tensors need not be understood
         admit = partial(served.admit, incoming.claimed_rows, incoming.claimed_priority)
-        request, columns = await self._read(self._reader.read(incoming, model.readers), body, served.small_body, admit)
+        request, columns = await self._read(table.reader.read(incoming, model.readers), body, served.small_body, admit)
         size = len(body) if len(body) <= SMALL_BODY else len(body) + columns.bytes
         del body, incoming  # while the rows wait, nothing else is kept of them
         limits = request.limits
@@ -190,10 +234,7 @@ class Methods:
 
         async def behave(context: Context) -> bytes | Refusal:
             try:
-                body = await self.incoming.read(context)
-                if len(body) > SMALL_BODY:
-                    raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
-                content = answer(parsed(REQUEST_CLASSES[name], body))
+                content = answer(await self._short(name, context))
             except RequestError as error:
                 return Refusal(CODES[error.status], str(error))
             message: bytes = ParseDict(content, RESPONSE_CLASSES[name]()).SerializeToString()
@@ -201,16 +242,19 @@ class Methods:
 
         return behave
 
+    async def _short(self, name: str, context: Context) -> Any:
+        """The message of a method that takes short ones."""
+        body = await self.incoming.read(context)
+        if len(body) > SMALL_BODY:
+            raise RequestError(f"a message of {name} holds at most {SMALL_BODY:,} bytes", status=413)
+        return parsed(REQUEST_CLASSES[name], body)
+
     @property
     def _ready(self) -> bool:
         return self._registry.ready and not self._registry.draining
 
     def _find(self, name: str, version: str = "") -> _Model:
-        model = self._models.get((name, version))
-        if model is None:
-            which = brief(name) + (f" of version {brief(version)}" if version else "")
-            raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
-        return model
+        return self._table.find(name, version)
 
     def _model_ready(self, request: Any) -> Content:
         self._find(request.name, request.version)
@@ -224,10 +268,27 @@ class Methods:
             return v2_metadata.statistics(self._find(request.name, request.version).served)
         return v2_metadata.statistics(*self._registry.versions.values())
 
-    def _load(self, request: Any) -> Content:
-        self._find(request.model_name)
-        return {}
+    async def _load(self, context: Context) -> bytes | Refusal:
+        try:
+            request = await self._short("RepositoryModelLoad", context)
+            given = {name: _value(parameter) for name, parameter in request.parameters.items()}
+            asked = Load.of(request.model_name, given.get("version"), given.get("allow_signature_change", False))
+            headers = [(k.encode(), v.encode()) for k, v in context.invocation_metadata() or () if isinstance(v, str)]
+            await load(self._registry, asked, headers, _host(context.peer()))
+        except RequestError as error:
+            return Refusal(CODES[error.status], str(error))
+        return b""
 
     def _unload(self, request: Any) -> Content:
         self._find(request.model_name)
-        raise RequestError("models are chosen when the service starts: set ROWCAST_MODELS and start it anew")
+        raise RequestError(NO_UNLOAD)
+
+
+def _value(parameter: Any) -> object:
+    return getattr(parameter, parameter.WhichOneof("parameter_choice") or "", None)
+
+
+def _host(peer: str) -> str | None:
+    """The address in what grpc calls a peer, such as ``ipv4:127.0.0.1:50000``; None of a socket in a file."""
+    kind, _, rest = peer.partition(":")
+    return None if kind == "unix" else unquote(rest).rpartition(":")[0].strip("[]")

@@ -26,7 +26,7 @@ _SEVERAL = "this route is for one model, and several are served: name one with R
 
 
 class Platforms:
-    """The routes of the platforms.
+    """The routes of the platforms. None of them holds this object, see :class:`rowcast.service.engine.model.Model`.
 
     Args:
         registry: the models, and whether they are ready.
@@ -66,14 +66,14 @@ class Platforms:
             known = rows.get(named.predict)
             self._add(named.predict, self._registry.only if known is None else known.model, vertex.handler)
             if known is not None:
-                self.routes[named.predict] = self._but_arrow(self.routes[named.predict], known)
+                self.routes[named.predict] = _but_arrow(self._exchange, self.routes[named.predict], known)
         if named.health is not None and named.health not in OWN_PROBES:
             self.predict.pop(named.health, None)  # it is asked without a key, and so answers nothing else
             self._add_page(named.health, b'{"ready":true}')
 
     def _add(self, path: str, model: Model | None, handler: Understand) -> None:
         if model is None:
-            self.routes[path] = self._several
+            self.routes[path] = partial(_several, self._exchange, list(self._registry.models))
         else:
             endpoint = self.predict[path] = PlatformEndpoint(self._rows[model], handler)
             self.routes[path] = partial(self._exchange.predict, endpoint)
@@ -83,19 +83,21 @@ class Platforms:
         page = partial(self._exchange.when_ready, body)
         self.routes[path] = partial(self._exchange.show, page, content_type=content_type)
 
-    async def _several(self, scope: Scope, receive: Receive, send: Send) -> None:
-        names = ", ".join(f"/models/{name}/predict" for name in self._registry.models)
-        await self._exchange.refuse(scope, receive, send, HTTPStatus.NOT_FOUND, error_body(_SEVERAL + names))
 
-    def _but_arrow(self, instances: ASGIApp, rows: RowsRoute) -> ASGIApp:
-        """A route of rows that takes instances, too: streams go to whoever answered there."""
+async def _several(exchange: Exchange, names: list[str], scope: Scope, receive: Receive, send: Send) -> None:
+    routes = ", ".join(f"/models/{name}/predict" for name in names)
+    await exchange.refuse(scope, receive, send, HTTPStatus.NOT_FOUND, error_body(_SEVERAL + routes))
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            arrow = MEDIA_TYPE.encode()
-            types = [value.strip().lower() for name, value in scope["headers"] if name == b"content-type"]
-            if any(value.startswith(arrow) for value in types):
-                await self._exchange.predict(rows, scope, receive, send)
-            else:
-                await instances(scope, receive, send)
 
-        return answer
+def _but_arrow(exchange: Exchange, instances: ASGIApp, rows: RowsRoute) -> ASGIApp:
+    """A route of rows that takes instances, too: streams go to whoever answered there."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        arrow = MEDIA_TYPE.encode()
+        types = [value.strip().lower() for name, value in scope["headers"] if name == b"content-type"]
+        if any(value.startswith(arrow) for value in types):
+            await exchange.predict(rows, scope, receive, send)
+        else:
+            await instances(scope, receive, send)
+
+    return answer

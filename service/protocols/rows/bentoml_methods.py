@@ -32,7 +32,7 @@ Schema = dict[str, Any]
 class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
     """A request's body. Each model has a subclass, whose schema tells its columns."""
 
-    endpoint: ClassVar[RowsEndpoint]
+    max_body: ClassVar[int]
     bodies: ClassVar[BodyReader]
 
     rows: Any
@@ -47,9 +47,9 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
         started = time.perf_counter()
         try:
             headers = request.scope["headers"]
-            negotiate_content_type(headers, cls.endpoint.model.max_body)
+            negotiate_content_type(headers, cls.max_body)
             options = options_of(headers)
-            body = await cls.bodies.read(request.receive, cls.endpoint.model.max_body, headers)
+            body = await cls.bodies.read(request.receive, cls.max_body, headers)
             rows: Any = options, started, body
         except RequestError as error:
             rows = error
@@ -65,30 +65,70 @@ def typed_methods(registry: Registry) -> dict[str, Any]:
         attribute = f"predict_{name.replace('-', '_')}"
         if attribute in methods:  # a-b and a_b
             attribute = f"predict_{name}"
-        methods[attribute] = _method(attribute, f"/models/{name}/predict", served)
+        methods[attribute] = _method(registry, attribute, f"/models/{name}/predict", served)
     if registry.only is not None:
-        methods["predict"] = _method("predict", "/predict", registry.only)
+        methods["predict"] = _method(registry, "predict", "/predict", registry.only)
     return methods
 
 
-def _method(attribute: str, route: str, served: Model) -> Any:
-    endpoint = RowsEndpoint(served)
+class _Current:
+    """What answers rows for a name, whichever version is served; made when it is asked for.
+
+    Args:
+        registry: the models.
+        name: of the model.
+    """
+
+    def __init__(self, registry: Registry, name: str) -> None:
+        self._registry = registry
+        self._name = name
+        self._endpoint: RowsEndpoint | None = None
+        self._joined = False
+
+    def prepare(self, model: Model) -> None:
+        """Nothing is kept of a model before it is asked for."""
+
+    def follow(self) -> None:
+        """Keep nothing of a model that may have been replaced."""
+        self._endpoint = None
+
+    def __call__(self) -> RowsEndpoint:
+        """The endpoint.
+
+        Raises:
+            RequestError: 404 where the name is served no more.
+        """
+        if not self._joined:  # most never answer: they describe what the router answers
+            self._registry.join(self)
+            self._joined = True
+        if self._endpoint is None:
+            self._endpoint = RowsEndpoint(self._registry.find(self._name))
+        return self._endpoint
+
+
+def _method(registry: Registry, attribute: str, route: str, served: Model) -> Any:
+    current = _Current(registry, served.name)
+    meter = served.meter
 
     async def predict(self: Any, rows: Any) -> Response:
         started = time.perf_counter()
+        try:
+            endpoint = current()
+        except RequestError as error:
+            rows = error
         if isinstance(rows, RequestError):
             reply = Reply(rows.status, refusal_body(rows))
         else:
             options, came, body = rows
             reply = await endpoint.answer(body, None, came, options=options)
-        served.meter.request(reply.status, time.perf_counter() - started)
+        meter.request(reply.status, time.perf_counter() - started)
         headers = {name.decode(): value.decode() for name, value in reply.headers}
         return Response(reply.body, reply.status, headers, media_type="application/json")
 
     predict.__name__ = attribute
     predict.__doc__ = f"Predict {served.signature.target} with the model {served.name}, version {served.version}."
     request = _described(f"{attribute}_request", RowsRequest, request_schema(served.signature, served.example))
-    request.endpoint, request.bodies = endpoint, BodyReader(served.budget)
+    request.max_body, request.bodies = served.max_body, BodyReader(served.budget)
     answer = _described(f"{attribute}_answer", bentoml.IODescriptor, answer_schema(served.signature))
     return bentoml.api(route=route, input_spec=request, output_spec=answer)(predict)
 

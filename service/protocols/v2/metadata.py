@@ -110,6 +110,13 @@ def _epoch_ms(moment: float) -> int:
 
 
 def index(registry: Registry) -> list[Content]:
-    """The served models and versions."""
-    state = {"state": "READY", "reason": ""} if registry.ready else {"state": "LOADING", "reason": ""}
-    return [{"name": name, "version": str(version), **state} for name, version in registry.versions]
+    """The served models and versions; and those that are not served, with the reason."""
+    notes = {(note.name, note.version): note for note in registry.notes if note.version}
+    gone = {key: note.reason for key, note in notes.items() if note.state == "REMOVED"}
+    state = "READY" if registry.ready else "LOADING"
+    listed = [(key, state, gone.get(key, "")) for key in registry.versions]
+    listed += [(key, note.state, note.reason) for key, note in notes.items() if key not in registry.versions]
+    return [
+        {"name": name, "version": str(version), "state": state, "reason": reason}
+        for (name, version), state, reason in listed
+    ]

@@ -1,0 +1,191 @@
+"""``rowcast models promote`` and ``rowcast models status``: which versions are served, and which are to be."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+from typing import Annotated, Any
+
+import typer
+
+from rowcast.cli.console import print_result, print_table, progress_console
+from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version
+from rowcast.cli.options import JsonOption
+from rowcast.models.errors import ModelError, ModelNotFound, RowcastError
+from rowcast.models.interface import differences
+from rowcast.models.names import DEFAULT_REPOSITORY
+from rowcast.models.repository import Repository, StoredModel, read_manifest
+from rowcast.models.rollout import Rollout, choose_version, read_rollout
+from rowcast.models.signature import Signature
+
+PROMOTE = "Example: rowcast models promote flights:3"
+STATUS = "Example: rowcast models status --url http://127.0.0.1:3000"
+
+UrlOption = Annotated[str | None, typer.Option("--url", help="Of a running service; its key in ROWCAST_API_KEY.")]
+_SECONDS = 330.0
+
+
+def promote(
+    model: ModelArgument,
+    allow_signature_change: Annotated[
+        bool, typer.Option("--allow-signature-change", help="Though clients have to send other columns.")
+    ] = False,
+    url: UrlOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Have a version served, the newest unless one is named: by every service of the repository, or by one (--url)."""
+    name, version = name_and_version(model)
+    if url is not None:
+        parameters: dict[str, Any] = {"allow_signature_change": allow_signature_change}
+        if version is not None:
+            parameters["version"] = str(version)
+        old = _served_signature(url, name)
+        _ask(url, "POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
+        new = _served_signature(url, name)
+        for change in differences(old, new) if old is not None and new is not None else ():
+            progress_console.print(f"clients of {name} have to follow: {change}", soft_wrap=True)
+        print_result(f"{model} is served by {url}", aside=as_json)
+        if as_json:
+            print(json.dumps({"name": name, "version": version, "url": url}))
+        return
+    stored = Repository(repository).open(name, version)
+    home, version = stored.path.parent, stored.manifest.version
+    versions = Repository(repository).versions(name)
+    seen = read_rollout(home)
+    before = _served_until_now(seen, versions, version)
+    for change in _changes(stored, before, allowed=allow_signature_change):
+        progress_console.print(change, soft_wrap=True)
+    who = f"{getpass.getuser()}@{socket.gethostname()}"
+    said = choose_version(
+        home, version, versions, who, before, allow_signature_change=allow_signature_change, seen=seen
+    )
+    print_result(
+        f"{name}:{version} is to be served: services of {repository} take it within seconds; "
+        "rowcast models status --url U tells whether one has",
+        aside=as_json,
+    )
+    if as_json:
+        print(json.dumps({"name": name, "version": version, "before": before, **_told(said)}))
+
+
+def _served_until_now(said: Rollout, versions: list[int], version: int) -> int | None:
+    """The version that services serve, as far as the repository tells."""
+    if said.live is not None and said.live in versions:
+        return said.live
+    last = said.history[-1].after if said.history else None
+    if last is not None and last in versions:
+        return last
+    return max((one for one in versions if one != version), default=None)
+
+
+def _changes(stored: StoredModel, before: int | None, *, allowed: bool) -> list[str]:
+    """What clients notice of a change.
+
+    Raises:
+        ModelError: they notice something, and that is not allowed.
+    """
+    if before is None or before == stored.manifest.version:
+        return []
+    name, version = stored.manifest.name, stored.manifest.version
+    found = differences(read_manifest(stored.path.parent / str(before)).signature, stored.manifest.signature)
+    if found and not allowed:
+        raise ModelError(
+            f"the signature of {name}:{version} must be that of {name}:{before}, got another: {'; '.join(found)}. "
+            "Clients have to follow; if they do, add --allow-signature-change"
+        )
+    return [f"clients of {name}:{before} have to follow: {change}" for change in found]
+
+
+def status(
+    name: Annotated[str | None, typer.Argument(help="A model; all by default.")] = None,
+    url: UrlOption = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Say which versions are served and why others are not: by a service (--url), or by what the repository says."""
+    if url is not None:
+        found = _ask(url, "GET", "/readyz?verbose", None)
+        found["models"] = [model for model in found["models"] if name in (None, model["name"])]
+        _check_found(name, found["models"], url)
+        _print_service(found, as_json)
+    else:
+        home = Repository(repository)
+        listed = [(one, home.versions(one)) for one in home.names() if name in (None, one)]
+        _check_found(name, listed, str(repository))
+        found = {
+            "repository": str(repository.absolute()),
+            "models": [
+                {"name": one, "versions": versions, **_told(read_rollout(home.root / one))} for one, versions in listed
+            ],
+        }
+        rows = [
+            (m["name"], str(m["live"] or "newest"), _list(m["versions"]), _last(m["history"])) for m in found["models"]
+        ]
+        print_table(("NAME", "CHOSEN", "VERSIONS", "LAST CHANGE"), rows, aside=as_json)
+    if as_json:
+        print(json.dumps(found))
+
+
+def _served_signature(url: str, name: str) -> Signature | None:
+    """What a service says that a model takes and gives; None where it serves none of this name."""
+    try:
+        return Signature.model_validate_json(json.dumps(_ask(url, "GET", f"/models/{name}", None)["signature"]))
+    except (RowcastError, KeyError, ValueError):
+        return None
+
+
+def _check_found(name: str | None, models: list[Any], where: str) -> None:
+    if name is not None and not models:
+        raise ModelNotFound(f"no model {name!r} in {where}")
+
+
+def _told(said: Rollout) -> dict[str, Any]:
+    return {"live": said.live, "history": [one.model_dump(by_alias=True) for one in said.history]}
+
+
+def _list(versions: list[int]) -> str:
+    return ",".join(map(str, versions))
+
+
+def _last(history: list[dict[str, Any]]) -> str:
+    return "" if not history else "{time}  {from} -> {to}  {who}: {why}".format(**history[-1])
+
+
+def _print_service(found: dict[str, Any], as_json: bool) -> None:
+    rows = []
+    for model in found["models"]:
+        rows.append((model["name"], str(model["version"] or "-"), "served", "; ".join(model["warnings"])))
+        rows += [(model["name"], str(one["version"]), "not served", one["reason"]) for one in model["not_served"]]
+    print_table(("NAME", "VERSION", "STATE", "REASON"), rows, aside=as_json)
+    for warning in found["warnings"]:
+        progress_console.print(warning, soft_wrap=True)
+
+
+def _ask(url: str, method: str, path: str, content: Any) -> Any:
+    """What a service answers.
+
+    Raises:
+        RowcastError: it cannot be reached, or refuses.
+    """
+    import httpx
+
+    from rowcast.models.access import checked_address, key_of_environment
+
+    address, key = checked_address(url), key_of_environment()
+    headers = {} if key is None else {"authorization": f"Bearer {key}"}
+    transport = None if address.socket is None else httpx.HTTPTransport(uds=address.socket)
+    base = f"{address.scheme}://{address.authority}{address.prefix}"
+    try:
+        with httpx.Client(transport=transport, trust_env=not address.is_local, timeout=_SECONDS) as client:
+            answer = client.request(method, base + path, json=content, headers=headers)
+            told = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        raise RowcastError(
+            f"{address.shown} must be a service of Rowcast, got: {error or type(error).__name__}"
+        ) from None
+    if answer.status_code not in (200, 503) or not isinstance(told, dict) or "error" in told:
+        reason = told.get("error") if isinstance(told, dict) else None
+        raise RowcastError(f"{address.shown} refuses with {answer.status_code}: {reason or 'it says nothing'}")
+    return told

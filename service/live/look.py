@@ -1,0 +1,72 @@
+"""What versions there are in a repository, looked at several times a second: where nothing changed, in few calls."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+from rowcast.models.listing import list_versions
+from rowcast.models.names import is_model_name
+
+_FRESH_NS = 2_000_000_000
+"""A folder that was changed so lately may be changed again under the same time: it is listed, whatever it says."""
+
+Mark: TypeAlias = tuple[tuple[str | int, ...], ...]
+
+
+class _Listed(NamedTuple):
+    mark: tuple[int, ...]
+    versions: list[int]
+
+
+class Look:
+    """Lists the versions of each name.
+
+    Args:
+        root: the repository.
+        names: that matter; None for all.
+    """
+
+    def __init__(self, root: Path, names: list[str] | None) -> None:
+        self._root = root
+        self._names = names
+        self._listed: dict[str, _Listed] = {}
+
+    def __call__(self) -> dict[str, list[int]]:
+        """The versions of each name that has a folder, oldest first.
+
+        Raises:
+            OSError: the repository cannot be read.
+        """
+        present = set(os.listdir(self._root))
+        names = filter(is_model_name, sorted(present)) if self._names is None else present.intersection(self._names)
+        listed = {name: self._list(name) for name in names}
+        self._listed = {name: one for name, one in listed.items() if one is not None}
+        return {name: one.versions for name, one in self._listed.items()}
+
+    def _list(self, name: str) -> _Listed | None:
+        try:
+            about = os.stat(self._root / name, follow_symlinks=False)
+        except FileNotFoundError:  # it has just gone
+            return None
+        if not stat.S_ISDIR(about.st_mode):
+            return None
+        mark = (about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev)
+        known = self._listed.get(name)
+        if known is not None and known.mark == mark and time.time_ns() - about.st_mtime_ns > _FRESH_NS:
+            return known
+        os.listdir(self._root / name)  # one that cannot be read is not one without versions
+        return _Listed(mark, list_versions(self._root, name).numbers)
+
+
+def mark_of(folder: Path) -> Mark | None:
+    """What changes whenever a file of a version does; None where it cannot be told."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
+    except OSError:
+        return None
+    return tuple((name, one.st_mtime_ns, one.st_ctime_ns, one.st_size, one.st_ino) for name, one in found)

@@ -1,0 +1,439 @@
+"""The supervisor's part in changing what is served: it notices a version, has it tried, and has all workers take it.
+
+A version goes live in three steps. It is *tried* in a process of its own. It is *staged*: every worker opens it and
+warms it up beside the one that it serves, off its event loop, and says how that went. When all have, it is *live*: the
+catalog lists it, and each worker takes it for new requests within a few hundredths of a second. So no worker answers
+with a version that another could not open, and one that takes another's place reads the same list.
+
+All of that is done by one thread, one version at a time. The catalog is the only state that workers see.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rowcast.models.errors import ModelRefused
+from rowcast.models.listing import list_versions
+from rowcast.models.repository import GRAPH_FILE, read_manifest
+from rowcast.models.rollout import Rollout
+from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
+from rowcast.service.live.candidate import Candidate, try_version
+from rowcast.service.live.checks import Refused
+from rowcast.service.live.look import Look, Mark, mark_of
+from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.slots import Order
+from rowcast.service.live.staging import Interrupted, Workers
+from rowcast.service.live.verdicts import RETRY_SECONDS, Key, Verdicts
+from rowcast.service.process.heartbeat import Heartbeats
+from rowcast.service.process.replacements import Replacements
+from rowcast.service.settings import Settings
+
+logger = logging.getLogger("rowcast.service")
+
+_LOOK_SECONDS = 0.2
+_LOOKS_WITHOUT = 3
+"""Looks in which a name's folder has to be absent before the name goes: it may be about to be replaced."""
+_MOST_NOTES = 100
+_MOST_OUTCOMES = 32
+
+
+class Swaps:
+    """Changes what is served, from the supervisor.
+
+    Args:
+        settings: the service's.
+        owner: of the catalog.
+    """
+
+    def __init__(self, settings: Settings, owner: CatalogOwner) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._pinned = {(name, version) for name, version in settings.choices if version is not None}
+        self._followed = [name for name, version in settings.choices if version is None] if settings.choices else None
+        self._look = Look(settings.repository, self._followed)
+        self._rollouts = Rollouts(settings.repository)
+        self._verdicts = Verdicts()
+        self._marks: dict[Entry, Mark | None] = {}
+        """The files of the versions that are served, as they were when they went live."""
+        self._seen: dict[Key, Mark | None] = {}
+        """The files of versions that may go live, as they were at the last look."""
+        self._missed: dict[str, int] = {}
+        """How often a name's folder was not there."""
+        self._floor: dict[str, int] = {}
+        """Versions up to this one of a name do not go live by themselves: somebody chose one among them."""
+        self._lived: dict[str, Entry] = {}
+        """What was served of each name at the last look."""
+        self._again: dict[str, Rollout] = {}
+        """What was said of a name, and could not be done for now."""
+        self._waiting: list[Key] = []
+        """Versions that go live when somebody says so."""
+        self._told: set[str] = set()
+        self._fault = ""
+        """Why the repository cannot be looked at."""
+        self._outcomes: list[tuple[int, str]] = []
+        self._stopping = threading.Event()
+        self._workers: Workers
+
+    def begin(self, heartbeats: Heartbeats, replacements: Sequence[Replacements]) -> None:
+        """Look from now on, in a thread that ends with the process."""
+        self._workers = Workers(heartbeats, replacements)
+        self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
+        self._lived = self._live(self._owner.catalog)
+        self._settle_rollouts()
+        threading.Thread(target=self._run, name="swaps", daemon=True).start()
+
+    def end(self) -> None:
+        """Look no more."""
+        self._stopping.set()
+
+    def _settle_rollouts(self) -> None:
+        """Take what is said of each name for done: it was heeded when the service started.
+
+        Where versions go live by hand alone, what is served now is written down, so that a service that starts later
+        serves it as well.
+        """
+        live = self._live(self._owner.catalog)
+        self._rollouts.read(live)
+        for name, entry in live.items():
+            self._rollouts.done(name)
+            if self._settings.reload == "manual" and self._rollouts.said(name).live is None:
+                versions = list_versions(self._settings.repository, name).numbers
+                if entry.version in versions:
+                    self._rollouts.write_choice(name, entry.version, versions, "start", None, allowed=False)
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                self.step()
+            except Interrupted:
+                continue
+            except Exception:
+                logger.exception("what is served is served on: looking for other versions failed")
+                self._stopping.wait(RETRY_SECONDS)
+
+    def step(self) -> None:
+        """Look once, and do what is to be done next.
+
+        Raises:
+            Interrupted: it was in vain, for something else came between.
+        """
+        try:
+            found = self._look()
+            self._fault = ""
+        except OSError as error:
+            found = None
+            self._fault = f"{self._settings.repository} cannot be read: {error.strerror}"
+        live = self._live(self._owner.catalog)
+        if found is not None:
+            self._rollouts.read(found)
+        self._write_down_reload(live)
+        self._tell(found, live)
+        asked = self._workers.next_order()
+        if asked is not None:
+            self._obey(asked, found, live)
+        elif found is not None and not self._follow_rollouts(found, live) and self._settings.reload == "auto":
+            self._let_go(found, live)
+            candidate = self._next(found, live)
+            if candidate is not None:
+                self._bring_by_itself(candidate, live.get(candidate.name))
+
+    def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
+        """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""
+        for name, versions in found.items():
+            version, old = self._rollouts.asked(name), live.get(name)
+            if version is None:
+                continue
+            if version not in versions:
+                logger.error("rollout.json of %s chooses version %d, which is not there", name, version)
+                self._rollouts.done(name)
+                continue
+            if old is None or old.version != version:
+                said, path = self._rollouts.said(name), self._settings.repository / name / str(version)
+                if self._again.get(name) == said and self._verdicts.hold((name, version), mark_of(path), old):
+                    continue
+                who = said.history[-1].who if said.history else "rollout.json"
+                why = self._bring(Candidate(name, version, path, version in said.allowed), old, who, "promoted")
+                if why and not self._verdicts.is_final((name, version)):
+                    self._again[name] = said  # it was an accident, or the machine's fault
+                else:
+                    self._rollouts.done(name)
+                return True
+            self._rollouts.done(name)
+        return False
+
+    def _write_down_reload(self, live: dict[str, Entry]) -> None:
+        """Write down what is served since SIGHUP, which has it settled anew."""
+        for name in sorted(self._lived.keys() | live.keys()):
+            old, new = self._lived.get(name), live.get(name)
+            if old != new:
+                self._log(new, old, "SIGHUP", "settled anew")
+                before, after = (None if one is None else one.version for one in (old, new))
+                if before != after:
+                    self._rollouts.write_change(name, before, after, "settled anew", who="SIGHUP")
+        self._lived = dict(live)
+
+    def _bring_by_itself(self, candidate: Candidate, old: Entry | None) -> None:
+        if not self._bring(candidate, old, "auto", "published"):
+            before = None if old is None else old.version
+            self._rollouts.write_change(candidate.name, before, candidate.version, "published")
+
+    def _live(self, catalog: Catalog) -> dict[str, Entry]:
+        """The version of each name that another may replace."""
+        live: dict[str, Entry] = {}
+        for entry in sorted(catalog.entries, key=self._rank):
+            if self._followed is None or entry.name in self._followed:
+                live[entry.name] = entry
+        return live
+
+    def _rank(self, entry: Entry) -> tuple[bool, int]:
+        return (entry.name, entry.version) not in self._pinned, entry.version
+
+    def _next(self, found: dict[str, list[int]], live: dict[str, Entry]) -> Candidate | None:
+        """The version that is to be tried next: the newest of a name that was not refused as it is."""
+        seen: dict[tuple[str, int], Mark | None] = {}
+        chosen: Candidate | None = None
+        for name, versions in found.items():
+            old = live.get(name)
+            said = self._rollouts.said(name)
+            newest = max(0 if old is None else old.version, self._floor.get(name, 0), said.newest)
+            for version in reversed(versions):
+                path = self._settings.repository / name / str(version)
+                again = old is not None and version == old.version and self._is_another(old, path)
+                if chosen is not None or not (version > newest or again):
+                    break
+                mark = mark_of(path)
+                if mark is None or self._verdicts.hold((name, version), mark, old):
+                    continue
+                seen[name, version] = mark
+                if self._seen.get((name, version)) == mark:  # else somebody may be about to write it
+                    chosen = Candidate(name, version, path, version in said.allowed)
+                break
+        self._seen = seen
+        return chosen
+
+    def _is_another(self, served: Entry, path: Path) -> bool:
+        """Whether the folder of a version that is served holds another: it was removed, and its number came again."""
+        mark = mark_of(path)
+        if mark is None or mark == self._marks.get(served):
+            return False
+        try:
+            same = read_manifest(path).files.get(GRAPH_FILE) == served.sha256
+        except (ModelRefused, OSError):
+            return True
+        if same:  # somebody only touched its files
+            self._marks[served] = mark
+        return not same
+
+    def _bring(self, candidate: Candidate, old: Entry | None, who: str, why: str) -> str:
+        """Have a version go live; an empty text, or why it does not."""
+        key, started = (candidate.name, candidate.version), time.monotonic()
+        mark = mark_of(candidate.path)
+        self._show(loading=candidate)
+        try:
+            entry = self._tried(candidate, old)
+            tried = time.monotonic()
+            self._stage(entry, old)
+        except Refused as error:
+            if mark_of(candidate.path) == mark:  # else it was written meanwhile, and is tried again
+                self._verdicts.add(key, mark, old, error)
+            self._show()
+            return str(error)
+        self._verdicts.forget(key)
+        self._lived = self._lived | {entry.name: entry}
+        self._marks = {one: self._marks.get(one) for one in self._owner.catalog.entries} | {entry: mark}
+        self._show()
+        self._log(entry, old, who, why, tried=tried - started, opened=time.monotonic() - tried)
+        return ""
+
+    def _tried(self, candidate: Candidate, old: Entry | None) -> Entry:
+        """A version that was found good.
+
+        Raises:
+            Refused: it was not.
+        """
+        settings = self._settings
+        try:
+            return try_version(
+                candidate,
+                old,
+                self._owner,
+                device=settings.device,
+                workers=settings.workers,
+                stop=self._stopping.is_set,
+            )
+        except OSError as error:
+            raise Refused("memory", f"it cannot be tried: {error.strerror}") from None
+
+    def _stage(self, entry: Entry, old: Entry | None) -> None:
+        """Have every worker open a version, and then all take it.
+
+        Raises:
+            Refused: one could not.
+            Interrupted: what is served was settled anew meanwhile.
+        """
+        stage = Stage(self._workers.next_number(), entry)
+        with self._owner.lock:
+            catalog = self._owner.catalog
+            if self._live(catalog).get(entry.name) != old:
+                raise Interrupted
+            self._owner.show(
+                catalog.entries, alone=catalog.alone, stage=stage, notes=catalog.notes, outcomes=self._outcomes
+            )
+        try:
+            self._workers.wait_for(stage, lambda: self._owner.catalog.stage == stage and not self._stopping.is_set())
+            with self._owner.lock:
+                catalog = self._owner.catalog
+                if catalog.stage != stage:
+                    raise Interrupted
+                kept = [one for one in catalog.entries if one != old or (one.name, one.version) in self._pinned]
+                self._serve([*kept, entry], catalog.alone)
+        finally:
+            with self._owner.lock:
+                catalog = self._owner.catalog
+                if catalog.stage == stage:
+                    self._owner.show(catalog.entries, alone=catalog.alone, notes=catalog.notes, outcomes=self._outcomes)
+
+    def _serve(self, entries: Sequence[Entry], alone: str | None) -> None:
+        names = {entry.name for entry in entries}
+        if alone not in names:
+            alone = next(iter(names)) if len(names) == 1 else None
+        ordered = sorted(entries, key=lambda entry: (entry.name, entry.version))
+        self._owner.show(ordered, alone=alone, notes=self._owner.catalog.notes, outcomes=self._outcomes)
+
+    def _let_go(self, found: dict[str, list[int]], live: dict[str, Entry]) -> None:
+        """Serve names no more whose folders are gone, unless none would be left; those that were asked for stay."""
+        absent = live.keys() - found.keys() if self._followed is None else set()
+        self._missed = {name: self._missed.get(name, 0) + 1 for name in absent}
+        gone = {name for name, looks in self._missed.items() if looks >= _LOOKS_WITHOUT}
+        if not gone or not any(found.values()):
+            return
+        with self._owner.lock:
+            catalog = self._owner.catalog
+            kept = [entry for entry in catalog.entries if entry.name not in gone]
+            if kept:
+                self._serve(kept, catalog.alone)
+                for name in sorted(gone):
+                    self._lived.pop(name, None)
+                    self._log(None, live[name], "auto", "its folder was removed")
+
+    def _obey(self, asked: Order, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
+        """Do what somebody asked for, and say what came of it."""
+        try:
+            why = self._fault if found is None else self._promote(asked, found, live)
+        except Interrupted:
+            why = "what is served was settled anew meanwhile: try again"
+        self._outcomes = [*self._outcomes, (asked.number, why)][-_MOST_OUTCOMES:]
+        self._show()
+
+    def _promote(self, asked: Order, found: dict[str, list[int]], live: dict[str, Entry]) -> str:
+        name, old = asked.name, live.get(asked.name)
+        if self._followed is not None and name not in self._followed:
+            return f"ROWCAST_MODELS says what is served of {name}: change it there, and start the service anew"
+        versions = found.get(name, [])
+        version = asked.version if asked.version is not None else max(versions, default=None)
+        if version is None or version not in versions:
+            known = ", ".join(map(str, versions)) or "none"
+            return f"no version {asked.version or ''} of {name} in {self._settings.repository}; versions: {known}"
+        if old is None or old.version != version:
+            if asked.before != (0 if old is None else old.version):
+                served = "nothing" if old is None else f"{name}:{old.version}"
+                return f"somebody else was first, and {served} is served since: look, and ask again"
+            path = self._settings.repository / name / str(version)
+            candidate = Candidate(name, version, path, asked.allow_signature_change)
+            why = self._bring(candidate, old, asked.who, "promoted")
+            if why:
+                return why
+        self._floor[name] = max(versions)
+        before = None if old is None else old.version
+        allowed = asked.allow_signature_change
+        self._rollouts.write_choice(name, version, versions, asked.who, before, allowed=allowed)
+        return ""
+
+    def _tell(self, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
+        """Have workers tell how things are, where they do not yet."""
+        if found is not None:
+            there = {(name, version) for name, versions in found.items() for version in versions}
+            self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
+            newest = {name: max(versions) for name, versions in found.items() if versions}
+            self._waiting = [key for key in newest.items() if key not in self._verdicts and self._waits(*key, live)]
+        self._show()
+
+    def _is_chosen(self, name: str, version: int) -> bool:
+        return self._rollouts.said(name).live == version
+
+    def _waits(self, name: str, version: int, live: dict[str, Entry]) -> bool:
+        """Whether a version is newer than what is served, and does not go live by itself."""
+        if name in live and version <= live[name].version:
+            return False
+        passed_over = max(self._floor.get(name, 0), self._rollouts.said(name).newest)
+        return self._settings.reload == "manual" or version <= passed_over
+
+    def _show(self, loading: Candidate | None = None) -> None:
+        notes = self._notes(loading)
+        if self._fault and self._fault not in self._told:
+            logger.error("what is served is served on: %s", self._fault)
+        for note in notes:
+            if note.state == "REMOVED" and note.reason not in self._told:
+                logger.warning("%s", note.reason)
+        self._told = {note.reason for note in notes if note.state == "REMOVED"} | {self._fault}
+        with self._owner.lock:
+            catalog = self._owner.catalog
+            if (catalog.notes, catalog.outcomes) != (notes, tuple(self._outcomes)):
+                self._owner.show(
+                    catalog.entries,
+                    alone=catalog.alone,
+                    stage=catalog.stage,
+                    notes=notes,
+                    outcomes=self._outcomes,
+                )
+
+    def _notes(self, loading: Candidate | None) -> tuple[Note, ...]:
+        notes = []
+        if loading is not None:
+            notes.append(Note(loading.name, loading.version, "LOADING", "it is being tried"))
+        for entry in self._owner.catalog.entries:
+            if not os.path.isdir(entry.path):
+                words = f"{entry.name}:{entry.version} is served on until it is replaced, though {entry.path} is gone"
+                notes.append(Note(entry.name, entry.version, "REMOVED", words, "removed"))
+        tried = None if loading is None else (loading.name, loading.version)
+        served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
+        for note in self._verdicts.notes():
+            if (note.name, note.version) in served:
+                words = f"{note.name}:{note.version} is served on until it is replaced, though its folder holds another"
+                notes.append(Note(note.name, note.version, "REMOVED", f"{words}: {note.reason}", note.kind))
+            elif (note.name, note.version) != tried:
+                notes.append(note)
+        for name, version in self._waiting:
+            words = f"it waits for `rowcast models promote {name}:{version}`"
+            notes.append(Note(name, version, "UNAVAILABLE", words, "waits"))
+        for name, fault in self._rollouts.faults.items():
+            notes.append(Note(name, 0, "UNAVAILABLE", fault, "rollout"))
+        if self._fault:
+            notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))
+        return tuple(sorted(notes, key=lambda note: (note.name, -note.version)))[:_MOST_NOTES]
+
+    def _log(self, new: Entry | None, old: Entry | None, who: str, why: str, **seconds: float) -> None:
+        """Write down what has changed: one line."""
+        either = new or old
+        assert either is not None
+        change = {
+            "model": either.name,
+            "from": None if old is None else old.version,
+            "to": None if new is None else new.version,
+            "who": who,
+            "why": why,
+            **{f"{what}_s": round(value, 3) for what, value in seconds.items()},
+        }
+        logger.info("what is served has changed: %s", json.dumps(change))
+
+
+def _matters(key: Key, live: dict[str, Entry]) -> bool:
+    """Whether a version might be served: it is none of those before the one that is."""
+    old = live.get(key[0])
+    return old is None or key[1] >= old.version

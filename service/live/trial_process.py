@@ -1,0 +1,49 @@
+"""The process in which a version is tried: its input is a task in JSON.
+
+It reads the version from the repository and compares hashes, gives its bytes to the supervisor, sealed, and runs those
+very bytes (:mod:`rowcast.service.live.checks`). Its output ends with a verdict in JSON. Whatever else becomes of it (a
+crash, too much memory, no end) is a verdict as well, and touches nobody who serves.
+
+The work is done by a child of this process. The supervisor's own children are waited for by circus, which keeps their
+exit codes to itself; this process tells how the child ended. Both are at low priority, and neither outlives the
+supervisor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+
+from rowcast.service.process.parent import end_with
+
+NICE = 10
+"""Beside busy workers it gets a tenth of a core, and takes all that is idle."""
+
+
+def main() -> None:
+    """Try a version, and write the verdict to standard output."""
+    task = json.load(sys.stdin)
+    if not end_with(task["supervisor"], signal.SIGKILL):
+        return
+    os.nice(NICE)
+    parent = os.getpid()
+    child = os.fork()  # nothing is loaded yet, and no thread runs
+    if child == 0:
+        try:
+            if end_with(parent, signal.SIGKILL):
+                from rowcast.service.live.trial import work
+
+                work(task)
+        finally:
+            sys.stderr.flush()
+            os._exit(0)  # what a graph of somebody's has left behind need not be tidied up
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code:
+        print(json.dumps({"signal": -code if code < 0 else 0}))
+
+
+if __name__ == "__main__":
+    main()

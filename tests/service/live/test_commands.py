@@ -1,0 +1,130 @@
+"""``rowcast models promote`` and ``status``: what they write and say, and what they refuse."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from rowcast.models.rollout import read_rollout
+from tests.service.live.versions import publish
+from tests.support import handmade
+from tests.support.command import run
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for weight in (1.0, 2.0):
+        publish(tmp_path, weight)
+    publish(tmp_path, 1.0, handmade.REGRESSION)
+    return tmp_path
+
+
+def test_promote_writes_down_what_is_to_be_served_and_status_tells_it(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capfd, "models", "promote", "flights:2", "--repository", root, "--json")
+    assert code == 1  # the newest is a regression
+    code, out, _ = run(
+        capfd, "models", "promote", "flights:2", "--repository", root, "--allow-signature-change", "--json"
+    )
+    told = json.loads(out.splitlines()[-1])
+    assert (code, told["version"], told["before"], told["live"]) == (0, 2, 3, 2)
+    assert run(capfd, "models", "promote", "flights:1", "--repository", root)[0] == 0  # whose signature is the same
+    code, out, err = run(capfd, "models", "status", "flights", "--repository", root, "--json")
+    (model,) = json.loads(out.splitlines()[-1])["models"]
+    assert (model["live"], model["versions"]) == (1, [1, 2, 3])
+    assert [(one["from"], one["to"], one["why"]) for one in model["history"]] == [
+        (3, 2, "promoted"),
+        (2, 1, "promoted"),
+    ]
+    assert err.splitlines()[1].split()[:3] == ["flights", "1", "1,2,3"]
+
+
+def test_promote_refuses_another_signature_and_says_what_clients_would_notice(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(capfd, "models", "promote", "flights:2", "--repository", root, "--allow-signature-change")
+    before = read_rollout(root / "flights")
+    code, out, err = run(capfd, "models", "promote", "flights", "--repository", root)
+    assert (code, out) == (1, "")
+    assert err.startswith(
+        "rowcast: the signature of flights:3 must be that of flights:2, got another: it is regression"
+    )
+    assert "add --allow-signature-change" in err
+    assert read_rollout(root / "flights") == before
+    code, _, err = run(capfd, "models", "promote", "flights", "--repository", root, "--allow-signature-change")
+    assert (code, "clients of flights:2 have to follow: it is regression, no longer binary" in err) == (0, True)
+    assert (read_rollout(root / "flights").live, read_rollout(root / "flights").allowed) == (3, (2, 3))
+
+
+def test_a_version_that_is_not_there_or_a_file_that_is_nonsense_is_told(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run(capfd, "models", "promote", "flights:9", "--repository", root)
+    assert (code, "model 'flights' has no version 9; versions: 1, 2, 3" in err) == (1, True)
+    (root / "flights/rollout.json").write_text('{"format": 1, "live": "two"}')
+    code, _, err = run(capfd, "models", "promote", "flights:1", "--repository", root)
+    assert (code, "rollout.json is not as `rowcast models promote` writes it: live: " in err) == (1, True)
+
+
+class _Stub(BaseHTTPRequestHandler):
+    """Answers as a service would."""
+
+    asked: ClassVar[list[tuple[str, Any]]] = []
+
+    def _answer(self, status: int, content: Any) -> None:
+        body = json.dumps(content).encode()
+        self.send_response(status)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        refused = {"version": 3, "state": "UNAVAILABLE", "kind": "slow", "reason": "it is slow"}
+        model = {"name": "flights", "version": 2, "versions": [2], "warnings": ["gone"], "not_served": [refused]}
+        self._answer(200, {"ready": True, "reload": "auto", "models": [model], "warnings": []})
+
+    def do_POST(self) -> None:
+        content = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        self.asked.append((self.path, content))
+        allowed = content["parameters"]["allow_signature_change"]
+        self._answer(200, {}) if allowed else self._answer(400, {"error": "flights is not loaded: it is slow"})
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    server = HTTPServer(("127.0.0.1", 0), _Stub)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_both_ask_a_running_service(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capfd, "models", "status", "--url", url)
+    assert code == 0
+    assert [line.split(None, 2) for line in out.splitlines()[1:]] == [
+        ["flights", "2", "served      gone"],
+        ["flights", "3", "not served  it is slow"],
+    ]
+    _Stub.asked.clear()
+    code, out, err = run(capfd, "models", "promote", "flights:3", "--url", url)
+    assert (code, out) == (1, "")
+    assert f"{url} refuses with 400: flights is not loaded: it is slow" in err
+    code, out, _ = run(capfd, "models", "promote", "flights:3", "--url", url, "--allow-signature-change")
+    assert (code, out) == (0, f"flights:3 is served by {url}\n")
+    path = "/v2/repository/models/flights/load"
+    assert _Stub.asked == [
+        (path, {"parameters": {"allow_signature_change": allowed, "version": "3"}}) for allowed in (False, True)
+    ]

@@ -1,0 +1,233 @@
+"""When a version goes live and when it does not, by hand and by itself; and who may say so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from rowcast.models.errors import ModelError, RequestError
+from rowcast.models.rollout import ROLLOUT_FILE, Rollout, choose_version, read_rollout
+from rowcast.service.engine.versions import choose
+from rowcast.service.live.changes import NetworkChanges
+from rowcast.service.live.checks import Refused
+from rowcast.service.live.verdicts import Verdicts
+from rowcast.service.middleware.keys import Keys, new_key
+from rowcast.service.settings import Settings
+from tests.service.live.together import live
+from tests.service.live.versions import late, nan_graph, publish, publish_graph
+from tests.support import handmade
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    publish(tmp_path / "repository", 1.0)
+    return tmp_path / "repository"
+
+
+def served(root: Path, **settings: str) -> list[tuple[str, int]]:
+    """What a service that starts now serves."""
+    chosen = choose(Settings(repository=root, device="cpu", **settings))  # type: ignore[arg-type]
+    return [(stored.manifest.name, stored.manifest.version) for stored in chosen]
+
+
+def test_by_hand_a_version_goes_live_when_an_admin_says_so_and_is_what_later_starts_serve(
+    root: Path, tmp_path: Path
+) -> None:
+    keys = tmp_path / "keys.txt"
+    admin, caller = new_key("alice", keys, admin=True), new_key("bob", keys)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual", api_keys=keys) as service:
+            assert (await service.ask("/readyz", b"")).status == 200
+            assert (await service.ask("/readyz?verbose", b"")).status == 401
+            assert await service.load(key=caller) == (200, "")  # there is nothing to be done
+            publish(root, 2.0)
+            publish_graph(root, nan_graph())
+            await service.until(lambda: service.reason(3))
+            assert service.reason(3) == "waits: it waits for `rowcast models promote flights:3`"
+            status, body = await service.load(key=caller)
+            assert (status, "rowcast key NAME --admin" in body) == (403, True)
+            status, body = await service.load(key=admin)
+            assert (status, "it answers rows whose every value is missing with" in body) == (400, True)
+            assert service.version() == 1
+            assert await service.load(key=admin, version="2") == (200, "")
+            content = json.loads((await service.ask(key=caller)).body)
+            assert content["version"] == 2
+            assert content["predictions"][0]["probabilities"]["late"] == pytest.approx(late(2.0), abs=1e-6)
+            why = f"flights is not loaded: no version 7 of flights in {root}; versions: 1, 2, 3"
+            assert await service.load(key=admin, version=7) == (400, why)
+
+    asyncio.run(scenario())
+    assert [(one.who, one.before, one.after) for one in read_rollout(root / "flights").history] == [
+        ("start", None, 1),
+        ("alice", 1, 2),
+    ]
+    publish(root, 4.0)
+    assert served(root, reload="manual") == [("flights", 2)]
+    assert served(root) == [("flights", 4)]
+
+
+def test_what_somebody_chooses_in_the_repository_is_taken_and_only_later_versions_follow(root: Path) -> None:
+    async def scenario() -> None:
+        publish(root, 2.0)
+        async with live(root) as service:
+            assert service.version() == 2
+            choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+            await service.until(lambda: service.version() == 1)
+            await service.until(lambda: service.reason(2))  # it is newer, and does not come back by itself
+            assert service.reason(2) == "waits: it waits for `rowcast models promote flights:2`"
+            assert await service.load() == (200, "")
+            assert service.version() == 2
+            assert await service.load(version=1) == (200, "")
+            (root / "flights" / ROLLOUT_FILE).write_text("nonsense")
+            await service.until(lambda: service.reason(0))
+            assert service.reason(0).startswith(f"rollout: {root / 'flights' / ROLLOUT_FILE} is not as")
+            assert service.version() == 1
+            (root / "flights" / ROLLOUT_FILE).unlink()
+            publish(root, 3.0)
+            await service.until(lambda: service.version() == 3)
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_was_chosen_in_vain_is_told_of_though_it_is_older(root: Path) -> None:
+    publish_graph(root, nan_graph())
+    publish(root, 3.0)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            choose_version(root / "flights", 2, [1, 2, 3], "somebody", 3, allow_signature_change=False)
+            await service.until(lambda: service.reason(2))
+            await asyncio.sleep(0.5)
+            assert service.reason(2).startswith("not_finite: ")
+            assert service.version() == 3
+
+    asyncio.run(scenario())
+
+
+def test_of_two_who_choose_at_once_one_wins_and_the_other_is_told(root: Path) -> None:
+    publish(root, 2.0)
+    publish(root, 3.0)
+    chosen = choose_version(root / "flights", 1, [1, 2, 3], "alice", 3, allow_signature_change=False, seen=Rollout())
+    with pytest.raises(ModelError, match=r"somebody else was first: alice had flights:1 served at 20.+Z\. Look, and"):
+        choose_version(root / "flights", 2, [1, 2, 3], "bob", 3, allow_signature_change=False, seen=Rollout())
+    assert read_rollout(root / "flights") == chosen
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            told = await asyncio.gather(service.load(version=2), service.load(version=3))
+            first = "somebody else was first, and flights:2 is served since"
+            assert told == [
+                (200, ""),
+                (400, f"flights is not loaded: {first}: look, and ask again"),
+            ]
+            assert service.version() == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_was_refused_is_refused_by_a_load_call_without_another_trial(root: Path) -> None:
+    publish_graph(root, nan_graph())
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.reason(2))
+            status, why = await service.load()
+            assert (status, "is not loaded: it answers rows whose every value is missing" in why) == (400, True)
+            assert await service.load(version=1) == (200, "")
+
+    asyncio.run(scenario())
+
+
+def test_what_is_the_machines_fault_is_tried_again_and_what_is_the_versions_is_not() -> None:
+    known, key = Verdicts(), ("flights", 2)
+    finals = []
+    for kind in ("memory", "crashed", "crashed", "crashed", "damaged"):
+        known.add(key, None, None, Refused(kind, "why"))
+        finals.append((kind, known.is_final(key)))
+    expected = [("memory", False), ("crashed", False), ("crashed", False), ("crashed", True), ("damaged", True)]
+    assert finals == expected
+    assert not known.is_final(("flights", 3))
+
+
+def test_a_version_that_is_named_stays_and_other_names_follow(root: Path) -> None:
+    publish(root, 1.5, name="other")
+
+    async def scenario() -> None:
+        async with live(root, models="flights:1,other") as service:
+            publish(root, 2.0)
+            publish(root, 2.5, name="other")
+            await service.until(lambda: service.version("other") == 2)
+            assert service.version() == 1
+            assert await service.load(version=1) == (200, "")
+            status, why = await service.load(version=2)
+            assert (status, "ROWCAST_MODELS says what is served of flights" in why) == (400, True)
+
+    asyncio.run(scenario())
+
+
+def test_a_number_that_comes_again_is_another_version(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            before = service.registry.models["flights"].sha256
+            shutil.rmtree(root / "flights/1")
+            publish(root, 2.0)
+            await service.until(lambda: service.registry.models["flights"].sha256 != before)
+            content = json.loads((await service.ask()).body)
+            assert content["version"] == 1
+            assert content["predictions"][0]["probabilities"]["late"] == pytest.approx(late(2.0), abs=1e-6)
+
+    asyncio.run(scenario())
+
+
+def test_a_start_serves_what_was_chosen_and_what_may_follow_it(root: Path) -> None:
+    publish(root, 2.0)
+    choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+    assert served(root) == [("flights", 1)]
+    publish(root, 3.0, handmade.REGRESSION)
+    assert served(root) == [("flights", 1)]  # nobody has allowed it
+    choose_version(root / "flights", 3, [1, 2, 3], "somebody", 1, allow_signature_change=True)
+    assert served(root) == [("flights", 3)]
+    shutil.rmtree(root / "flights/3")
+    publish_graph(root, nan_graph())
+    assert served(root) == [("flights", 2)]
+
+
+@pytest.mark.parametrize(
+    ("host", "headers", "may"),
+    [
+        ("127.0.0.1", [], True),
+        ("127.8.9.1", [], True),
+        ("::1", [], True),
+        ("::ffff:127.0.0.1", [], True),
+        (None, [], True),
+        ("10.0.0.1", [], False),
+        ("::ffff:10.0.0.1", [], False),
+        ("localhost", [], False),
+        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], False),
+        ("127.0.0.1", [(b"origin", b"http://127.0.0.1:3000")], False),
+    ],
+)
+def test_without_keys_callers_on_this_machine_alone_may_change_what_is_served(
+    host: str | None, headers: list[tuple[bytes, bytes]], may: bool
+) -> None:
+    changes = NetworkChanges(None, None)  # type: ignore[arg-type]
+    if may:
+        assert changes.who(headers, host) == "this machine"
+    else:
+        with pytest.raises(RequestError, match="may be changed from this machine alone") as refused:
+            changes.who(headers, host)
+        assert refused.value.status == 403
+
+
+def test_the_key_of_an_admin_is_known_from_others(tmp_path: Path) -> None:
+    file = tmp_path / "keys.txt"
+    admin, other = new_key("alice", file, admin=True), new_key("bob", file)
+    keys = Keys.read(file)
+    headers = [[(b"x-api-key", key.encode())] for key in (admin, other)]
+    told = [(keys.holder(one), keys.admin(one)) for one in headers]
+    assert told == [("alice", "alice"), ("bob", None)]

@@ -1,0 +1,73 @@
+"""Versions of the model of ``tests/support/handmade.py`` that can be told apart by their answers."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from rowcast.models.repository import Repository, StoredModel
+from rowcast.models.signature import Signature
+from tests.service.hostile_payloads import ROW
+from tests.support import handmade
+
+STOPS = {**ROW, "stops": 3}
+"""A row of three stops, each of which counts as much as a version says."""
+
+
+def graph(weight: float, signature: Signature = handmade.BINARY) -> bytes:
+    """The graph of the score in which a stop counts so much."""
+    model = onnx.load_from_string(handmade.graph(signature))
+    (at,) = (i for i, tensor in enumerate(model.graph.initializer) if tensor.name == "stops.w")
+    model.graph.initializer[at].CopyFrom(onnx.numpy_helper.from_array(np.array(float(weight)), "stops.w"))
+    return model.SerializeToString()
+
+
+def publish(root: Path, weight: float, signature: Signature = handmade.BINARY, name: str = "flights") -> StoredModel:
+    """Publish the next version, in which a stop counts so much."""
+    files = {"model.onnx": graph(weight, signature)}
+    return Repository(root).publish(name, handmade.manifest(signature), files)
+
+
+def late(weight: float, row: dict[str, Any] = STOPS) -> float:
+    """The probability of "late" that such a version gives for a row."""
+    return 1 / (1 + math.exp(-handmade.score(row) - (weight - 1) * row["stops"]))
+
+
+def nan_graph() -> bytes:
+    """A graph that is whole and answers with no number."""
+    return graph(math.nan)
+
+
+def slow_graph(rows: int = 3_000_000) -> bytes:
+    """A graph whose every run takes a second or so: it sorts that many numbers."""
+    model = onnx.load_from_string(handmade.graph())
+    h, nodes = onnx.helper, model.graph.node
+    (sum_at,) = (i for i, node in enumerate(nodes) if "score" in node.output)
+    nodes[sum_at].output[0] = "score.bare"
+    many = onnx.numpy_helper.from_array(np.array([rows], np.int64), "many")
+    one = onnx.numpy_helper.from_array(np.array([1], np.int64), "one.i")
+    first = onnx.numpy_helper.from_array(np.array([0.0]), "zeros.d")
+    model.graph.initializer.extend([many, one, first])
+    added = [
+        h.make_node("ReduceSum", ["score.bare"], ["whole"], keepdims=0),
+        h.make_node("Expand", ["whole", "many"], ["wide"]),
+        h.make_node("RandomUniformLike", ["wide"], ["random"], dtype=onnx.TensorProto.DOUBLE),
+        h.make_node("TopK", ["random", "many"], ["sorted", "order"]),
+        h.make_node("Slice", ["sorted", "zero.i", "one.i"], ["top"]),
+        h.make_node("Mul", ["top", "zeros.d"], ["nothing"]),
+        h.make_node("Add", ["score.bare", "nothing"], ["score"]),
+    ]
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0], np.int64), "zero.i"))
+    rest = list(nodes)
+    del nodes[:]
+    nodes.extend([*rest[: sum_at + 1], *added, *rest[sum_at + 1 :]])
+    return model.SerializeToString()
+
+
+def publish_graph(root: Path, content: bytes, name: str = "flights") -> StoredModel:
+    """Publish any bytes as the graph of the next version."""
+    return Repository(root).publish(name, handmade.manifest(), {"model.onnx": content})
