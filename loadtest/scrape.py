@@ -27,6 +27,9 @@ class Counts:
     """Seconds of all runs."""
     queue_s: float
     """Of each run, how long its longest-waiting request was queued."""
+    queued_s: float
+    """Of all requests, how long they were queued; and with the next, how long the runs took that they were in."""
+    computed_s: float
     cpu_s: float
     """CPU time of the workers."""
     workers: float
@@ -78,6 +81,8 @@ def read(text: str, model: str) -> Counts:
         sums.get("rowcast_batch_rows_sum", 0.0),
         sums.get("rowcast_compute_seconds_sum", 0.0),
         sums.get("rowcast_queue_seconds_sum", 0.0),
+        sums.get("rowcast_requests_queued_seconds_total", 0.0),
+        sums.get("rowcast_requests_computed_seconds_total", 0.0),
         sums.get("rowcast_cpu_seconds_total", 0.0),
         sums["rowcast_workers"],
     )

@@ -28,7 +28,7 @@ from tests.support.command import run
 COMMANDS = (
     *("init", "look", "train", "crossvalidate", "tune", "evaluate", "importance", "report", "predict", "serve", "demo"),
     *("models list", "models show", "models compare", "models verify", "models remove"),
-    *("loadtest check", "loadtest search", "loadtest plan"),
+    *("loadtest check", "loadtest search", "loadtest plan", "loadtest report"),
     *("models promote", "models status"),
 )
 ROOT = Path(__file__).resolve().parents[1]
@@ -135,6 +135,7 @@ AS_JSON = {
     "models verify": "my-table {repository}",
     "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",
     "loadtest search": "--url {url} --p99-ms 0.01 --duration 0.1s --from 50",
+    "loadtest report": "--url {url} --out {new}/load.html --duration 0.05s --rate 50",
 }
 """What each command that takes --json is given."""
 MINUTES = {"loadtest plan"}

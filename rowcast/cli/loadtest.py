@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rowcast.cli.console import progress_console
+from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
@@ -132,3 +132,44 @@ def plan(
     if as_json:
         print(made.to_json())
     raise typer.Exit(made.exit_code)
+
+
+@app.command(epilog="Example: rowcast loadtest report --url http://127.0.0.1:3000 --out load.html")
+def report(
+    out: Annotated[Path, typer.Option(help="The file to write.", metavar="F")],
+    url: UrlOption = "http://127.0.0.1:3000",
+    model: ModelOption = None,
+    rate: Annotated[float | None, typer.Option(help="Whose latencies are shown; default: the promise's.")] = None,
+    p99_ms: Annotated[float | None, typer.Option(help="The promise; default: that of promise.toml.")] = None,
+    duration: Annotated[str, typer.Option(help="How long each rate of the sweep lasts: 2, 2s.")] = "2s",
+    promise: Annotated[
+        Path | None, typer.Option(help="The promise; default: promise.toml in the model's folder.", metavar="F")
+    ] = None,
+    seed: SeedOption = 0,
+    connections: ConnectionsOption = 64,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Sweep over rates and write one HTML file: latencies, throughput, where the time goes, machine and model.
+
+    Exit code as of check where there is a promise, of flags or promise.toml; else 0, or 3 where nothing was measured.
+    """
+    from rowcast.loadtest.report.write import report as write_report
+
+    written = write_report(
+        url,
+        out,
+        model,
+        rate=rate,
+        p99_ms=p99_ms,
+        promise=promise,
+        repository=repository,
+        step_s=seconds(duration, "--duration"),
+        seed=seed,
+        connections=connections,
+    )
+    for line in written.lines():
+        print_result(line, aside=as_json)
+    if as_json:
+        print(written.to_json())
+    raise typer.Exit(written.exit_code)

@@ -35,6 +35,8 @@ REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status c
 REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
 LATE = Counter("rowcast_late_requests", "Requests answered with 504: not to be run by their deadline.", ["model"])
 UNSEEN_LEVELS = Counter("rowcast_unseen_levels", "Category values that training never saw.", ["model", "column"])
+QUEUED = Counter("rowcast_requests_queued_seconds", "How long requests were queued, all together.", ["model"])
+COMPUTED = Counter("rowcast_requests_computed_seconds", "How long the runs of requests took, all together.", ["model"])
 CPU_SECONDS = Counter("rowcast_cpu_seconds", "CPU time of the workers, while requests come.")
 WORKERS = Gauge("rowcast_workers", "Workers that the service has.", multiprocess_mode="max")
 DROPPED_LINES = Counter("rowcast_dropped_log_lines", "Log lines dropped: nobody read them, or the disk was full.")
@@ -146,6 +148,8 @@ class Meter:
         self._queue = _Gathered(QUEUE_SECONDS.labels(model), _SECONDS)
         self._compute = _Gathered(COMPUTE_SECONDS.labels(model), _SECONDS)
         self._rows = _Gathered(BATCH_ROWS.labels(model), _ROWS)
+        self._queued, self._computed = QUEUED.labels(model), COMPUTED.labels(model)
+        self._told_seconds = (0.0, 0.0)
         self._refused = REFUSED.labels(model)
         self._late = LATE.labels(model)
         self._codes = [REQUESTS.labels(model, code) for code in CODES]
@@ -180,6 +184,9 @@ class Meter:
         self._request.sum = sum(self._new_seconds)
         for gathered in (self._request, self._queue, self._compute, self._rows):
             gathered.write()
+        self._queued.inc(totals.queue_seconds - self._told_seconds[0])
+        self._computed.inc(totals.compute_seconds - self._told_seconds[1])
+        self._told_seconds = (totals.queue_seconds, totals.compute_seconds)
         _Cpu.count()
         self._new_codes = [0] * len(CODES)
         self._new_seconds = [0.0] * len(CODES)

@@ -28,6 +28,8 @@ rowcast_compute_seconds_count{model="flights"} 40.0
 rowcast_compute_seconds_sum{model="flights"} 0.04
 rowcast_queue_seconds_sum{model="flights"} 0.01
 rowcast_batch_rows_sum{model="flights"} 120.0
+rowcast_requests_queued_seconds_total{model="flights"} 0.03
+rowcast_requests_computed_seconds_total{model="flights"} 0.08
 """
 
 
@@ -115,13 +117,13 @@ def test_an_empty_repository_has_nothing_to_plan_for(tmp_path):
 
 
 def test_the_sums_of_one_model_are_read_from_metrics():
-    assert read(METRICS, "flights") == Counts(100, 0.25, 40, 120, 0.04, 0.01, 2.5, 2)
+    assert read(METRICS, "flights") == Counts(100, 0.25, 40, 120, 0.04, 0.01, 0.03, 0.08, 2.5, 2)
     assert read(METRICS, "none").requests == 0
 
 
 def test_a_difference_of_sums_keeps_the_number_of_workers():
     later = replace(read(METRICS, "flights"), runs=50, cpu_s=3.0)
-    assert later.since(read(METRICS, "flights")) == Counts(0, 0, 10, 0, 0, 0, 0.5, 2)
+    assert later.since(read(METRICS, "flights")) == Counts(0, 0, 10, 0, 0, 0, 0, 0, 0.5, 2)
 
 
 def test_metrics_that_tell_no_workers_are_of_another_service():
