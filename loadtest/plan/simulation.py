@@ -12,8 +12,9 @@ Whoever has work runs on a core of its own while there are enough; where there a
 from __future__ import annotations
 
 import heapq
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,22 +62,27 @@ def simulate(
     workers: int,
     cores: float,
     connections: int = 64,
+    worker_of: Sequence[int] | None = None,
     seed: int = 0,
+    limit: float = math.inf,
 ) -> NDArray[np.float64]:
     """Latencies of requests that are due at given moments.
 
     Args:
         times: what was measured.
         due: ``[requests]`` in seconds, ascending.
-        workers: of the service; connections are spread evenly over them.
+        workers: of the service.
         cores: that client and workers share; ``inf`` where the client has a machine of its own.
         connections: of the client; a request waits for a free one.
-        seed: of what is drawn: jitter and pauses.
+        worker_of: the worker that each connection belongs to; by chance unless given, as workers take connections that
+            come at the same time.
+        seed: of what is drawn: that, jitter and pauses.
+        limit: in seconds; once one request in a hundred took longer, the rest is not simulated, and infinite.
 
     Returns:
         ``[requests]`` in seconds.
     """
-    return _Simulation(times, due, workers, cores, connections, seed).run()
+    return _Simulation(times, due, workers, cores, connections, worker_of, seed, limit).run()
 
 
 class _Simulation:
@@ -87,13 +93,17 @@ class _Simulation:
         workers: int,
         cores: float,
         connections: int,
+        worker_of: Sequence[int] | None,
         seed: int,
+        limit: float,
     ) -> None:
         self.times, self.due, self.cores = times, due, cores
         span = float(due[-1]) if len(due) else 1.0
         self.half = times.client_request(len(due) / max(span, 1e-9)) / 2
-        self.latencies = np.zeros(len(due))
+        self.latencies = np.full(len(due), math.inf)
+        self.limit, self.late, self.most_late = limit, 0, len(due) // 100
         self.random = np.random.default_rng(seed)
+        self.worker_of = self.random.integers(workers, size=connections).tolist() if worker_of is None else worker_of
         self.jitter = np.array(times.jitter or (0.0,))
         self.costs = [times.cycle(n) if n else 0.0 for n in range(MAX_BATCH + 1)]
         self.inbox: list[deque[tuple[int, int]]] = [deque() for _ in range(workers)]
@@ -123,7 +133,7 @@ class _Simulation:
     def run(self) -> NDArray[np.float64]:
         due, n, at = self.due.tolist(), len(self.due), 0
         left, then = self.left, self.then
-        while self.answered < n:
+        while self.answered < n and self.late <= self.most_late:
             busy = [i for i, end in enumerate(then) if end is not None]
             speed = min(1.0, self.cores / len(busy)) if busy else 1.0
             first = min(busy, key=left.__getitem__) if busy else -1
@@ -171,7 +181,7 @@ class _Simulation:
         self.then[0] = (lambda: self.read(request, connection)) if answer else (lambda: self.send(request, connection))
 
     def send(self, request: int, connection: int) -> None:
-        worker = connection % len(self.inbox)
+        worker = self.worker_of[connection]
 
         def land() -> None:
             self.inbox[worker].append((request, connection))
@@ -181,7 +191,9 @@ class _Simulation:
         self.client()
 
     def read(self, request: int, connection: int) -> None:
-        self.latencies[request] = self.now - self.due[request]
+        latency = self.now - self.due[request]
+        self.latencies[request] = latency
+        self.late += latency > self.limit
         self.answered += 1
         self.idle.append(connection)
         self.pump()

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from rowcast.loadtest.plan.planning import Plan, figures_of, plan
+from rowcast.loadtest.plan.planning import Figures, Plan, figures_of, plan
 from rowcast.loadtest.plan.service_times import Measured, _ascending
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import Validation
@@ -73,7 +73,7 @@ def test_a_simulation_holds_within_a_quarter_of_p99_and_a_tenth_of_capacity(chan
 
 
 def made(*validation: Validation) -> Plan:
-    figures = figures_of(TIMES, 2000, 50.0, cores=2, price=1.0)
+    figures = Figures(1000.0, 3, 2, 2, 0.5, 4.0, 2.0, 0.28)
     measured = Measured(TIMES, (0.0008, 0.0016), (900.0,))
     return Plan(2000, 50.0, 2, "flights", 3, "5e" * 32, {"cores": 2}, measured, validation, figures)
 
