@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_known_forms.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-rollout proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -186,6 +186,9 @@ proof-quiet: $(MADE)  ## Training and both ways to serve in a network with a rec
 
 proof-resume: $(MADE)  ## Kill fits at 20 random moments and resume them: the same model to the last bit
 	$(BIN)/python -m proofs.resume $(ARGS)
+
+proof-rollout: $(MADE)  ## Canaries' shares and keys in 100,000 requests, how soon guards act, what a shadow costs (ARGS="--only shadow")
+	$(BIN)/python -m proofs.rollout $(ARGS)
 
 proof-swaps: $(MADE)  ## 1,000 swaps and 200 damaged versions under load: no request fails, nothing is left (ARGS="--swaps 50")
 	$(BIN)/python -m proofs.swaps $(ARGS)

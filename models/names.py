@@ -22,9 +22,12 @@ one of that name by accident."""
 
 _NAME = r"[a-z0-9_-]{1,64}"
 _VERSION = r"[1-9][0-9]{0,8}"
-_WHOLE_NAME, _WHOLE_VERSION = re.compile(_NAME), re.compile(_VERSION)
-CHOICE = re.compile(rf"({_NAME})(?::({_VERSION}))?")
-"""``name`` or ``name:version``."""
+_ALIAS = r"[a-z][a-z0-9_-]{0,63}"
+_WHOLE_NAME, _WHOLE_VERSION, _WHOLE_ALIAS = re.compile(_NAME), re.compile(_VERSION), re.compile(_ALIAS)
+LATEST, LIVE = "latest", "live"
+"""Aliases that every model has: of its newest version, and of the one that services serve."""
+CHOICE = re.compile(rf"({_NAME})(?::({_VERSION})|@({_ALIAS}))?")
+"""``name``, ``name:version`` or ``name@alias``."""
 
 
 def is_model_name(text: str) -> bool:
@@ -35,6 +38,11 @@ def is_model_name(text: str) -> bool:
 def is_version(text: str) -> bool:
     """Whether a version's folder may be called so: a whole number from 1 to :data:`MAX_VERSION`, no zero in front."""
     return _WHOLE_VERSION.fullmatch(text) is not None
+
+
+def is_alias(text: str) -> bool:
+    """Whether somebody may call a version so: behind an ``@``, as in ``flights@champion``."""
+    return _WHOLE_ALIAS.fullmatch(text) is not None and text not in (LATEST, LIVE)
 
 
 def check_model_name(name: str) -> str:

@@ -59,7 +59,9 @@ def build(given: Settled) -> bentoml.Service[Any]:
         RowcastError: a model cannot be served.
     """
     settings = given.settings
-    registry = Registry(settings, given.models, given.alone)
+    listed = given.catalog
+    trials, aliases = ((), ()) if listed is None else (listed.trials, listed.aliases)
+    registry = Registry(settings, given.models, given.alone, trials, aliases)
     middleware = Middleware(settings)
     follower = None
     if given.reader is not None and given.catalog is not None:

@@ -32,6 +32,7 @@ from rowcast.service.http.exchange import Exchange, Page
 from rowcast.service.http.handlers import ShortRoute
 from rowcast.service.http.page_cache import PER_SECOND, PageCache
 from rowcast.service.http.probes import asks_for_details
+from rowcast.service.http.split_route import ShortSplitRoute
 from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
 from rowcast.service.protocols.arrow.endpoint import ArrowEndpoint
 from rowcast.service.protocols.platforms import kserve_v1
@@ -77,11 +78,12 @@ class _Table(NamedTuple):
     def of(cls, registry: Registry, exchange: Exchange, endpoints: Mapping[Model, _Endpoints]) -> _Table:
         """The paths of the models that are served now."""
         predict = predict_routes(registry)
-        routes: dict[str, ShortRoute] = {
-            path: endpoints[model].rows
-            for path, model in predict.items()
-            if registry.settings.front or "/versions/" in path
-        }
+        splits = {split.live: split for split in registry.splits.values()}
+        routes: dict[str, ShortRoute] = {}
+        for path, model in predict.items():
+            if registry.settings.front or names_version(path):
+                rows, split = endpoints[model].rows, None if names_version(path) else splits.get(model)
+                routes[path] = rows if split is None else ShortSplitRoute(split, rows, endpoints[split.new].rows)
         open_inference = OpenInference(registry, exchange, {model: both.tensors for model, both in endpoints.items()})
         routes |= open_inference.infer
         platforms = Platforms(registry, exchange, {path: endpoints[model].rows for path, model in predict.items()})
@@ -172,6 +174,7 @@ def details(registry: Registry, *, ready: bool) -> dict[str, Any]:
             "versions": served.versions,
             "warnings": [note.reason for note in notes if note.name == name and note.state == "REMOVED"],
             "not_served": [],
+            "rollout": _rollout(registry, name),
         }
         for name, served in registry.models.items()
     }
@@ -189,6 +192,25 @@ def details(registry: Registry, *, ready: bool) -> dict[str, Any]:
     }
 
 
+def _rollout(registry: Registry, name: str) -> dict[str, Any]:
+    """The version on trial, and what the aliases of a name stand for, as ``rowcast rollout status`` tells it."""
+    aliases = {alias: served.version for (one, alias), served in registry.aliases.items() if one == name}
+    split = registry.trials.get(name)
+    trial = None if split is None else split.trial
+    shares = {"canary": trial and trial.canary, "shadow": trial and trial.shadow}
+    return {
+        **{
+            what: None if trial is None or share is None else {"version": trial.version, "share": share}
+            for what, share in shares.items()
+        },
+        "guards": {guard: trial and getattr(trial, guard) for guard in ("errors", "p99", "disagree")},
+        "promote_after": trial and trial.promote_after,
+        "since": trial and trial.since,
+        "aliases": aliases,
+        "measured": None if split is None else registry.measured(split).told(),
+    }
+
+
 def _whereabouts(table: _Table, path: str) -> str:
     asked = _VERSION.fullmatch(path)
     served = None if asked is None else table.predict.get(f"/models/{asked[1]}/predict")
@@ -203,6 +225,11 @@ def _found(body: bytes) -> tuple[int, bytes]:
     return HTTPStatus.OK, body
 
 
+def names_version(path: str) -> bool:
+    """Whether a path that takes rows is of one version, whatever is on trial."""
+    return "/versions/" in path or "@" in path
+
+
 def predict_routes(registry: Registry) -> dict[str, Model]:
     """Every path that takes rows, and the model behind it."""
     routes = {f"/models/{name}/predict": served for name, served in registry.models.items()}
@@ -210,6 +237,7 @@ def predict_routes(registry: Registry) -> dict[str, Model]:
         routes["/predict"] = registry.only
     for (name, version), served in registry.versions.items():
         routes[f"/models/{name}/versions/{version}/predict"] = served
+    routes |= {f"/models/{name}@{alias}/predict": served for (name, alias), served in registry.aliases.items()}
     return routes
 
 
@@ -222,6 +250,8 @@ def _pages(registry: Registry, exchange: Exchange) -> dict[str, Page]:
         pages[f"/models/{name}/versions/{version}"] = page
         if models[name] is served:
             pages[f"/models/{name}"] = page
+    for (name, alias), served in registry.aliases.items():
+        pages[f"/models/{name}@{alias}"] = pages[f"/models/{name}/versions/{served.version}"]
     pages["/livez"] = partial(_found, b'{"live":true}')
     pages["/readyz"] = lambda: exchange.when_ready(b'{"ready":true}')
     return pages

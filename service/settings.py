@@ -11,6 +11,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 from rowcast.models.errors import ConfigError
 from rowcast.models.machine.limits import memory_limit, usable_cores
 from rowcast.models.names import CHOICE
+from rowcast.models.rollout import version_called
 from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
 from rowcast.service.variables import PREFIX, Variables
 
@@ -20,7 +21,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:
 """Scheme, host and port: a browser sends no path with it."""
 _RULES = {
     "repository": "a folder",
-    "models": "names of models, each with or without a version, such as flights,other:3",
+    "models": "names of models, each with or without a version or an alias, such as flights,other:3,third@champion",
     "reload": "auto or manual",
     "workers": "a whole number from 1 to 256",
     "device": "auto, cpu, cuda or cuda:N",
@@ -80,7 +81,8 @@ class Settings(BaseModel):
     repository: Path = DEFAULT_REPOSITORY
     """Where models live."""
     models: str = ""
-    """What is served: ``flights,other:3``. Empty: the latest version of every model."""
+    """What is served: ``flights,other:3,third@champion``. Empty: the latest version of every model. An alias stands
+    for the version that it is of when the service starts."""
     reload: Literal["auto", "manual"] = "auto"
     """Whether a version that is published while the service runs goes live by itself, or when somebody says so."""
     workers: int = Field(default_factory=usable_cores, ge=1, le=256)
@@ -236,9 +238,22 @@ class Settings(BaseModel):
 
     @property
     def choices(self) -> list[tuple[str, int | None]]:
-        """Names and versions to serve, None for the latest version; empty to serve the latest of every model."""
+        """Names and versions to serve, None for the latest version; empty to serve the latest of every model.
+
+        Raises:
+            ModelNotFound: no version is called as one is asked for.
+            ModelRefused: ``rollout.json`` of its model is none of ours.
+        """
         matches = (CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
-        return [(match[1], int(match[2]) if match[2] else None) for match in matches if match]
+        return [
+            (match[1], version_called(self.repository, match[1], match[3]) if match[3] else _number(match[2]))
+            for match in matches
+            if match
+        ]
+
+
+def _number(version: str | None) -> int | None:
+    return int(version) if version else None
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from pydantic import ByteSize, TypeAdapter
 
 from rowcast.cli import main
-from rowcast.service.metrics import counts
+from rowcast.service.metrics import counts, rollouts
 from rowcast.service.settings import Settings
 from rowcast.service.variables import PREFIX
 
@@ -162,7 +162,8 @@ def test_the_command_line_has_every_command_and_option_that_the_pages_name(capsy
 
 def test_operations_lists_every_metric_and_no_other():
     text = (DOCS / "operations.md").read_text("utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
-    ours = [metric for metric in vars(counts).values() if isinstance(metric, MetricWrapperBase)]
+    every = [*vars(counts).values(), *vars(rollouts).values()]
+    ours = [metric for metric in every if isinstance(metric, MetricWrapperBase)]
     names = {family.name for metric in ours for family in metric.describe()}
     told = {name.removesuffix("_total") for name in re.findall(r"`(rowcast_\w+)`", text)}
     assert told == names

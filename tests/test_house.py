@@ -119,6 +119,7 @@ LAYERS = [
     ["limits"],
     ["settings"],
     ["columns"],
+    ["rollout"],
     ["metrics"],
     ["engine"],
     ["http"],

@@ -193,7 +193,7 @@ def test_what_others_wrote_into_a_repository_reaches_no_terminal_as_a_command(tm
 def test_a_version_that_none_can_have_is_wrong_usage(version, tmp_path, capfd):
     code, _, err = run(capfd, "models", "show", f"flights:{version}", "--repository", tmp_path)
     assert code == 2
-    assert "a model is NAME or NAME:VERSION with a whole number from 1 to 999,999,999, got 'flights:" in err
+    assert "a model is NAME, NAME@ALIAS or NAME:VERSION with a whole number from 1 to 999,999,999, got 'flights:" in err
 
 
 def test_models_are_listed_shown_verified_and_removed(summary, home, tmp_path, capfd):

@@ -33,8 +33,9 @@ def load(
     1
 
     Args:
-        model: its name; name and version, ``houses:3``, or ``houses:latest``; or the folder of a version, or of a
-            model, of which it is the latest version.
+        model: its name; name and version, ``houses:3``, or ``houses:latest``; name and alias, ``houses@champion``
+            (``houses@live`` is what services serve); or the folder of a version, or of a model, of which it is the
+            latest version.
         version: the latest one, unless it is given here or behind the name.
         repository: where models are looked for by name; ``ROWCAST_REPOSITORY``, or ``models/repository``.
 
@@ -62,9 +63,14 @@ def load(
         if version is not None:
             raise ConfigError(f"a version is given once, got {text!r} and version={version}")
         return Model(repository_at(repository).open(name, None if behind == _LATEST else int(behind)))
-    name, separator, _ = text.partition("@")
+    name, separator, alias = text.partition("@")
     if isinstance(model, str) and separator and is_model_name(name):
-        raise ConfigError(f"models have no aliases, got {text!r}: name a version, such as {name}:1, or {name}:latest")
+        if version is not None:
+            raise ConfigError(f"a version is given once, got {text!r} and version={version}")
+        from rowcast.models.rollout import version_called
+
+        home = repository_at(repository)
+        return Model(home.open(name, version_called(home.root, name, alias)))
     return Model(_in_folder(Path(model), version))
 
 

@@ -24,6 +24,7 @@ from rowcast.cli import (
     predict,
     pretrain,
     report,
+    rollout,
     serve,
     train,
     tune,
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 models.app.command(epilog=live.PROMOTE)(live.promote)
 models.app.command(epilog=live.STATUS)(live.status)
+models.app.command(epilog=live.ALIAS)(live.alias)
 app.add_typer(models.app, name="models")
 app.add_typer(loadtest.app, name="loadtest")
 app.command(epilog=init.EXAMPLE)(init.init)
@@ -57,6 +59,7 @@ app.command(epilog=importance.EXAMPLE)(importance.importance)
 app.command(epilog=report.EXAMPLE)(report.report)
 app.command(epilog=predict.EXAMPLE)(predict.predict)
 app.command(epilog=serve.EXAMPLE)(serve.serve)
+app.command(epilog=rollout.EXAMPLE)(rollout.rollout)
 app.command(epilog=key.EXAMPLE)(key.key)
 app.command(epilog=demo.EXAMPLE)(demo.demo)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import os
 import socket
 from typing import Annotated, Any
 
@@ -12,14 +13,16 @@ import typer
 from rowcast.cli.console import print_result, print_table, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
-from rowcast.models.errors import ModelError, ModelNotFound, RowcastError
+from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, RowcastError
 from rowcast.models.interface import differences
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.repository import Repository, StoredModel, read_manifest
-from rowcast.models.rollout import Rollout, choose_version, read_rollout
+from rowcast.models.rollout import Rollout, choose_version, name_version, read_rollout
+from rowcast.models.rollout.steps import served_beside
 from rowcast.models.signature import Signature
 
 PROMOTE = "Example: rowcast models promote flights:3"
+ALIAS = "Example: rowcast models alias flights:3 champion"
 STATUS = "Example: rowcast models status --url http://127.0.0.1:3000"
 
 UrlOption = Annotated[str | None, typer.Option("--url", help="Of a running service; its key in ROWCAST_API_KEY.")]
@@ -36,13 +39,13 @@ def promote(
     as_json: JsonOption = False,
 ) -> None:
     """Have a version served, the newest unless one is named: by every service of the repository, or by one (--url)."""
-    name, version = name_and_version(model)
+    name, version = name_and_version(model, repository)
     if url is not None:
         parameters: dict[str, Any] = {"allow_signature_change": allow_signature_change}
         if version is not None:
             parameters["version"] = str(version)
         old = _served_signature(url, name)
-        _ask(url, "POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
+        ask(url, "POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
         new = _served_signature(url, name)
         for change in differences(old, new) if old is not None and new is not None else ():
             progress_console.print(f"clients of {name} have to follow: {change}", soft_wrap=True)
@@ -54,12 +57,11 @@ def promote(
     home, version = stored.path.parent, stored.manifest.version
     versions = Repository(repository).versions(name)
     seen = read_rollout(home)
-    before = _served_until_now(seen, versions, version)
-    for change in _changes(stored, before, allowed=allow_signature_change):
+    before = served_beside(seen, versions, version)
+    for change in changes(stored, before, allowed=allow_signature_change):
         progress_console.print(change, soft_wrap=True)
-    who = f"{getpass.getuser()}@{socket.gethostname()}"
     said = choose_version(
-        home, version, versions, who, before, allow_signature_change=allow_signature_change, seen=seen
+        home, version, versions, operator(), before, allow_signature_change=allow_signature_change, seen=seen
     )
     print_result(
         f"{name}:{version} is to be served: services of {repository} take it within seconds; "
@@ -70,18 +72,29 @@ def promote(
         print(json.dumps({"name": name, "version": version, "before": before, **_told(said)}))
 
 
-def _served_until_now(said: Rollout, versions: list[int], version: int) -> int | None:
-    """The version that services serve, as far as the repository tells."""
-    if said.live is not None and said.live in versions:
-        return said.live
-    last = said.history[-1].after if said.history else None
-    if last is not None and last in versions:
-        return last
-    return max((one for one in versions if one != version), default=None)
+def operator() -> str:
+    """Who asks for a change: for the history."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # of a container, which has no name for it
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
-def _changes(stored: StoredModel, before: int | None, *, allowed: bool) -> list[str]:
+def changes(
+    stored: StoredModel,
+    before: int | None,
+    *,
+    allowed: bool,
+    way_out: str = "if they do, add --allow-signature-change",
+) -> list[str]:
     """What clients notice of a change.
+
+    Args:
+        stored: the version that is to be served.
+        before: the one that is served until then; None for none.
+        allowed: whether they may notice anything.
+        way_out: what is told where they may not.
 
     Raises:
         ModelError: they notice something, and that is not allowed.
@@ -93,7 +106,7 @@ def _changes(stored: StoredModel, before: int | None, *, allowed: bool) -> list[
     if found and not allowed:
         raise ModelError(
             f"the signature of {name}:{version} must be that of {name}:{before}, got another: {'; '.join(found)}. "
-            "Clients have to follow; if they do, add --allow-signature-change"
+            f"Clients have to follow; {way_out}"
         )
     return [f"clients of {name}:{before} have to follow: {change}" for change in found]
 
@@ -106,7 +119,7 @@ def status(
 ) -> None:
     """Say which versions are served and why others are not: by a service (--url), or by what the repository says."""
     if url is not None:
-        found = _ask(url, "GET", "/readyz?verbose", None)
+        found = ask(url, "GET", "/readyz?verbose", None)
         found["models"] = [model for model in found["models"] if name in (None, model["name"])]
         _check_found(name, found["models"], url)
         _print_service(found, as_json)
@@ -131,7 +144,7 @@ def status(
 def _served_signature(url: str, name: str) -> Signature | None:
     """What a service says that a model takes and gives; None where it serves none of this name."""
     try:
-        return Signature.model_validate_json(json.dumps(_ask(url, "GET", f"/models/{name}", None)["signature"]))
+        return Signature.model_validate_json(json.dumps(ask(url, "GET", f"/models/{name}", None)["signature"]))
     except (RowcastError, KeyError, ValueError):
         return None
 
@@ -163,7 +176,26 @@ def _print_service(found: dict[str, Any], as_json: bool) -> None:
         progress_console.print(warning, soft_wrap=True)
 
 
-def _ask(url: str, method: str, path: str, content: Any) -> Any:
+def alias(
+    model: Annotated[str, typer.Argument(metavar="NAME[:VERSION]", help="A model of the repository.")],
+    name: Annotated[str, typer.Argument(metavar="ALIAS", help="What it is to be called: NAME@ALIAS.")],
+    remove: Annotated[bool, typer.Option("--remove", help="Nothing is called so any more.")] = False,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+    as_json: JsonOption = False,
+) -> None:
+    """Call a version something, the newest unless one is named: NAME@ALIAS stands for it wherever NAME:VERSION does."""
+    plain, version = name_and_version(model, repository)
+    if remove and version is not None:
+        raise ConfigError(f"an alias is removed by its name alone: rowcast models alias {plain} {name} --remove")
+    home = Repository(repository).resolve(plain, version)
+    said = name_version(home.parent, name, None if remove else int(home.name), operator())
+    words = f"{plain}@{name} is no more" if remove else f"{plain}@{name} is {plain}:{home.name}"
+    print_result(words, aside=as_json)
+    if as_json:
+        print(json.dumps({"name": plain, "aliases": said.aliases}))
+
+
+def ask(url: str, method: str, path: str, content: Any) -> Any:
     """What a service answers.
 
     Raises:

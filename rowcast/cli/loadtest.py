@@ -117,7 +117,8 @@ def plan(
     from rowcast.loadtest.plan.planning import plan as make_plan
 
     if model is not None:
-        name_and_version(model)
+        name, version = name_and_version(model, repository)
+        model = name if version is None else f"{name}:{version}"
     made = make_plan(
         repository,
         model,

@@ -227,7 +227,7 @@ def remove(
     model: Annotated[str, typer.Argument(metavar="NAME:VERSION")], repository: RepositoryOption = DEFAULT_REPOSITORY
 ) -> None:
     """Delete one version of a model for good."""
-    name, version = name_and_version(model)
+    name, version = name_and_version(model, repository)
     if version is None:
         raise ConfigError(f"say which version to delete: rowcast models remove {name}:VERSION")
     Repository(repository).remove(name, version)

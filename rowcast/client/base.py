@@ -35,11 +35,13 @@ class Base:
 
     Args:
         url: of the service, such as ``http://127.0.0.1:3000``, or ``unix:/PATH`` of its socket.
-        model: ``NAME`` or ``NAME:VERSION``; may be left out where one model is served.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; may be left out where one model is served.
         api_key: sent as a bearer token.
         protocol: ``json``, ``arrow``, or ``auto``: JSON for a few rows, Arrow for many.
         timeout: seconds that one request may take, from connecting to the last byte of the answer, its retries and
             waits included. A large table is several requests.
+        key: of a customer, say: while a canary answers a share of the requests, those of one key are all answered by
+            it, or none of them is. Without one, that holds for each table.
         retries: how often a request is sent again when the service could not be reached, or answered 429 or 503.
 
     Raises:
@@ -55,6 +57,7 @@ class Base:
         protocol: Protocol = "auto",
         timeout: float = 60.0,
         retries: int = 5,
+        key: str = "",
     ) -> None:
         if not (_is_number(timeout) and 0 < timeout <= _MOST_SECONDS):
             raise Unusable(f"a timeout is above 0 seconds and at most {_MOST_SECONDS:,.0f}, got {timeout!r}")
@@ -63,14 +66,14 @@ class Base:
         reason = ""
         try:
             address = checked_address(url)
-            key = "" if api_key is None else checked_key(api_key)
+            secret = "" if api_key is None else checked_key(api_key)
         except ConfigError as error:
             reason = str(error)
         if reason:
             raise Unusable(reason)
-        self._speaker = Speaker(model, protocol)
+        self._speaker = Speaker(model, protocol, key)
         self._route = Route(address)
-        self._key = _Secret(key)
+        self._key = _Secret(secret)
         self._timeout = float(timeout)
         self._retries = int(retries)
         self._known: frozenset[str] | None = None
@@ -85,6 +88,8 @@ class Base:
         headers.append(("accept-encoding", "identity"))
         if sent.media_type:
             headers.append(("content-type", sent.media_type))
+        if sent.key:
+            headers.append(("x-rowcast-key", sent.key))
         if self._key.text:
             headers.append(("authorization", f"Bearer {self._key.text}"))
         return headers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, TypeAlias
@@ -14,7 +15,7 @@ from rowcast.client.errors import Unreachable, Unsendable, Unusable
 from rowcast.client.tables import Given
 from rowcast.models.arrow import MEDIA_TYPE
 from rowcast.models.errors import ModelError
-from rowcast.models.names import MAX_VERSION, check_model_name, is_version
+from rowcast.models.names import MAX_VERSION, check_model_name, is_alias, is_model_name, is_version
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -33,6 +34,7 @@ _JSON_ROW_BYTES = 128 * 2**10
 _ARROW_ROW_BYTES = 16 * 2**10
 """Of an answer's row: generous for 1,000 classes, which is as many as a model has."""
 _DESCRIPTION_BYTES = 64 * 2**20
+_LONGEST_KEY = 200
 _LONGEST_WAIT_SECONDS = 30.0
 _FIRST_WAIT_SECONDS = 0.1
 
@@ -46,27 +48,30 @@ class Sent(NamedTuple):
     body: bytes
     most_bytes: int
     """Bytes that its answer may take."""
+    key: str = ""
+    """Requests of one key are answered by one version, though another is on trial."""
 
 
 class Speaker:
     """Makes requests of tables.
 
     Args:
-        model: ``NAME`` or ``NAME:VERSION``; None for the only model that is served.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; None for the only model that is served.
         protocol: ``auto``, ``json`` or ``arrow``.
+        key: whose requests are answered by one version, though another is on trial; empty for none.
 
     Raises:
-        Unusable: the protocol is none of these, or no model is called so.
+        Unusable: the protocol is none of these, or no model or key is called so.
     """
 
-    def __init__(self, model: str | None, protocol: Protocol) -> None:
+    def __init__(self, model: str | None, protocol: Protocol, key: str = "") -> None:
         if protocol not in ("auto", "json", "arrow"):
             raise Unusable(f"a protocol is auto, json or arrow, got {protocol!r}")
-        self._model, self._version = _named(model)
-        self._path = "" if self._model is None else f"/models/{self._model}"
-        if self._version is not None:
-            self._path += f"/versions/{self._version}"
+        self._model, self._version, self._path = _named(model)
         self._protocol = protocol
+        if not isinstance(key, str) or len(key) > _LONGEST_KEY or not (key.isascii() and key.isprintable()):
+            raise Unusable(f"a key is text of at most {_LONGEST_KEY} ASCII characters that are seen, got {key!r:.80}")
+        self._key = key.strip()
 
     def description(self) -> Sent:
         """The request for what the service says of its model."""
@@ -74,6 +79,8 @@ class Speaker:
 
     def requests(self, table: Given) -> Iterator[Sent]:
         """The requests that a table takes, in the order of its rows, each made when it is asked for.
+
+        Several have one key, so that one version answers them all while another is on trial.
 
         Raises:
             Unsendable: a part of it cannot be sent.
@@ -85,27 +92,30 @@ class Speaker:
         if self._protocol == "auto":
             in_arrow = rows > JSON_ROWS and table.alike
         step = MOST_ARROW_ROWS if in_arrow else MOST_JSON_ROWS
+        key = self._key or (secrets.token_hex(8) if rows > step else "")
         for start in range(0, rows, step):
-            yield from self._pieces(table.piece(start, min(start + step, rows)), in_arrow)
+            yield from self._pieces(table.piece(start, min(start + step, rows)), in_arrow, key)
 
-    def _pieces(self, table: Given, in_arrow: bool) -> Iterator[Sent]:
+    def _pieces(self, table: Given, in_arrow: bool, key: str) -> Iterator[Sent]:
         rows = len(table)
         try:
             body = table.stream() if in_arrow else orjson.dumps({"rows": table.rows()})
         except SeveralTypes:
             if self._protocol == "arrow":
                 raise
+            key = key or secrets.token_hex(8)
             for start in range(0, rows, MOST_JSON_ROWS):
-                yield from self._pieces(table.piece(start, min(start + MOST_JSON_ROWS, rows)), False)
+                yield from self._pieces(table.piece(start, min(start + MOST_JSON_ROWS, rows)), False, key)
             return
         too_light = in_arrow and rows > max(len(body), MOST_JSON_ROWS)  # such as nulls, which take no bytes
         if (len(body) > MOST_BYTES or too_light) and rows > 1:
-            yield from self._pieces(table.piece(0, rows // 2), in_arrow)
-            yield from self._pieces(table.piece(rows // 2, rows), in_arrow)
+            key = key or secrets.token_hex(8)
+            yield from self._pieces(table.piece(0, rows // 2), in_arrow, key)
+            yield from self._pieces(table.piece(rows // 2, rows), in_arrow, key)
         else:
             asked = Asked(f"{self._path}/predict", rows, self._model, self._version)
             most = _ANSWER_BYTES + rows * (_ARROW_ROW_BYTES if in_arrow else _JSON_ROW_BYTES)
-            yield Sent(asked, MEDIA_TYPE if in_arrow else "application/json", body, most)
+            yield Sent(asked, MEDIA_TYPE if in_arrow else "application/json", body, most, key)
 
 
 class RetryPolicy:
@@ -166,21 +176,26 @@ class RetryPolicy:
         return wait if time.monotonic() + wait < self._give_up else None
 
 
-def _named(model: str | None) -> tuple[str | None, int | None]:
-    """Name and version of ``NAME`` or ``NAME:VERSION``."""
+def _named(model: str | None) -> tuple[str | None, int | None, str]:
+    """Name and version of ``NAME`` or ``NAME:VERSION``, and what they are called in a path."""
     if model is None:
-        return None, None
+        return None, None, ""
     if not isinstance(model, str):
-        raise Unusable(f"a model is NAME or NAME:VERSION, got {type(model).__name__}")
+        raise Unusable(f"a model is NAME, NAME@ALIAS or NAME:VERSION, got {type(model).__name__}")
+    name, separator, alias = model.partition("@")
+    if separator and is_model_name(name) and is_alias(alias):
+        return name, None, f"/models/{model}"
     name, separator, version = model.partition(":")
     try:
         check_model_name(name)
     except ModelError:
         raise Unusable(
-            f"a model is NAME or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got {model[:80]!r}"
+            f"a model is NAME, NAME@ALIAS or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got "
+            f"{model[:80]!r}"
         ) from None
     if separator and not is_version(version):
         raise Unusable(
-            f"a model is NAME or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got {model[:80]!r}"
+            f"a model is NAME, NAME@ALIAS or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got "
+            f"{model[:80]!r}"
         )
-    return name, int(version) if separator else None
+    return (name, int(version), f"/models/{name}/versions/{version}") if separator else (name, None, f"/models/{name}")

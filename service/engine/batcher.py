@@ -130,6 +130,11 @@ class Batcher:
         return self._busy
 
     @property
+    def idle(self) -> bool:
+        """Whether nothing runs, nothing waits, and no run is about to begin."""
+        return not (self._busy or self._due or self._queue.rows)
+
+    @property
     def bytes(self) -> int:
         """Bytes that the rows came in that wait or are run."""
         return self._queue.size + self._running_bytes

@@ -24,12 +24,13 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import orjson
 
 from rowcast.models.errors import ModelRefused
 from rowcast.models.repository import GRAPH_FILE, Manifest, StoredModel
+from rowcast.service.rollout.trial import Trial
 
 CATALOG = "ROWCAST_CATALOG"
 """Variable that tells a worker the process that owns the catalog, and the file of its board; no setting."""
@@ -114,6 +115,10 @@ class Catalog:
     notes: tuple[Note, ...] = ()
     outcomes: tuple[tuple[int, str], ...] = ()
     """The last orders that workers passed on, by their numbers: why nothing came of one, empty where it was done."""
+    trials: tuple[Trial, ...] = ()
+    """The versions of the list that are on trial: each beside the live one of its name."""
+    aliases: tuple[tuple[str, str, int], ...] = ()
+    """Name, alias and version of those that somebody called so."""
 
     @property
     def held(self) -> set[Entry]:
@@ -255,11 +260,27 @@ class CatalogOwner:
         stage: Stage | None = None,
         notes: Sequence[Note] = (),
         outcomes: Sequence[tuple[int, str]] = (),
+        trials: Sequence[Trial] | None = None,
+        aliases: Sequence[tuple[str, str, int]] | None = None,
     ) -> Catalog:
-        """Put up a new list of versions that are held."""
+        """Put up a new list of versions that are held.
+
+        Trials go on, unless others are given, as long as the list has both of their versions; and so with aliases.
+        """
         with self.lock:
             last = self.catalog
-            self.catalog = Catalog(last.generation + 1, tuple(entries), alone, stage, tuple(notes), tuple(outcomes))
+            listed = {(entry.name, entry.version) for entry in entries}
+            kept = last.trials if trials is None else trials
+            self.catalog = Catalog(
+                last.generation + 1,
+                tuple(entries),
+                alone,
+                stage,
+                tuple(notes),
+                tuple(outcomes),
+                tuple(one for one in kept if {(one.name, one.version), (one.name, one.live)} <= listed),
+                last.aliases if aliases is None else tuple(aliases),
+            )
             self._lists.append(self._store.hold(orjson.dumps(asdict(self.catalog))))
             shown = self.catalog.generation << 32 | self._lists[-1]
             self._board[:] = shown.to_bytes(_BOARD_BYTES, "little")
@@ -271,6 +292,13 @@ class CatalogOwner:
                 self._store.drop(number)
             del self._lists[:-2]
             return self.catalog
+
+    def change(self, **what: Any) -> Catalog:
+        """Put up the last list with something changed, see :meth:`show`."""
+        with self.lock:
+            last = self.catalog
+            given = {name: getattr(last, name) for name in ("entries", "alone", "stage", "notes", "outcomes")}
+            return self.show(**(given | what))
 
     def new_file(self) -> tuple[int, str]:
         """An empty file to be filled with the bytes of a version by whoever reads it: its number, and where it is."""
@@ -355,6 +383,8 @@ class CatalogReader:
             None if stage is None else Stage(stage["number"], Entry(**stage["entry"])),
             tuple(Note(**note) for note in found["notes"]),
             tuple((number, why) for number, why in found["outcomes"]),
+            tuple(Trial(**trial) for trial in found["trials"]),
+            tuple((name, alias, version) for name, alias, version in found["aliases"]),
         )
 
     def open(self) -> tuple[Catalog, list[StoredModel]]:

@@ -117,6 +117,9 @@ class Model:
         self.budget = budget
         self._count_unseen = _UnseenCounter(self.columns, self.meter)
         self._opened: _Opened | None = None
+        self.run: Runner | None = None
+        """What runs it, once it has begun; and how long a row of a run takes, measured when it was opened."""
+        self.seconds_per_row = 0.0
         self._batcher: Batcher | None = None
 
     def load(self, stored: StoredModel, device: str, thread: ThreadPoolExecutor, arrivals: Arrivals) -> None:
@@ -166,6 +169,7 @@ class Model:
         opened, self._opened = self._opened, None
         assert opened is not None, "the model is not open yet"
         self.provider = opened.provider
+        self.run, self.seconds_per_row = opened.run, opened.drain_seconds_per_row
         # a GPU leaves the core to the loop
         apart = self.has_second_core or self.provider != "CPUExecutionProvider"
         self._batcher = Batcher(

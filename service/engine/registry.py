@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rowcast.models.errors import RequestError
 from rowcast.models.repository import StoredModel
@@ -17,9 +17,16 @@ from rowcast.service.engine.versions import choose, nothing_to_serve
 from rowcast.service.errors import brief
 from rowcast.service.limits.byte_budget import ByteBudget
 from rowcast.service.limits.heap import give_back_large_blocks
+from rowcast.service.rollout.compare import Shadow
+from rowcast.service.rollout.split import Split
+from rowcast.service.rollout.tally import Tally
+from rowcast.service.rollout.trial import Trial
 from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
+
+Alias: TypeAlias = tuple[str, str, int]
+"""Name, alias and version."""
 
 LOADING = "the model is still being loaded: try again in a moment"
 
@@ -65,6 +72,8 @@ class Registry:
         settings: which models to serve, and how.
         models: what to serve, where it is settled already. Default: what the settings choose.
         alone: the name behind the routes that are for one model. Default: the only name.
+        trials: the versions among them that are on trial.
+        aliases: name, alias and version of those that somebody called so.
 
     Raises:
         ModelNotFound: a model that was asked for is not in the repository.
@@ -72,7 +81,12 @@ class Registry:
     """
 
     def __init__(
-        self, settings: Settings, models: Sequence[StoredModel] | None = None, alone: str | None = None
+        self,
+        settings: Settings,
+        models: Sequence[StoredModel] | None = None,
+        alone: str | None = None,
+        trials: Sequence[Trial] = (),
+        aliases: Sequence[Alias] = (),
     ) -> None:
         self.settings = settings
         self.ready = False
@@ -80,17 +94,26 @@ class Registry:
         self.draining = False
         """Whether the worker was told to stop, and only serves on until callers have noticed."""
         self.models: dict[str, Model]
-        """The model behind each name: its newest served version."""
+        """The model behind each name: its newest served version that is not on trial."""
         self.versions: dict[tuple[str, int], Model]
         self.only: Model | None
         """The model behind the routes that are for one: of the only name when the service started, and of this name
         though others have come."""
+        self.trials: dict[str, Split[Model]] = {}
+        """The versions on trial, by name."""
+        self.splits: dict[str, Split[Model]] = {}
+        """Those that answer requests that name no version."""
+        self._shadows: list[Shadow] = []
+        self.aliases: dict[tuple[str, str], Model] = {}
+        """Served versions by name and alias."""
         self.budget = ByteBudget(settings.byte_limit)
         """The bytes of the bodies that this worker holds."""
         self.notes: Sequence[Note] = ()
         """What is to be told of versions that are not simply served."""
         self.changes: Changes | None = None
         """What changes what is served; None where nothing does."""
+        self.measured: Callable[[Split[Model]], Tally] = lambda split: split.tally
+        """What was counted of a version on trial."""
         self.arrivals = Arrivals()
         """Requests that are about to be queued, for whichever model."""
         self.thread = ThreadPoolExecutor(1, thread_name_prefix="run")
@@ -100,11 +123,21 @@ class Registry:
         self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
         made = [Model(stored, [], settings, self.budget) for stored in self._stored.values()]
         names = {model.name for model in made}
-        self._tabulate(made, next(iter(names)) if alone is None and len(names) == 1 else alone)
+        self._tabulate(made, next(iter(names)) if alone is None and len(names) == 1 else alone, trials, aliases)
 
-    def _tabulate(self, models: Iterable[Model], alone: str | None) -> None:
+    def _tabulate(
+        self, models: Iterable[Model], alone: str | None, trials: Sequence[Trial], aliases: Sequence[Alias]
+    ) -> None:
         self.versions = {(model.name, model.version): model for model in sorted(models, key=_name_and_version)}
-        self.models = {model.name: model for model in self.versions.values()}  # the newest is the last
+        tried = {(trial.name, trial.version) for trial in trials}
+        self.models = {key[0]: model for key, model in self.versions.items() if key not in tried}  # the newest is last
+        self.models |= {trial.name: self.versions[trial.name, trial.live] for trial in trials}
+        self.aliases = {
+            (name, alias): self.versions[name, version]
+            for name, alias, version in aliases
+            if (name, version) in self.versions
+        }
+        self._try(trials)
         numbers: dict[str, list[int]] = {}
         for name, version in self.versions:
             numbers.setdefault(name, []).append(version)
@@ -112,7 +145,46 @@ class Registry:
             model.versions = numbers[model.name]
         self._names = {(name, ""): served for name, served in self.models.items()}
         self._names |= {(name, str(version)): served for (name, version), served in self.versions.items()}
+        self._names |= {(f"{name}@{alias}", ""): served for (name, alias), served in self.aliases.items()}
         self.only = None if alone is None else self.models.get(alone)
+
+    def _try(self, trials: Sequence[Trial]) -> None:
+        """Have versions on trial beside the live ones; what was counted of those that go on is kept."""
+        counted = {split.trial.number: split.tally for split in self.trials.values()}
+        self.trials = {
+            trial.name: Split(
+                trial,
+                self.versions[trial.name, trial.live],
+                self.versions[trial.name, trial.version],
+                counted.get(trial.number) or Tally(),
+            )
+            for trial in trials
+        }
+        self.splits = {name: split for name, split in self.trials.items() if split.trial.canary is not None}
+
+    def _compare(self) -> None:
+        """Have the versions on trial compared with the live ones; on the event loop."""
+        for shadow in self._shadows:
+            shadow.end()
+        self._shadows = []
+        for split in self.trials.values():
+            live, new, trial = split.live, split.new, split.trial
+            assert live.run is not None, "it has begun"
+            assert new.run is not None, "it has begun"
+            if trial.shadow:
+                self._shadows.append(
+                    Shadow(live.run, new.run, trial.shadow, split.tally, new.seconds_per_row, self.is_idle, is_new=True)
+                )
+            if trial.canary:  # what it answers is compared, too
+                self._shadows.append(
+                    Shadow(new.run, live.run, 1.0, split.tally, live.seconds_per_row, self.is_idle, is_new=False)
+                )
+
+    def is_idle(self) -> bool:
+        """Whether no rows wait, run or come, of any model."""
+        return not self.arrivals.expected(time.perf_counter()) and all(
+            served.batcher.idle for served in self.versions.values()
+        )
 
     def join(self, part: Part) -> None:
         """Have somebody follow when other models are served."""
@@ -130,7 +202,13 @@ class Registry:
             part.prepare(model)
         return model
 
-    def serve(self, models: Iterable[Model], alone: str | None) -> None:
+    def serve(
+        self,
+        models: Iterable[Model],
+        alone: str | None,
+        trials: Sequence[Trial] = (),
+        aliases: Sequence[Alias] = (),
+    ) -> None:
         """Answer new requests with these models, in one step; on the event loop.
 
         Those that began on another are answered by that one, which is gone with the last of them.
@@ -138,12 +216,15 @@ class Registry:
         Args:
             models: those that are served already, and others from :meth:`prepare`.
             alone: the name behind the routes that are for one model.
+            trials: the versions among them that are on trial.
+            aliases: name, alias and version of those that somebody called so.
         """
         models = list(models)
         for model in models:
             if model.is_open:
                 model.begin(self.thread, self.arrivals)
-        self._tabulate(models, alone)
+        self._tabulate(models, alone, trials, aliases)
+        self._compare()
         self.follow()
 
     def follow(self) -> None:
@@ -186,6 +267,7 @@ class Registry:
             served.load(stored, self.settings.device, self.thread, self.arrivals)
             logger.info("serving %s:%d on %s, in runs of up to %d rows", *key, served.provider, served.batcher.max_rows)
         self._stored.clear()  # the sessions have copies of the graphs
+        self._compare()
         self.ready = True
 
     def rows_wait(self) -> bool:

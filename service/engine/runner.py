@@ -78,6 +78,18 @@ class Runner:
         self._session = session
         self._layout = layout
         self._count = count
+        self.watch: Callable[[Sequence[NDArray[Any]], Predictions], None] | None = None
+        """Told of every run, while a version is on trial: the rows, and what came of them."""
+
+    def predict(self, blocks: Sequence[NDArray[Any]]) -> Predictions:
+        """Run the model on the columns of some rows; on any thread."""
+        return self._session.run(self._layout.inputs(blocks))
+
+    def _run(self, blocks: Sequence[NDArray[Any]]) -> Predictions:
+        predictions = self._session.run(self._layout.inputs(blocks))
+        if self.watch is not None:
+            self.watch(blocks, predictions)
+        return predictions
 
     def __call__(self, requests: list[Request]) -> list[Any]:
         """The :data:`Outcome` of each request, computed at once and on this thread.
@@ -110,7 +122,7 @@ class Runner:
             joined.append((codec, unread + read))
         if parts:
             blocks = parts[0] if len(parts) == 1 else Columns.joined(parts).blocks
-            self._share(self._session.run(self._layout.inputs(blocks)), joined, requests, outcomes)
+            self._share(self._run(blocks), joined, requests, outcomes)
         return outcomes
 
     def _alone(self, request: Request) -> Outcome:
@@ -122,7 +134,7 @@ class Runner:
                 return refusal
             self._count(read)
             columns = read
-        return _answers(self._session.run(self._layout.inputs(columns.blocks)), request.codec)
+        return _answers(self._run(columns.blocks), request.codec)
 
     def _share(
         self,

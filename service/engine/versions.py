@@ -95,7 +95,8 @@ def _in_order(said: Rollout, versions: list[int], *, auto: bool) -> list[int]:
     newest = [*reversed(versions)]
     if said.live is None:
         return newest
-    chosen = [version for version in newest if auto and version > said.newest] + [said.live] * (said.live in versions)
+    later = [version for version in newest if auto and version > said.newest and said.trial is None]
+    chosen = later + [said.live] * (said.live in versions)
     return chosen + [version for version in newest if version not in chosen]
 
 

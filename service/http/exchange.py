@@ -67,7 +67,7 @@ class Exchange:
         except ClientGone:
             return
         await self.respond(send, reply.status, reply.body, *reply.headers, content_type=reply.content_type)
-        meter.request(reply.status, time.perf_counter() - started)
+        (reply.meter or meter).request(reply.status, time.perf_counter() - started)
 
     async def show(
         self,

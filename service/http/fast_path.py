@@ -337,7 +337,7 @@ class FastPathProtocol(Protocol):
         assert served is not None
         last = self._last or self.fast_path.draining
         self.transport.write(self.fast_path.write(reply, self.server_state.default_headers, last=last))
-        served.meter.request(reply.status, time.perf_counter() - self._since)
+        (reply.meter or served.meter).request(reply.status, time.perf_counter() - self._since)
         self.server_state.total_requests += 1
         if last:
             self.transport.close()

@@ -9,6 +9,7 @@ from rowcast.service.engine.queue import QueuedRequest
 from rowcast.service.errors import QueueFull
 from rowcast.service.http.body import JSON, Header, refusal_body, retry_after
 from rowcast.service.http.options import server_timing
+from rowcast.service.metrics.counts import Meter
 
 
 class Reply(NamedTuple):
@@ -20,6 +21,8 @@ class Reply(NamedTuple):
     headers: tuple[Header, ...] = ()
     """Beyond those that every answer has."""
     content_type: bytes = JSON
+    meter: Meter | None = None
+    """Of the version that answered, where it is not the one that the route is of."""
 
 
 def refused_with(error: RequestError) -> Reply:

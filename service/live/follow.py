@@ -23,14 +23,20 @@ from rowcast.service.engine.catalog import Catalog, CatalogReader, Entry
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.limits.heap import trim
+from rowcast.service.live.counted import tallies_of, total, write_tallies
 from rowcast.service.live.shown import Shown
 from rowcast.service.live.slots import Order, say_order, say_verdict
+from rowcast.service.metrics.rollouts import RolloutMetrics
+from rowcast.service.process.slots import slots_beside
+from rowcast.service.rollout.split import Split
+from rowcast.service.rollout.tally import Tally
 
 logger = logging.getLogger("rowcast.service")
 
 T = TypeVar("T")
 
 _LOOK_SECONDS = 0.05
+_LOOKS_A_COUNT = 5
 _ORDER_SECONDS = 300.0
 """How long the answer to an order is waited for."""
 _NICE = 5
@@ -57,6 +63,9 @@ class Follower:
         self._models = {entry: registry.versions[entry.name, entry.version] for entry in catalog.entries}
         """Those that are served, and those that are opened to be."""
         self._shown = Shown()
+        self._metrics = RolloutMetrics()
+        self._looks = 0
+        self._tried = False
         self._slot: memoryview | None = None
         self._following: asyncio.Task[None] | None = None
         self._ordering = asyncio.Lock()
@@ -74,8 +83,12 @@ class Follower:
             RowcastError: it cannot be opened.
         """
         self._slot, self._loop = slot, asyncio.get_running_loop()
+        self._registry.measured = self.measured
         self._shown.show(self._catalog)
         self._registry.notes = self._catalog.notes
+        if self._catalog.stage is not None:  # it was up before this worker was
+            with _Thread() as thread:
+                await self._rehearse(thread, self._catalog)
         while self._reader.generation != self._catalog.generation:
             await self._follow()
 
@@ -83,6 +96,9 @@ class Follower:
         """Look again and again, on a loop."""
         if self._reader.generation != self._catalog.generation:
             self._look()
+        self._looks += 1
+        if (self._registry.trials or self._tried) and self._looks % _LOOKS_A_COUNT == 0:
+            self._count()
         loop.call_later(_LOOK_SECONDS, self.start, loop)
 
     def _look(self) -> asyncio.Task[None]:
@@ -90,6 +106,20 @@ class Follower:
         if self._following is None:
             self._following = self._loop.create_task(self._follow_or_end())
         return self._following
+
+    def _count(self) -> None:
+        """Say what was counted of versions on trial: in the metrics, and to whoever adds up what all workers did."""
+        trials = self._registry.trials
+        self._tried = bool(trials)
+        self._metrics.write(trials)
+        if self._slot is not None:
+            write_tallies(self._slot, {split.trial.number: split.tally for split in trials.values()})
+
+    def measured(self, split: Split[Model]) -> Tally:
+        """What all workers have counted of a version on trial."""
+        if self._slot is None:
+            return split.tally
+        return total(tallies_of(slots_beside(self._slot), split.trial.number))
 
     async def _follow_or_end(self) -> None:
         """Take what has changed. A worker that cannot take what all others have taken ends, and is replaced."""
@@ -116,11 +146,12 @@ class Follower:
                 return  # others are served already, and its bytes are gone
             if catalog.stage is not None:
                 await self._rehearse(thread, catalog)
-        replaced = self._catalog.entries != catalog.entries or self._catalog.alone != catalog.alone
+        replaced = _served(self._catalog) != _served(catalog)
         staged = set() if catalog.stage is None else {catalog.stage.entry}
         gone = self._models.keys() - entries - staged
         if replaced:
-            self._registry.serve([self._models[entry] for entry in catalog.entries], catalog.alone)
+            models = [self._models[entry] for entry in catalog.entries]
+            self._registry.serve(models, catalog.alone, catalog.trials, catalog.aliases)
         elif gone:
             self._registry.follow()
         self._catalog = catalog
@@ -197,6 +228,11 @@ class Follower:
                 return f"it was not served within {_ORDER_SECONDS:g} s; /readyz?verbose tells what keeps it"
             finally:
                 del self._answers[order.number]
+
+
+def _served(catalog: Catalog) -> tuple[object, ...]:
+    """All of a catalog that requests are answered by."""
+    return catalog.entries, catalog.alone, catalog.trials, catalog.aliases
 
 
 class _Thread:

@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from rowcast.models.errors import ModelError, ModelRefused
-from rowcast.models.rollout import ROLLOUT_FILE, Rollout, change_rollout, choose_version, read_rollout
+from rowcast.models.rollout import ROLLOUT_FILE, Rollout, change_rollout, choose_version, end_trial, read_rollout
+from rowcast.service.rollout.trial import Trial
 
 logger = logging.getLogger("rowcast.service")
 
@@ -80,7 +82,8 @@ class Rollouts:
         """Write down what went live by itself, once for all services, if the repository can be written."""
 
         def changed(said: Rollout) -> Rollout:
-            if said.history and said.history[-1].after == after:
+            last = said.last_live
+            if said.trial is not None or (last is not None and last.after == after):
                 return said  # another service was first
             passed = after is not None and after > said.newest  # else the choice holds
             return said.model_copy(update={"live": None if passed else said.live}).with_change(
@@ -96,6 +99,15 @@ class Rollouts:
                     logger.warning("what goes live by itself is in this log alone: %s", error)
         self.read({*self._said, name})
         self.done(name)
+
+    def end_trial(self, trial: Trial, how: Literal["rollback", "promoted"], why: str, who: str = "auto") -> bool:
+        """Write down how a trial ended, once for all services; whether it is written. Any thread may."""
+        try:
+            end_trial(self._root / trial.name, trial.since, how, f"{who}, on {socket.gethostname()}", why)
+        except ModelError as error:
+            logger.error("how the trial of %s:%d ended is in this log alone: %s", trial.name, trial.version, error)
+            return False
+        return True
 
 
 def _mark(file: Path) -> tuple[int, ...] | None:

@@ -17,6 +17,8 @@ _NUMBER = struct.Struct("Q")
 _LENGTH = struct.Struct("H")
 _VERDICT_AT, _VERDICT_BYTES = COUNT_BYTES, 504
 _ORDER_AT, _ORDER_BYTES = _VERDICT_AT + _NUMBER.size + _VERDICT_BYTES, 1024
+END = _ORDER_AT + _NUMBER.size + _ORDER_BYTES
+"""Where the rest of a slot begins, see :mod:`rowcast.service.live.counted`."""
 
 
 class Order(NamedTuple):

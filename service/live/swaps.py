@@ -25,13 +25,16 @@ from rowcast.models.rollout import Rollout
 from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused
+from rowcast.service.live.guard import Guard
 from rowcast.service.live.look import Look, Mark, mark_of
+from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.live.slots import Order
 from rowcast.service.live.staging import Interrupted, Workers
 from rowcast.service.live.verdicts import RETRY_SECONDS, Key, Verdicts
 from rowcast.service.process.heartbeat import Heartbeats
 from rowcast.service.process.replacements import Replacements
+from rowcast.service.rollout.trial import Trial
 from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
@@ -54,10 +57,13 @@ class Swaps:
     def __init__(self, settings: Settings, owner: CatalogOwner) -> None:
         self._settings = settings
         self._owner = owner
-        self._pinned = {(name, version) for name, version in settings.choices if version is not None}
-        self._followed = [name for name, version in settings.choices if version is None] if settings.choices else None
+        choices = settings.choices
+        self._pinned = {(name, version) for name, version in choices if version is not None}
+        self._followed = [name for name, version in choices if version is None] if choices else None
         self._look = Look(settings.repository, self._followed)
         self._rollouts = Rollouts(settings.repository)
+        self._trials = Trials(settings.repository, owner, self._rollouts, self._bring_beside, self._pinned)
+        self._guard = Guard(settings.repository, owner, self._trials, self._rollouts)
         self._verdicts = Verdicts()
         self._marks: dict[Entry, Mark | None] = {}
         """The files of the versions that are served, as they were when they went live."""
@@ -86,10 +92,12 @@ class Swaps:
         self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
         self._lived = self._live(self._owner.catalog)
         self._settle_rollouts()
+        self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))])
         threading.Thread(target=self._run, name="swaps", daemon=True).start()
 
     def end(self) -> None:
         """Look no more."""
+        self._guard.end()
         self._stopping.set()
 
     def _settle_rollouts(self) -> None:
@@ -131,13 +139,17 @@ class Swaps:
             self._fault = f"{self._settings.repository} cannot be read: {error.strerror}"
         live = self._live(self._owner.catalog)
         if found is not None:
-            self._rollouts.read(found)
+            names = {*found, *(name for name, _ in self._pinned)}
+            self._rollouts.read(names)
+            self._trials.show_aliases(names)
         self._write_down_reload(live)
         self._tell(found, live)
         asked = self._workers.next_order()
         if asked is not None:
             self._obey(asked, found, live)
-        elif found is not None and not self._follow_rollouts(found, live) and self._settings.reload == "auto":
+        elif found is None or self._follow_rollouts(found, live) or self._trials.follow(found, live):
+            return
+        elif self._settings.reload == "auto":
             self._let_go(found, live)
             candidate = self._next(found, live)
             if candidate is not None:
@@ -157,6 +169,11 @@ class Swaps:
                 said, path = self._rollouts.said(name), self._settings.repository / name / str(version)
                 if self._again.get(name) == said and self._verdicts.hold((name, version), mark_of(path), old):
                     continue
+                if self._promote_from_trial(
+                    name, version, old, said.history[-1].who if said.history else "rollout.json"
+                ):
+                    self._rollouts.done(name)
+                    return True
                 who = said.history[-1].who if said.history else "rollout.json"
                 why = self._bring(Candidate(name, version, path, version in said.allowed), old, who, "promoted")
                 if why and not self._verdicts.is_final((name, version)):
@@ -183,11 +200,23 @@ class Swaps:
             before = None if old is None else old.version
             self._rollouts.write_change(candidate.name, before, candidate.version, "published")
 
+    def _promote_from_trial(self, name: str, version: int, old: Entry | None, who: str) -> bool:
+        """Have a version that is on trial take the place of the live one; False where it is not on trial."""
+        promoted = self._trials.promote(name, version, old, who)
+        if promoted:
+            self._lived = self._live(self._owner.catalog)
+        return promoted
+
+    def _bring_beside(self, candidate: Candidate, old: Entry, who: str, trial: Trial) -> str:
+        """Have a version served on trial, beside the one that is live; an empty text, or why it is not."""
+        return self._bring(candidate, old, who, trial.told, trial)
+
     def _live(self, catalog: Catalog) -> dict[str, Entry]:
         """The version of each name that another may replace."""
         live: dict[str, Entry] = {}
+        tried = {(trial.name, trial.version) for trial in catalog.trials}
         for entry in sorted(catalog.entries, key=self._rank):
-            if self._followed is None or entry.name in self._followed:
+            if (entry.name, entry.version) not in tried and (self._followed is None or entry.name in self._followed):
                 live[entry.name] = entry
         return live
 
@@ -198,9 +227,12 @@ class Swaps:
         """The version that is to be tried next: the newest of a name that was not refused as it is."""
         seen: dict[tuple[str, int], Mark | None] = {}
         chosen: Candidate | None = None
+        on_trial = self._trials.names
         for name, versions in found.items():
             old = live.get(name)
             said = self._rollouts.said(name)
+            if name in on_trial or said.trial is not None:  # others wait for its end
+                continue
             newest = max(0 if old is None else old.version, self._floor.get(name, 0), said.newest)
             for version in reversed(versions):
                 path = self._settings.repository / name / str(version)
@@ -230,22 +262,23 @@ class Swaps:
             self._marks[served] = mark
         return not same
 
-    def _bring(self, candidate: Candidate, old: Entry | None, who: str, why: str) -> str:
-        """Have a version go live; an empty text, or why it does not."""
+    def _bring(self, candidate: Candidate, old: Entry | None, who: str, why: str, trial: Trial | None = None) -> str:
+        """Have a version go live, or on trial; an empty text, or why it does not."""
         key, started = (candidate.name, candidate.version), time.monotonic()
         mark = mark_of(candidate.path)
         self._show(loading=candidate)
         try:
             entry = self._tried(candidate, old)
             tried = time.monotonic()
-            self._stage(entry, old)
+            self._stage(entry, old, trial)
         except Refused as error:
             if mark_of(candidate.path) == mark:  # else it was written meanwhile, and is tried again
                 self._verdicts.add(key, mark, old, error)
             self._show()
             return str(error)
         self._verdicts.forget(key)
-        self._lived = self._lived | {entry.name: entry}
+        if trial is None:
+            self._lived = self._lived | {entry.name: entry}
         self._marks = {one: self._marks.get(one) for one in self._owner.catalog.entries} | {entry: mark}
         self._show()
         self._log(entry, old, who, why, tried=tried - started, opened=time.monotonic() - tried)
@@ -270,8 +303,8 @@ class Swaps:
         except OSError as error:
             raise Refused("memory", f"it cannot be tried: {error.strerror}") from None
 
-    def _stage(self, entry: Entry, old: Entry | None) -> None:
-        """Have every worker open a version, and then all take it.
+    def _stage(self, entry: Entry, old: Entry | None, trial: Trial | None) -> None:
+        """Have every worker open a version, and then all take it, in the place of the old one or on trial beside it.
 
         Raises:
             Refused: one could not.
@@ -292,7 +325,15 @@ class Swaps:
                 if catalog.stage != stage:
                     raise Interrupted
                 kept = [one for one in catalog.entries if one != old or (one.name, one.version) in self._pinned]
-                self._serve([*kept, entry], catalog.alone)
+                beside = self._trials.of(entry.name)
+                if trial is None and beside is not None and beside.live != entry.version:  # beside what goes
+                    gone = {(entry.name, beside.version)} - self._pinned
+                    kept = [one for one in kept if (one.name, one.version) not in gone]
+                if trial is None:
+                    self._serve([*kept, entry], catalog.alone)
+                else:
+                    entries = sorted([*catalog.entries, entry], key=lambda one: (one.name, one.version))
+                    self._owner.change(entries=entries, stage=None, trials=[*catalog.trials, trial])
         finally:
             with self._owner.lock:
                 catalog = self._owner.catalog
@@ -340,10 +381,13 @@ class Swaps:
         if version is None or version not in versions:
             known = ", ".join(map(str, versions)) or "none"
             return f"no version {asked.version or ''} of {name} in {self._settings.repository}; versions: {known}"
-        if old is None or old.version != version:
-            if asked.before != (0 if old is None else old.version):
-                served = "nothing" if old is None else f"{name}:{old.version}"
-                return f"somebody else was first, and {served} is served since: look, and ask again"
+        trial = self._trials.of(name)
+        if trial is not None and trial.version != version:
+            return f"{name}:{trial.version} is on trial: rowcast rollout {name} --promote or --rollback ends that"
+        if (old is None or old.version != version) and asked.before != (0 if old is None else old.version):
+            served = "nothing" if old is None else f"{name}:{old.version}"
+            return f"somebody else was first, and {served} is served since: look, and ask again"
+        if not self._promote_from_trial(name, version, old, asked.who) and (old is None or old.version != version):
             path = self._settings.repository / name / str(version)
             candidate = Candidate(name, version, path, asked.allow_signature_change)
             why = self._bring(candidate, old, asked.who, "promoted")
@@ -369,7 +413,8 @@ class Swaps:
 
     def _waits(self, name: str, version: int, live: dict[str, Entry]) -> bool:
         """Whether a version is newer than what is served, and does not go live by itself."""
-        if name in live and version <= live[name].version:
+        trial = self._trials.of(name)
+        if (name in live and version <= live[name].version) or (trial is not None and trial.version == version):
             return False
         passed_over = max(self._floor.get(name, 0), self._rollouts.said(name).newest)
         return self._settings.reload == "manual" or version <= passed_over
@@ -412,7 +457,7 @@ class Swaps:
         for name, version in self._waiting:
             words = f"it waits for `rowcast models promote {name}:{version}`"
             notes.append(Note(name, version, "UNAVAILABLE", words, "waits"))
-        for name, fault in self._rollouts.faults.items():
+        for name, fault in (self._trials.faults | self._rollouts.faults).items():
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "rollout"))
         if self._fault:
             notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))

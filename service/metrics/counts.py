@@ -20,16 +20,16 @@ from rowcast.service.metrics.files import count_in_reserved_files
 
 count_in_reserved_files()
 
-_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 REQUEST_SECONDS = Histogram(
-    "rowcast_request_seconds", "From a request's headers to the end of its answer.", ["model"], buckets=_SECONDS
+    "rowcast_request_seconds", "From a request's headers to the end of its answer.", ["model"], buckets=SECONDS
 )
 QUEUE_SECONDS = Histogram(
-    "rowcast_queue_seconds", "How long the longest-waiting request of each run was queued.", ["model"], buckets=_SECONDS
+    "rowcast_queue_seconds", "How long the longest-waiting request of each run was queued.", ["model"], buckets=SECONDS
 )
-COMPUTE_SECONDS = Histogram("rowcast_compute_seconds", "How long each run took.", ["model"], buckets=_SECONDS)
+COMPUTE_SECONDS = Histogram("rowcast_compute_seconds", "How long each run took.", ["model"], buckets=SECONDS)
 BATCH_ROWS = Histogram("rowcast_batch_rows", "Rows of each run.", ["model"], buckets=_ROWS)
 REQUESTS = Counter("rowcast_requests", "Requests, by the class of their status code.", ["model", "code"])
 REFUSED = Counter("rowcast_refused_requests", "Requests refused with 429: too many rows were waiting.", ["model"])
@@ -144,9 +144,9 @@ class Meter:
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._request = _Gathered(REQUEST_SECONDS.labels(model), _SECONDS)
-        self._queue = _Gathered(QUEUE_SECONDS.labels(model), _SECONDS)
-        self._compute = _Gathered(COMPUTE_SECONDS.labels(model), _SECONDS)
+        self._request = _Gathered(REQUEST_SECONDS.labels(model), SECONDS)
+        self._queue = _Gathered(QUEUE_SECONDS.labels(model), SECONDS)
+        self._compute = _Gathered(COMPUTE_SECONDS.labels(model), SECONDS)
         self._rows = _Gathered(BATCH_ROWS.labels(model), _ROWS)
         self._queued, self._computed = QUEUED.labels(model), COMPUTED.labels(model)
         self._told_seconds = (0.0, 0.0)
@@ -163,7 +163,7 @@ class Meter:
         """Count an answered request, on the event loop."""
         code = _CLASS_OF_STATUS[status // 100]
         self._new_codes[code] += 1
-        self._request.buckets[bisect_left(_SECONDS, seconds)] += 1  # as add does, which would be called for each
+        self._request.buckets[bisect_left(SECONDS, seconds)] += 1  # as add does, which would be called for each
         self._new_seconds[code] += seconds
         if not self._counted:
             self._write_soon()

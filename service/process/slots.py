@@ -9,7 +9,8 @@ import mmap
 import os
 import tempfile
 
-SLOT_BYTES = 2048
+SLOT_BYTES = 48 * 2**10
+"""Most of it for what is counted of versions on trial, see :mod:`rowcast.service.live.counted`."""
 
 
 class Slots:
@@ -28,9 +29,18 @@ class Slots:
         """The bytes of a slot."""
         return self._memory[slot * SLOT_BYTES : (slot + 1) * SLOT_BYTES]
 
+    def __len__(self) -> int:
+        return len(self._memory) // SLOT_BYTES
+
     def clear(self, slot: int) -> None:
         """Forget what a worker left in a slot; before a new one takes it."""
         self[slot][:] = bytes(SLOT_BYTES)
+
+
+def slots_beside(slot: memoryview) -> list[memoryview]:
+    """The slots of all workers, from the one of this; to be read."""
+    memory = memoryview(slot.obj)
+    return [memory[at : at + SLOT_BYTES] for at in range(0, len(memory), SLOT_BYTES)]
 
 
 def slot_of(descriptor: int, slot: int) -> memoryview:

@@ -233,7 +233,7 @@ def test_publishing_keeps_the_bytes_and_counts_versions(regression, frame, tmp_p
     [
         ("nobody", "no model 'nobody' in"),
         ("houses:0", "NAME:VERSION with a whole number from 1 to 999,999,999, or NAME:latest, got 'houses:0'"),
-        ("houses@live", "models have no aliases, got 'houses@live': name a version, such as houses:1"),
+        ("houses@best", "no model 'houses' in"),
         ("./nowhere", "there is no folder nowhere"),
         (5, "a model is loaded by its name or folder, got builtins.int"),
     ],

@@ -394,11 +394,27 @@ def test_what_is_no_address_is_a_client_error(ask: Any, url: str) -> None:
 @both
 @pytest.mark.parametrize(
     "model",
-    ["../../metrics", "m?x=1", "m#f", "m/../x", "m\r\nX: y", "M", "ä", "", ":1", "m:", "m:latest", "m:0", "m:-1"],
+    [
+        "../../metrics",
+        "m?x=1",
+        "m#f",
+        "m/../x",
+        "m\r\nX: y",
+        "M",
+        "ä",
+        "",
+        ":1",
+        "m:",
+        "m:latest",
+        "m:0",
+        "m:-1",
+        "m@",
+        "m@A",
+    ],
 )
 def test_what_no_model_is_called_is_a_client_error(ask: Any, model: str) -> None:
     with raw_stub(good) as service:
-        with pytest.raises(ClientError, match="a model is NAME or NAME:VERSION"):
+        with pytest.raises(ClientError, match="a model is NAME, NAME@ALIAS or NAME:VERSION"):
             ask(service.url, model=model)
         assert service.connections == 0
 
@@ -510,3 +526,23 @@ def test_an_unknown_status_is_told() -> None:
         ask_blocking(service.url)
     with stub((502, {"content-type": "text/html"}, b"<html>")) as service, pytest.raises(Failed, match="status 502"):
         ask_blocking(service.url)
+
+
+@both
+def test_requests_of_one_key_say_so_and_so_do_those_of_one_table(ask: Any) -> None:
+    def heads(rows: int, **options: Any) -> set[bytes]:
+        with raw_stub(rows_of) as service:
+            ask(service.url, [{"x": 1}] * rows, model="m@champion", protocol="json", **options)
+            assert all(head.startswith(b"POST /models/m@champion/predict") for head in service.heads)
+            return {head.partition(b"x-rowcast-key: ")[2].partition(b"\r\n")[0] for head in service.heads}
+
+    assert heads(1, key="customer 7") == {b"customer 7"}
+    assert heads(1) == {b""}
+    (drawn,) = heads(2049)  # which are two requests
+    assert (len(drawn), drawn.isalnum()) == (16, True)
+
+
+def rows_of(_: RawStub, connection: socket.socket, head: bytes) -> None:
+    length = int(head.lower().partition(b"content-length: ")[2].split()[0])
+    rows = (length - len('{"rows":[]}') + 1) // len('{"x":1},')
+    connection.sendall(answer(orjson.dumps({"model": "m", "version": 1, "predictions": [{"prediction": 1.0}] * rows})))

@@ -90,9 +90,21 @@ def test_models_are_named_with_or_without_a_version(
         ("ROWCAST_GRPC_PORT", "70000", "a port from 1 to 65,535, or off"),
         ("ROWCAST_GRPC_PORT", "on", "a port from 1 to 65,535, or off"),
         ("ROWCAST_GRPC_HOST", "", "an address or the name of a host"),
-        ("ROWCAST_MODELS", "../x", "names of models, each with or without a version, such as flights,other:3"),
-        ("ROWCAST_MODELS", ",", "names of models, each with or without a version, such as flights,other:3"),
-        ("ROWCAST_MODELS", "x:0", "names of models, each with or without a version, such as flights,other:3"),
+        (
+            "ROWCAST_MODELS",
+            "../x",
+            "names of models, each with or without a version or an alias, such as flights,other:3,third@champion",
+        ),
+        (
+            "ROWCAST_MODELS",
+            ",",
+            "names of models, each with or without a version or an alias, such as flights,other:3,third@champion",
+        ),
+        (
+            "ROWCAST_MODELS",
+            "x:0",
+            "names of models, each with or without a version or an alias, such as flights,other:3,third@champion",
+        ),
     ],
 )
 def test_a_wrong_value_is_named_with_its_rule(

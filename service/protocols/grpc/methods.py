@@ -36,6 +36,8 @@ from rowcast.service.protocols.grpc.request import parsed
 from rowcast.service.protocols.v2 import metadata as v2_metadata
 from rowcast.service.protocols.v2.loading import Load, load
 from rowcast.service.protocols.v2.routes import NO_UNLOAD
+from rowcast.service.rollout.split import Split
+from rowcast.service.rollout.trial import key_of
 
 logger = logging.getLogger("rowcast.service")
 
@@ -76,10 +78,17 @@ class _Model(NamedTuple):
         return cls(served, readers, AnswerWriter(served.name, served.version, served.signature))
 
 
+class _Canary(NamedTuple):
+    split: Split[Model]
+    model: _Model
+
+
 class _Table(NamedTuple):
     """What belongs to the models that are served. A call goes on with the table that it began with."""
 
     models: dict[tuple[str, str], _Model]
+    canaries: dict[str, _Canary]
+    """By the name of the model whose requests they answer a share of."""
     reader: MessageReader
     """The heads that it knows are of messages to these models."""
 
@@ -91,8 +100,10 @@ class _Table(NamedTuple):
             models[name, str(version)] = answering[served]
             if served is registry.models[name]:
                 models[name, ""] = answering[served]
+        models |= {(f"{name}@{alias}", ""): answering[served] for (name, alias), served in registry.aliases.items()}
+        canaries = {name: _Canary(split, answering[split.new]) for name, split in registry.splits.items()}
         widest = max((len(served.signature.columns) for served in answering), default=0)
-        return cls(models, MessageReader(widest, registry.settings.max_rows))
+        return cls(models, canaries, MessageReader(widest, registry.settings.max_rows))
 
     def find(self, name: str, version: str = "") -> _Model:
         """The model that is asked for; an empty version is the newest.
@@ -105,6 +116,29 @@ class _Table(NamedTuple):
             which = brief(name) + (f" of version {brief(version)}" if version else "")
             raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
         return model
+
+
+class _Found:
+    """The model that answers a call, once that is known."""
+
+    def __init__(self) -> None:
+        self.model: _Model | None = None
+        self._canary: _Canary | None = None
+
+    def choose(self, canary: _Canary, key: bytes | None, body: bytes) -> _Model:
+        """The model of a call that names no version: the live one, which was found, or the canary."""
+        self._canary = canary
+        assert self.model is not None
+        if canary.split.is_new(key, body):
+            self.model = canary.model
+        return self.model
+
+    def count(self, status: int, seconds: float) -> None:
+        """Count the call, which is over."""
+        assert self.model is not None
+        self.model.served.meter.request(status, seconds)
+        if self._canary is not None:
+            self._canary.split.count(status, seconds, new=self.model is self._canary.model)
 
 
 class Methods:
@@ -159,7 +193,7 @@ class Methods:
     async def _infer(self, context: Context) -> bytes | Refusal:
         """Answer a request for predictions."""
         started = time.perf_counter()
-        found: list[_Model] = []
+        found = _Found()
         metadata: tuple[tuple[str, str], ...] = ()
         try:
             answer = await self._answer(found, context, started)
@@ -171,11 +205,11 @@ class Methods:
             logger.exception("a request over gRPC failed")
             status, words = 500, "something went wrong on the server; its log says what"
         else:
-            found[0].served.meter.request(200, time.perf_counter() - started)
+            found.count(200, time.perf_counter() - started)
             return answer
         self._registry.arrivals.settle(time.perf_counter())
-        if found:
-            found[0].served.meter.request(status, time.perf_counter() - started)
+        if found.model is not None:
+            found.count(status, time.perf_counter() - started)
         else:
             self._strangers.inc()
         return Refusal(CODES[status], words, metadata)
@@ -199,13 +233,14 @@ class Methods:
         finally:
             arrivals.end(token)
 
-    async def _answer(self, found: list[_Model], context: Context, since: float) -> bytes:
+    async def _answer(self, found: _Found, context: Context, since: float) -> bytes:
         """The answer to a call; the model that is asked is put into ``found``."""
         body = await self._message_that_comes(context)
         table = self._table
         incoming = await self._read(table.reader.begin(body), body)
-        model = table.find(incoming.model, incoming.version)
-        found.append(model)
+        model = found.model = table.find(incoming.model, incoming.version)
+        if table.canaries and not incoming.version and incoming.model in table.canaries:
+            model = found.choose(table.canaries[incoming.model], key_in(context), body)
         served = model.served
         if not self._registry.ready:
             raise RequestError(LOADING, status=503)
@@ -282,6 +317,12 @@ class Methods:
     def _unload(self, request: Any) -> Content:
         self._find(request.model_name)
         raise RequestError(NO_UNLOAD)
+
+
+def key_in(context: Context) -> bytes | None:
+    """The key that the metadata of a call give; None for none."""
+    metadata = context.invocation_metadata() or ()
+    return key_of((name.encode(), value if isinstance(value, bytes) else value.encode()) for name, value in metadata)
 
 
 def _value(parameter: Any) -> object:

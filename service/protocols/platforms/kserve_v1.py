@@ -30,6 +30,7 @@ def predict_paths(registry: Registry) -> dict[str, Any]:
     paths: dict[str, Any] = {f"{ROOT}/{name}:predict": served for name, served in registry.models.items()}
     for (name, version), served in registry.versions.items():
         paths[f"{ROOT}/{name}/versions/{version}:predict"] = served
+    paths |= {f"{ROOT}/{name}@{alias}:predict": served for (name, alias), served in registry.aliases.items()}
     return paths
 
 
@@ -38,6 +39,8 @@ def pages(registry: Registry) -> dict[str, Any]:
     content: dict[str, Any] = {ROOT: {"models": list(registry.models)}}
     for name in registry.models:
         content[f"{ROOT}/{name}"] = {"name": name, "ready": True}
+    for name, alias in registry.aliases:
+        content[f"{ROOT}/{name}@{alias}"] = {"name": name, "ready": True}
     for name, version in registry.versions:
         content[f"{ROOT}/{name}/versions/{version}"] = {"name": name, "ready": True}
     return content

@@ -14,7 +14,9 @@ from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.body import JSON, ASGIApp, Receive, Scope, Send, error_body
 from rowcast.service.http.exchange import Exchange
+from rowcast.service.http.handlers import Route
 from rowcast.service.http.probes import OWN_PROBES
+from rowcast.service.http.split_route import SplitRoute
 from rowcast.service.platform_variables import routes_of
 from rowcast.service.protocols.platforms import kserve_v1, mlflow, sagemaker, vertex
 from rowcast.service.protocols.platforms.predictions import PlatformEndpoint, Understand, json_exchange
@@ -45,6 +47,7 @@ class Platforms:
         self._registry = registry
         self._exchange = exchange
         self._rows = {route.model: route.rows for route in rows.values()}
+        self._splits = {split.live: split for split in registry.splits.values()}
         self.routes: dict[str, ASGIApp] = {}
         """What answers each path."""
         self.predict: dict[str, PlatformEndpoint] = {}
@@ -76,7 +79,11 @@ class Platforms:
             self.routes[path] = partial(_several, self._exchange, list(self._registry.models))
         else:
             endpoint = self.predict[path] = PlatformEndpoint(self._rows[model], handler)
-            self.routes[path] = partial(self._exchange.predict, endpoint)
+            split = None if "/versions/" in path or "@" in path else self._splits.get(model)
+            route: Route = endpoint
+            if split is not None:
+                route = SplitRoute(split, endpoint, PlatformEndpoint(self._rows[split.new], handler))
+            self.routes[path] = partial(self._exchange.predict, route)
 
     def _add_page(self, path: str, body: bytes, content_type: bytes = JSON) -> None:
         """A page that is there when the models are ready."""

@@ -22,9 +22,10 @@ from rowcast.service.columns.kinds.rules import LEVELS, RULES
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.body import BodyReader, ClientGone, negotiate_content_type, refusal_body
-from rowcast.service.http.options import options_of
+from rowcast.service.http.options import RequestOptions, options_of
 from rowcast.service.http.reply import Reply
 from rowcast.service.protocols.rows.endpoint import RowsEndpoint
+from rowcast.service.rollout.trial import key_of
 
 Schema = dict[str, Any]
 
@@ -41,7 +42,7 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
     async def from_http_request(cls, request: Request, serde: Any) -> bentoml.IODescriptor:
         """Take the body as it is, by the house's own rules.
 
-        It travels as the value of ``rows``, after what the headers ask for and when it came; and so does a refusal, to
+        It travels as the value of ``rows``, between what the headers ask for and their key; and so does a refusal, to
         be answered by the method: raised here, BentoML would put it in words of its own, without the paths.
         """
         started = time.perf_counter()
@@ -50,7 +51,7 @@ class RowsRequest(bentoml.IODescriptor):  # type: ignore[misc]
             negotiate_content_type(headers, cls.max_body)
             options = options_of(headers)
             body = await cls.bodies.read(request.receive, cls.max_body, headers)
-            rows: Any = options, started, body
+            rows: Any = options, started, body, key_of(headers)
         except RequestError as error:
             rows = error
         except ClientGone:
@@ -83,6 +84,7 @@ class _Current:
         self._registry = registry
         self._name = name
         self._endpoint: RowsEndpoint | None = None
+        self._canary: RowsEndpoint | None = None
         self._joined = False
 
     def prepare(self, model: Model) -> None:
@@ -90,10 +92,28 @@ class _Current:
 
     def follow(self) -> None:
         """Keep nothing of a model that may have been replaced."""
-        self._endpoint = None
+        self._endpoint = self._canary = None
 
-    def __call__(self) -> RowsEndpoint:
-        """The endpoint.
+    async def answer(self, options: RequestOptions, came: float, body: bytes, key: bytes | None = None) -> Reply:
+        """The reply to a request, by the version that is live or by a canary.
+
+        Raises:
+            RequestError: 404 where the name is served no more.
+        """
+        endpoint, split = self._live(), self._registry.splits.get(self._name)
+        if split is None:
+            return await endpoint.answer(body, None, came, options=options)
+        new = split.is_new(key, body)
+        if new:
+            if self._canary is None or self._canary.model is not split.new:
+                self._canary = RowsEndpoint(split.new)
+            endpoint = self._canary
+        reply = await endpoint.answer(body, None, came, options=options)
+        split.count(reply.status, time.perf_counter() - came, new=new)
+        return reply._replace(meter=endpoint.model.meter)
+
+    def _live(self) -> RowsEndpoint:
+        """The endpoint of the version that is live.
 
         Raises:
             RequestError: 404 where the name is served no more.
@@ -113,15 +133,12 @@ def _method(registry: Registry, attribute: str, route: str, served: Model) -> An
     async def predict(self: Any, rows: Any) -> Response:
         started = time.perf_counter()
         try:
-            endpoint = current()
+            if isinstance(rows, RequestError):
+                raise rows
+            reply = await current.answer(*rows)
         except RequestError as error:
-            rows = error
-        if isinstance(rows, RequestError):
-            reply = Reply(rows.status, refusal_body(rows))
-        else:
-            options, came, body = rows
-            reply = await endpoint.answer(body, None, came, options=options)
-        meter.request(reply.status, time.perf_counter() - started)
+            reply = Reply(error.status, refusal_body(error))
+        (reply.meter or meter).request(reply.status, time.perf_counter() - started)
         headers = {name.decode(): value.decode() for name, value in reply.headers}
         return Response(reply.body, reply.status, headers, media_type="application/json")
 

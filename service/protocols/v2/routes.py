@@ -18,6 +18,8 @@ from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.body import ClientGone, Receive, Scope, Send, error_body
 from rowcast.service.http.exchange import Exchange, Page
+from rowcast.service.http.handlers import ShortRoute
+from rowcast.service.http.split_route import ShortSplitRoute
 from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
 from rowcast.service.protocols.v2 import metadata as v2_metadata
 from rowcast.service.protocols.v2.endpoint import InferEndpoint
@@ -51,12 +53,18 @@ class OpenInference:
         self._registry = registry
         self._unloads = {f"{_MODELS}{name}/unload" for name in registry.models}
         self._inferences = inferences
-        self.infer: dict[str, InferEndpoint] = {}
+        self.infer: dict[str, ShortRoute] = {}
         """The paths that tensors are sent to, and what answers them."""
         for (name, version), served in registry.versions.items():
             self._add(f"/v2/models/{name}/versions/{version}", served)
+        for (name, alias), served in registry.aliases.items():
+            self._add(f"/v2/models/{name}@{alias}", served)
         for name, served in registry.models.items():
             self._add(f"/v2/models/{name}", served)
+            split = registry.splits.get(name)
+            if split is not None:
+                both = self._inferences[served], self._inferences[split.new]
+                self.infer[f"/v2/models/{name}/infer"] = ShortSplitRoute(split, *both)
         self._strangers = REQUESTS.labels(NO_MODEL, "4xx")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -70,7 +70,7 @@ def test_a_version_that_is_not_there_or_a_file_that_is_nonsense_is_told(
     assert (code, "model 'flights' has no version 9; versions: 1, 2, 3" in err) == (1, True)
     (root / "flights/rollout.json").write_text('{"format": 1, "live": "two"}')
     code, _, err = run(capfd, "models", "promote", "flights:1", "--repository", root)
-    assert (code, "rollout.json is not as `rowcast models promote` writes it: live: " in err) == (1, True)
+    assert (code, "rollout.json is not as `rowcast rollout` writes it: live: " in err) == (1, True)
 
 
 class _Stub(BaseHTTPRequestHandler):

@@ -42,6 +42,25 @@ def nan_graph() -> bytes:
     return graph(math.nan)
 
 
+def moody_graph() -> bytes:
+    """A graph that answers with no number where a row has 1e200 stops, and as the first version does elsewhere."""
+    model = onnx.load_from_string(graph(1.0))
+    h, nodes = onnx.helper, model.graph.node
+    (sum_at,) = (i for i, node in enumerate(nodes) if "score" in node.output)
+    nodes[sum_at].output[0] = "score.bare"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1e200), "huge"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.0), "naught"))
+    added = [
+        h.make_node("Mul", ["score.bare", "huge"], ["far"]),
+        h.make_node("Mul", ["far", "naught"], ["nothing"]),
+        h.make_node("Add", ["score.bare", "nothing"], ["score"]),
+    ]
+    rest = list(nodes)
+    del nodes[:]
+    nodes.extend([*rest[: sum_at + 1], *added, *rest[sum_at + 1 :]])
+    return model.SerializeToString()
+
+
 def slow_graph(rows: int = 3_000_000) -> bytes:
     """A graph whose every run takes a second or so: it sorts that many numbers."""
     model = onnx.load_from_string(handmade.graph())

@@ -1,0 +1,45 @@
+"""Which version ``NAME@ALIAS`` stands for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rowcast.models.errors import ModelNotFound
+from rowcast.models.listing import list_versions
+from rowcast.models.names import LATEST, LIVE
+from rowcast.models.rollout.file import read_rollout
+from rowcast.models.rollout.record import Rollout
+
+
+def live_version(said: Rollout, versions: list[int]) -> int | None:
+    """The version that services serve, as far as the repository tells; None where there is none."""
+    last = said.last_live
+    live = said.live if said.live is not None else (None if last is None else last.after)
+    return live if live in versions else max(versions, default=None)
+
+
+def version_called(root: Path, name: str, alias: str) -> int | None:
+    """The version of a model that an alias stands for; None for the newest.
+
+    Args:
+        root: the repository.
+        name: of the model.
+        alias: what somebody called it; or ``live``, the one that is served, or ``latest``.
+
+    Raises:
+        ModelNotFound: no version is called so, or it is there no more.
+        ModelRefused: ``rollout.json`` is none of ours.
+    """
+    versions = list_versions(root, name).numbers
+    if alias == LATEST or not versions:  # of a model that is not there, another says what there is
+        return None
+    said = read_rollout(root / name)
+    if alias == LIVE:
+        return live_version(said, versions)
+    if alias not in said.aliases:
+        known = ", ".join([*sorted(said.aliases), LIVE, LATEST])
+        raise ModelNotFound(f"no version of {name} is called {alias!r}; aliases: {known}")
+    version = said.aliases[alias]
+    if version not in versions:
+        raise ModelNotFound(f"{name}@{alias} is {name}:{version}, which is not in the repository any more")
+    return version

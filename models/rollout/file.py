@@ -1,0 +1,79 @@
+"""The file in which operators say what is served of a model: ``<root>/<name>/rollout.json``.
+
+It stands beside the versions, so that every service that mounts the repository reads the same, one that starts later
+too. It is written whole or not at all, under the lock of the model's folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from rowcast.models.errors import ModelRefused
+from rowcast.models.plain_files import Folder, NoFolderError, flush_folder, locked, write_new
+from rowcast.models.printable import printable
+from rowcast.models.repository import LOCK, STAGING
+from rowcast.models.rollout.record import Rollout
+
+ROLLOUT_FILE = "rollout.json"
+_MOST_BYTES = 2**20
+
+
+def read_rollout(home: Path) -> Rollout:
+    """What is said of a model; nothing in particular where there is no file.
+
+    Args:
+        home: the folder of the model, which holds its versions.
+
+    Raises:
+        ModelRefused: the file is none of ours, or cannot be read.
+    """
+    if not os.path.lexists(home / ROLLOUT_FILE):
+        return Rollout()
+    try:
+        with Folder(home) as folder:
+            text = folder.read(ROLLOUT_FILE, _MOST_BYTES)
+    except NoFolderError:
+        return Rollout()
+    try:
+        return Rollout.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = printable(".".join(str(part) for part in first["loc"])) or "it"
+        words = f"{home / ROLLOUT_FILE} is not as `rowcast rollout` writes it: {where}: {first['msg']}"
+        raise ModelRefused(f"{words}; correct or remove it") from None
+
+
+def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
+    """Change what is said of a model: the last word is of who comes last, and nothing of the others' is lost.
+
+    Args:
+        home: the folder of the model.
+        change: given what is said now; says what is said next. It may raise, and then nothing is changed.
+
+    Raises:
+        ModelRefused: what is there is none of ours.
+        ModelError: the lock cannot be had.
+        OSError: the folder cannot be written, or the disk is full; nothing was changed.
+    """
+    with locked(home / LOCK):
+        before = read_rollout(home)
+        after = change(before)
+        if after != before:
+            text = after.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
+            Rollout.model_validate_json(text)  # what nobody could read is not written
+            made = home / f"{STAGING}{ROLLOUT_FILE}"
+            with contextlib.suppress(FileNotFoundError):
+                made.unlink()
+            try:
+                write_new(made, text)
+                os.replace(made, home / ROLLOUT_FILE)
+            except BaseException:
+                made.unlink(missing_ok=True)
+                raise
+            flush_folder(home)
+        return after

@@ -1,0 +1,60 @@
+"""What a service has measured of a version on trial, in a file beside the versions, for whoever asks on any machine.
+
+Each service has one of its own. It says nothing that is acted upon: without it, nothing is missed but the figures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from rowcast.service.rollout.tally import Tally
+from rowcast.service.rollout.trial import Trial
+
+_PREFIX = ".rollout-measured-"
+_MOST_BYTES = 2**16
+_MOST_FILES = 1000
+
+
+def write_figures(home: Path, trial: Trial, tally: Tally) -> None:
+    """Write down what was measured by now, if the folder can be written.
+
+    Args:
+        home: of the model.
+        trial: that it was measured of.
+        tally: what was.
+    """
+    file = _own(home)
+    made = file.with_name(f"{file.name}.new")
+    with contextlib.suppress(OSError):
+        made.write_bytes(orjson.dumps({"since": trial.since, "version": trial.version, "tally": tally.as_numbers()}))
+        os.replace(made, file)
+
+
+def remove_figures(home: Path) -> None:
+    """Remove what this service has written."""
+    with contextlib.suppress(OSError):
+        _own(home).unlink()
+
+
+def read_figures(home: Path, since: str | None) -> dict[str, Any] | None:
+    """What all services have measured of the trial that began at a moment; None where none has written any of it."""
+    whole: Tally | None = None
+    for file in sorted(home.glob(f"{_PREFIX}*.json"))[:_MOST_FILES]:
+        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # of a stranger
+            if file.stat().st_size > _MOST_BYTES:
+                continue
+            content = orjson.loads(file.read_bytes())
+            if content["since"] == since:
+                tally = Tally.of_numbers(content["tally"])
+                whole = tally if whole is None else whole.plus(tally)
+    return None if whole is None else whole.told()
+
+
+def _own(home: Path) -> Path:
+    return home / f"{_PREFIX}{socket.gethostname()}-{os.getpid()}.json"

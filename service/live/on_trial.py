@@ -1,0 +1,157 @@
+"""The supervisor's part in a trial: it has the version served that ``rollout.json`` puts on trial, and ends that again.
+
+What is served is compared with what is said, and the difference is made good: so it does not matter when, by whom and
+on which machine something was said.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Set
+from pathlib import Path
+
+from rowcast.service.engine.catalog import CatalogOwner, Entry
+from rowcast.service.live.candidate import Candidate
+from rowcast.service.live.counted import MOST_TRIALS
+from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.rollout.trial import Trial
+
+logger = logging.getLogger("rowcast.service")
+
+
+class Trials:
+    """Has versions served on trial.
+
+    Args:
+        root: the repository.
+        owner: of the catalog.
+        rollouts: what is said of each name.
+        bring: has a version go live beside another; why it does not, empty where it does.
+        pinned: versions that are served in any case.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        owner: CatalogOwner,
+        rollouts: Rollouts,
+        bring: Callable[[Candidate, Entry, str, Trial], str],
+        pinned: Set[tuple[str, int]],
+    ) -> None:
+        self._root = root
+        self._owner = owner
+        self._rollouts = rollouts
+        self._bring = bring
+        self._pinned = pinned
+        self.ended: set[int] = set()
+        """The numbers of trials that are over, whatever the file says."""
+        self.faults: dict[str, str] = {}
+        """Why what is said of a name cannot be done."""
+
+    @property
+    def names(self) -> set[str]:
+        """The names of which a version is on trial."""
+        return {trial.name for trial in self._owner.catalog.trials}
+
+    def of(self, name: str) -> Trial | None:
+        """The trial that is on."""
+        return next((trial for trial in self._owner.catalog.trials if trial.name == name), None)
+
+    def follow(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
+        """Make good one difference; whether there was any.
+
+        Raises:
+            Interrupted: it was in vain, for something else came between.
+        """
+        self.faults = {name: fault for name, fault in self.faults.items() if name in found}
+        for name, versions in found.items():
+            on, said = self.of(name), self._rollouts.said(name)
+            wanted = Trial.of(name, said)
+            if wanted is not None and wanted.number in self.ended:
+                wanted = None
+            if wanted == on:
+                self.faults.pop(name, None)
+                continue
+            if wanted is None:
+                assert on is not None
+                last = said.history[-1] if said.history else None
+                self.end(on, *(("rollout.json", "ended") if last is None else (last.who, last.why)))
+                return True
+            if self._begin(wanted, on, versions, live.get(name)):
+                return True
+        return False
+
+    def show_aliases(self, names: Iterable[str]) -> None:
+        """Have workers know versions by what somebody called them."""
+        aliases = [
+            (name, alias, version)
+            for name in sorted(names)
+            for alias, version in sorted(self._rollouts.said(name).aliases.items())
+        ]
+        if tuple(aliases) != self._owner.catalog.aliases:
+            self._owner.change(aliases=aliases)
+
+    def end(self, trial: Trial, who: str, why: str) -> None:
+        """Serve a version on trial no more; any thread may."""
+        self.ended.add(trial.number)
+        with self._owner.lock:
+            catalog = self._owner.catalog
+            if trial not in catalog.trials:
+                return
+            gone = {(trial.name, trial.version)} - self._pinned
+            entries = [entry for entry in catalog.entries if (entry.name, entry.version) not in gone]
+            self._owner.change(entries=entries, trials=[one for one in catalog.trials if one != trial])
+        self._log(trial, trial.version, trial.live, who, why)
+
+    def promote(self, name: str, version: int, old: Entry | None, who: str) -> bool:
+        """Have a version that is on trial take the place of the live one; False where it is not on trial."""
+        with self._owner.lock:
+            catalog, trial = self._owner.catalog, self.of(name)
+            if trial is None or trial.version != version or old is None:
+                return False
+            self.ended.add(trial.number)
+            entries = [one for one in catalog.entries if one != old or (one.name, one.version) in self._pinned]
+            self._owner.change(entries=entries, trials=[one for one in catalog.trials if one != trial])
+        self._log(trial, trial.live, trial.version, who, "promoted")
+        return True
+
+    def _begin(self, wanted: Trial, on: Trial | None, versions: list[int], old: Entry | None) -> bool:
+        """Have a version on trial, or in another way; whether that was tried."""
+        name, version = wanted.name, wanted.version
+        said = self._rollouts.said(name)
+        who = said.history[-1].who if said.history else "rollout.json"
+        if old is None or old.version != wanted.live:
+            served = "no version" if old is None else f"{name}:{old.version}"
+            self._cannot(name, f"{name}:{version} is to be on trial beside {name}:{wanted.live}, and {served} is live")
+            return False
+        served_already = any((entry.name, entry.version) == (name, version) for entry in self._owner.catalog.entries)
+        if not served_already and version not in versions:
+            self._cannot(name, f"rollout.json of {name} puts version {version} on trial, which is not there")
+            return False
+        if on is None and len(self._owner.catalog.trials) >= MOST_TRIALS:
+            self._cannot(name, f"{name}:{version} waits: {MOST_TRIALS} versions are on trial at a time")
+            return False
+        self.faults.pop(name, None)
+        if served_already:
+            with self._owner.lock:
+                others = [one for one in self._owner.catalog.trials if one.name != name]
+                self._owner.change(trials=[*others, wanted])
+            self._log(wanted, wanted.live, version, who, said.told())
+            return True
+        if on is not None:
+            self.end(on, who, f"{name}:{version} is on trial instead")
+        why = self._bring(Candidate(name, version, self._root / name / str(version)), old, who, wanted)
+        if why:
+            self.ended.add(wanted.number)
+            self._rollouts.end_trial(wanted, "rollback", f"{name}:{version} cannot be served: {why}")
+        return True
+
+    def _cannot(self, name: str, why: str) -> None:
+        if self.faults.get(name) != why:
+            logger.error("what is served is served on: %s", why)
+            self.faults[name] = why
+
+    def _log(self, trial: Trial, before: int, after: int, who: str, why: str) -> None:
+        change = {"model": trial.name, "from": before, "to": after, "who": who, "why": why}
+        logger.info("what is served has changed: %s", json.dumps(change))
