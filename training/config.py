@@ -35,8 +35,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "fit": {"patience": 8, "row_visits": 800_000},
     },
     "balanced": {},
-    # as long as it takes
-    "best": {"fit": {"seeds": 4, "patience": 24}},
+    # as long as it takes; with a budget, what there is time for
+    "best": {"fit": {"seeds": 4, "patience": 24, "until_spent": True}},
     # layers and nothing else: no bins, embeddings, members, averages or calibration; a level costs a node, so those
     # beyond 254 are pooled
     "textbook": {

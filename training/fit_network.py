@@ -130,20 +130,61 @@ def fit_network(
     combined.settle(rows_of_codes(train_rows, encoder, prepared.begun))
     decisions = [*begun_with, *left_out, *objective.decisions]
     if ranks.leads and calibrated:
-        part, note = some_to_calibrate_on(
-            prepared.validation,
-            interrupt,
-            lambda some: outputs_of(combined, encoder, to_batch(some, encoder, objective, device)),
-        )
-        if note:
-            decisions.append(note)
-            validation_rows = to_batch(part, encoder, objective, device)
-        by_time = bool(config.data.split_by_time)
-        decisions += calibrate(objective, combined, encoder, validation_rows, part.target, by_time=by_time)
+        decisions += _calibrated(objective, combined, prepared, config, device, interrupt, validation_rows)
     result = joined(fits)
     if len(fits) < config.fit.seeds:
         result = replace(result, stopped="interrupted")
     return Core(encoder, combined, objective.head).cpu().eval(), result, decisions
+
+
+def calibrated_core(
+    networks: Sequence[Embedded],
+    prepared: Prepared,
+    config: Config,
+    device: torch.device,
+    *,
+    own: Own = NOTHING_OWN,
+    interrupt: Interrupt | None = None,
+) -> tuple[Core, list[str]]:
+    """Networks of several fits of the same rows as one model, see :func:`fit_network`; what calibration decided.
+
+    Args:
+        networks: fitted with ``calibrated=False``.
+        prepared: the table.
+        config: of the fits.
+        device: to calibrate on.
+        own: a network and a loss in place of those of the config.
+        interrupt: once it is true, few rows are calibrated on.
+    """
+    objective = Objective(prepared.target, config.objective, own.loss)
+    objective.head.to(device)
+    encoder = prepared.encoder.to(device)
+    combined = (networks[0] if len(networks) == 1 else Ensemble(networks)).to(device).eval()
+    rows = to_batch(prepared.validation, encoder, objective, device)
+    decisions = _calibrated(objective, combined, prepared, config, device, interrupt, rows)
+    return Core(encoder, combined, objective.head).cpu().eval(), decisions
+
+
+def _calibrated(
+    objective: Objective,
+    network: Embedded | Ensemble,
+    prepared: Prepared,
+    config: Config,
+    device: torch.device,
+    interrupt: Interrupt | None,
+    rows: Batch,
+) -> list[str]:
+    """Calibrate a network on validation rows, and say what was decided; ``rows``: all of them."""
+    encoder = prepared.encoder
+    part, note = some_to_calibrate_on(
+        prepared.validation,
+        interrupt,
+        lambda some: outputs_of(network, encoder, to_batch(some, encoder, objective, device)),
+    )
+    rows = to_batch(part, encoder, objective, device) if note else rows
+    by_time = bool(config.data.split_by_time)
+    said = calibrate(objective, network, encoder, rows, part.target, by_time=by_time)
+    return [note, *said] if note else said
 
 
 def _fit_one(

@@ -24,6 +24,7 @@ from rowcast.models.signature import check_model_name
 from rowcast.models.warnings import Caution
 from rowcast.training.bagging.fit import fit_bag
 from rowcast.training.bagging.prepare import Bag, open_bag
+from rowcast.training.budget.spend import fit_within, spends
 from rowcast.training.config import Config, to_toml
 from rowcast.training.coverage import coverage_told, shares_inside
 from rowcast.training.device import training_device
@@ -257,6 +258,8 @@ def _train(
 
         done = distil(teacher, prepared, within, device, told, own=own, interrupt=told.interrupt, say=told.say)
         core, fit_result, notes, learned["teacher"] = done.core, done.fit, done.notes, done.facts
+    elif not before.fitted and ranks.size == 1 and spends(prepared, within):
+        core, fit_result, notes = fit_within(prepared, within, device, told, **how, after=reserved)
     else:
         core, fit_result, notes = before.fitted or fit_network(prepared, within, device, told, **how, ranks=ranks)
     notes = [*began, *told.how_it_ended(fit_result), *notes]

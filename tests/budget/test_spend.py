@@ -1,0 +1,113 @@
+"""A budget goes for whole fits, one after the other: those that are asked for, and others where there is time."""
+
+from __future__ import annotations
+
+import pytest
+
+from rowcast.models.repository import Repository
+from rowcast.training.budget.spend import share
+from rowcast.training.budget.ways import OTHERS, ways_of
+from rowcast.training.config import PRESETS, make_config
+from rowcast.training.train import train
+from tests.support import tables
+
+NETWORK = {"members": 2, "layers": [8]}
+WARM = {"warmup": 0.0}  # else the first rate hangs on the clock
+NOTHING_ELSE = {
+    "optimizer": {"name": "adamw", "lr": 2e-3, "weight_decay": 3e-4, **WARM},
+    "network": {**NETWORK, "dropout": 0.1},
+}
+"""Fields of all other ways, set by the caller to what they are anyway."""
+
+
+def fitted(folder, *, preset="best", callbacks=(), checkpoint=None, fit=None, **sections):
+    table = tables.every_kind(160).drop("class")
+    fields = {"data": {"target": "amount"}, "network": NETWORK, **sections}
+    config = make_config(overrides={"preset": preset, **fields, "fit": {"epochs": 1, "seeds": 2, **(fit or {})}})
+    return train(table, config, name="m", repository=Repository(folder), callbacks=callbacks, checkpoint=checkpoint)
+
+
+def weights(trained):
+    return (trained.model.path / "weights.safetensors").read_bytes()
+
+
+def spent(trained):
+    return [note for note in trained.model.manifest.decisions if note.startswith("the budget left")]
+
+
+@pytest.fixture(scope="module")
+def without(tmp_path_factory):
+    """A fit of two seeds and no budget."""
+    return fitted(tmp_path_factory.mktemp("without"), **NOTHING_ELSE)
+
+
+def test_an_ample_budget_gives_the_fits_that_are_asked_for_bit_by_bit(tmp_path, without):
+    within = fitted(tmp_path, fit={"budget_s": 900}, **NOTHING_ELSE)
+    assert weights(within) == weights(without)
+    assert [note.partition(", ")[2] for note in spent(within)] == ["enough for 2 of 2"]
+    assert spent(without) == []
+
+
+def test_what_is_left_goes_for_fits_in_other_ways(tmp_path):
+    within = fitted(tmp_path, fit={"budget_s": 900})
+    (note,) = spent(within)
+    assert "which went for 16 (2 as configured, " in note
+    assert all(f"{way.called}" in note for way in OTHERS)
+    assert len(within.fit.fits) == 16
+    times = within.model.manifest.config["fit"]
+    assert (times["seeds"], times["until_spent"]) == (2, True)
+
+
+def test_a_budget_that_is_too_small_for_two_fits_goes_for_one(tmp_path):
+    within = fitted(tmp_path, fit={"budget_s": 1e-3}, **NOTHING_ELSE)
+    assert [note.partition(", ")[2] for note in spent(within)] == ["enough for one of 2"]
+    assert len(within.fit.fits) == 1
+
+
+def test_fits_that_can_be_gone_on_with_are_those_that_are_asked_for(tmp_path, without):
+    within = fitted(tmp_path / "models", checkpoint=tmp_path / "kept", fit={"budget_s": 900}, optimizer=WARM)
+    assert weights(within) == weights(without)
+
+
+def test_a_callback_ends_all_of_them(tmp_path):
+    looks = []
+
+    def third(progress):
+        looks.append(progress)
+        return len(looks) == 3
+
+    within = fitted(tmp_path, fit={"budget_s": 900}, callbacks=[third])
+    assert (len(looks), within.fit.stopped) == (3, "interrupted")
+    assert looks[0].done < looks[1].done < looks[2].done < 1.0
+
+
+def test_a_preset_that_says_nothing_of_it_shares_its_budget(tmp_path):
+    within = fitted(tmp_path, preset="balanced", fit={"budget_s": 900})
+    assert (spent(within), len(within.fit.fits)) == ([], 2)
+    assert {name for name, fields in PRESETS.items() if fields.get("fit", {}).get("until_spent")} == {"best"}
+
+
+def test_a_way_sets_nothing_that_the_caller_has_set():
+    assert ways_of(make_config()) == list(OTHERS)
+    kept = ways_of(make_config(settings=["network.dropout=0.2", "optimizer.lr=0.01"]))
+    assert [way.called for way in kept] == ["muon"]
+    for way in OTHERS:
+        changed = way.of(make_config())
+        make_config(overrides=changed.model_dump())  # every field is in its range
+
+
+def test_what_is_left_is_shared_by_as_many_fits_as_it_does_not_cut_too_short():
+    ample = {"usual": 10.0, "most": 4, "after": 0.0}
+    assert share(30.0, fits=1, **ample) == 10.0
+    assert share(21.0, fits=1, **ample) == 7.0
+    assert share(14.0, fits=1, **ample) == 7.0
+    assert share(14.0, fits=3, **ample) == 14.0
+    assert share(3.1, fits=1, **ample) == 3.1  # one alone may be shorter: it has to prove itself
+    assert share(2.9, fits=1, **ample) == 0.0
+    assert share(9.0, fits=9, **ample) == 9.0  # no more than four answer, whoever they are
+
+
+def test_every_network_that_answers_has_its_time_for_export_and_gate():
+    assert share(30.0, usual=10.0, fits=1, most=4, after=1.0) == (30.0 - 3.0) / 3
+    assert share(20.0, usual=10.0, fits=1, most=4, after=1.0) == (20.0 - 2.0) / 2
+    assert share(11.0, usual=10.0, fits=6, most=4, after=3.0) == 0.0
