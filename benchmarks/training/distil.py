@@ -109,6 +109,11 @@ def measure(
     return found | {"kept": taught.metrics, "facts": facts, "seconds": time.monotonic() - started}
 
 
+def who(teacher: str, fits: int) -> str:
+    """A teacher, in words."""
+    return f"{fits} fits of `quick`" if teacher == "fits" else teacher
+
+
 def line(data: Dataset, teacher: str, fits: int, found: Sequence[dict[str, Any]]) -> str:
     """A line of the table: means over seeds."""
     metric = MEASURED[data.task]
@@ -130,13 +135,12 @@ def line(data: Dataset, teacher: str, fits: int, found: Sequence[dict[str, Any]]
         if one["facts"]["kept"]
     }
     what = f"the student, {kept} of {len(found)} ({'; '.join(sorted(ways))})" if kept else "targets alone"
-    who = f"{fits} fits of `quick`" if teacher == "fits" else teacher
     figures = [
         *(mean("facts", part) for part in ("targets_alone", "student", "teacher")),
         *(mean(part, "test", metric) for part in ("alone", "kept", "teacher")),
         *(mean("us", part) for part in ("kept", "teacher")),
     ]
-    return f"| {data.name} | {who} | {metric} | {' | '.join(figures)} | {what} |"
+    return f"| {data.name} | {who(teacher, fits)} | {metric} | {' | '.join(figures)} | {what} |"
 
 
 def page(lines: Sequence[str], rows: int, seeds: Sequence[int]) -> str:
@@ -149,7 +153,8 @@ def page(lines: Sequence[str], rows: int, seeds: Sequence[int]) -> str:
         "*alone* learned from targets alone, and *kept* is what is published with a teacher. Lower is better. "
         "Validation rows chose the student, and whether it is kept, so its figure on them is too good; that on test "
         "rows is not. Trees are fitted on five folds of the training rows; their figure is that of the five together. "
-        "Microseconds are those of one row in ONNX Runtime. `make bench-distil` writes this table."
+        "Microseconds are those of one row in ONNX Runtime, while the machine had other work. `make bench-distil` writes "
+        "this table."
     )
     return "\n".join(["# What a teacher adds to a small student", "", about, "", *HEAD, *lines]) + "\n"
 
@@ -192,6 +197,8 @@ def main() -> int:
             if found:
                 lines.append(line(data, teacher, given.fits, found))
                 print(lines[-1], flush=True)
+            else:
+                lines.append(f"| {name} | {who(teacher, given.fits)} | not measured: out of time |{' |' * 9}")
     STORE.with_suffix(".md").write_text(page(lines, given.rows, range(given.seeds)))
     return 0 if in_time else 1
 
