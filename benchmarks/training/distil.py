@@ -153,8 +153,8 @@ def page(lines: Sequence[str], rows: int, seeds: Sequence[int]) -> str:
         "*alone* learned from targets alone, and *kept* is what is published with a teacher. Lower is better. "
         "Validation rows chose the student, and whether it is kept, so its figure on them is too good; that on test "
         "rows is not. Trees are fitted on five folds of the training rows; their figure is that of the five together. "
-        "Microseconds are those of one row in ONNX Runtime, while the machine had other work. `make bench-distil` writes "
-        "this table."
+        "Microseconds are those of one row in ONNX Runtime, while the machine had other work. `make bench-distil` "
+        "writes this table."
     )
     return "\n".join(["# What a teacher adds to a small student", "", about, "", *HEAD, *lines]) + "\n"
 
