@@ -131,7 +131,7 @@ def _killed(root: Path, dice: random.Random) -> None:
     assert process.stdout is not None
     assert process.stdin is not None
     process.stdout.readline()
-    timer = threading.Timer(dice.random() / 20, lambda: process.send_signal(signal.SIGKILL))
+    timer = threading.Timer(dice.random() / 5, lambda: process.send_signal(signal.SIGKILL))
     timer.start()
     process.stdin.write(b"\n")
     process.stdin.close()
