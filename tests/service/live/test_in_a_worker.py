@@ -18,8 +18,13 @@ import pytest
 from proofs.client import get, post
 from rowcast.models.repository import Repository
 from rowcast.service.engine.batcher import Batcher
+from rowcast.service.engine.catalog import CatalogOwner, CatalogReader, Stage
 from rowcast.service.engine.registry import Registry
+from rowcast.service.live.follow import Follower
+from rowcast.service.live.slots import verdict
+from rowcast.service.process.heartbeat import Heartbeats, Pulse
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
+from rowcast.service.settings import Settings
 from tests.service import open_inference
 from tests.service.live.versions import STOPS, late, publish
 from tests.service.rpc import message, outputs
@@ -166,6 +171,26 @@ def test_requests_that_began_on_a_version_end_on_it_and_then_it_is_gone(root: Pa
             del began, half
             await asyncio.sleep(0.15)
             assert held() is None
+
+    asyncio.run(scenario())
+
+
+def test_a_worker_that_starts_while_a_version_is_staged_opens_it_and_says_so(root: Path) -> None:
+    settings = Settings(repository=root, device="cpu", workers=1, models="flights:1")
+    owner, pulse = CatalogOwner(), Pulse(Heartbeats(1).descriptor, 0)
+    owner.publish([Repository(root).open("flights", 1), Repository(root).open("flights", 2)])
+    first, second = owner.catalog.entries
+    owner.show([first], alone="flights", stage=Stage(7, second))
+
+    async def scenario() -> None:
+        reader = CatalogReader(owner.address)
+        catalog, models = reader.open()
+        registry = Registry(settings, models, catalog.alone)
+        await registry.start()
+        assert verdict(pulse.slot, 7) is None
+        await Follower(registry, reader, catalog).catch_up(pulse.slot)
+        assert verdict(pulse.slot, 7) == ""
+        registry.stop()
 
     asyncio.run(scenario())
 
