@@ -37,6 +37,8 @@ LARGEST_RATIO = 2.0
 LIVE_SECONDS = 120.0
 KEPT_VERSIONS = 5
 SETTLE_SECONDS = 8.0
+SWAPS_TO_CALM = 3
+"""For how many seconds versions are replaced for each that is measured without."""
 GOES_ON = 75
 """EX_TEMPFAIL of sysexits.h: not all is done yet."""
 
@@ -112,17 +114,20 @@ async def piece(root: Path, state: State, options: argparse.Namespace) -> None:
     give_up = time.monotonic() + options.piece
     calm, during, beside = Times(state.calm), Times(state.during), Times(state.beside)
     try:
-        await asyncio.sleep(options.seconds / 4)
+        await asyncio.sleep(SETTLE_SECONDS / 2)
         if state.before is None:
             await swap(root, state.port, options.warm, give_up)
             await asyncio.sleep(SETTLE_SECONDS)
             state.before = Held.of(state.pid)
         load.forget()
-        if len(state.took) < options.swaps:
+        began = len(state.took)
+        while len(state.took) < options.swaps and time.monotonic() < give_up:  # by turns: a machine has its moods
             await asyncio.sleep(options.seconds)
             calm.add(load.forget())
-            state.took += await swap(root, state.port, options.swaps - len(state.took), give_up)
+            end = min(give_up, time.monotonic() + SWAPS_TO_CALM * options.seconds)
+            state.took += await swap(root, state.port, options.swaps - len(state.took), end)
             during.add(load.forget())
+        if len(state.took) > began:
             await asyncio.sleep(SETTLE_SECONDS)
             state.after = Held.of(state.pid)
             load.forget()
@@ -138,19 +143,23 @@ async def piece(root: Path, state: State, options: argparse.Namespace) -> None:
     state.versions += len(load.versions)
 
 
-def report(state: State, log: str) -> bool:
-    """Print what was found so far; whether it is as promised."""
+def report(state: State, log: str) -> tuple[bool, bool]:
+    """Print what was found so far.
+
+    Returns:
+        whether it is as promised, and whether the times are, which more of them may change.
+    """
     calm, during, beside = Times(state.calm), Times(state.during), Times(state.beside)
     took = sorted(state.took)
     print(f"{'':<28}{'requests':>10}{'p50':>9}{'p99':>9}{'p99.9':>9}  ms")
     for what, times in {"without swaps": calm, f"{len(took)} swaps": during, "damaged versions": beside}.items():
         print(f"{what:<28}{times}")
-    kept = not state.failed and "Traceback" not in log and is_up(state.pid)
+    kept, in_time = not state.failed and "Traceback" not in log and is_up(state.pid), True
     if took:
         print(f"published to live: median {took[len(took) // 2]:.2f} s, slowest {took[-1]:.2f} s")
         ratio = during.quantile(0.999) / max(calm.quantile(0.999), 1e-9)
         print(f"p99.9 during swaps is {ratio:.2f} times that without")
-        kept &= ratio <= LARGEST_RATIO
+        in_time = ratio <= LARGEST_RATIO
     if state.before is not None and state.after is not None:
         before, after = state.before, state.after
         print(f"before: {before}\nafter:  {after}  {after.bytes / before.bytes - 1:+.1%}")
@@ -164,7 +173,7 @@ def report(state: State, log: str) -> bool:
         print(f"  {kind:<18}{told.refused:>4} refused, {told.unseen} left nothing, {told.whole} whole{first}")
     for line in [line for line in log.splitlines() if "Traceback" in line or "ended" in line][:10]:
         print(line)
-    return kept
+    return kept, in_time
 
 
 def run(folder: Path, options: argparse.Namespace) -> int:
@@ -183,14 +192,14 @@ def run(folder: Path, options: argparse.Namespace) -> int:
         stop(state.pid)
         raise
     state.write(file)
-    kept = report(state, log_of(folder).read_text())
+    kept, in_time = report(state, log_of(folder).read_text())
     done = len(state.took) >= options.swaps and state.damaged >= options.damaged
     if kept and not done:
         print(f"goes on: {len(state.took)} of {options.swaps} swaps, {state.damaged} of {options.damaged} damaged")
         return GOES_ON
     stop(state.pid)
-    print("kept" if kept else "BROKEN")
-    return 0 if kept else 1
+    print("kept" if kept and in_time else "BROKEN")
+    return 0 if kept and in_time else 1
 
 
 def main() -> int:
@@ -199,7 +208,7 @@ def main() -> int:
     parser.add_argument("--swaps", type=int, default=1000)
     parser.add_argument("--damaged", type=int, default=200)
     parser.add_argument("--warm", type=int, default=5, help="swaps before memory is looked at")
-    parser.add_argument("--seconds", type=float, default=30, help="how long is measured without swaps, in each piece")
+    parser.add_argument("--seconds", type=float, default=10, help="how long is measured without swaps, at a time")
     parser.add_argument("--rate", type=float, default=150, help="requests a second")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where a proof in pieces keeps its service and what it has found")
