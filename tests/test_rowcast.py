@@ -131,6 +131,8 @@ AS_JSON = {
     "models show": "my-table {repository}",
     "models promote": "my-table {repository}",
     "models status": "my-table {repository}",
+    "models alias": "my-table champion {repository}",
+    "rollout": "my-table:1 --promote {repository}",
     "models compare": "my-table my-table {table} {repository}",
     "models verify": "my-table {repository}",
     "loadtest check": "--url {url} --rate 50 --p99-ms 5000 --duration 0.2s",

@@ -154,8 +154,8 @@ def roll_back(home: Path, version: int | None, versions: list[int], who: str, se
         raise ModelError(f"what is rolled back must be on trial or live, got {home.name}:{version}: version {what}")
     if last is None or last.after != live or last.before is None:
         raise ModelError(
-            f"{home / ROLLOUT_FILE} tells of no version that was served before: rowcast rollout "
-            f"{home.name}:VERSION --promote names one"
+            f"{home / ROLLOUT_FILE} tells of no version that was served before: `rowcast rollout "
+            f"{home.name}:VERSION --promote` names one"
         )
     if last.before not in versions:
         raise ModelError(f"{home.name}:{last.before}, which was served before, is not in the repository any more")
@@ -236,5 +236,5 @@ def _last(home: Path, said: Rollout) -> str:
 def _on_trial(home: Path, said: Rollout) -> ModelError:
     return ModelError(
         f"one version of {home.name} is on trial at a time, and {home.name}:{said.trial} is ({said.told()}): end that "
-        f"with rowcast rollout {home.name} --promote or --rollback"
+        f"with `rowcast rollout {home.name} --promote` or `--rollback`"
     )

@@ -10,18 +10,12 @@ from pathlib import Path
 import pytest
 
 from rowcast.models.errors import ModelError, RequestError
-from rowcast.models.repository import Repository
 from rowcast.models.rollout import ROLLOUT_FILE, Rollout, choose_version, read_rollout
-from rowcast.service.engine.catalog import CatalogOwner, CatalogReader, Stage
-from rowcast.service.engine.registry import Registry
 from rowcast.service.engine.versions import choose
 from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.checks import Refused
-from rowcast.service.live.follow import Follower
-from rowcast.service.live.slots import verdict
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.middleware.keys import Keys, new_key
-from rowcast.service.process.heartbeat import Heartbeats, Pulse
 from rowcast.service.settings import Settings
 from tests.service.live.together import live
 from tests.service.live.versions import late, nan_graph, publish, publish_graph
@@ -237,22 +231,3 @@ def test_the_key_of_an_admin_is_known_from_others(tmp_path: Path) -> None:
     headers = [[(b"x-api-key", key.encode())] for key in (admin, other)]
     told = [(keys.holder(one), keys.admin(one)) for one in headers]
     assert told == [("alice", "alice"), ("bob", None)]
-
-
-def test_a_worker_that_starts_while_a_version_is_staged_opens_it_and_says_so(root: Path) -> None:
-    publish(root, 2.0)
-
-    async def scenario() -> None:
-        owner, heartbeats = CatalogOwner(), Heartbeats(1)
-        old, new = owner.publish([Repository(root).open("flights", version) for version in (1, 2)]).entries
-        owner.show([old], alone="flights", stage=Stage(7, new))
-        reader = CatalogReader(owner.address)
-        catalog, models = reader.open()
-        registry = Registry(Settings(repository=root, device="cpu"), models, catalog.alone)
-        await registry.start()
-        await Follower(registry, reader, catalog).catch_up(Pulse(heartbeats.descriptor, 0).slot)
-        assert verdict(heartbeats.slots[0], 7) == ""
-        assert list(registry.versions) == [("flights", 1)]
-        registry.stop()
-
-    asyncio.run(scenario())
