@@ -180,8 +180,12 @@ async def fetch(endpoint: Endpoint, request: bytes, *, timeout_s: float) -> tupl
         if not answer.done():
             answer.set_result((status, body))
 
+    def ended(_: Connection) -> None:
+        if not closed.done():  # cancelled, while this was waited for
+            closed.set_result(None)
+
     async with asyncio.timeout(timeout_s):
-        connection = await endpoint.connect(lambda: Connection(answered, failed, lambda _: closed.set_result(None)))
+        connection = await endpoint.connect(lambda: Connection(answered, failed, ended))
         try:
             connection.send(request)
             return await answer

@@ -1,9 +1,9 @@
 """The highest rate at which a service keeps a promise: a bisection whose every step is an open-loop run with a verdict.
 
 The rate is doubled until it does not hold, then bisected in equal ratios. One unlucky stall of the machine would halve
-the range for good, so a rate is given up only when a second run, with arrivals of its own, breaks the promise too; and
-a lucky run would end it too high, so what is found is confirmed by a longer run, and lowered until it holds there. In
-the end the lowest rate that broke is tried once more: if it holds now, the search goes on from there.
+the range for good, so a rate is given up only when a second run, with arrivals of its own, breaks the promise too. In
+the end what was found has to hold in a longer run, and the next higher rate to break once more; else a run was lucky or
+unlucky, and the search goes on from there.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from rowcast.models.errors import ConfigError
 FIRST_RATE = 100.0
 PRECISION = 0.03
 """The rate found holds, and one higher by so much does not."""
-CLIMBS = 3
-"""How often the search may go on from a rate that broke and then held."""
+ROUNDS = 5
+"""How often the search may find that it was misled by a lucky or an unlucky run, and go on."""
+FALL = 4.0
+"""Where the first rate breaks, one lower by this is tried."""
 CONFIRMED_OVER = 2.0
 """The run that confirms lasts so many times as long as a step."""
 GOOD_REQUESTS, LEAST_REQUESTS = 200, 20
@@ -162,9 +164,17 @@ async def find(endpoint: Endpoint, model: str | None, blank: Verdict, precision:
         rate = await bisect(steps.holds, max(lowest, blank.rate), lowest, precision)
     except _VoidError as error:
         return Search(None, blank.p99_ms, tuple(steps.taken), None, False, str(error))
+    except Unsteady:
+        why = "what holds changes from run to run: is the machine busy with something else?"
+        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, why)
     if rate is None:
         return Search(None, blank.p99_ms, tuple(steps.taken), None, False)
-    return Search(rate, blank.p99_ms, tuple(steps.taken), steps.taken[-1], steps.client_ended)
+    confirmed = [step for step in steps.taken if step.rate == rate and step.outcome == "kept"][-1]
+    return Search(rate, blank.p99_ms, tuple(steps.taken), confirmed, steps.client_ended)
+
+
+class Unsteady(Exception):
+    """What holds changes from run to run: there is no highest rate."""
 
 
 class _VoidError(Exception):
@@ -224,40 +234,41 @@ async def bisect(
         rate: where to begin.
         lowest: rate that is looked at.
         precision: the rate found holds, and one higher by such a share does not.
+
+    Raises:
+        Unsteady: runs contradict each other again and again.
     """
     held: float | None = None
-    broken, length = math.inf, 0.5
-    for climb in range(CLIMBS):
+    broken, fall = math.inf, FALL
+    for _ in range(ROUNDS):
         while not math.isfinite(broken):
-            kept = await holds(rate, length)
+            kept = await holds(rate, 0.5)
             if kept is None:
                 broken = rate
             else:
                 held, rate = kept, 2 * kept
         while held is None:
-            if rate <= lowest:
+            if broken <= lowest:
                 return None
-            rate = max(lowest, rate / 4)
+            rate = max(lowest, broken / fall)
             held = await holds(rate, 1.0)
             if held is None:
-                broken = rate
+                broken, fall = rate, min(fall * fall, FALL)
         while broken / held > 1 + precision:
-            middle = math.sqrt(held * broken)
-            kept = await holds(middle, 1.0)
+            kept = await holds(math.sqrt(held * broken), 1.0)
             if kept is None:
-                broken = middle
+                broken = math.sqrt(held * broken)
             else:
                 held = kept
-        again = await holds(broken, 1.0) if climb + 1 < CLIMBS else None
-        if again is None:
-            break
-        held, broken, rate, length = again, math.inf, again * (1 + precision) ** 4, 1.0
-    while held is not None and held >= lowest:
         confirmed = await holds(held, CONFIRMED_OVER)
-        if confirmed is not None:
+        if confirmed is None:  # it was good luck: lower, a little at first
+            broken, held, fall = held, None, 1 + precision
+            continue
+        again = await holds(broken, 1.0)
+        if again is None:
             return confirmed
-        held /= 1 + precision
-    return None
+        held, broken, rate = again, math.inf, again * (1 + precision) ** 4  # it was bad luck
+    raise Unsteady
 
 
 def _round(rate: float) -> float:

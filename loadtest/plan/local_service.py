@@ -24,7 +24,9 @@ _LEFT_OUT = ("ROWCAST_TLS_", "ROWCAST_GRPC_", "ROWCAST_API_KEY", "ROWCAST_ROOT_P
 
 @contextmanager
 def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
-    """Serve one model with so many workers.
+    """Serve one model with so many workers, on cores of its own where there are enough for it and the client.
+
+    A worker of a plan has a core, and the client is elsewhere; where the scheduler moves both about, they meet.
 
     Args:
         repository: holds the model.
@@ -49,16 +51,26 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
         }
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
-        with log.open("wb") as out:
-            service = subprocess.Popen(
-                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-            )
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        apart = len(cores) > workers
+        if apart:
+            os.sched_setaffinity(0, cores[-workers:])  # what is started here inherits it
+        try:
+            with log.open("wb") as out:
+                service = subprocess.Popen(
+                    command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+                )
+        finally:
+            if apart:
+                os.sched_setaffinity(0, cores[:-workers])
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_ready(service, url, log)
             time.sleep(0.5 * workers)  # readiness is answered by the first worker
             yield url
         finally:
+            if apart:
+                os.sched_setaffinity(0, cores)
             service.terminate()
             try:
                 service.wait(_ENDED_WITHIN_S)

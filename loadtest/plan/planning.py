@@ -18,7 +18,7 @@ from rowcast.loadtest.plan.capacity import capacity, p99_ms
 from rowcast.loadtest.plan.local_service import local_service
 from rowcast.loadtest.plan.service_times import Measured, ServiceTimer
 from rowcast.loadtest.plan.simulation import ServiceTimes
-from rowcast.loadtest.plan.validation import CAPACITY_WITHIN, P99_WITHIN, Validation, validate
+from rowcast.loadtest.plan.validation import CAPACITY_WITHIN, P99_WITHIN, Validation, none_holds, validate
 from rowcast.loadtest.served import NotServed, ServedModel
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import Verdict
@@ -114,7 +114,7 @@ class Plan:
                     "client_request_s": times.client,
                     "wire_s": times.wire,
                     "light_load_s": times.unloaded,
-                    "pauses_per_s": sum(per_second for per_second, _ in times.pauses),
+                    "paused": times.paused,
                 },
                 "model": self.model,
                 "version": self.version,
@@ -251,9 +251,7 @@ def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int,
     alone = elsewhere(times)
     each = capacity(alone, limit_ms, workers=1, cores=math.inf)
     if not each:
-        raise NotServed(
-            f"no rate holds p99 within {limit_ms:g} ms: a request of light load takes {times.unloaded * 1000:.2f} ms"
-        )
+        raise NotServed(none_holds(times, limit_ms))
     workers = max(1, math.ceil(rate / (USED * each)))
     if workers > MOST_WORKERS:
         raise ConfigError(f"--rate must be one that {MOST_WORKERS:,} workers hold, got {rate:g}: one holds {each:.0f}")

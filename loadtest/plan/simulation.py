@@ -43,6 +43,11 @@ class ServiceTimes:
     pauses: tuple[tuple[float, float], ...]
     """Pauses of the machine: how many there are in a second, and how long."""
 
+    @property
+    def paused(self) -> float:
+        """Share of the time that pauses take."""
+        return sum(per_second * length for per_second, length in self.pauses)
+
     def cycle(self, n: int) -> float:
         """What a cycle of n requests costs; between and beyond what was measured in a straight line."""
         x, y = self.batches, self.cycles

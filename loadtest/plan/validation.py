@@ -69,10 +69,7 @@ async def validate(
     limit_ms, connections = blank.p99_ms, blank.connections
     simulated = capacity(times, limit_ms, workers=workers, cores=cores, connections=connections)
     if not simulated:
-        raise NotServed(
-            f"no rate is simulated to hold p99 within {limit_ms:g} ms: an unloaded request takes "
-            f"{times.unloaded * 1000:.2f} ms here; raise --p99-ms"
-        )
+        raise NotServed(none_holds(times, limit_ms))
     rate = float(f"{LOAD * simulated:.3g}")
     measured: list[float] = []
     for run in range(RUNS):
@@ -91,3 +88,12 @@ async def validate(
     if found.void is not None:
         raise NotServed(found.void)
     return Validation(workers, rate, sorted(simulations)[RUNS // 2], sorted(measured)[RUNS // 2], simulated, found.rate)
+
+
+def none_holds(times: ServiceTimes, limit_ms: float) -> str:
+    """Why no rate keeps a latency."""
+    takes = f"a request of light load takes {times.unloaded * 1000:.2f} ms"
+    return (
+        f"no rate is simulated to hold p99 within {limit_ms:g} ms: {takes}, and this machine pauses for "
+        f"{times.paused:.1%} of the time; raise --p99-ms, or leave the machine to this alone"
+    )
