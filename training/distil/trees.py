@@ -63,8 +63,8 @@ class TreesTeacher:
         columns = Columns(lesson.prepared.rules, asked.part.columns)
         if not columns.names:
             raise ConfigError(
-                f"boosted trees read numbers, dates and levels, and the table has none: leave out --teacher "
-                f"{self.called}, or take a column as levels with --category"
+                f"{self.called} reads numbers, dates and levels, and the table has none: leave out --teacher, or take "
+                "a column as levels with --category"
             )
         fold_of, how = folds_of_training(asked.table, target, config)
         task = Task(len(target.classes), columns.categories, torch.get_num_threads(), config.seed)
