@@ -28,6 +28,7 @@ from benchmarks.serving.harness.processes import busy_s
 from rowcast.loadtest.highest_rate import Search, search
 from rowcast.loadtest.plan.local_service import local_service
 from rowcast.loadtest.plan.planning import Plan, plan
+from rowcast.loadtest.served import NotServed
 from rowcast.models.repository import StoredModel
 
 STORE = RESULTS / "loadtest.md"
@@ -133,16 +134,21 @@ def measure(given: argparse.Namespace, model: StoredModel) -> int:
                 search(url, p99_ms=given.p99_ms, step_s=given.seconds, seed=1000 * i, first_rate=1000.0, console=aside)
             )
             seconds.append(time.monotonic() - began)
-    made = plan(
-        repository,
-        named,
-        rate=given.rate,
-        p99_ms=given.p99_ms,
-        cores=16,
-        price=0.68,
-        step_s=given.seconds,
-        console=aside,
-    )
+    code = 1
+    try:
+        made = plan(
+            repository,
+            named,
+            rate=given.rate,
+            p99_ms=given.p99_ms,
+            cores=16,
+            price=0.68,
+            step_s=given.seconds,
+            console=aside,
+        )
+        planned, code = plan_table(made), made.exit_code
+    except NotServed as error:  # the searches are told all the same
+        planned = [f"No plan: {error}."]
     others = sum(map(busy_s, cores)) - busy - (own_cpu_s() - own)
     others = max(0.0, others) / (len(cores) * (time.monotonic() - began_at))
     shared = "One worker has a core and the client the other; two workers share them with the client"
@@ -163,13 +169,13 @@ def measure(given: argparse.Namespace, model: StoredModel) -> int:
             "",
             "## A plan, and what was measured",
             "",
-            *plan_table(made),
+            *planned,
             "",
         ]
     )
     given.results.write_text(text)
     print(text)
-    return made.exit_code
+    return code
 
 
 if __name__ == "__main__":
