@@ -216,7 +216,7 @@ def _whereabouts(table: _Table, path: str) -> str:
     served = None if asked is None else table.predict.get(f"/models/{asked[1]}/predict")
     if asked is not None and served is not None:
         versions = ", ".join(map(str, served.versions))
-        return f"version {asked[2]} of {served.name} is not served (any more); versions that are: {versions}"
+        return f"version {asked[2]} of {served.name} is not served; versions that are: {versions}"
     routes = ", ".join(route for route in table.predict if "/versions/" not in route)
     return f"there is no such model or route; rows are sent to {routes or 'no route: no model is served'}"
 

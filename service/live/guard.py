@@ -11,7 +11,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rowcast.models.rollout.record import seconds_of
 from rowcast.service.engine.catalog import CatalogOwner
 from rowcast.service.live.counted import tallies_of
 from rowcast.service.live.figures import remove_figures, write_figures
@@ -32,9 +31,17 @@ class _Counted:
     """What all workers have counted of a trial, those that ended meanwhile too."""
 
     def __init__(self, trial: Trial) -> None:
+        self._trial = trial
+        self._since = time.monotonic()
         self.judge = Judge(trial)
         self._gone = Tally()
         self._last: list[Tally] = []
+
+    @property
+    def has_held_long_enough(self) -> bool:
+        """Whether it is to be promoted, by how long it was watched here: a clock that is set decides nothing."""
+        after = self._trial.promote_after
+        return after is not None and time.monotonic() - self._since >= after
 
     def add_up(self, tallies: list[Tally]) -> Tally:
         """Everything, of what each slot says now."""
@@ -101,7 +108,7 @@ class Guard:
             why = counted.judge(tally)
             if why:
                 self._roll_back(trial, why)
-            elif trial.promote_after is not None and _is_due(trial) and tally.new_answered + tally.rows:
+            elif counted.has_held_long_enough and tally.new_answered + tally.rows:
                 self._promote(trial, tally)
 
     def _roll_back(self, trial: Trial, why: str) -> None:
@@ -116,7 +123,3 @@ class Guard:
         why = f"promoted: its guards held for {trial.promote_after:g} s ({seen})"
         if not self._rollouts.end_trial(trial, "promoted", why, WHO):
             self._stopping.wait(10 * LOOK_SECONDS)
-
-
-def _is_due(trial: Trial) -> bool:
-    return trial.promote_after is not None and time.time() >= seconds_of(trial.since) + trial.promote_after

@@ -7,6 +7,7 @@ unloaded.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -27,7 +28,8 @@ from rowcast.service.protocols.v2.loading import Load, load
 
 NO_UNLOAD = "a model is served until its folder is removed from the repository, or ROWCAST_MODELS leaves it out"
 _INDEX = "/v2/repository/index"
-_MODELS, _LOAD = "/v2/repository/models/", "/load"
+_MODELS = "/v2/repository/models/"
+_LOAD = re.compile(re.escape(_MODELS) + "([a-z0-9_-]{1,64})/load")
 _MAX_COMMAND_BYTES = 2**16
 """Bytes that the body of a repository's command may hold."""
 
@@ -74,7 +76,7 @@ class OpenInference:
             await self._exchange.predict(self.infer[path], scope, receive, send)
         elif path in self._pages:
             await self._exchange.show(self._pages[path], scope, receive, send)
-        elif path == _INDEX or path in self._unloads or (path.startswith(_MODELS) and path.endswith(_LOAD)):
+        elif path == _INDEX or path in self._unloads or _LOAD.fullmatch(path):
             await self._command(path, scope, receive, send)
         else:
             self._strangers.inc()
@@ -110,7 +112,7 @@ class OpenInference:
             return _page(v2_metadata.index(self._registry))
         if path in self._unloads:
             return HTTPStatus.BAD_REQUEST, error_body(NO_UNLOAD)
-        asked = Load.read(path[len(_MODELS) : -len(_LOAD)], body)
+        asked = Load.read(path.removeprefix(_MODELS).removesuffix("/load"), body)
         client = scope.get("client")
         await load(self._registry, asked, scope["headers"], None if client is None else client[0])
         return self._exchange.when_ready(b"{}")
