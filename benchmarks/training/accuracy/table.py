@@ -75,6 +75,8 @@ def section(table: Table, ours: Sequence[Rowcast]) -> list[str]:
     """A data set's results on test rows."""
     if table.reason:
         return ["", f"## {table.name}", "", f"Not measured: {table.reason}."]
+    if all("reason" in cell and cell["reason"] == NOT_ASKED_FOR for found in table.cells.values() for cell in found):
+        return ["", f"## {table.name}", "", "Not measured."]
     metric, more = primary(table.task), _COLUMNS[table.task]
     rows = table.rows
     heads = [_HEADS[metric], *(f"{one.short} − it" for one in ours), *(_HEADS.get(m, m.upper()) for m in more)]
