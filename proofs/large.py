@@ -23,8 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +32,7 @@ import polars as pl
 import psutil
 
 from benchmarks.cells import ROOT
+from benchmarks.control_groups import memory_group
 from rowcast.models.errors import RowcastError
 from rowcast.training.data.flights import TARGET, TIME, flights_with_weather
 
@@ -69,32 +69,6 @@ def write_flights(real: pl.DataFrame, folder: Path, rows: int) -> int:
 # ─── a process with a bound on its memory ────────────────────────────────────────────────────────────────────────────
 
 
-@contextmanager
-def group_of(limit: int) -> Iterator[Path | None]:
-    """A cgroup whose processes may use so many bytes together, of v2 or of v1; None where none can be made."""
-    group = None
-    for root, name in (("/sys/fs/cgroup", "memory.max"), ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")):
-        path = Path(root) / f"rowcast-proof-{os.getpid()}"
-        try:
-            path.mkdir()
-        except OSError:
-            continue
-        try:
-            (path / name).write_text(str(limit))
-            group = path
-            break
-        except OSError:
-            path.rmdir()
-    try:
-        yield group
-    finally:
-        for _ in range(20) if group is not None else ():
-            with suppress(OSError):  # it is busy until the kernel has cleared up behind the last process
-                group.rmdir()
-                break
-            time.sleep(0.1)
-
-
 def peak_of(group: Path | None) -> int | None:
     """The most bytes that a group used, with pages of files."""
     for name in ("memory.peak", "memory.max_usage_in_bytes"):
@@ -106,7 +80,7 @@ def peak_of(group: Path | None) -> int | None:
 def run(command: list[str], limit: int | None) -> dict[str, Any]:
     """Run a training in a process of its own; what it printed, seconds, and the most memory that it and its children
     held: resident, and of that what is no page of a file."""
-    with group_of(limit) if limit is not None else nullcontext() as group:
+    with memory_group(limit) if limit is not None else nullcontext() as group:
 
         def join() -> None:
             if group is not None:
@@ -213,7 +187,7 @@ def main() -> int:
         size = write_flights(real, whole, options.rows)
         write_flights(real, part, options.part)
         print(f"wrote {options.rows:,} rows, {size / 2**20:,.0f} MiB of Parquet, in {time.monotonic() - started:.0f} s")
-        with group_of(limit) as group:
+        with memory_group(limit) as group:
             grouped = group is not None
         print(f"a cgroup bounds the large one to {options.memory:g} GiB" if grouped else "no cgroup can be made here")
         print(

@@ -18,12 +18,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.cells import RESULTS, ROOT, machine
+from benchmarks.control_groups import cores_group
 
 TABLE = RESULTS / "crawl.md"
 ROWS, ROUNDS, SECONDS = 8_000, 2, 5.0
@@ -83,38 +84,6 @@ def busy(count: int) -> Iterator[None]:
             process.wait()
 
 
-@contextmanager
-def group_of(cores: float) -> Iterator[Path | None]:
-    """A cgroup whose processes may use so many cores together, of v2 or of v1; None where none can be made."""
-    period = 100_000
-    quota = round(cores * period)
-    kinds = (
-        ("/sys/fs/cgroup", {"cpu.max": f"{quota} {period}"}),
-        ("/sys/fs/cgroup/cpu", {"cpu.cfs_period_us": str(period), "cpu.cfs_quota_us": str(quota)}),
-    )
-    found = None
-    for root, limits in kinds:
-        path = Path(root) / f"rowcast-crawl-{os.getpid()}"
-        with suppress(OSError):
-            path.mkdir()
-            try:
-                for name, text in limits.items():
-                    with (path / name).open("r+") as file:  # where there is no such controller, no file is made
-                        file.write(text)
-                found = path
-                break
-            except OSError:
-                path.rmdir()
-    try:
-        yield found
-    finally:
-        for _ in range(50) if found is not None else ():
-            with suppress(OSError):  # it is busy until the kernel has cleared up behind the last process
-                found.rmdir()
-                break
-            time.sleep(0.1)
-
-
 def measure(table: Path, preset: str, variables: dict[str, str], seconds: float, group: Path | None = None) -> Any:
     """What a process that fits tells of it."""
 
@@ -160,7 +129,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         table = Path(folder) / "flights.parquet"
         flights_with_weather().head(ROWS).write_parquet(table)
-        group = stack.enter_context(group_of(QUOTA))
+        group = stack.enter_context(cores_group(QUOTA))
         for _ in range(options.rounds):
             for preset in presets:
                 for count in BUSY:

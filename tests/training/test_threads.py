@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.training.crawl import group_of
+from benchmarks.control_groups import cores_group
 from rowcast.training.threads import thread_count, usable_threads
 from rowcast.training.waiting import VARIABLES, considerate, waited_s
 
@@ -117,7 +117,7 @@ UNSET = {name: text for name, text in os.environ.items() if name not in NAMES}
 
 @pytest.mark.skipif(sys.platform != "linux", reason="control groups are Linux's")
 def test_a_fit_in_a_group_of_half_a_core_has_one_thread() -> None:
-    with group_of(0.5) as group:
+    with cores_group(0.5) as group:
         if group is None:
             pytest.skip("no control group can be made here: that needs root, and a mount that can be written to")
         done = subprocess.run(
