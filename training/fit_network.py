@@ -21,7 +21,7 @@ from rowcast.training.export.precheck import check_encoder, check_target
 from rowcast.training.features.describe import describe_columns
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.fit.augment import Augment
-from rowcast.training.fit.calibrate import calibrate_classes, calibrate_intervals
+from rowcast.training.fit.calibrate import Fewer, calibrate_classes, calibrate_intervals
 from rowcast.training.fit.checkpoint import Checkpoint, CheckpointOfFit
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.interrupt import Interrupt
@@ -332,6 +332,7 @@ def calibrate_head(
     actual: NDArray[Any],
     *,
     by_time: bool,
+    fewer: tuple[Tensor, float] | None = None,
 ) -> list[str]:
     """Put the head right by what networks say of rows that they have not seen; say what was decided.
 
@@ -342,6 +343,8 @@ def calibrate_head(
         weight: of the rows, ``[rows]`` with a mean of 1; None where every row counts the same.
         actual: the rows' target in its own units, ``[rows]``.
         by_time: the table is split by time, and the rows are in its order.
+        fewer: outputs of fewer networks for the same rows, and how far a temperature is carried on from them, see
+            :class:`rowcast.training.fit.calibrate.Fewer`.
     """
     head, config = objective.head, objective.config
     of_rows = None if weight is None else weight.to(torch.float64)
@@ -359,6 +362,7 @@ def calibrate_head(
                     by_time=by_time,
                     weights=None if weights is None else weights.cpu().to(torch.float64).numpy(),
                     of_rows=None if of_rows is None else of_rows.cpu().numpy(),
+                    fewer=None if fewer is None else Fewer(head.log_mean(fewer[0]).cpu().numpy(), fewer[1]),
                 )
             ]
         answers, classes = head(outputs).cpu().numpy(), encoded.cpu().numpy()

@@ -21,6 +21,7 @@ from rowcast.training.bagging.fit import fit_bag
 from rowcast.training.bagging.plan import check_folds, plan_of
 from rowcast.training.bagging.prepare import bag_of, open_bag
 from rowcast.training.bagging.told import told_once
+from rowcast.training.bagging.unseen import to_all
 from rowcast.training.config import make_config
 from rowcast.training.crossvalidate import cross_validate
 from rowcast.training.data.split import Split
@@ -224,6 +225,23 @@ def test_test_rows_are_those_of_a_fit_without_folds(table):
     config = config_for("class")
     single = prepare(table, config)
     assert np.array_equal(opened(table, config).test.target, single.test.target)
+
+
+def test_it_is_as_far_to_all_fits_as_rows_are_left_out_by_few_of_them():
+    rows = np.arange(40)
+    blocks = np.array_split(rows, 4)
+
+    def left_out_by(fits):
+        """Each row is in a fold, and among the rows by which so many other fits stop."""
+        stops = [np.concatenate([blocks[(i + k) % 4] for k in range(1, fits)] or [rows[:0]]) for i in range(4)]
+        return [
+            Split(np.setdiff1d(rows, np.concatenate([block, stop])), stop, block)
+            for block, stop in zip(blocks, stops, strict=True)
+        ]
+
+    assert to_all(left_out_by(2)) == pytest.approx((1 / 2 - 1 / 4) / (1 - 1 / 2))
+    assert to_all(left_out_by(4)) == pytest.approx(0.0)
+    assert to_all(left_out_by(1)) == 0.0
 
 
 def test_in_time_each_fold_is_answered_by_fits_on_rows_before_it(table):

@@ -9,6 +9,7 @@ import torch
 from rowcast.training.fit.calibrate import (
     MIN_CONTEST_ROWS,
     MIN_ROWS,
+    Fewer,
     calibrate_classes,
     calibrate_intervals,
     conformal_quantile,
@@ -126,6 +127,42 @@ def test_what_class_weights_did_to_the_probabilities_is_taken_out_again(classes)
     head = ClassHead(classes)
     assert "as objective.calibration says" in calibrate_classes(head, weighted, labels, method="none", weights=weights)
     assert torch.equal(head.bias, torch.zeros(classes, dtype=torch.float64))
+
+
+def test_the_temperature_of_some_networks_is_carried_on_to_all_of_them():
+    rng = np.random.default_rng(0)
+    said = 1.5 * rng.normal(size=(20_000, 1, 3)) + rng.normal(size=(20_000, 5, 3))
+    truth = said.mean(axis=1) / 1.4  # what five know together, and are too sure of
+    _, labels = drawn(truth, rng)
+
+    def together(networks):
+        each = np.exp(said[:, :networks])
+        return np.log((each / each.sum(axis=2, keepdims=True)).mean(axis=1))
+
+    def temperature(networks):
+        return 1.0 / fit_temperature(together(networks), labels).inverse
+
+    head, by_two = ClassHead(3), ClassHead(3)
+    fewer = Fewer(together(1), step=(1 / 2 - 1 / 5) / (1 - 1 / 2))
+    decision = calibrate_classes(head, together(2), labels, method="temperature", fewer=fewer)
+    calibrate_classes(by_two, together(2), labels, method="temperature")
+    assert "all together are less sure" in decision
+    assert temperature(5) < temperature(2) < temperature(1)
+    assert abs(head.temperature.item() - temperature(5)) < 0.25 * abs(by_two.temperature.item() - temperature(5))
+
+
+@pytest.mark.parametrize(
+    ("of_fewer", "of_some", "chosen", "carried"),
+    [
+        (1.3, 1.2, 1.2, 1.05),
+        (1.3, 1.1, 1.1, 1.0),  # softened less, but not sharpened
+        (1.0, 0.9, 0.9, 0.9),
+        (1.1, 1.2, 1.2, 1.2),  # against what a mean does: luck
+    ],
+)
+def test_a_temperature_is_not_carried_on_beyond_1(of_fewer, of_some, chosen, carried):
+    fewer = Fewer(np.zeros((1, 2)), step=1.5)
+    assert fewer.temperature_of_all(of_fewer, of_some, chosen) == pytest.approx(carried)
 
 
 def test_too_few_rows_calibrate_nothing():

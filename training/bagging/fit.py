@@ -19,7 +19,7 @@ from rowcast.training.bagging.core import FoldedCore
 from rowcast.training.bagging.prepare import Bag
 from rowcast.training.bagging.select import chosen_seeds, most_seeds
 from rowcast.training.bagging.told import told_once
-from rowcast.training.bagging.unseen import by_all_that_have_not_learned, by_its_fold, outputs_of_fold
+from rowcast.training.bagging.unseen import by_all_that_have_not_learned, by_its_fold, outputs_of_fold, to_all
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
@@ -123,16 +123,19 @@ def fit_bag(
     weight = _weight_of(rows)
     cores, note = chosen_seeds(cores, bag, objective, most, weight)
     decisions += note
-    folded = FoldedCore(cores, objective.head).cpu().eval()
+    folded, by_time = FoldedCore(cores, objective.head).cpu().eval(), bool(config.data.split_by_time)
+    by_one = by_its_fold(folded, bag)
     decisions += calibrate_head(
         objective,
         by_all_that_have_not_learned(folded, bag),
         objective.encode(rows.target),
         weight,
         rows.target,
-        by_time=bool(config.data.split_by_time),
+        by_time=by_time,
+        # fits in time have learned more rows from one to the next: they differ by more than their number
+        fewer=None if by_time else (by_one, to_all(bag.plan)),
     )
-    answers = predictions_of(objective, objective.head(by_its_fold(folded, bag)))
+    answers = predictions_of(objective, objective.head(by_one))
     if isinstance(objective.head, RegressionHead) and objective.head.intervals != "quantiles":
         folded.network.keep_first()
     result = joined(fits)

