@@ -10,7 +10,7 @@ from typing import Protocol
 import optuna
 import torch
 
-from rowcast.models.errors import ConfigError, RowcastError, TrainingError
+from rowcast.models.errors import ConfigError, ExportRefused, RowcastError, TableError, TrainingError
 from rowcast.training.config import Config
 from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import GivenUp, Trials
@@ -21,6 +21,8 @@ _WAIT_S = 0.1
 """Between two questions for whether other processes have ended their trials."""
 _CHANCES = 3
 """Trials in a row that may fail for a reason of their own before any ran through."""
+_OF_ITS_VALUES = (TrainingError, ConfigError, TableError, ExportRefused, MemoryError, torch.OutOfMemoryError)
+"""What the values of a trial may be to blame for: the table itself could be read as the config says."""
 
 
 class Telling(Protocol):
@@ -118,7 +120,7 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
         study.prune(trial, str(pruned), time.monotonic() - started)
     except GivenUp:
         study.give_back(trial)
-    except (TrainingError, ConfigError, MemoryError, torch.OutOfMemoryError) as error:
+    except _OF_ITS_VALUES as error:
         why = str(error) if isinstance(error, RowcastError) else "it does not fit into the memory"
         study.prune(trial, why, time.monotonic() - started)
         return error
