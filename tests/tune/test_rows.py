@@ -77,9 +77,19 @@ def test_folds_divide_training_and_validation_rows(table, data):
 
 
 def test_too_few_rows_for_the_folds_are_refused(table):
-    said = "9 folds need 9 rows at least; the table holds 8; use fewer folds: they divide what the test rows leave"
+    said = "9 folds need 9 rows at least; the table holds 8; use fewer folds; 9 folds divide what the test rows leave"
     with pytest.raises(TableError, match=said):
         rows_of(table.head(10).drop("class"), config_of(), 9)
+
+
+def test_a_fold_needs_no_rows_to_stop_by_beside_itself(table):
+    """Two groups, and two rows of a class beside the test rows, are enough for two folds."""
+    groups = table.drop("class").with_columns(shop=pl.int_range(pl.len()) % 3)
+    splits = rows_of(groups, config_of(group="shop"), 2).splits
+    assert [(len(split.train), len(split.validation)) for split in splits] == [(50, 50)] * 2
+    rare = table.drop("amount").with_columns(pl.Series("class", ["rare"] * 3 + ["often"] * (ROWS - 3)))
+    held = rows_of(rare, config_of("class"), 2)
+    assert [(held.target.values[split.validation] == "rare").sum() for split in held.splits] == [1, 1]
 
 
 def test_nothing_that_a_table_knows_of_itself_is_lost_on_the_way_to_other_processes(tmp_path):

@@ -224,6 +224,8 @@ def test_a_database_keeps_a_study_as_a_journal_does(tmp_path):
         ("sqlite:////nowhere/at/all/s.db", TrainingError, "unable to open database file; nothing was tried"),
         ("postgresql://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'psycopg2-binary'"),
         ("postgresql://host:port/s", ConfigError, "--storage takes the URL of a database"),
+        ("sqlite://", ConfigError, "which is in memory: name its file, such as"),
+        ("sqlite:///:memory:", ConfigError, "which is in memory: name its file"),
         ("redis://host", ConfigError, "--storage takes a file, or the URL of a database that begins with one of"),
         (os.devnull + "/s.journal", TrainingError, "a study needs a file that it can write"),
     ],

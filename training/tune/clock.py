@@ -14,7 +14,7 @@ LAST_SHARE, LAST_SHARE_OF_MANY = 0.25, 0.5
 LEAST_TRIALS = 4
 """A trial takes at most this part of the time for trials: or the first one would take all of it."""
 LEAST_TRIAL_S = 1.0
-"""The first trial takes at least this, or none is begun: a network that was shown some batches says nothing."""
+"""A trial may take this at least, or none is begun: a network that was shown some batches says nothing."""
 WORTH = 0.5
 """Of the time that a trial takes, that has to be left for another to be begun: with less, its learning rate would fall
 too early for it to be compared."""
@@ -78,4 +78,4 @@ def clock_of(config: Config, budget_s: float | None, *, began: float, wanted: in
     last = budget_s * ((LAST_SHARE_OF_MANY if many else LAST_SHARE) if publish else 0.0)
     used = time.monotonic() - began
     left = max(budget_s - last - used, 0.0)
-    return Clock(began, budget_s, last, left / min(wanted or LEAST_TRIALS, LEAST_TRIALS))
+    return Clock(began, budget_s, last, max(left / min(wanted or LEAST_TRIALS, LEAST_TRIALS), LEAST_TRIAL_S))

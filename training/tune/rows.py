@@ -79,7 +79,6 @@ def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
         TableError: the table cannot be used, or has too few rows or groups for the folds.
         ConfigError: folds do not go together with the split that is asked for.
     """
-    refuse_streamed(source, config.data, "tuning")
     began = time.monotonic()
     refuse_streamed(source, config.data, "tuning")
     table, target = open_table(source, config)
@@ -120,11 +119,11 @@ def _folds(table: Table, target: Target, config: Config, folds: int) -> list[Spl
     nothing = np.zeros(0, np.int64)
     found = []
     try:
-        plans = plan_folds(table, target, config, folds)
+        plans = plan_folds(table, target, config, folds, validation=0.0)  # a trial measures on the fold itself
     except TableError as error:
-        raise TableError(f"{error}: they divide what the test rows leave") from error
+        raise TableError(f"{error}; {folds} folds divide what the test rows leave") from error
     for plan in plans:
-        split = Split(np.sort(np.concatenate([plan.train, plan.validation])), plan.test, nothing)
+        split = Split(plan.train, plan.test, nothing)
         if config.data.split_by_time:
             split = in_order_of_time(split, times_of(table, config.data.split_by_time, config.data))
         found.append(split)

@@ -9,6 +9,7 @@ goes through it field by field.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,6 +17,7 @@ from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
+from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError
 from rowcast.training.config import Config
 from rowcast.training.settings import did_you_mean
@@ -34,6 +36,9 @@ DEFAULT_SPACE: dict[str, Any] = {
 _RATES = {"sgd": 50.0, "rmsprop": 0.5}
 """What the range of the learning rate is multiplied by for optimizers that want others, see ``optimizer.lr``."""
 _FIXED = {
+    "preset": "says where to begin: give it once, with --preset",
+    "seed": "is the same for all trials: give it once, with --seed",
+    "device": "says where trials run: give it once, with --device",
     "data": "says which rows and columns there are, and trials have to be of the same ones",
     "track": "says who is told",
     "tune": "says what is searched",
@@ -41,8 +46,12 @@ _FIXED = {
     "fit.seeds": "is for the last fit: trials fit once",
     "fit.refit": "is for the last fit: trials fit once",
     "fit.folds": "is for the last fit: trials fit once",
+    "fit.max_members": "is for the last fit: trials fit once",
+    "fit.max_row_us": "is for the last fit: trials fit once",
+    "fit.until_spent": "is for the last fit: trials fit once",
+    "fit.freeze": "is for a fit that starts from a model, and trials start from none",
 }
-_COMPARABLE = ("label_smoothing", "focal_gamma")
+_COMPARABLE = ("label_smoothing",)
 """Fields of the objective that change how a network learns, and not what its answers are measured by."""
 _RANGE_KEYS = ("low", "high", "log", "step", "or")
 _LAYERS_KEYS = ("depth", "width", "or")
@@ -136,7 +145,7 @@ def _field(config: Config, name: str, said: Any) -> Field:
     else:
         raise ConfigError(
             f"'tune.space': {name!r} must be a list of values, or a table of low and high, got {said!r}: to give it "
-            f"one value, say it outside the space, such as `--set {name}={said}`"
+            f"one value, say it outside the space, such as --set {named(f'{name}={said}')}"
         )
     if not field.choices and field.within is None:
         raise ConfigError(f"'tune.space': {name!r} must be a list of one value at least, got []")
@@ -187,7 +196,7 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
         raise ConfigError(f"'tune.space': {name!r} must have two numbers, low and high, got {said!r}")
     _check_keys(name, said, _RANGE_KEYS)
     low, high, log, step = said["low"], said["high"], said.get("log", False), said.get("step")
-    if not low <= high or not all(map(math.isfinite, (low, high))):
+    if not low <= high:
         raise ConfigError(f"'tune.space': low of {name!r} must be at most its high, got {low:g} and {high:g}")
     if not isinstance(log, bool):
         raise ConfigError(f"'tune.space': log of {name!r} must be true or false, got {log!r}")
@@ -196,7 +205,7 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
             f"'tune.space': low of {name!r} must be more than 0 where log is true, got {low:g}: say or = [0.0] for a 0 "
             "beside the range"
         )
-    if step is not None and (not _is_number(step) or not 0 < step < math.inf):
+    if step is not None and (not _is_number(step) or step <= 0):
         raise ConfigError(f"'tune.space': step of {name!r} must be a number above 0, got {step!r}")
     if log and step is not None:
         raise ConfigError(f"'tune.space': {name!r} goes in steps or on a log scale, got both: leave one of them out")
@@ -209,7 +218,8 @@ def _range(name: str, said: Any, *, whole: bool) -> Range:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_one = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_one and abs(value) <= sys.float_info.max  # TOML has whole numbers that no double holds
 
 
 def _is_whole_number(value: float) -> bool:

@@ -221,11 +221,17 @@ def _database(url: str) -> Storage:
     except ModuleNotFoundError as error:
         raise ConfigError(f"a database as storage needs {error.name}: pip install 'rowcast[train]'") from None
     try:
-        shown = f"the storage {sqlalchemy.make_url(url).render_as_string(hide_password=True)}"
+        made = sqlalchemy.make_url(url)
+        shown = f"the storage {made.render_as_string(hide_password=True)}"
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ConfigError(
             f"--storage takes the URL of a database, such as {scheme}://user:password@host/name; what came is none"
         ) from None
+    if scheme == "sqlite" and made.database in (None, "", ":memory:"):
+        raise ConfigError(
+            f"--storage takes a database that is there for whoever goes on, got {named(url)}, which is in memory: name "
+            "its file, such as sqlite:///study.db"
+        )
     wait = {"timeout": _PATIENCE_S} if scheme == "sqlite" else {"connect_timeout": _PATIENCE_S}
     engine = {"connect_args": wait, **({} if scheme == "sqlite" else {"pool_pre_ping": True})}
     for left in reversed(range(_ATTEMPTS)):

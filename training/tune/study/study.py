@@ -181,10 +181,10 @@ class Study:
         By PED-ANOVA (Watanabe et al. 2023), which asks how the best tenth of the trials differ from all.
         """
         names = {field.name for field in self.space.fields}
-        complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
-        if len(complete) < MIN_IMPORTANCE or len({trial.value for trial in complete}) < 2:
-            return {}
-        with _quiet():
+        with self.storage.told(), _quiet():
+            complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
+            if len(complete) < MIN_IMPORTANCE or len({trial.value for trial in complete}) < 2:
+                return {}
             found = optuna.importance.get_param_importances(self._study)
         by_field: dict[str, float] = dict.fromkeys(sorted(names), 0.0)
         for parameter, share in found.items():
@@ -230,7 +230,7 @@ class Study:
         trials = self._trials()
         finished = sum(one.state in FINISHED for one in trials)
         running = sorted((one.datetime_start, one.number) for one in trials if one.state == TrialState.RUNNING)
-        return number in [one for _, one in running][: wanted - finished]
+        return number in [one for _, one in running][: max(wanted - finished, 0)]
 
     def _was_tried(self, trial: optuna.Trial) -> bool:
         """Whether another trial, over or under way, has the same values."""
