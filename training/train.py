@@ -71,6 +71,8 @@ class Before:
     """What led to its config, told before all other decisions."""
     fitted: tuple[Core, FitResult, list[str]] | None = None
     """What :func:`fit_network` gave for this table and config: it is published as it is."""
+    sha256: str = ""
+    """Of the table as it was then; empty where nothing was done with it."""
 
 
 NOTHING_BEFORE = Before()
@@ -339,8 +341,8 @@ def _train(
 
 
 def _check_same(before: Before, prepared: Prepared) -> None:
-    """Make sure that what was fitted before was fitted on this table."""
-    if before.fitted is not None and before.fitted[0].encoder.fingerprint() != prepared.encoder.fingerprint():
+    """Make sure that what was done before was done with this table."""
+    if before.sha256 not in ("", prepared.data["sha256"]):
         raise TrainingError(
             f"{prepared.data['source']} must stay as it is while it is tuned, but it is another table than it was when "
             "the trials read it; nothing was published"

@@ -309,6 +309,13 @@ def family_of(table: Any) -> Family:
     return Array(table) if is_array(table) else Family(table)
 
 
+def read_again(table: Any) -> Any:
+    """A table that says the same each time it is read: a lazy frame or a stream of Arrow is read here, once."""
+    is_lazy = hasattr(table, "collect_schema") and not hasattr(table, "height")
+    is_stream = hasattr(table, "__arrow_c_stream__") and not hasattr(table, "columns")
+    return family_of(table).table if is_lazy or is_stream else table
+
+
 def is_pandas(value: Any, name: str) -> bool:
     """Whether it is a pandas object of this type, or of one made of it. pandas need not be installed."""
     pandas = sys.modules.get("pandas")

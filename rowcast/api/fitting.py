@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
+from rowcast.api.families import read_again
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
 from rowcast.api.starting import start_at
@@ -112,6 +113,7 @@ def fit(
     check_alone("rowcast.fit")
     _check_callbacks(callbacks)
     start = start_at(start_from, repository)
+    table = table if teacher is None else read_again(table)
     call = call_of(
         table,
         y,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rowcast.api.call import call_of
 from rowcast.api.display import Verbose, display_of
+from rowcast.api.families import read_again
 from rowcast.api.loading import repository_at
 from rowcast.api.model import Model
 from rowcast.api.temporary import TemporaryFolder
@@ -178,7 +179,7 @@ def tune(
     if space is not None:
         sections["tune"] = {"space": dict(space)}
     call = call_of(
-        table,
+        read_again(table),
         y,
         target,
         {"weight": weight, "split": split, "fold": fold},

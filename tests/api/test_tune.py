@@ -40,6 +40,7 @@ def test_the_best_config_is_what_fit_takes(frame, study):
         ({"trials": 0}, "trials= must be a whole number from 1 on, got 0"),
         ({"jobs": 2, "network": lambda d_in, d_out: None}, "jobs= must be 1 beside a network or loss of one's own"),
         ({"space": {"network.widths": [1]}}, "'tune.space' holds fields of the config, got 'network.widths'"),
+        ({"space": {"network.dropout": 0.2}}, 'say it outside the space, such as network={"dropout": 0.2}'),
         ({"space": 3}, "space= must be a dict of the fields that are searched, got 3"),
         ({"storage": 3}, "storage= must be a file, or the URL of a database, got 3"),
         ({"budget": [60]}, 'budget= must be more than 0 seconds, or a text such as "30m", got [60]'),
@@ -52,3 +53,17 @@ def test_arguments_out_of_range_are_named(frame, arguments, sentence):
         rowcast.tune(frame, target="amount", verbose=False, **arguments)
     assert sentence in str(refused.value)
     assert "--" not in str(refused.value)
+
+
+def test_what_can_be_read_once_is_read_once(frame):
+    rows = frame.drop("large")
+    readings = []
+
+    def read(batch):
+        readings.append(len(batch))
+        return batch
+
+    for table in (rows.to_arrow().to_reader(), rows.lazy().map_batches(read, schema=rows.schema)):
+        study = rowcast.tune(table, target="amount", trials=1, folds=2, space=SPACE, verbose=False, **tables.QUICK)
+        assert study.model.predict(rows.head(3)).shape[0] == 3
+    assert readings == [len(rows)]

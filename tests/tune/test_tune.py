@@ -6,10 +6,12 @@ import json
 import os
 import signal
 
+import polars as pl
 import pytest
 
 import rowcast
 from rowcast.models import Repository
+from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.config import make_config
 from rowcast.training.tune.run import tune
 from tests.support import tables
@@ -127,3 +129,95 @@ def test_folds_measure_a_config_by_their_mean_and_processes_share_the_trials(tmp
     assert (one.measure, len(one.trials), len(two.trials)) == ("log_loss", 4, 4)
     assert one.trials[0].values == two.trials[0].values == {"network.layers": [16], "optimizer.lr": 2e-3}
     assert one.trials[0].value == pytest.approx(two.trials[0].value, rel=1e-4)
+
+
+def test_values_with_which_a_table_cannot_be_read_cost_their_trial_and_not_the_study(tmp_path):
+    table = tables.every_kind(120).select("when", "amount").drop_nulls()
+    space = {"features.calendar": [["trend", "season"], []], "network.dropout": [0.0, 0.1]}
+    tuned = tune(table, config_of(tune={"space": space}), name="m", repository=Repository(tmp_path), trials=6)
+    without = [trial for trial in tuned.trials if not trial.values["features.calendar"]]
+    assert without
+    assert all(trial.pruned and "no column of data frame is left to learn from" in trial.why for trial in without)
+    assert tuned.best.values["features.calendar"]
+
+
+def test_where_no_trial_ran_through_the_reason_is_told(tmp_path):
+    wild = {"name": "sgd", "lr": 10.0, "schedule": "constant", "warmup": 0.0}
+    config = config_of(optimizer=wild, fit={"epochs": 50, "clip": "none"})
+    said = r"^no trial ran through, the last one for: the loss is no longer a finite number in epoch .*; nothing was"
+    with pytest.raises(TrainingError, match=said):
+        tune(
+            tables.every_kind(120).drop("class"),
+            config,
+            name="m",
+            repository=Repository(tmp_path),
+            trials=1,
+            budget_s=60.0,
+        )
+
+
+class Read:
+    """A table that does something when it is read for the second time, which the last fit does.
+
+    Args:
+        frame: what it holds.
+        again: gives what it holds then.
+    """
+
+    columns = ()
+
+    def __init__(self, frame, again):
+        self.frame, self.again, self.times = frame, again, 0
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        self.times += 1
+        frame = self.frame if self.times == 1 else self.again(self.frame)
+        return frame.__arrow_c_stream__(requested_schema)
+
+
+def tune_folds(source, folder):
+    """A study whose last fit is another one than those of its trials."""
+    return tune(source, config_of(), name="m", repository=Repository(folder), trials=1, folds=2)
+
+
+def test_ctrl_c_before_the_last_fit_has_begun_ends_all_and_the_study_is_kept(tmp_path):
+    def interrupted(frame):
+        os.kill(os.getpid(), signal.SIGINT)
+        return frame
+
+    table = tables.every_kind(120).drop("class")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            tune_folds(Read(table, interrupted), tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert Repository(tmp_path).versions("m") == []
+    assert len(tune_folds(table, tmp_path).trials) == 1
+
+
+def test_a_table_that_changes_while_it_is_tuned_is_refused_whichever_fit_is_the_last(tmp_path):
+    table = tables.every_kind(120).drop("class")
+    source = Read(table, lambda frame: frame.with_columns(pl.col("amount") + 1.0))
+    with pytest.raises(TrainingError, match=r"^data frame must stay as it is while it is tuned"):
+        tune_folds(source, tmp_path)
+    assert Repository(tmp_path).versions("m") == []
+
+
+@pytest.mark.parametrize(
+    ("fit", "data", "sentence"),
+    [
+        ({"freeze": "layers"}, {}, "'fit.freeze' is for a fit that starts from a model"),
+        ({"folds": 3}, {"split": "part"}, "so it does not go with --split part"),
+    ],
+)
+def test_what_the_last_fit_would_refuse_is_told_before_the_table_is_read(tmp_path, fit, data, sentence):
+    config = config_of(fit=fit, data={"target": "amount", **data})
+    with pytest.raises(ConfigError, match=sentence):
+        tune(tmp_path / "no.csv", config, name="m", repository=Repository(tmp_path), trials=1)
+
+
+@pytest.mark.parametrize("folds", [1, 101, 2.5])
+def test_folds_are_two_to_a_hundred(tmp_path, folds):
+    with pytest.raises(ConfigError, match=f"^--folds must be a whole number from 2 to 100, got {folds}$"):
+        tune(tmp_path / "no.csv", config_of(), name="m", repository=Repository(tmp_path), folds=folds)

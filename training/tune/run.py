@@ -5,22 +5,26 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
+from rowcast.training.bagging.plan import check_folds
 from rowcast.training.config import Config
+from rowcast.training.crossvalidate import MAX_FOLDS
 from rowcast.training.data.files.paths import STDIN
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.prepare import Prepared
+from rowcast.training.ranks.ranks import ALONE
+from rowcast.training.start.start import check_start
 from rowcast.training.threads import usable_threads
+from rowcast.training.track.tracker import check_trackers
 from rowcast.training.train import Before, train
 from rowcast.training.tune.clock import Clock, clock_of
 from rowcast.training.tune.config import TuneConfig
@@ -92,6 +96,8 @@ def tune(
     _check(trials, budget_s, jobs, folds, own)
     trying = own.written_in(config)
     trying.distil.check_unused()
+    if publish:
+        _check_last_fit(trying, own)
     device = training_device(config.device, config.fit.precision)
     space_of(trying)  # what is wrong with it is told before a large table is read
     if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
@@ -115,24 +121,24 @@ def tune(
         say(f"the study {name!r} goes on: {count(len(found))} finished before")
     say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
     telling = Telling(study, measure, wanted, clock, report, say)
-    with ExitStack() as stack:
-        threads = stack.enter_context(usable_threads())
-        interrupt = stack.enter_context(ended_by_signals())
-        interrupt.begun = True
-        fits = Trials(rows, device, own, interrupt)
-        if clock.for_trial(telling.taken) is not None:
-            crew = workers(jobs - 1, rows, trying, study, where, wanted, clock, interrupt, say)
-            with crew as helping:
-                try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
-        telling()
-        records = tuple(study.finished())
-        best = best_of(records)
-        if best is None:
-            raise _why_nothing(interrupt, budget_s, time.monotonic() - began)
+    with usable_threads() as threads:
+        with ended_by_signals() as interrupt:  # the last fit has its own, which a signal from then on is for
+            interrupt.begun = True
+            fits = Trials(rows, device, own, interrupt)
+            if clock.for_trial(telling.taken) is not None:
+                crew = workers(jobs - 1, rows, trying, study, where, wanted, clock, interrupt, say)
+                with crew as helping:
+                    try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
+            telling()
+            records = tuple(study.finished())
+            best = best_of(records)
+            if best is None:
+                raise _why_nothing(interrupt, records, budget_s, time.monotonic() - began)
+            importance = study.importance()
         if interrupt:
             say(f"{interrupt.name}: no more trials; the best so far is trial {best.number}")
         chosen = config_of(config, best)
-        tuned = Tuned(name, opened.shown, measure, records, best, chosen, study.importance(), ended_by=interrupt.name)
+        tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, ended_by=interrupt.name)
         if not publish:
             return tuned
         fitted = _kept(fits, best, chosen, clock)
@@ -148,7 +154,7 @@ def tune(
             say=say,
             network=own.network,
             loss=own.loss,
-            before=Before([sentence_of(tuned), *threads], fitted),
+            before=Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"]),
         )
     return replace(tuned, trained=trained)
 
@@ -171,10 +177,28 @@ def _in_time(chosen: Config, best: Record, clock: Clock, reading_s: float) -> Co
     return chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"budget_s": within})})
 
 
+def _check_last_fit(config: Config, own: Own) -> None:
+    """Make sure that the last fit can be had at all: to be told that after the last trial would be late.
+
+    Raises:
+        ConfigError: it cannot be; names both of what does not go together.
+    """
+    check_trackers(config.track)
+    check_start(None, config)
+    if config.fit.folds != "none":
+        check_folds(config, validation=None, start=None, own_network=own.network is not None, ranks=ALONE)
+
+
 def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | None, own: Own) -> None:
-    for flag, value, least in (("--trials", trials, 1), ("--jobs", jobs, 1), ("--folds", folds, 2)):
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-            raise ConfigError(f"{flag} must be a whole number from {least} on, got {value!r}")
+    for flag, value, least, most in (
+        ("--trials", trials, 1, math.inf),
+        ("--jobs", jobs, 1, math.inf),
+        ("--folds", folds, 2, MAX_FOLDS),
+    ):
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (is_whole and least <= value <= most):
+            to = "on" if math.isinf(most) else f"to {most}"
+            raise ConfigError(f"{flag} must be a whole number from {least} {to}, got {value!r}")
     is_number = isinstance(budget_s, int | float) and not isinstance(budget_s, bool)
     if budget_s is not None and not (is_number and budget_s > 0):
         raise ConfigError(f"--budget must be more than 0 seconds, got {budget_s!r}")
@@ -193,14 +217,16 @@ def _meaningless(prepared: Prepared, own: Own) -> list[str]:
     return [*found, *(["network"] if own.network is not None else [])]
 
 
-def _why_nothing(interrupt: Interrupt, budget_s: float | None, used: float) -> BaseException:
+def _why_nothing(interrupt: Interrupt, records: Sequence[Record], budget_s: float | None, used: float) -> BaseException:
     """Why no trial ran through."""
     if interrupt.name == "Ctrl-C":
         return KeyboardInterrupt()
     if interrupt:
         return SystemExit(143)
-    if budget_s is None:
-        return TrainingError("no trial ran through; nothing was published")
+    failed = [record for record in records if record.value is None]
+    if failed or budget_s is None:
+        why = f", the last one for: {failed[-1].why}" if failed else ""
+        return TrainingError(f"no trial ran through{why}; nothing was published")
     return TrainingError(
         f"the budget must be enough for one trial and the last fit, got {budget_s:g} s, of which reading and preparing "
         f"the table took {used:.1f} s: raise --budget; nothing was published, and the study is as it was"
