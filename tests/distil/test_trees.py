@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rowcast.models.errors import MissingPackage
+from rowcast.models.errors import ConfigError, MissingPackage
 from rowcast.training.distil.boosters import BOOSTERS
 from rowcast.training.distil.made_up import make_up
 from rowcast.training.distil.teacher import TooLate
-from rowcast.training.distil.trees import TreesTeacher, folds_of_training
+from rowcast.training.distil.trees import Columns, TreesTeacher, folds_of_training
 from tests.support import tables
 from tests.support.lessons import lesson, numbered
 
@@ -93,3 +93,42 @@ def test_trees_that_would_take_too_long_are_not_waited_for():
     clock = iter(range(100))
     with pytest.raises(TooLate, match=r"^lightgbm on 5 folds takes about 5 s$"):
         TreesTeacher("lightgbm", clock=lambda: float(next(clock))).teach(type(given)(given.prepared, given.config, 2.0))
+
+
+def test_what_a_library_says_of_rows_that_it_cannot_learn_is_told_in_a_line(monkeypatch):
+    def fails(*_):
+        raise RuntimeError("[10:12:01] data.cc:1234: Check failed: valid\nStack trace:\n  [bt] (0)")
+
+    monkeypatch.setitem(BOOSTERS, "lightgbm", fails)
+    said = (
+        "lightgbm could not be fitted on fold 1 of 5, RuntimeError: [10:12:01] data.cc:1234: Check failed: valid; "
+        "leave out --teacher, or name another"
+    )
+    with pytest.raises(ConfigError) as refused:
+        TreesTeacher("lightgbm").teach(lesson(numbered()))
+    assert str(refused.value) == said
+
+
+def test_rows_of_one_value_need_no_trees(monkeypatch):
+    """As of rare amounts, of which the other folds may hold none: one of the libraries refuses such a target."""
+    calm = numbered(120)
+    given = lesson(calm)
+    rare = int(given.whole.split.train[0])
+    amounts = pl.when(pl.int_range(pl.len()) == rare).then(7.0).otherwise(3.0)
+    given = lesson(calm.with_columns(amount=amounts), data={"task": "regression"})
+
+    def picky(x, y, weight, task):
+        assert y.min() < y.max()
+        return lightgbm(x, y, weight, task)
+
+    lightgbm = BOOSTERS["lightgbm"]
+    monkeypatch.setitem(BOOSTERS, "lightgbm", picky)
+    taught = TreesTeacher("lightgbm").teach(given)
+    assert taught.train[0] == 3.0
+
+
+def test_numbers_beyond_what_the_libraries_hold_are_cut_off():
+    table = numbered(120).with_columns(size=pl.Series([1e300, -1e300, *[float(i) for i in range(118)]]))
+    part = lesson(table).prepared.train
+    matrix = Columns(lesson(table).prepared.rules, part.columns).matrix(part.columns)
+    assert np.isfinite(matrix[~np.isnan(matrix)].astype(np.float32)).all()

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from rowcast.models.errors import ConfigError
+from rowcast.models.errors import ConfigError, RowcastError
 from rowcast.models.signature import MISSING_TIMESTAMP
 from rowcast.training.columns.infer import ColumnRule
 from rowcast.training.columns.levels import count_levels
@@ -29,6 +29,9 @@ from rowcast.training.distil.answers import checked
 from rowcast.training.distil.boosters import BOOSTERS, Ask, Task, library
 from rowcast.training.distil.teacher import Answers, Asked, Lesson, Taught, TooLate
 from rowcast.training.parts import texts_of, times_of
+
+_FARTHEST = float(np.finfo(np.float32).max)
+"""Numbers beyond are cut off there: two of the libraries keep float32, and one of them refuses what is none."""
 
 
 class TreesTeacher:
@@ -55,7 +58,7 @@ class TreesTeacher:
         """See :class:`rowcast.training.distil.teacher.Teacher`.
 
         Raises:
-            ConfigError: there is no column that trees can read.
+            ConfigError: there is no column that trees can read, or the library fails.
             TooLate: the folds would take longer than there is.
         """
         started = self.clock()
@@ -74,8 +77,17 @@ class TreesTeacher:
         n_folds = int(fold_of.max()) + 1
         for fold in range(n_folds):
             inside, outside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
-            fitted.append(_fit(self.called, x, asked, inside, target, task))
-            out_of_fold[outside] = fitted[-1](x[outside])
+            try:
+                fitted.append(_fit(self.called, x, asked, inside, target, task))
+                out_of_fold[outside] = fitted[-1](x[outside])
+            except RowcastError:
+                raise
+            except Exception as error:  # whatever the library raises of rows that it cannot learn from
+                first = next(iter(str(error).strip().splitlines()), "")
+                raise ConfigError(
+                    f"{self.called} could not be fitted on fold {fold + 1} of {n_folds}, {type(error).__name__}: "
+                    f"{first}; leave out --teacher, or name another"
+                ) from error
             needed = (self.clock() - started) / (fold + 1) * n_folds
             if needed > lesson.seconds:
                 raise TooLate(f"{self.called} on {n_folds} folds takes about {needed:.0f} s")
@@ -171,7 +183,7 @@ class Columns:
             elif values.dtype.kind == "i":
                 found.append(np.where(values == MISSING_TIMESTAMP, np.nan, values.astype(np.float64)))
             else:
-                found.append(np.asarray(values, np.float64))
+                found.append(np.clip(np.asarray(values, np.float64), -_FARTHEST, _FARTHEST))
         return np.stack(found, axis=1)
 
 
@@ -182,7 +194,9 @@ def _fit(name: str, x: NDArray[np.float64], asked: Asked, rows: NDArray[np.int64
     if not target.classes:
         values = part.target[rows]
         centre = float(values.mean())
-        unit = float(np.abs(values - centre).max()) or 1.0  # no deviation, whose squares may be beyond a double
+        unit = float(np.abs(values - centre).max())  # no deviation, whose squares may be beyond a double
+        if unit == 0.0:  # of which a library may want to learn nothing
+            return lambda at: np.full(len(at), centre)
         plain = fit(x[rows], (values - centre) / unit, weight, task)
         return lambda at: plain(at) * unit + centre
     index = {label: i for i, label in enumerate(target.classes)}
