@@ -20,11 +20,12 @@ NOTHING_ELSE = {
 """Fields of all other ways, set by the caller to what they are anyway."""
 
 
-def fitted(folder, *, preset="best", callbacks=(), checkpoint=None, fit=None, **sections):
+def fitted(folder, *, preset="best", callbacks=(), checkpoint=None, resume=False, fit=None, **sections):
     table = tables.every_kind(160).drop("class")
     fields = {"data": {"target": "amount"}, "network": NETWORK, **sections}
     config = make_config(overrides={"preset": preset, **fields, "fit": {"epochs": 1, "seeds": 2, **(fit or {})}})
-    return train(table, config, name="m", repository=Repository(folder), callbacks=callbacks, checkpoint=checkpoint)
+    kept = {"checkpoint": checkpoint, "resume": resume}
+    return train(table, config, name="m", repository=Repository(folder), callbacks=callbacks, **kept)
 
 
 def weights(trained):
@@ -79,6 +80,31 @@ def test_a_callback_ends_all_of_them(tmp_path):
     within = fitted(tmp_path, fit={"budget_s": 900}, callbacks=[third])
     assert (len(looks), within.fit.stopped) == (3, "interrupted")
     assert looks[0].done < looks[1].done < looks[2].done < 1.0
+
+
+def test_a_budget_that_was_not_spent_is_not_told_to_have_been_enough_for_no_more(tmp_path):
+    within = fitted(tmp_path, fit={"budget_s": 900}, callbacks=[lambda progress: True])
+    assert [note.partition(", ")[2] for note in spent(within)] == ["and they were ended with 1 of 2 made"]
+
+
+def test_what_was_killed_in_the_second_fit_goes_on_with_it(tmp_path, without):
+    class Killed(Exception):
+        pass
+
+    looks = []
+
+    def kill(progress):
+        looks.append(progress)
+        if len(looks) == 3:  # of two epochs each: in the second fit
+            raise Killed
+
+    kept = {"checkpoint": tmp_path / "kept", "fit": {"budget_s": 900, "epochs": 2}, "optimizer": WARM}
+    with pytest.raises(Killed):
+        fitted(tmp_path / "models", callbacks=[kill], **kept)
+    again = fitted(tmp_path / "models", resume=True, **kept)
+    whole = fitted(tmp_path / "whole", fit={"epochs": 2}, **NOTHING_ELSE)
+    assert weights(again) == weights(whole)
+    assert len(again.fit.fits) == 2
 
 
 def test_a_preset_that_says_nothing_of_it_shares_its_budget(tmp_path):

@@ -125,7 +125,7 @@ def fit_within(
             break
         assert not isinstance(core.network, Ensemble)
         tried.append(_Tried(way, core.network, fit))
-    answering, told_of = _answering(tried, prepared, config, own)
+    answering, told_of = _answering(tried, prepared, config, own, ended=ended)
     networks = [one.network for one in answering]
     core, decisions = calibrated_core(networks, prepared, config, device, own=own, interrupt=interrupt)
     result = joined([one.fit for one in tried])
@@ -169,12 +169,15 @@ def _next(tried: Sequence[_Tried], others: Sequence[Way], config: Config, prepar
     return next(one.way for one in tried if one.way.called == best)
 
 
-def _answering(tried: Sequence[_Tried], prepared: Prepared, config: Config, own: Own) -> tuple[list[_Tried], str]:
-    """The fits that answer, and the decision about what the budget went for."""
+def _answering(
+    tried: Sequence[_Tried], prepared: Prepared, config: Config, own: Own, *, ended: bool
+) -> tuple[list[_Tried], str]:
+    """The fits that answer, and the decision about what the budget went for; ``ended``: before it was spent."""
     most = config.fit.seeds
     left = f"the budget left {config.fit.budget_s:.3g} s for fits"
+    enough = f"{left}, and they were ended with {len(tried)} of {most} made" if ended else f"{left}, enough for"
     if len(tried) == 1:
-        return list(tried), f"{left}, enough for one of {most}"
+        return list(tried), enough if ended else f"{enough} one of {most}"
     objective = Objective(prepared.target, config.objective, own.loss)
     rows = to_batch(prepared.validation, prepared.encoder, objective, torch.device("cpu"))
     with torch.no_grad():
@@ -184,7 +187,7 @@ def _answering(tried: Sequence[_Tried], prepared: Prepared, config: Config, own:
         cut_short = tried[-1].fit.stopped == "budget" and panel.loss(usual) > panel.loss(usual[:-1])
         left_out = "; the last, which it cut short, made the others no better and is left out" if cut_short else ""
         answering = list(tried[:-1] if cut_short else tried)
-        return answering, f"{left}, enough for {len(tried)} of {most}{left_out}"
+        return answering, (enough if ended else f"{enough} {len(tried)} of {most}") + left_out
     chosen = panel.chosen(usual, most)
     counts = Counter(tried[i].way.called for i in range(len(tried)))
     went = ", ".join(f"{n} {called}" for called, n in counts.items())
