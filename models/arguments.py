@@ -34,6 +34,8 @@ DIRECT = frozenset(
     | {"trials", "jobs", "storage", "teacher"}
 )
 """Flags that are arguments of the same name."""
+COUNTS = frozenset({"seed", "folds", "trials", "jobs", "repeats"})
+"""Of these, those that are whole numbers."""
 VERBS = frozenset(
     {"and", "are", "as", "at", "both", "cannot", "for", "give", "gives", "go", "has", "holds", "in", "is", "lacks"}
     | {"lists", "makes", "means", "predicts"}
@@ -121,8 +123,8 @@ def _argument(flag: str, value: str | None, *, alone: bool) -> str | None:
         return f"{field}=" + ("" if value is None else _literal(value))
     if flag in FIT_VALUES:
         return f'fit={{"{FIT_VALUES[flag]}": {_fit_value(flag, value)}}}'
-    if flag == "seed" and value is not None and _COUNT.fullmatch(value):
-        return f"seed={int(value)}"
+    if flag in COUNTS and value is not None and _COUNT.fullmatch(value):
+        return f"{field}={int(value)}"
     if flag == "resume":
         return "resume=True"
     if flag == "from":

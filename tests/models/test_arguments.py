@@ -101,6 +101,7 @@ SENTENCES = {
     "--budget 30m or --budget 1.5h": 'fit={"budget_s": 1800} or fit={"budget_s": 5400}',
     "--budget 0.5, --epochs 007": 'fit={"budget_s": 0.5}, fit={"epochs": 7}',
     "--seed 3": "seed=3",
+    "--folds 5": "folds=5",
     "--set data.header=false": 'data={"header": False}',
     "--set 'a.b=[true, 1, \"x\", inf]'": 'a={"b": [True, 1, "x", float("inf")]}',
     "--set a.b.c=1979-05-27": 'a={"b": {"c": "1979-05-27"}}',
