@@ -214,7 +214,9 @@ def name_version(home: Path, alias: str, version: int | None, who: str) -> Rollo
 def _changed(home: Path, change: Callable[[Rollout], Rollout], seen: Rollout | None) -> Rollout:
     def checked(said: Rollout) -> Rollout:
         if seen is not None and said != seen:
-            raise ModelError(f"somebody else was first: {_last(home, said)}. Look, and try again: nothing was changed")
+            raise ModelError(
+                f"somebody else was first: {last_change(home, said)}. Look, and try again: nothing was changed"
+            )
         return change(said)
 
     try:
@@ -223,8 +225,8 @@ def _changed(home: Path, change: Callable[[Rollout], Rollout], seen: Rollout | N
         raise ModelError(f"{home / ROLLOUT_FILE} cannot be written: {error.strerror}") from None
 
 
-def _last(home: Path, said: Rollout) -> str:
-    """What was done last."""
+def last_change(home: Path, said: Rollout) -> str:
+    """What was done last of a model, and by whom."""
     if not said.history:
         return f"{home / ROLLOUT_FILE} is another"
     last = said.history[-1]

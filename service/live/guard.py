@@ -1,6 +1,7 @@
 """The supervisor's watch over versions on trial: one that breaks a guard goes, and one that held is promoted.
 
-It has a thread of its own, for the one that brings versions may be busy with another for minutes.
+It has a thread of its own, for the one that brings versions may be busy with another for minutes. So it also has a
+version go that an operator has rolled back: that should not wait.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rowcast.service.engine.catalog import CatalogOwner
@@ -17,6 +19,7 @@ from rowcast.service.live.figures import remove_figures, write_figures
 from rowcast.service.live.judge import Judge
 from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.process.replacements import Replacements
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 
@@ -25,15 +28,25 @@ logger = logging.getLogger("rowcast.service")
 LOOK_SECONDS = 0.5
 WHO = "guard"
 _LOOKS_A_FILE = 4
+_AGAIN_SECONDS = 5.0
+"""After something could not be written down."""
 
 
 class _Counted:
-    """What all workers have counted of a trial, those that ended meanwhile too."""
+    """What all workers have counted of a trial, those that ended meanwhile too.
 
-    def __init__(self, trial: Trial) -> None:
+    Args:
+        trial: the trial.
+        ends: how many workers had ended by accident when it began.
+    """
+
+    def __init__(self, trial: Trial, ends: int) -> None:
         self._trial = trial
         self._since = time.monotonic()
+        self._ends = ends
         self.judge = Judge(trial)
+        self.try_again_at = 0.0
+        """Not to be promoted before then."""
         self._gone = Tally()
         self._last: list[Tally] = []
 
@@ -43,16 +56,28 @@ class _Counted:
         after = self._trial.promote_after
         return after is not None and time.monotonic() - self._since >= after
 
-    def add_up(self, tallies: list[Tally]) -> Tally:
-        """Everything, of what each slot says now."""
+    def add_up(self, tallies: list[Tally], ends: int) -> Tally:
+        """Everything, of what each slot says now.
+
+        A worker that ends takes requests with it, and cannot count them. Each counts as one that failed: if the version
+        on trial ends workers again and again, that is told by nothing else; and a worker that somebody kills among
+        thousands of requests decides nothing.
+
+        Args:
+            tallies: of each slot.
+            ends: how many workers have ended by accident.
+        """
         for last, now in zip(self._last, tallies, strict=False):
-            if now.new_answered + now.old_answered + now.rows < last.new_answered + last.old_answered + last.rows:
+            if now.has_less_than(last):
                 self._gone = self._gone.plus(last)  # another worker has the slot
         self._last = tallies
         whole = self._gone
         for tally in tallies:
             whole = whole.plus(tally)
-        return whole
+        lost = ends - self._ends
+        if self._trial.canary:
+            return replace(whole, new_failed=whole.new_failed + lost)
+        return replace(whole, run_failed=whole.run_failed + lost)
 
 
 class Guard:
@@ -72,15 +97,18 @@ class Guard:
         self._rollouts = rollouts
         self._counted: dict[Trial, _Counted] = {}
         self._looks = 0
+        self._write_at = 0.0
         self._stopping = threading.Event()
 
-    def begin(self, slots: Sequence[memoryview]) -> None:
+    def begin(self, slots: Sequence[memoryview], replacements: Sequence[Replacements]) -> None:
         """Look from now on, in a thread that ends with the process.
 
         Args:
             slots: of the workers.
+            replacements: what looks after them.
         """
         self._slots = slots
+        self._replacements = replacements
         threading.Thread(target=self._run, name="guard", daemon=True).start()
 
     def end(self) -> None:
@@ -97,19 +125,26 @@ class Guard:
     def step(self) -> None:
         """Look once."""
         trials = self._owner.catalog.trials
+        ends = sum(one.accidents for one in self._replacements)
         for name in {one.name for one in self._counted} - {one.name for one in trials}:
             remove_figures(self._root / name)
-        self._counted = {trial: self._counted.get(trial) or _Counted(trial) for trial in trials}
+        self._counted = {trial: self._counted.get(trial) or _Counted(trial, ends) for trial in trials}
         self._looks += 1
+        if time.monotonic() >= self._write_at:
+            self._rollouts.write_ends()
+            self._write_at = time.monotonic() + _AGAIN_SECONDS
         for trial, counted in self._counted.items():
-            tally = counted.add_up(tallies_of(self._slots, trial.number))
+            tally = counted.add_up(tallies_of(self._slots, trial.number), ends)
             if self._looks % _LOOKS_A_FILE == 0:
                 write_figures(self._root / trial.name, trial, tally)
             why = counted.judge(tally)
-            if why:
+            ended = self._rollouts.rolled_back(trial)
+            if ended is not None:
+                self._trials.end(trial, ended.who, ended.why)
+            elif why:
                 self._roll_back(trial, why)
             elif counted.has_held_long_enough and tally.new_answered + tally.rows:
-                self._promote(trial, tally)
+                self._promote(trial, counted, tally)
 
     def _roll_back(self, trial: Trial, why: str) -> None:
         name = trial.name
@@ -117,9 +152,11 @@ class Guard:
         self._trials.end(trial, WHO, f"rolled back: {why}")
         self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)
 
-    def _promote(self, trial: Trial, tally: Tally) -> None:
+    def _promote(self, trial: Trial, counted: _Counted, tally: Tally) -> None:
         """Write down that it is promoted; what is served follows what is written."""
+        if time.monotonic() < counted.try_again_at:
+            return
         seen = f"{tally.new_answered:,} requests answered, {tally.rows:,} rows compared"
         why = f"promoted: its guards held for {trial.promote_after:g} s ({seen})"
-        if not self._rollouts.end_trial(trial, "promoted", why, WHO):
-            self._stopping.wait(10 * LOOK_SECONDS)
+        self._rollouts.end_trial(trial, "promoted", why, WHO)
+        counted.try_again_at = time.monotonic() + _AGAIN_SECONDS  # it follows meanwhile, unless it is not written

@@ -34,6 +34,8 @@ class Look:
         self._root = root
         self._names = names
         self._listed: dict[str, _Listed] = {}
+        self.faults: dict[str, str] = {}
+        """Why the folder of a name cannot be read: then it holds what it held."""
 
     def __call__(self) -> dict[str, list[int]]:
         """The versions of each name that has a folder, oldest first.
@@ -43,22 +45,26 @@ class Look:
         """
         present = set(os.listdir(self._root))
         names = filter(is_model_name, sorted(present)) if self._names is None else present.intersection(self._names)
+        self.faults = {}
         listed = {name: self._list(name) for name in names}
         self._listed = {name: one for name, one in listed.items() if one is not None}
         return {name: one.versions for name, one in self._listed.items()}
 
     def _list(self, name: str) -> _Listed | None:
+        known = self._listed.get(name)
         try:
             about = os.stat(self._root / name, follow_symlinks=False)
+            if not stat.S_ISDIR(about.st_mode):
+                return None
+            mark = (about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev)
+            if known is not None and known.mark == mark and time.time_ns() - about.st_mtime_ns > _FRESH_NS:
+                return known
+            os.listdir(self._root / name)  # one that cannot be read is not one without versions
         except FileNotFoundError:  # it has just gone
             return None
-        if not stat.S_ISDIR(about.st_mode):
-            return None
-        mark = (about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev)
-        known = self._listed.get(name)
-        if known is not None and known.mark == mark and time.time_ns() - about.st_mtime_ns > _FRESH_NS:
-            return known
-        os.listdir(self._root / name)  # one that cannot be read is not one without versions
+        except OSError as error:
+            self.faults[name] = f"{self._root / name} cannot be read: {error.strerror}"
+            return known._replace(mark=()) if known is not None else _Listed((), [])
         return _Listed(mark, list_versions(self._root, name).numbers)
 
 

@@ -7,13 +7,39 @@ import os
 import socket
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from rowcast.models.errors import ModelError, ModelRefused
-from rowcast.models.rollout import ROLLOUT_FILE, Rollout, change_rollout, choose_version, end_trial, read_rollout
+from rowcast.models.rollout import (
+    ROLLOUT_FILE,
+    Change,
+    Rollout,
+    change_rollout,
+    choose_version,
+    end_trial,
+    read_rollout,
+)
+from rowcast.models.rollout.steps import last_change
 from rowcast.service.rollout.trial import Trial
 
 logger = logging.getLogger("rowcast.service")
+
+End = Literal["rollback", "promoted"]
+
+
+_UNWRITTEN: dict[End, str] = {
+    "rollback": "%s:%d is not on trial any more, which this log alone says until it can be written down: %s",
+    "promoted": "%s:%d has held its guards, and is promoted as soon as that can be written down: %s",
+}
+
+
+class _Ended(NamedTuple):
+    """How a trial ended."""
+
+    trial: Trial
+    how: End
+    why: str
+    who: str
 
 
 class Rollouts:
@@ -31,29 +57,55 @@ class Rollouts:
         self.faults: dict[str, str] = {}
         """What is wrong with the file of a name."""
         self._warned = False
+        self._unwritten: dict[int, _Ended] = {}
+        """Trials whose end could not be written down yet, by their numbers."""
+        self._going_on: dict[Trial, tuple[int, ...] | None] = {}
+        """The files that were there when trials were found to go on."""
 
-    def read(self, names: Iterable[str]) -> None:
-        """Look at the files of these names, and forget all others."""
+    def read(self, names: Iterable[str], kept: Iterable[str] = ()) -> None:
+        """Look at the files of these names, and forget all others.
+
+        Args:
+            names: whose folders are there.
+            kept: names of which the last that was said holds on, though their folders are not there just now.
+        """
         names = set(names)
         for known in (self._marks, self._said, self._obeyed, self.faults):
-            for name in known.keys() - names:
+            for name in known.keys() - names - set(kept):
                 del known[name]
         for name in sorted(names):
-            mark = _mark(self._root / name / ROLLOUT_FILE)
-            if name in self._marks and self._marks[name] == mark:
-                continue
-            self._marks[name] = mark
-            try:
-                self._said[name] = read_rollout(self._root / name)
-                self.faults.pop(name, None)
-            except ModelRefused as error:
-                if self.faults.get(name) != str(error):
-                    logger.error("%s; what was served is served on", error)
-                self.faults[name] = str(error)
+            self._read(name)
+
+    def _read(self, name: str) -> None:
+        mark = _mark(self._root / name / ROLLOUT_FILE)
+        if name in self._marks and self._marks[name] == mark:
+            return
+        self._marks[name] = mark
+        try:
+            self._said[name] = read_rollout(self._root / name)
+            self.faults.pop(name, None)
+        except ModelRefused as error:
+            if self.faults.get(name) != str(error):
+                logger.error("%s; what was served is served on", error)
+            self.faults[name] = str(error)
 
     def said(self, name: str) -> Rollout:
         """The last that was said of a name and is no nonsense."""
         return self._said.get(name) or Rollout()
+
+    def said_since(self, name: str) -> str:
+        """Who said meanwhile that something else of a name is to be served than what was read last; empty for nobody.
+
+        What takes seconds asks before its last step, so that it does not pass over what an operator wants.
+        """
+        home, known = self._root / name, self.said(name)
+        if _mark(home / ROLLOUT_FILE) == self._marks.get(name):
+            return ""
+        try:
+            now = read_rollout(home)
+        except ModelRefused:  # nonsense changes nothing
+            return ""
+        return "" if _served(now) == _served(known) else f"somebody else was first: {last_change(home, now)}"
 
     def asked(self, name: str) -> int | None:
         """The version that somebody has chosen since the last time that it was done; None for no such."""
@@ -64,19 +116,39 @@ class Rollouts:
         """Take note that what is said of a name was done, or tried in vain."""
         self._obeyed[name] = self.said(name)
 
+    def done_if(self, name: str, version: int | None) -> None:
+        """The same where this version is what is said to be served, or may follow on it by itself.
+
+        Args:
+            name: of the model.
+            version: that is served; None for none.
+        """
+        said = self.said(name)
+        if said.live in (None, version) or (version is not None and version > said.newest):
+            self.done(name)
+
     def write_choice(
         self, name: str, version: int, versions: list[int], who: str, before: int | None, *, allowed: bool
-    ) -> None:
-        """Write down that somebody chose a version, if the repository can be written."""
+    ) -> str:
+        """Write down that somebody chose a version, if the repository can be written.
+
+        Returns:
+            who was first, and chose something else; an empty text for nobody.
+        """
+        home, known = self._root / name, self.said(name)
         try:
-            home = self._root / name
             choose_version(home, version, versions, who, before, allow_signature_change=allowed)
         except ModelError as error:
+            first = self.said_since(name)
+            if first:
+                return first
             logger.warning(
                 "%s: so this service alone serves %s:%d, and only until it is started anew", error, name, version
             )
-        self.read({*self._said, name})
-        self.done(name)
+        self._read(name)
+        if self.said(name).live == version or self.said(name) == known:
+            self.done(name)
+        return ""
 
     def write_change(self, name: str, before: int | None, after: int | None, why: str, who: str = "auto") -> None:
         """Write down what went live by itself, once for all services, if the repository can be written."""
@@ -97,17 +169,55 @@ class Rollouts:
                 if not self._warned:
                     self._warned = True
                     logger.warning("what goes live by itself is in this log alone: %s", error)
-        self.read({*self._said, name})
-        self.done(name)
+        self._read(name)
+        self.done_if(name, after)  # somebody may have chosen another meanwhile
 
-    def end_trial(self, trial: Trial, how: Literal["rollback", "promoted"], why: str, who: str = "auto") -> bool:
-        """Write down how a trial ended, once for all services; whether it is written. Any thread may."""
+    def end_trial(self, trial: Trial, how: End, why: str, who: str = "auto") -> bool:
+        """Write down how a trial ended, once for all services; whether it is written. Any thread may.
+
+        What ended already and cannot be written down is tried again by :meth:`write_ends`.
+        """
+        ended = _Ended(trial, how, why, who)
         try:
             end_trial(self._root / trial.name, trial.since, how, f"{who}, on {socket.gethostname()}", why)
         except ModelError as error:
-            logger.error("how the trial of %s:%d ended is in this log alone: %s", trial.name, trial.version, error)
+            known = self._unwritten.get(trial.number)
+            self._unwritten[trial.number] = ended
+            if known is None or known.how != how:
+                logger.error(_UNWRITTEN[how], trial.name, trial.version, error)
             return False
+        self._unwritten.pop(trial.number, None)
         return True
+
+    def rolled_back(self, trial: Trial) -> Change | None:
+        """What an operator said last, if he ended a trial and the live version is to answer alone. Any thread may.
+
+        Args:
+            trial: that is on.
+        """
+        home = self._root / trial.name
+        mark = _mark(home / ROLLOUT_FILE)
+        if self._going_on.get(trial) == mark:
+            return None
+        try:
+            now = read_rollout(home)
+        except ModelRefused:  # nonsense changes nothing
+            return None
+        if mark is not None and now.trial is None and now.live == trial.live and now.history:
+            return now.history[-1]
+        self._going_on = {trial: mark} | {one: last for one, last in self._going_on.items() if one.name != trial.name}
+        return None
+
+    def write_ends(self) -> None:
+        """Write down how trials ended, where that could not be done before, such as on a full disk."""
+        for ended in list(self._unwritten.values()):
+            if ended.how == "rollback":
+                self.end_trial(*ended)
+
+
+def _served(said: Rollout) -> tuple[object, ...]:
+    """All of what is said that decides who answers."""
+    return said.live, said.canary, said.shadow, said.since
 
 
 def _mark(file: Path) -> tuple[int, ...] | None:

@@ -18,7 +18,8 @@ _LOOK_SECONDS = 0.01
 
 
 class Interrupted(Exception):
-    """What is served was settled anew meanwhile, or the service stops."""
+    """What is served was settled anew meanwhile, or somebody wants something else served, as the text says; or the
+    service stops."""
 
 
 class Workers:

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rowcast.models.errors import ModelRefused
-from rowcast.models.listing import list_versions
-from rowcast.models.repository import GRAPH_FILE, read_manifest
+from rowcast.models.listing import MANIFEST_FILE, list_versions
+from rowcast.models.repository import GRAPH_FILE, Manifest, open_files
 from rowcast.models.rollout import Rollout
 from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
 from rowcast.service.live.candidate import Candidate, try_version
@@ -69,6 +69,8 @@ class Swaps:
         """The files of the versions that are served, as they were when they went live."""
         self._seen: dict[Key, Mark | None] = {}
         """The files of versions that may go live, as they were at the last look."""
+        self._seen_served: dict[Key, Mark | None] = {}
+        """The same of versions that are served, where they are not as they were then."""
         self._missed: dict[str, int] = {}
         """How often a name's folder was not there."""
         self._floor: dict[str, int] = {}
@@ -82,6 +84,8 @@ class Swaps:
         self._told: set[str] = set()
         self._fault = ""
         """Why the repository cannot be looked at."""
+        self._absent: dict[str, str] = {}
+        """What ``rollout.json`` of a name chooses, and is not there."""
         self._outcomes: list[tuple[int, str]] = []
         self._stopping = threading.Event()
         self._workers: Workers
@@ -92,7 +96,7 @@ class Swaps:
         self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
         self._lived = self._live(self._owner.catalog)
         self._settle_rollouts()
-        self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))])
+        self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))], replacements)
         threading.Thread(target=self._run, name="swaps", daemon=True).start()
 
     def end(self) -> None:
@@ -101,7 +105,7 @@ class Swaps:
         self._stopping.set()
 
     def _settle_rollouts(self) -> None:
-        """Take what is said of each name for done: it was heeded when the service started.
+        """Take what is said of each name for done where it is served: it was heeded when the service started.
 
         Where versions go live by hand alone, what is served now is written down, so that a service that starts later
         serves it as well.
@@ -109,7 +113,7 @@ class Swaps:
         live = self._live(self._owner.catalog)
         self._rollouts.read(live)
         for name, entry in live.items():
-            self._rollouts.done(name)
+            self._rollouts.done_if(name, entry.version)  # somebody may have chosen another since
             if self._settings.reload == "manual" and self._rollouts.said(name).live is None:
                 versions = list_versions(self._settings.repository, name).numbers
                 if entry.version in versions:
@@ -140,20 +144,20 @@ class Swaps:
         live = self._live(self._owner.catalog)
         if found is not None:
             names = {*found, *(name for name, _ in self._pinned)}
-            self._rollouts.read(names)
-            self._trials.show_aliases(names)
+            self._rollouts.read(names, kept=live)
+            self._trials.show_aliases({*names, *live})
         self._write_down_reload(live)
         self._tell(found, live)
         asked = self._workers.next_order()
         if asked is not None:
             self._obey(asked, found, live)
-        elif found is None or self._follow_rollouts(found, live) or self._trials.follow(found, live):
-            return
-        elif self._settings.reload == "auto":
-            self._let_go(found, live)
-            candidate = self._next(found, live)
-            if candidate is not None:
-                self._bring_by_itself(candidate, live.get(candidate.name))
+        elif found is not None and not (self._follow_rollouts(found, live) or self._trials.follow(found, live)):
+            candidate = self._come_again(live)
+            if self._settings.reload == "auto":
+                self._let_go(found, live)
+                candidate = candidate or self._next(found, live)
+                if candidate is not None:
+                    self._bring_by_itself(candidate, live.get(candidate.name))
 
     def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
         """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""
@@ -161,8 +165,7 @@ class Swaps:
             version, old = self._rollouts.asked(name), live.get(name)
             if version is None:
                 continue
-            if version not in versions:
-                logger.error("rollout.json of %s chooses version %d, which is not there", name, version)
+            if version not in versions:  # which is told as long as it is so
                 self._rollouts.done(name)
                 continue
             if old is None or old.version != version:
@@ -236,8 +239,7 @@ class Swaps:
             newest = max(0 if old is None else old.version, self._floor.get(name, 0), said.newest)
             for version in reversed(versions):
                 path = self._settings.repository / name / str(version)
-                again = old is not None and version == old.version and self._is_another(old, path)
-                if chosen is not None or not (version > newest or again):
+                if chosen is not None or version <= newest:
                     break
                 mark = mark_of(path)
                 if mark is None or self._verdicts.hold((name, version), mark, old):
@@ -249,18 +251,38 @@ class Swaps:
         self._seen = seen
         return chosen
 
-    def _is_another(self, served: Entry, path: Path) -> bool:
-        """Whether the folder of a version that is served holds another: it was removed, and its number came again."""
-        mark = mark_of(path)
-        if mark is None or mark == self._marks.get(served):
-            return False
-        try:
-            same = read_manifest(path).files.get(GRAPH_FILE) == served.sha256
-        except (ModelRefused, OSError):
-            return True
-        if same:  # somebody only touched its files
-            self._marks[served] = mark
-        return not same
+    def _come_again(self, live: dict[str, Entry]) -> Candidate | None:
+        """A version whose folder holds another than the one that is served: it was removed, and its number came again.
+
+        Where the files are not those of any version, that is told. They are read when two looks find the same.
+        """
+        seen: dict[Key, Mark | None] = {}
+        found: Candidate | None = None
+        on_trial = self._trials.names
+        for name, old in live.items():
+            key, path = (name, old.version), Path(old.path)
+            mark = None if name in on_trial else mark_of(path)
+            if mark is None or mark == self._marks.get(old) or self._verdicts.hold(key, mark, old):
+                continue
+            seen[key] = mark
+            if self._seen_served.get(key) != mark:
+                continue
+            try:
+                manifest, _ = open_files(path, MANIFEST_FILE, Manifest)
+            except (ModelRefused, OSError) as error:
+                if mark_of(path) == mark:
+                    self._verdicts.add(key, mark, old, Refused("damaged", str(error)))
+                continue
+            if manifest.files.get(GRAPH_FILE) == old.sha256:  # somebody only touched its files
+                self._marks[old] = mark
+                self._verdicts.forget(key)
+            elif self._settings.reload == "manual":
+                words = "another was published under its number, and is served by a service that starts anew"
+                self._verdicts.add(key, mark, old, Refused("another", words))
+            else:
+                found = found or Candidate(name, old.version, path, old.version in self._rollouts.said(name).allowed)
+        self._seen_served = seen
+        return found
 
     def _bring(self, candidate: Candidate, old: Entry | None, who: str, why: str, trial: Trial | None = None) -> str:
         """Have a version go live, or on trial; an empty text, or why it does not."""
@@ -308,7 +330,7 @@ class Swaps:
 
         Raises:
             Refused: one could not.
-            Interrupted: what is served was settled anew meanwhile.
+            Interrupted: what is served was settled anew meanwhile, or somebody wants something else served.
         """
         stage = Stage(self._workers.next_number(), entry)
         with self._owner.lock:
@@ -320,6 +342,8 @@ class Swaps:
             )
         try:
             self._workers.wait_for(stage, lambda: self._owner.catalog.stage == stage and not self._stopping.is_set())
+            if first := self._rollouts.said_since(entry.name):
+                raise Interrupted(first)
             with self._owner.lock:
                 catalog = self._owner.catalog
                 if catalog.stage != stage:
@@ -367,8 +391,8 @@ class Swaps:
         """Do what somebody asked for, and say what came of it."""
         try:
             why = self._fault if found is None else self._promote(asked, found, live)
-        except Interrupted:
-            why = "what is served was settled anew meanwhile: try again"
+        except Interrupted as error:
+            why = str(error) or "what is served was settled anew meanwhile: try again"
         self._outcomes = [*self._outcomes, (asked.number, why)][-_MOST_OUTCOMES:]
         self._show()
 
@@ -382,8 +406,9 @@ class Swaps:
             known = ", ".join(map(str, versions)) or "none"
             return f"no version {asked.version or ''} of {name} in {self._settings.repository}; versions: {known}"
         trial = self._trials.of(name)
-        if trial is not None and trial.version != version:
-            return f"{name}:{trial.version} is on trial: rowcast rollout {name} --promote or --rollback ends that"
+        tried = self._rollouts.said(name).trial if trial is None else trial.version  # or is to be, in a moment
+        if tried not in (None, version):
+            return f"{name}:{tried} is on trial: rowcast rollout {name} --promote or --rollback ends that"
         if (old is None or old.version != version) and asked.before != (0 if old is None else old.version):
             served = "nothing" if old is None else f"{name}:{old.version}"
             return f"somebody else was first, and {served} is served since: look, and ask again"
@@ -396,8 +421,7 @@ class Swaps:
         self._floor[name] = max(versions)
         before = None if old is None else old.version
         allowed = asked.allow_signature_change
-        self._rollouts.write_choice(name, version, versions, asked.who, before, allowed=allowed)
-        return ""
+        return self._rollouts.write_choice(name, version, versions, asked.who, before, allowed=allowed)
 
     def _tell(self, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
         """Have workers tell how things are, where they do not yet."""
@@ -406,6 +430,13 @@ class Swaps:
             self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
             newest = {name: max(versions) for name, versions in found.items() if versions}
             self._waiting = [key for key in newest.items() if key not in self._verdicts and self._waits(*key, live)]
+            self._absent = {
+                name: f"rollout.json of {name} chooses version {chosen}, which is not there"
+                for name, versions in found.items()
+                if (chosen := self._rollouts.said(name).live) is not None
+                and chosen not in versions
+                and (name not in live or live[name].version != chosen)
+            }
         self._show()
 
     def _is_chosen(self, name: str, version: int) -> bool:
@@ -421,12 +452,13 @@ class Swaps:
 
     def _show(self, loading: Candidate | None = None) -> None:
         notes = self._notes(loading)
-        if self._fault and self._fault not in self._told:
-            logger.error("what is served is served on: %s", self._fault)
+        faults = {self._fault, *self._look.faults.values(), *self._absent.values()} - {""}
+        for fault in sorted(faults - self._told):
+            logger.error("what is served is served on: %s", fault)
         for note in notes:
             if note.state == "REMOVED" and note.reason not in self._told:
                 logger.warning("%s", note.reason)
-        self._told = {note.reason for note in notes if note.state == "REMOVED"} | {self._fault}
+        self._told = {note.reason for note in notes if note.state == "REMOVED"} | faults
         with self._owner.lock:
             catalog = self._owner.catalog
             if (catalog.notes, catalog.outcomes) != (notes, tuple(self._outcomes)):
@@ -457,8 +489,10 @@ class Swaps:
         for name, version in self._waiting:
             words = f"it waits for `rowcast models promote {name}:{version}`"
             notes.append(Note(name, version, "UNAVAILABLE", words, "waits"))
-        for name, fault in (self._trials.faults | self._rollouts.faults).items():
+        for name, fault in (self._absent | self._trials.faults | self._rollouts.faults).items():
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "rollout"))
+        for name, fault in self._look.faults.items():
+            notes.append(Note(name, 0, "UNAVAILABLE", fault, "repository"))
         if self._fault:
             notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))
         return tuple(sorted(notes, key=lambda note: (note.name, -note.version)))[:_MOST_NOTES]

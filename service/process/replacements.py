@@ -68,6 +68,8 @@ class Replacements:
         watcher.forget_beats = self.forget_beats
         self.stopping = False
         """Whether the supervisor was told to stop."""
+        self.accidents = 0
+        """How many workers ended that served, and that nobody had told to stop. Any thread may look."""
         self._watcher = watcher
         self._heartbeats = heartbeats
         self._first_slot = first_slot
@@ -160,6 +162,7 @@ class Replacements:
         life.watch.look()  # it may have served since the last time
         logger.error("worker %d ended %s after %.1f s", process_pid, _how(exit_code), age)
         served = life.watch.has_served
+        self.accidents += served
         if exit_code is not None and exit_code > 0 and not served and (self._heartbeats or age <= _YOUNG_SECONDS):
             self._could_not_start(watcher, arbiter)
         elif exit_code is not None and exit_code != 0 and (age <= _SOON_SECONDS or not served):

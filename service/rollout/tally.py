@@ -114,6 +114,10 @@ class Tally:
         """What has come since; the largest difference is that of all."""
         return _each(self, other, lambda a, b: a.minus(b) if isinstance(a, Times) else max(0, a - b), lambda a, _: a)
 
+    def has_less_than(self, other: Tally) -> bool:
+        """Whether it counts less of anything that a worker only ever counts up, and so is another worker's."""
+        return any(getattr(self, name) < getattr(other, name) for name in _COUNTS)
+
     def pack(self) -> bytes:
         """It in :data:`TALLY_BYTES`."""
         values = [getattr(self, one.name) for one in fields(self)]
@@ -182,6 +186,7 @@ def _milliseconds(times: Times) -> float | None:
 
 
 _KINDS = [float if isinstance(one.default, float) else int for one in fields(Tally) if one.default_factory is not Times]
+_COUNTS = [one.name for one in fields(Tally) if isinstance(one.default, int)]
 _PLAIN = struct.Struct(f"{len(_KINDS)}d")
 _N_TIMES = len(fields(Tally)) - len(_KINDS)
 TALLY_BYTES = _PLAIN.size + _N_TIMES * _TIMES.size

@@ -117,6 +117,7 @@ class Workers:
 def test_healthy_workers_that_are_killed_are_replaced_at_once_each_time(clock: Clock) -> None:
     workers = Workers(clock)
     assert [workers.die(6, -signal.SIGKILL, served=True) for _ in range(20)] == [0] * 20
+    assert workers.looked_after.accidents == 20
 
 
 def test_workers_that_a_signal_ends_before_they_serve_are_slowed_down(clock: Clock) -> None:
@@ -136,6 +137,7 @@ def test_the_last_worker_that_ends_with_an_error_soon_is_not_replaced(clock: Clo
     workers = Workers(clock)
     workers.die(3, 78, served=False)
     assert not workers.watcher.respawn
+    assert workers.looked_after.accidents == 0  # it served nobody
 
 
 def test_a_worker_that_served_and_ends_with_an_error_is_replaced_however_young(clock: Clock) -> None:
@@ -174,3 +176,4 @@ def test_an_end_that_was_asked_for_is_not_logged(clock: Clock, caplog: pytest.Lo
         watcher=workers.watcher, arbiter=workers.watcher.arbiter, process_pid=7, exit_code=-signal.SIGTERM
     )
     assert caplog.messages == []
+    assert workers.looked_after.accidents == 0

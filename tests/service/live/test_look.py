@@ -66,3 +66,26 @@ def test_a_worker_tells_its_verdict_and_its_order_in_its_own_slot() -> None:
     assert (verdict(slots[0], 6), order(slots[2])) == (None, None)
     slots.clear(1)
     assert (verdict(slots[1], 6), order(slots[1])) == (None, None)
+
+
+def test_a_name_whose_folder_cannot_be_read_holds_what_it_held_and_others_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_flights(tmp_path)
+    publish_delay(tmp_path)
+    look = Look(tmp_path, None)
+    look()
+    listdir = os.listdir
+
+    def fails(folder: os.PathLike[str] | str) -> list[str]:
+        if os.fspath(folder) == os.fspath(tmp_path / "flights"):
+            raise OSError(5, "Input/output error")
+        return listdir(folder)
+
+    monkeypatch.setattr("os.listdir", fails)
+    publish_delay(tmp_path)
+    assert look() == {"delay": [1, 2], "flights": [1]}
+    assert look.faults == {"flights": f"{tmp_path / 'flights'} cannot be read: Input/output error"}
+    assert Look(tmp_path, None)() == {"delay": [1, 2], "flights": []}
+    monkeypatch.undo()
+    assert (look(), look.faults) == ({"delay": [1, 2], "flights": [1]}, {})

@@ -36,6 +36,7 @@ class _OneWorker:
 
     def __init__(self, heartbeats: Heartbeats) -> None:
         self._heartbeats = heartbeats
+        self.accidents = 0
 
     def serving(self) -> dict[int, int]:
         return {0: os.getpid()} if self._heartbeats.count(0) else {}

@@ -1,0 +1,262 @@
+"""What operators and accidents do while something else goes on: nothing is lost, and nothing waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
+from rowcast.service.live.guard import _Counted
+from rowcast.service.live.judge import broken
+from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.rollout.tally import Tally
+from rowcast.service.rollout.trial import Trial
+from tests.service.live.together import Live, live
+from tests.service.live.versions import publish, publish_graph, slow_graph
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for weight in (1.0, 2.0):
+        publish(tmp_path / "repository", weight)
+    return tmp_path / "repository"
+
+
+def promote(root: Path, version: int, versions: list[int]) -> None:
+    """Choose a version, as an operator does."""
+    choose_version(root / "flights", version, versions, "operator", None, allow_signature_change=False)
+
+
+def try_out(root: Path, version: int, share: float, live_version: int = 1, guard: str = "") -> None:
+    """Have a version answer a share of the requests, as an operator does."""
+    begin_trial(
+        root / "flights",
+        version,
+        [1, 2, 3],
+        "operator",
+        live_version,
+        canary=share,
+        shadow=None,
+        guards=Guards.of(guard) if guard else Guards(),
+        promote_after=None,
+    )
+
+
+def is_tried(service: Live, version: int, name: str = "flights") -> bool:
+    """Whether a version is being tried just now."""
+    return any((note.name, note.version, note.state) == (name, version, "LOADING") for note in service.registry.notes)
+
+
+def test_what_an_operator_chooses_while_another_version_is_tried_is_served(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            publish(root, 3.0)
+            await service.until(lambda: is_tried(service, 3))
+            promote(root, 1, [1, 2, 3])
+            await service.until(lambda: service.version() == 1)
+            await asyncio.sleep(1.0)
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    said = read_rollout(root / "flights")
+    assert (said.live, [one.after for one in said.history]) == (1, [1])
+
+
+def test_a_trial_that_begins_while_another_version_is_tried_is_on(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            publish(root, 3.0)
+            await service.until(lambda: is_tried(service, 3))
+            try_out(root, 2, 0.5)
+            await service.until(lambda: service.registry.trials)
+            assert (service.version(), service.reason(0)) == (1, "")
+
+    asyncio.run(scenario())
+
+
+def test_a_load_call_gives_way_to_an_operator_who_was_faster_and_is_told(root: Path) -> None:
+    publish(root, 3.0)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            promote(root, 1, [1, 2, 3])
+            await service.until(lambda: service.version() == 1)
+            loading = asyncio.create_task(service.load(version=3))
+            await service.until(lambda: is_tried(service, 3))
+            promote(root, 2, [1, 2, 3])
+            status, why = await loading
+            assert status == 400
+            assert why.startswith("flights is not loaded: somebody else was first: operator had flights:2 served at 20")
+            await service.until(lambda: service.version() == 2)
+
+    asyncio.run(scenario())
+    assert read_rollout(root / "flights").live == 2
+
+
+def test_a_load_call_is_refused_as_soon_as_another_version_is_to_be_on_trial(root: Path) -> None:
+    publish(root, 3.0)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            promote(root, 1, [1, 2, 3])
+            await service.until(lambda: service.version() == 1)
+            try_out(root, 2, 0.5)
+            status, why = await service.load(version=3)
+            assert (status, why.partition(": ")[2]) == (
+                400,
+                "flights:2 is on trial: rowcast rollout flights --promote or --rollback ends that",
+            )
+            await service.until(lambda: service.registry.trials)
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+
+
+def test_what_was_chosen_while_a_service_started_is_not_taken_for_done(root: Path) -> None:
+    rollouts = Rollouts(root)
+    promote(root, 1, [1, 2])
+    rollouts.read(["flights"])
+    rollouts.done_if("flights", 2)  # which it serves by now
+    assert rollouts.asked("flights") == 1
+    rollouts.done_if("flights", 1)
+    assert rollouts.asked("flights") is None
+    promote(root, 2, [1, 2])
+    rollouts.read(["flights"])
+    rollouts.done_if("flights", 3)  # published since, and followed by itself
+    assert rollouts.asked("flights") is None
+
+
+def test_a_trial_is_rolled_back_at_once_though_another_model_is_being_tried(root: Path) -> None:
+    publish(root, 1.0, name="other")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            try_out(root, 2, 0.5)
+            await service.until(lambda: service.registry.trials)
+            publish_graph(root, slow_graph(20_000_000), name="other")
+            await service.until(lambda: is_tried(service, 2, "other"))
+            roll_back(root / "flights", None, [1, 2], "operator", read_rollout(root / "flights"))
+            await service.until(lambda: not service.registry.trials)
+            assert is_tried(service, 2, "other")
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+
+
+def test_an_end_that_cannot_be_written_down_is_written_down_later(root: Path) -> None:
+    rollouts = Rollouts(root)
+    try_out(root, 2, 0.5)
+    said = read_rollout(root / "flights")
+    trial = Trial.of("flights", said)
+    assert trial is not None
+    in_the_way = root / "flights/.publishing-rollout.json"
+    in_the_way.mkdir()  # as good as a full disk
+    assert not rollouts.end_trial(trial, "rollback", "rolled back: it fails", "guard")
+    rollouts.write_ends()
+    assert read_rollout(root / "flights") == said
+    in_the_way.rmdir()
+    rollouts.write_ends()
+    now = read_rollout(root / "flights")
+    assert (now.trial, now.history[-1].what, now.history[-1].why) == (None, "rollback", "rolled back: it fails")
+    rollouts.write_ends()
+    assert read_rollout(root / "flights") == now
+
+
+def trial_of(guard: str, **shares: float) -> Trial:
+    limits = Guards.of(guard)
+    return Trial("flights", 2, 1, shares.get("canary"), shares.get("shadow"), "2026-01-02T03:04:05Z", limits.errors)
+
+
+def test_workers_that_end_again_and_again_count_as_failures_of_the_version_on_trial() -> None:
+    """A graph that takes the process with it answers nothing, and nobody counts that."""
+    told = {"canary": "3 of 53 requests failed", "shadow": "3 of 53 runs in the shadow failed"}
+    for what, words in told.items():
+        trial = trial_of("errors=0.1%", **{what: 0.5})
+        counted = _Counted(trial, ends=4)
+        tally = Tally(new_answered=50, runs=50)
+        assert broken(trial, counted.add_up([tally], 5)) == ""  # one may be anybody's fault
+        assert words in broken(trial, counted.add_up([tally], 7))
+
+
+def test_what_a_worker_counted_that_ended_is_not_lost_though_it_only_failed() -> None:
+    counted = _Counted(trial_of("errors=0.1%", canary=0.5), ends=0)
+    assert counted.add_up([Tally(new_failed=3), Tally(old_failed=1)], 0).new_failed == 3
+    assert counted.add_up([Tally(), Tally(old_failed=1)], 0).new_failed == 3
+    whole = counted.add_up([Tally(new_failed=1), Tally(old_failed=2)], 0)
+    assert (whole.new_failed, whole.old_failed) == (4, 2)
+
+
+@pytest.mark.parametrize("reload", ["auto", "manual"])
+def test_a_file_that_is_damaged_while_its_version_is_served_is_told_and_the_version_is_served_on(
+    root: Path, reload: str
+) -> None:
+    async def scenario() -> None:
+        async with live(root, reload=reload) as service:
+            file = root / "flights/2/model.onnx"
+            whole = file.read_bytes()
+            file.write_bytes(whole[:-1])
+            await service.until(lambda: service.reason(2))
+            assert service.reason(2).startswith("damaged: flights:2 is served on until it is replaced, though its")
+            assert "model.onnx is not the file that was published: its SHA-256 differs" in service.reason(2)
+            assert (await service.ask()).status == 200
+            file.write_bytes(whole)
+            await service.until(lambda: not service.reason(2))
+            assert service.version() == 2
+
+    asyncio.run(scenario())
+
+
+def test_by_hand_a_version_that_was_published_anew_under_its_number_is_told(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            (root / "flights/2").rename(root / "away")
+            publish(root, 5.0)
+            await service.until(lambda: service.reason(2).startswith("another: "))
+            assert service.version() == 2
+
+    asyncio.run(scenario())
+
+
+def test_a_version_that_is_chosen_and_not_there_is_told_as_long_as_it_is_so(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            promote(root, 9, [1, 2])
+            await service.until(lambda: service.reason(0))
+            assert service.reason(0) == "rollout: rollout.json of flights chooses version 9, which is not there"
+            await asyncio.sleep(0.5)
+            assert service.reason(0)
+            assert service.version() == 2
+            promote(root, 1, [1, 2])
+            await service.until(lambda: service.version() == 1 and not service.reason(0))
+
+    asyncio.run(scenario())
+
+
+def test_aliases_and_trials_hold_on_while_the_repository_is_away(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            name_version(root / "flights", "champion", 1, "operator")
+            try_out(root, 2, 0.5)
+            await service.until(lambda: service.registry.trials and service.registry.aliases)
+            for away in (root / "flights", root):
+                away.rename(root.parent / "away")
+                await asyncio.sleep(1.0)
+                assert service.registry.aliases[("flights", "champion")].version == 1
+                assert service.registry.trials
+                (root.parent / "away").rename(away)
+            await asyncio.sleep(0.5)
+            assert list(service.registry.trials) == ["flights"]
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_said_of_a_name_that_is_gone_for_good(root: Path) -> None:
+    rollouts = Rollouts(root)
+    promote(root, 1, [1, 2])
+    rollouts.read(["flights"])
+    rollouts.read([], kept=["flights"])
+    assert rollouts.said("flights").live == 1
+    rollouts.read([])
+    assert rollouts.said("flights") == Rollout()
