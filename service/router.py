@@ -182,6 +182,7 @@ def details(registry: Registry, *, ready: bool) -> dict[str, Any]:
         if note.state != "REMOVED":
             about = {"version": note.version, "state": note.state, "kind": note.kind, "reason": note.reason}
             new: dict[str, Any] = {"name": note.name, "version": None, "versions": [], "warnings": [], "not_served": []}
+            new["rollout"] = _rollout(registry, note.name)
             models.setdefault(note.name, new)["not_served"].append(about)
     warnings = [note.reason for note in registry.notes if not note.version]
     return {

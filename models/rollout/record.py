@@ -15,6 +15,7 @@ from rowcast.models.printable import printable
 _MOST_CHANGES = 200
 _MOST_ALIASES = 100
 _SHOWN = 200
+LONGEST_TRIAL_SECONDS = 10**9
 
 Version = Annotated[int, Field(ge=1, le=MAX_VERSION)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -106,7 +107,7 @@ class Rollout(_Frozen):
     """The version that is run on a share of the requests, and answers none of them."""
     guards: Guards = Guards()
     """Of the version on trial."""
-    promote_after: float | None = Field(None, gt=0, le=10**9)
+    promote_after: float | None = Field(None, gt=0, le=LONGEST_TRIAL_SECONDS)
     """Seconds after which it is promoted, if its guards held; None for never by itself."""
     since: str | None = None
     """When its trial began; UTC, ISO 8601."""

@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 import socket
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,9 +14,10 @@ import typer
 from rowcast.cli.console import print_result, print_table, progress_console
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
-from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, RowcastError
+from rowcast.models.access import checked_address, key_of_environment
+from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, ModelRefused, RowcastError
 from rowcast.models.interface import differences
-from rowcast.models.names import DEFAULT_REPOSITORY
+from rowcast.models.names import DEFAULT_REPOSITORY, LATEST
 from rowcast.models.repository import Repository, StoredModel, read_manifest
 from rowcast.models.rollout import Rollout, choose_version, name_version, read_rollout
 from rowcast.models.rollout.steps import served_beside
@@ -41,15 +43,21 @@ def promote(
     """Have a version served, the newest unless one is named: by every service of the repository, or by one (--url)."""
     name, version = name_and_version(model, repository)
     if url is not None:
+        if version is None and "@" in model and not model.endswith(f"@{LATEST}"):  # which version that is, nobody knows
+            raise ConfigError(
+                f"with --url a model is NAME or NAME:VERSION, got {model!r}, and {repository} has no {name} that tells "
+                "its version"
+            )
         parameters: dict[str, Any] = {"allow_signature_change": allow_signature_change}
         if version is not None:
             parameters["version"] = str(version)
-        old = _served_signature(url, name)
+        old = _served(url, name)
         ask(url, "POST", f"/v2/repository/models/{name}/load", {"parameters": parameters})
-        new = _served_signature(url, name)
-        for change in differences(old, new) if old is not None and new is not None else ():
+        new = _served(url, name)
+        for change in _differences(old, new):
             progress_console.print(f"clients of {name} have to follow: {change}", soft_wrap=True)
-        print_result(f"{model} is served by {url}", aside=as_json)
+        version = version or new.get("version")
+        print_result(f"{name}:{version} is served by {url}" if version else f"{name} is served by {url}", aside=as_json)
         if as_json:
             print(json.dumps({"name": name, "version": version, "url": url}))
         return
@@ -119,7 +127,7 @@ def status(
 ) -> None:
     """Say which versions are served and why others are not: by a service (--url), or by what the repository says."""
     if url is not None:
-        found = ask(url, "GET", "/readyz?verbose", None)
+        found = details_of(url)
         found["models"] = [model for model in found["models"] if name in (None, model["name"])]
         _check_found(name, found["models"], url)
         _print_service(found, as_json)
@@ -129,29 +137,57 @@ def status(
         _check_found(name, listed, str(repository))
         found = {
             "repository": str(repository.absolute()),
-            "models": [
-                {"name": one, "versions": versions, **_told(read_rollout(home.root / one))} for one, versions in listed
-            ],
+            "models": [{"name": one, "versions": versions, **_told_of(home.root / one)} for one, versions in listed],
         }
         rows = [
-            (m["name"], str(m["live"] or "newest"), _list(m["versions"]), _last(m["history"])) for m in found["models"]
+            (m["name"], str(m["live"] or "newest"), _list(m["versions"]), m["fault"] or _last(m["history"]))
+            for m in found["models"]
         ]
         print_table(("NAME", "CHOSEN", "VERSIONS", "LAST CHANGE"), rows, aside=as_json)
     if as_json:
         print(json.dumps(found))
 
 
-def _served_signature(url: str, name: str) -> Signature | None:
-    """What a service says that a model takes and gives; None where it serves none of this name."""
+def _served(url: str, name: str) -> dict[str, Any]:
+    """What a service says of the model that it serves under a name; nothing where it serves none."""
     try:
-        return Signature.model_validate_json(json.dumps(ask(url, "GET", f"/models/{name}", None)["signature"]))
-    except (RowcastError, KeyError, ValueError):
-        return None
+        return dict(ask(url, "GET", f"/models/{name}", None))
+    except RowcastError:
+        return {}
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What clients notice, as far as a service tells."""
+    try:
+        signatures = [Signature.model_validate_json(json.dumps(one["signature"])) for one in (old, new)]
+    except (KeyError, ValueError):
+        return []
+    return differences(*signatures)
+
+
+def details_of(url: str) -> dict[str, Any]:
+    """What a service says of itself in ``/readyz?verbose``.
+
+    Raises:
+        RowcastError: it cannot be reached, refuses, or is another service.
+    """
+    found: dict[str, Any] = ask(url, "GET", "/readyz?verbose", None)
+    if not isinstance(found.get("models"), list) or not isinstance(found.get("warnings"), list):
+        raise RowcastError(f"{checked_address(url).shown} must be a service of Rowcast, got an answer of another one")
+    return found
 
 
 def _check_found(name: str | None, models: list[Any], where: str) -> None:
     if name is not None and not models:
         raise ModelNotFound(f"no model {name!r} in {where}")
+
+
+def _told_of(home: Path) -> dict[str, Any]:
+    """What is said of a model; ``fault`` tells where that makes no sense."""
+    try:
+        return {**_told(read_rollout(home)), "fault": None}
+    except ModelRefused as error:
+        return {**_told(Rollout()), "fault": str(error)}
 
 
 def _told(said: Rollout) -> dict[str, Any]:
@@ -169,7 +205,8 @@ def _last(history: list[dict[str, Any]]) -> str:
 def _print_service(found: dict[str, Any], as_json: bool) -> None:
     rows = []
     for model in found["models"]:
-        rows.append((model["name"], str(model["version"] or "-"), "served", "; ".join(model["warnings"])))
+        if model["version"] is not None:
+            rows.append((model["name"], str(model["version"]), "served", "; ".join(model["warnings"])))
         rows += [(model["name"], str(one["version"]), "not served", one["reason"]) for one in model["not_served"]]
     print_table(("NAME", "VERSION", "STATE", "REASON"), rows, aside=as_json)
     for warning in found["warnings"]:
@@ -202,8 +239,6 @@ def ask(url: str, method: str, path: str, content: Any) -> Any:
         RowcastError: it cannot be reached, or refuses.
     """
     import httpx
-
-    from rowcast.models.access import checked_address, key_of_environment
 
     address, key = checked_address(url), key_of_environment()
     headers = {} if key is None else {"authorization": f"Bearer {key}"}

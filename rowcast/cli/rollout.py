@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_result, print_table, progress_console
-from rowcast.cli.live import UrlOption, ask, changes, operator
+from rowcast.cli.live import UrlOption, changes, details_of, operator
 from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
@@ -17,7 +17,7 @@ from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, ModelR
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.repository import Repository
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, live_version, read_rollout, roll_back
-from rowcast.models.rollout.record import percent, share_of
+from rowcast.models.rollout.record import LONGEST_TRIAL_SECONDS, percent, share_of
 from rowcast.models.rollout.steps import served_beside
 
 EXAMPLE = "Example: rowcast rollout flights:3 --canary 5% --guard errors=0.1%,p99=1.2x --promote-after 30m"
@@ -84,7 +84,7 @@ def rollout(
     plain, version = name_and_version(model, repository)
     limits, after = (
         Guards() if guard is None else Guards.of(guard),
-        None if promote_after is None else seconds(promote_after),
+        None if promote_after is None else _seconds(promote_after),
     )
     shares = [
         None if text is None else share_of(text, flag) for text, flag in ((canary, "--canary"), (shadow, "--shadow"))
@@ -139,6 +139,18 @@ def rollout(
         print(json.dumps(_told(plain, said, home)))
 
 
+def _seconds(promote_after: str) -> float:
+    """How long guards have to hold.
+
+    Raises:
+        ConfigError: it is no duration, or too long.
+    """
+    after = seconds(promote_after, "--promote-after")
+    if after > LONGEST_TRIAL_SECONDS:
+        raise ConfigError(f"--promote-after must be at most {LONGEST_TRIAL_SECONDS:,} s, got {promote_after[:40]!r}")
+    return after
+
+
 def _check_flags(flags: list[str]) -> None:
     """Make sure that flags say one thing.
 
@@ -168,7 +180,10 @@ def _status(name: str, url: str | None, repository: Path, *, as_json: bool) -> N
         folder = home.resolve(name).parent
         told = _told(name, read_rollout(folder), home)
     else:
-        models = {model["name"]: model for model in ask(url, "GET", "/readyz?verbose", None)["models"]}
+        found = details_of(url)
+        models = {model["name"]: model for model in found["models"]}
+        for warning in found["warnings"]:
+            progress_console.print(warning, soft_wrap=True)
         if name not in models:
             raise ModelNotFound(f"no model {name!r} in {url}")
         history = _told(name, _said(repository / name), Repository(repository))["history"]
@@ -203,7 +218,7 @@ def _told(name: str, said: Rollout, home: Repository) -> dict[str, Any]:
 
 def _print(told: dict[str, Any], *, as_json: bool) -> None:
     """Tell a person."""
-    lines = [f"{told['name']}:{told['live']} is live"]
+    lines = [f"{told['name']}:{told['live']} is live" if told["live"] else f"no version of {told['name']} is live"]
     for what in ("canary", "shadow"):
         one = told[what]
         if one is not None:

@@ -86,9 +86,16 @@ class _Stub(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self) -> None:
+        if self.path == "/models/flights":
+            self._answer(200, {"name": "flights", "version": 3})
+            return
         refused = {"version": 3, "state": "UNAVAILABLE", "kind": "slow", "reason": "it is slow"}
         model = {"name": "flights", "version": 2, "versions": [2], "warnings": ["gone"], "not_served": [refused]}
-        self._answer(200, {"ready": True, "reload": "auto", "models": [model], "warnings": []})
+        none: dict[str, Any] = dict.fromkeys(("canary", "shadow", "promote_after", "since", "measured"))
+        none |= {"guards": {}, "aliases": {}}
+        new = {"name": "new", "version": None, "versions": [], "warnings": [], "not_served": [refused], "rollout": none}
+        told = {"ready": True, "reload": "auto", "models": [model | {"rollout": none}, new], "warnings": ["a fault"]}
+        self._answer(200, {} if self.path.startswith("/other") else told)
 
     def do_POST(self) -> None:
         content = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -117,6 +124,7 @@ def test_both_ask_a_running_service(url: str, capfd: pytest.CaptureFixture[str])
     assert [line.split(None, 2) for line in out.splitlines()[1:]] == [
         ["flights", "2", "served      gone"],
         ["flights", "3", "not served  it is slow"],
+        ["new", "3", "not served  it is slow"],
     ]
     _Stub.asked.clear()
     code, out, err = run(capfd, "models", "promote", "flights:3", "--url", url)
@@ -128,3 +136,59 @@ def test_both_ask_a_running_service(url: str, capfd: pytest.CaptureFixture[str])
     assert _Stub.asked == [
         (path, {"parameters": {"allow_signature_change": allowed, "version": "3"}}) for allowed in (False, True)
     ]
+
+
+def test_promote_says_which_version_the_newest_is(url: str, capfd: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capfd, "models", "promote", "flights", "--url", url, "--allow-signature-change", "--json")
+    assert (code, json.loads(out)) == (0, {"name": "flights", "version": 3, "url": url})
+
+
+def test_an_alias_that_the_repository_does_not_tell_is_not_taken_for_the_newest(
+    url: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    _Stub.asked.clear()
+    for alias in ("champion", "live"):
+        code, out, err = run(capfd, "models", "promote", f"flights@{alias}", "--url", url, "--repository", tmp_path)
+        line = (
+            f"rowcast: with --url a model is NAME or NAME:VERSION, got 'flights@{alias}', and {tmp_path} has no flights"
+        )
+        assert (code, out, err.startswith(line)) == (2, "", True)
+    assert _Stub.asked == []
+    for asked in ("flights@latest", "flights"):
+        arguments = ("models", "promote", asked, "--url", url, "--repository", tmp_path, "--allow-signature-change")
+        assert run(capfd, *arguments)[0] == 0
+    assert [content for _, content in _Stub.asked] == 2 * [{"parameters": {"allow_signature_change": True}}]
+
+
+def test_the_rollout_of_a_model_that_is_not_served_yet_is_told_by_a_service(
+    url: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run(capfd, "rollout", "status", "new", "--url", url, "--json")
+    told = json.loads(out)
+    assert (code, told["live"], told["canary"], told["history"]) == (0, None, None, [])
+    assert err.splitlines() == ["a fault", "no version of new is live"]
+
+
+@pytest.mark.parametrize("command", [("models", "status"), ("rollout", "status", "flights")])
+def test_another_service_is_told_from_one_of_ours(
+    url: str, capfd: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    code, out, err = run(capfd, *command, "--url", f"{url}/other", "--json")
+    line = f"rowcast: {url}/other must be a service of Rowcast, got an answer of another one\n"
+    assert (code, out, err) == (1, "", line)
+
+
+def test_a_file_that_is_nonsense_hides_no_other_model(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    publish(root, 1.0, name="other")
+    (root / "flights/rollout.json").write_text("nonsense")
+    code, out, err = run(capfd, "models", "status", "--repository", root, "--json")
+    flights, other = json.loads(out)["models"]
+    assert (code, flights["name"], flights["live"], other["name"], other["fault"]) == (
+        0,
+        "flights",
+        None,
+        "other",
+        None,
+    )
+    assert flights["fault"].startswith(f"{root}/flights/rollout.json is not as `rowcast rollout` writes it")
+    assert "correct or remove it" in err

@@ -111,6 +111,14 @@ REFUSED = {
         2,
         "--promote-after promotes a version whose guards held: give it a --guard",
     ),
+    ("flights:2", "--canary", "5%", "--guard", "errors=1%", "--promote-after", "soon"): (
+        2,
+        "--promote-after must be a positive number and s, m or h, such as 60s or 30m, got 'soon'",
+    ),
+    ("flights:2", "--canary", "5%", "--guard", "errors=1%", "--promote-after", "300000h"): (
+        2,
+        "--promote-after must be at most 1,000,000,000 s, got '300000h'",
+    ),
     ("flights", "--promote"): (2, "say which version to promote: rowcast rollout flights:VERSION --promote"),
     ("flights:1", "--canary", "5%"): (1, "one version of flights is on trial at a time, and flights:2 is"),
     ("flights:1", "--promote"): (1, "one version of flights is on trial at a time, and flights:2 is"),
