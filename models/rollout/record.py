@@ -151,7 +151,16 @@ class Rollout(_Frozen):
     @property
     def last_live(self) -> Change | None:
         """The last change of what is live."""
-        return next((one for one in reversed(self.history) if one.what == "live"), None)
+        return self.last_of("live")
+
+    def last_of(self, *kinds: What) -> Change | None:
+        """The last change of one of these kinds."""
+        return next((one for one in reversed(self.history) if one.what in kinds), None)
+
+    @property
+    def last_word(self) -> Change | None:
+        """The last change of who answers: what a version is called is none."""
+        return self.last_of("live", "canary", "shadow", "rollback")
 
     def told(self) -> str:
         """The trial in a few words."""

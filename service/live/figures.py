@@ -37,9 +37,13 @@ def write_figures(home: Path, trial: Trial, tally: Tally) -> None:
 
 
 def remove_figures(home: Path) -> None:
-    """Remove what this service has written."""
-    with contextlib.suppress(OSError):
-        _own(home).unlink()
+    """Remove what was written of a trial that is over, by services that have ended since, too.
+
+    A service that still has a version on trial writes its own anew within seconds.
+    """
+    for file in home.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            file.unlink()
 
 
 def read_figures(home: Path, since: str | None) -> dict[str, Any] | None:

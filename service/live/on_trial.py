@@ -48,6 +48,7 @@ class Trials:
         """The numbers of trials that are over, whatever the file says."""
         self.faults: dict[str, str] = {}
         """Why what is said of a name cannot be done."""
+        self._has_shown_aliases = False
 
     @property
     def names(self) -> set[str]:
@@ -75,7 +76,7 @@ class Trials:
                 continue
             if wanted is None:
                 assert on is not None
-                last = said.history[-1] if said.history else None
+                last = said.last_word
                 self.end(on, *(("rollout.json", "ended") if last is None else (last.who, last.why)))
                 return True
             if self._begin(wanted, on, versions, live.get(name)):
@@ -89,8 +90,22 @@ class Trials:
             for name in sorted(names)
             for alias, version in sorted(self._rollouts.said(name).aliases.items())
         ]
-        if tuple(aliases) != self._owner.catalog.aliases:
+        before = self._owner.catalog.aliases
+        if tuple(aliases) != before:
             self._owner.change(aliases=aliases)
+            if self._has_shown_aliases:
+                self._log_aliases({one[:2]: one[2] for one in before}, {one[:2]: one[2] for one in aliases})
+        self._has_shown_aliases = True
+
+    def _log_aliases(self, before: dict[tuple[str, str], int], after: dict[tuple[str, str], int]) -> None:
+        """Write down which aliases have changed: a line for each."""
+        for name, alias in sorted(before.keys() | after.keys()):
+            old, new = before.get((name, alias)), after.get((name, alias))
+            if old != new:
+                last = self._rollouts.said(name).last_of("alias")
+                who = "rollout.json" if last is None or last.after != new else last.who
+                change = {"model": name, "from": old, "to": new, "who": who, "why": f"alias {alias}"}
+                logger.info("what is served has changed: %s", json.dumps(change))
 
     def end(self, trial: Trial, who: str, why: str) -> None:
         """Serve a version on trial no more; any thread may."""
@@ -120,7 +135,7 @@ class Trials:
         """Have a version on trial, or in another way; whether that was tried."""
         name, version = wanted.name, wanted.version
         said = self._rollouts.said(name)
-        who = said.history[-1].who if said.history else "rollout.json"
+        who = "rollout.json" if said.last_word is None else said.last_word.who
         if old is None or old.version != wanted.live:
             served = "no version" if old is None else f"{name}:{old.version}"
             self._cannot(name, f"{name}:{version} is to be on trial beside {name}:{wanted.live}, and {served} is live")

@@ -203,8 +203,8 @@ class Rollouts:
             now = read_rollout(home)
         except ModelRefused:  # nonsense changes nothing
             return None
-        if mark is not None and now.trial is None and now.live == trial.live and now.history:
-            return now.history[-1]
+        if mark is not None and now.trial is None and now.live == trial.live and now.last_word is not None:
+            return now.last_word
         self._going_on = {trial: mark} | {one: last for one, last in self._going_on.items() if one.name != trial.name}
         return None
 

@@ -172,12 +172,10 @@ class Swaps:
                 said, path = self._rollouts.said(name), self._settings.repository / name / str(version)
                 if self._again.get(name) == said and self._verdicts.hold((name, version), mark_of(path), old):
                     continue
-                if self._promote_from_trial(
-                    name, version, old, said.history[-1].who if said.history else "rollout.json"
-                ):
+                who = "rollout.json" if said.last_word is None else said.last_word.who
+                if self._promote_from_trial(name, version, old, who):
                     self._rollouts.done(name)
                     return True
-                who = said.history[-1].who if said.history else "rollout.json"
                 why = self._bring(Candidate(name, version, path, version in said.allowed), old, who, "promoted")
                 if why and not self._verdicts.is_final((name, version)):
                     self._again[name] = said  # it was an accident, or the machine's fault

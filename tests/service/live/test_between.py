@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -260,3 +261,30 @@ def test_nothing_is_said_of_a_name_that_is_gone_for_good(root: Path) -> None:
     assert rollouts.said("flights").live == 1
     rollouts.read([])
     assert rollouts.said("flights") == Rollout()
+
+
+def test_what_a_version_is_called_is_a_line_in_the_log_and_figures_go_with_their_trial(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    name_version(root / "flights", "old", 1, "operator")
+    try_out(root, 2, 0.5)
+    (root / "flights/.rollout-measured-other-7.json").write_text("{}")  # of a service that has ended
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.registry.trials)
+            name_version(root / "flights", "champion", 1, "operator")
+            await service.until(lambda: ("flights", "champion") in service.registry.aliases)
+            name_version(root / "flights", "champion", None, "operator")
+            await service.until(lambda: ("flights", "champion") not in service.registry.aliases)
+            await service.until(lambda: len(list((root / "flights").glob(".rollout-measured-*"))) == 2)
+            roll_back(root / "flights", None, [1, 2], "operator", read_rollout(root / "flights"))
+            await service.until(lambda: not list((root / "flights").glob(".rollout-measured-*")))
+
+    asyncio.run(scenario())
+    lines = [line for line in caplog.messages if line.startswith("what is served has changed: ") and "alias" in line]
+    assert [json.loads(line.partition(": ")[2]) for line in lines] == [
+        {"model": "flights", "from": old, "to": new, "who": "operator", "why": "alias champion"}
+        for old, new in ((None, 1), (1, None))
+    ]
