@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import socket
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,8 +21,9 @@ from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, ModelR
 from rowcast.models.interface import differences
 from rowcast.models.names import DEFAULT_REPOSITORY, LATEST
 from rowcast.models.repository import Repository, StoredModel, read_manifest
-from rowcast.models.rollout import Rollout, choose_version, name_version, read_rollout
-from rowcast.models.rollout.steps import served_beside
+from rowcast.models.rollout import Change, Rollout, choose_version, name_version, read_rollout
+from rowcast.models.rollout.record import seconds_of
+from rowcast.models.rollout.steps import last_change, served_beside
 from rowcast.models.signature import Signature
 
 PROMOTE = "Example: rowcast models promote flights:3"
@@ -29,6 +32,7 @@ STATUS = "Example: rowcast models status --url http://127.0.0.1:3000"
 
 UrlOption = Annotated[str | None, typer.Option("--url", help="Of a running service; its key in ROWCAST_API_KEY.")]
 _SECONDS = 330.0
+_JUST_NOW_SECONDS = 60.0
 
 
 def promote(
@@ -68,6 +72,7 @@ def promote(
     before = served_beside(seen, versions, version)
     for change in changes(stored, before, allowed=allow_signature_change):
         progress_console.print(change, soft_wrap=True)
+    check_before(stored, seen)
     said = choose_version(
         home, version, versions, operator(), before, allow_signature_change=allow_signature_change, seen=seen
     )
@@ -117,6 +122,34 @@ def changes(
             f"Clients have to follow; {way_out}"
         )
     return [f"clients of {name}:{before} have to follow: {change}" for change in found]
+
+
+def check_before(stored: StoredModel, seen: Rollout) -> None:
+    """Make sure that a version can be served, before services are told to; and tell who was here just now.
+
+    Services try it for themselves, and more. One that they served is not run: to go back is urgent.
+
+    Args:
+        stored: the version.
+        seen: what was said before.
+
+    Raises:
+        ModelRefused: it cannot be loaded, or does not answer with numbers.
+    """
+    from rowcast.service.engine.versions import check_answers
+
+    last = seen.last_word
+    if last is not None and last.who not in ("start", operator()) and _seconds_since(last) < _JUST_NOW_SECONDS:
+        progress_console.print(f"note: {last_change(stored.path.parent, seen)}", soft_wrap=True)
+    if not any(one.what == "live" and one.after == stored.manifest.version for one in seen.history):
+        check_answers(stored, "cpu")
+
+
+def _seconds_since(change: Change) -> float:
+    try:
+        return time.time() - seconds_of(change.time)
+    except ValueError:  # somebody wrote it by hand
+        return math.inf
 
 
 def status(

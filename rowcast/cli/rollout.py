@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_result, print_table, progress_console
-from rowcast.cli.live import UrlOption, changes, details_of, operator
+from rowcast.cli.live import UrlOption, changes, check_before, details_of, operator
 from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
@@ -102,8 +102,10 @@ def rollout(
         if version is None:
             raise ConfigError(f"say which version to promote: rowcast rollout {plain}:VERSION --promote")
         before = served_beside(seen, versions, version)
-        for change in changes(home.open(plain, version), before, allowed=allow_signature_change):
+        stored = home.open(plain, version)
+        for change in changes(stored, before, allowed=allow_signature_change):
             progress_console.print(change, soft_wrap=True)
+        check_before(stored, seen)
         said = choose_version(
             folder, version, versions, operator(), before, allow_signature_change=allow_signature_change, seen=seen
         )
@@ -115,6 +117,7 @@ def rollout(
         if live is None:
             raise ModelError(f"a version is on trial beside another, and {plain}:{version} is the only one")
         changes(stored, live, allowed=False, way_out="only --promote can change that")
+        check_before(stored, seen)
         last = seen.last_live
         if version in (seen.live, None if last is None else last.after):
             progress_console.print(f"{plain}:{version} is live: {plain}:{live}, the one before, takes its place")

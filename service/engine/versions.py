@@ -123,21 +123,28 @@ def _check_follows(stored: StoredModel, said: Rollout, repository: Repository) -
 def _open(repository: Repository, name: str, version: int, device: str) -> StoredModel:
     try:
         stored = repository.open(name, version)
-        session = Session.of(stored, device)
-        _check_answers(session, f"{name}:{version}")
+        check_answers(stored, device)
     except OSError as error:
         raise ModelRefused(f"{error.filename or repository.root} cannot be read: {error.strerror}") from None
-    except ValueError as error:  # the signature in the graph is none
-        raise ModelRefused(f"{name}:{version} cannot be served: {str(error).splitlines()[0]}") from None
     return stored
 
 
-def _check_answers(session: Session, which: str) -> None:
+def check_answers(stored: StoredModel, device: str) -> None:
     """Make sure that a version answers at all, and with numbers.
+
+    Args:
+        stored: the version.
+        device: that it is run on.
 
     Raises:
         ModelRefused: it does not.
+        DeviceError: CUDA is demanded and is absent.
     """
+    which = f"{stored.manifest.name}:{stored.manifest.version}"
+    try:
+        session = Session.of(stored, device)
+    except ValueError as error:  # the signature in the graph is none
+        raise ModelRefused(f"{which} cannot be served: {str(error).splitlines()[0]}") from None
     try:
         finite = session.run(session.missing_rows(1)).finite
     except Exception as error:  # ONNX Runtime raises a dozen unrelated classes here

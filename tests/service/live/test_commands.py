@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rowcast.models.rollout import read_rollout
-from tests.service.live.versions import publish
+from rowcast.models.rollout import choose_version, read_rollout
+from tests.service.live.versions import nan_graph, publish, publish_graph
 from tests.support import handmade
 from tests.support.command import run
 
@@ -192,3 +192,29 @@ def test_a_file_that_is_nonsense_hides_no_other_model(root: Path, capfd: pytest.
     )
     assert flights["fault"].startswith(f"{root}/flights/rollout.json is not as `rowcast rollout` writes it")
     assert "correct or remove it" in err
+
+
+def test_a_version_that_does_not_answer_is_not_promoted_and_one_that_was_served_goes_back_untried(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    version = publish_graph(root, nan_graph()).manifest.version
+    home = root / "flights"
+    choose_version(home, 2, [1, 2, 3, 4], "alice", None, allow_signature_change=True)
+    said = read_rollout(home)
+    for command in (("models", "promote", f"flights:{version}"), ("rollout", f"flights:{version}", "--canary", "5%")):
+        code, out, err = run(capfd, *command, "--repository", root)
+        line = f"rowcast: flights:{version} answers with a number that is not finite"
+        assert (code, out, err.splitlines()[-1]) == (1, "", line)
+    assert read_rollout(home) == said
+    choose_version(home, version, [1, 2, 3, 4], "alice", 2, allow_signature_change=False)
+    choose_version(home, 1, [1, 2, 3, 4], "bob", version, allow_signature_change=False)
+    assert run(capfd, "models", "promote", f"flights:{version}", "--repository", root)[0] == 0
+
+
+def test_who_was_there_just_now_is_told(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = ("models", "promote", "flights:2", "--repository", root, "--allow-signature-change")
+    choose_version(root / "flights", 1, [1, 2, 3], "alice", 3, allow_signature_change=True)
+    code, _, err = run(capfd, *command)
+    assert (code, err.startswith("note: alice had flights:1 served at 20")) == (0, True)
+    code, _, err = run(capfd, *command)  # that was oneself
+    assert (code, err) == (0, "")
