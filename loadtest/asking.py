@@ -10,9 +10,12 @@ import orjson
 from rowcast.loadtest.connection import Endpoint, fetch
 from rowcast.loadtest.payloads import probe_body
 from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.models.printable import printable
 
 TIMEOUT_S = 5.0
 """An answer is waited for no longer; a request of the load, twice the promise where that is longer."""
+_SHOWN = 200
+"""Characters of what a service says."""
 
 
 async def describe(endpoint: Endpoint, model: str | None) -> ServedModel:
@@ -38,8 +41,20 @@ async def _get(endpoint: Endpoint, path: str) -> object:
         answer = None
     if status != 200:
         said = answer.get("error") if isinstance(answer, dict) else None
-        raise NotServed(f"GET {path} was answered with status {status}" + (f": {said}" if said else ""))
+        words = f": {printable(str(said))[:_SHOWN]}" if said else ""
+        raise NotServed(f"GET {path} was answered with status {status}{words}")
     return answer
+
+
+async def version_of(endpoint: Endpoint) -> str | None:
+    """The version of Rowcast that a service is of; None where it does not tell."""
+    try:
+        told = await _get(endpoint, "/v2")
+    except NotServed:
+        return None
+    if not isinstance(told, dict) or told.get("name") != "rowcast" or "version" not in told:
+        return None
+    return printable(str(told["version"]))[:_SHOWN]
 
 
 async def changed(endpoint: Endpoint, served: ServedModel) -> str | None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
 MAX_CONNECTIONS = 512
+MOST_REQUESTS = 20_000_000
+"""Of a run: what one process offers in half an hour at best, and a few GiB of moments and latencies."""
 IDLE_LIMIT_S = 2.0
 """A connection idle for longer is not used again: servers close idle ones (uvicorn after 5 s), and a request that
 crosses such a close on the wire would be blamed on the service."""
@@ -90,11 +92,16 @@ def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
         ``[round(rate * duration_s)]``, ascending, below ``duration_s``.
 
     Raises:
-        ConfigError: a figure is not a positive number.
+        ConfigError: a figure is not a positive number, or there are more requests than a client can hold.
     """
     for flag, value in (("--rate", rate), ("--duration", duration_s)):
         if not (value > 0 and math.isfinite(value)):
             raise ConfigError(f"{flag} must be a number above 0, got {value}")
+    if rate * duration_s > MOST_REQUESTS:
+        raise ConfigError(
+            f"a run has at most {MOST_REQUESTS:,} requests, got {rate:g} a second for {duration_s:g} s: lower --rate "
+            "or --duration"
+        )
     return np.sort(np.random.default_rng(seed).uniform(0.0, duration_s, size=round(rate * duration_s)))
 
 

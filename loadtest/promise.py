@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from rowcast.loadtest import openloop
-from rowcast.loadtest.asking import describe
+from rowcast.loadtest.asking import describe, version_of
 from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.promise_file import Promise, promise_of, record
 from rowcast.loadtest.served import NotServed
@@ -87,14 +87,14 @@ def check(
     verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)
     if promise is not None and verdict.outcome == "kept" and Promise(rate, p99_ms, duration_s, errors) == said:
-        _record(verdict, promise)
+        _record(verdict, promise, run_precisely(version_of(endpoint)))
     return verdict
 
 
-def _record(verdict: Verdict, promise: Path) -> None:
+def _record(verdict: Verdict, promise: Path, service: str | None) -> None:
     """Record a kept promise; that it cannot be recorded changes no verdict."""
     try:
-        told = f"recorded in {record(verdict, promise)}"
+        told = f"recorded in {record(verdict, promise, service)}"
     except OSError as error:
         told = f"not recorded beside {promise}: {error.strerror}"
     Console(stderr=True).print(told, highlight=False, markup=False, soft_wrap=True)

@@ -47,7 +47,8 @@ class Promise:
             ConfigError: it is not there, no TOML, or a value breaks its rule; names the file and the key.
         """
         try:
-            content = path.read_bytes()[: _MAX_BYTES + 1]
+            with path.open("rb") as file:
+                content = file.read(_MAX_BYTES + 1)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read ({error.strerror}): give --rate, --p99-ms and --duration, or write a "
@@ -79,8 +80,13 @@ def promise_of(repository: Path, name: str) -> Path:
     return repository / name / PROMISE_FILE
 
 
-def record(verdict: Verdict, promise_file: Path) -> Path:
+def record(verdict: Verdict, promise_file: Path, service: str | None) -> Path:
     """Add a kept promise to the record beside its file.
+
+    Args:
+        verdict: of the check.
+        promise_file: the file of the promise.
+        service: the version of Rowcast that answered; None where it did not tell.
 
     Returns:
         the record.
@@ -95,7 +101,8 @@ def record(verdict: Verdict, promise_file: Path) -> Path:
         "model": verdict.model,
         "version": verdict.version,
         "sha256": verdict.sha256,
-        "rowcast": VERSION,
+        "rowcast": service,
+        "client": VERSION,
         "machine": described(),
         "local": checked_address(verdict.url).is_local,
         "promise": {

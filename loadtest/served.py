@@ -12,10 +12,12 @@ import orjson
 from pydantic import ValidationError
 
 from rowcast.models.errors import RowcastError
+from rowcast.models.printable import printable
 from rowcast.models.signature import Signature
 
 SAME = 1e-6
 """How far two answers to one row may lie apart: on a probability, and relative to a prediction above 1."""
+_SHOWN = 200
 
 
 class NotServed(RowcastError):
@@ -49,8 +51,12 @@ class ServedModel:
             )
         except KeyError as error:
             raise NotServed(f"a service describes its model with {error}, which this answer lacks") from None
-        except (TypeError, ValueError, ValidationError) as error:
-            raise NotServed(f"this description of a model cannot be read: {error}") from None
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = _brief(".".join(str(part) for part in ("signature", *first["loc"])))
+            raise NotServed(f"this description of a model cannot be read: {where}: {first['msg']}") from None
+        except (TypeError, ValueError) as error:
+            raise NotServed(f"this description of a model cannot be read: {_brief(str(error))}") from None
 
     @property
     def predict_path(self) -> str:
@@ -66,7 +72,7 @@ class ServedModel:
         if not isinstance(answer, dict) or not isinstance(answer.get("predictions"), list):
             return "the answer holds no list of predictions"
         if answer.get("model") != self.name or answer.get("version") != self.version:
-            came = f"{answer.get('model')}:{answer.get('version')}"
+            came = _brief(f"{answer.get('model')}:{answer.get('version')}")
             return f"the answer comes from {came}, while the check began with {self.name}:{self.version}"
         predictions = answer["predictions"]
         if len(predictions) != rows:
@@ -100,7 +106,9 @@ class ServedModel:
         classes = self.signature.classes
         probabilities = prediction.get("probabilities")
         if prediction.get("label") not in classes:
-            return f"a prediction's label is {prediction.get('label')!r}, which is none of the model's classes"
+            return (
+                f"a prediction's label is {_brief(repr(prediction.get('label')))}, which is none of the model's classes"
+            )
         if not isinstance(probabilities, dict) or probabilities.keys() != set(classes):
             return "a prediction's probabilities do not name the model's classes"
         if not all(_is_number(p) and -SAME <= p <= 1 + SAME for p in probabilities.values()):
@@ -126,8 +134,14 @@ def only_name(listing: object) -> str:
     if not names:
         raise NotServed("the service serves no model: train one with `rowcast train` and start it again")
     if len(names) > 1:
-        raise NotServed(f"the service serves {', '.join(names)}: choose one with --model")
+        raise NotServed(f"the service serves {_brief(', '.join(names))}: choose one with --model")
     return names[0]
+
+
+def _brief(text: str) -> str:
+    """What a service says, on a line that a person reads."""
+    text = printable(text[:_SHOWN])
+    return text if len(text) < _SHOWN else text + "..."
 
 
 def _is_number(value: object) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -39,7 +41,11 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
     Raises:
         RowcastError: it does not come up; says what it said last.
     """
-    with tempfile.TemporaryDirectory(prefix="rowcast-plan-") as folder, socket.socket() as taken:
+    with (
+        _ending_in_good_order(),
+        tempfile.TemporaryDirectory(prefix="rowcast-plan-") as folder,
+        socket.socket() as taken,
+    ):
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         taken.close()
@@ -77,6 +83,19 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 service.kill()
                 service.wait()
+
+
+@contextmanager
+def _ending_in_good_order() -> Iterator[None]:
+    """Have SIGTERM end this process as Ctrl-C does, so that no service outlives it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _wait_until_ready(service: subprocess.Popen[bytes], url: str, log: Path) -> None:

@@ -120,6 +120,7 @@ class Plan:
                 "version": self.version,
                 "sha256": self.sha256,
                 "machine": self.machine,
+                "reason": None,
                 "exit_code": self.exit_code,
             }
         ).decode()

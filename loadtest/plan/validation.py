@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.highest_rate import find
@@ -17,6 +17,8 @@ LOAD = 0.6
 """The share of the simulated capacity at which latencies are compared: batches form, and the queue is stable."""
 RUNS = 3
 """Their p99 is the median of so many runs: a pause of the machine in one of them is no property of the service."""
+SPARE_RUNS = 2
+"""So many that a machine spoilt may be made up for."""
 _WARM_UP_S = 1.0
 
 
@@ -72,13 +74,16 @@ async def validate(
         raise NotServed(none_holds(times, limit_ms))
     rate = float(f"{LOAD * simulated:.3g}")
     measured: list[float] = []
-    for run in range(RUNS):
-        # without a limit: what is measured is compared, and not judged
-        told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100 + 2 * run, connections)
-        verdict = await trial(endpoint, served, told, warm_up_s=_WARM_UP_S)
-        if verdict.outcome != "kept" or verdict.result is None:
-            raise NotServed(f"at {rate:g} requests/s to {workers} workers: {verdict.reason}")
-        measured.append(verdict.result.p99_ms)
+    # without a limit: what is measured is compared, and not judged
+    told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, connections)
+    for run in range(RUNS + SPARE_RUNS):
+        verdict = await trial(endpoint, served, replace(told, seed=told.seed + 2 * run), warm_up_s=_WARM_UP_S)
+        if verdict.outcome == "kept" and verdict.result is not None:
+            measured.append(verdict.result.p99_ms)
+        if len(measured) == RUNS:
+            break
+    else:
+        raise NotServed(f"at {rate:g} requests/s to {workers} workers: {verdict.reason}")
     simulations = [
         p99_ms(times, rate, workers=workers, cores=cores, connections=connections, seed=blank.seed + run)
         for run in range(RUNS)

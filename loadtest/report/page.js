@@ -157,6 +157,6 @@
     ["workers of the service", run.workers ? String(run.workers) : "–"], ["model", `${about.name}:${about.version}`], ["SHA-256 of its graph", about.sha256], ["Rowcast", about.rowcast]])));
   if (facts.kept.length) section("Promises that were kept", null, make("div", { class: "panel" }, table(
     ["when", "version", "graph", "Rowcast", "promise", "p99, ms", "processor"],
-    facts.kept.map((entry) => [entry.time, String(entry.version), String(entry.sha256).slice(0, 12), entry.rowcast,
+    facts.kept.map((entry) => [entry.time, String(entry.version), String(entry.sha256).slice(0, 12), entry.rowcast || "–",
       entry.promise ? `p99 ${ms(entry.promise.p99_ms)} ms at ${whole(entry.promise.rate)}/s` : "–", entry.measured ? ms(entry.measured.p99_ms) : "–", entry.machine ? entry.machine.processor : "–"]))));
 })();

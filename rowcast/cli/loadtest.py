@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -115,21 +116,28 @@ def plan(
     Exit code 0: validated; 1: not, or nothing was measured.
     """
     from rowcast.loadtest.plan.planning import plan as make_plan
+    from rowcast.loadtest.served import NotServed
 
     if model is not None:
         name, version = name_and_version(model, repository)
         model = name if version is None else f"{name}:{version}"
-    made = make_plan(
-        repository,
-        model,
-        rate=rate,
-        p99_ms=p99_ms,
-        cores=cores,
-        price=price,
-        step_s=seconds(duration, "--duration"),
-        seed=seed,
-        console=progress_console if as_json else None,
-    )
+    try:
+        made = make_plan(
+            repository,
+            model,
+            rate=rate,
+            p99_ms=p99_ms,
+            cores=cores,
+            price=price,
+            step_s=seconds(duration, "--duration"),
+            seed=seed,
+            console=progress_console if as_json else None,
+        )
+    except NotServed as error:
+        if as_json:
+            nothing: dict[str, Any] = {"workers": None, "machines": None, "validated": False, "validation": []}
+            print(json.dumps({"rate": rate, "p99_ms": p99_ms, **nothing, "reason": str(error), "exit_code": 1}))
+        raise
     if as_json:
         print(made.to_json())
     raise typer.Exit(made.exit_code)

@@ -59,6 +59,8 @@ class Stub:
     names: tuple[str, ...]
     misbehave: Misbehave
     port: int = 0
+    rowcast: str = ""
+    """The version that it says it is of."""
     asked: list[list[dict]] = field(default_factory=list)
     """The rows of every prediction request, in order."""
     connections: int = 0
@@ -81,6 +83,8 @@ class Stub:
 
     def reply(self, method: str, path: str, body: bytes) -> tuple[Reply | None, int, dict]:
         """What a prediction request gets, or the status and the object that another one gets."""
+        if (method, path) == ("GET", "/v2") and self.rowcast:
+            return None, 200, {"name": "rowcast", "version": self.rowcast}
         if (method, path) == ("GET", "/models"):
             return None, 200, {"models": [self.describe(name) for name in self.names]}
         parts = path.split("/")

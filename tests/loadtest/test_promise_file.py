@@ -35,8 +35,28 @@ def test_a_check_reads_the_promise_of_the_model_that_is_served_and_records_that_
     (entry,) = kept(promise)
     assert (entry["model"], entry["version"], entry["sha256"]) == ("flights", 3, SHA256)
     assert entry["promise"] == {"rate": 100.0, "p99_ms": 5000.0, "duration_s": 0.2, "errors": 0.001}
-    assert (entry["rowcast"], entry["local"], entry["machine"]["processor"]) == (VERSION, True, processor())
+    assert (entry["rowcast"], entry["client"]) == (None, VERSION)  # this service does not tell
+    assert (entry["local"], entry["machine"]["processor"]) == (True, processor())
     assert entry["measured"]["p99_ms"] == verdict.result.p99_ms
+
+
+@pytest.mark.alone
+def test_the_version_of_the_service_is_recorded_and_not_that_of_the_client(promise):
+    with serving() as stub:
+        stub.rowcast = "7.8.9"
+        assert check(stub.url, repository=promise.parents[1]).outcome == "kept"
+    (entry,) = kept(promise)
+    assert (entry["rowcast"], entry["client"]) == ("7.8.9", VERSION)
+
+
+def test_more_requests_than_a_client_can_hold_are_refused_before_any_is_made(promise):
+    promise.write_text(PROMISE.replace("rate = 100", "rate = 1e12"))
+    with serving() as stub, pytest.raises(ConfigError) as caught:
+        check(stub.url, repository=promise.parents[1])
+    assert str(caught.value) == (
+        "a run has at most 20,000,000 requests, got 1e+12 a second for 0.2 s: lower --rate or --duration"
+    )
+    assert stub.asked == []
 
 
 @pytest.mark.alone

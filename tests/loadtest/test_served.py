@@ -32,13 +32,26 @@ def test_a_description_gives_name_version_hash_and_signature():
     [
         ([], "as a JSON object"),
         ({"name": "flights"}, "with 'version'"),
-        ({"name": "f", "version": "new", "sha256": "", "signature": {}}, "cannot be read"),
-        ({"name": "f", "version": 1, "sha256": "", "signature": {"task": "poetry"}}, "cannot be read"),
+        ({"name": "f", "version": "new", "sha256": "", "signature": {}}, "cannot be read: invalid literal for int"),
+        (
+            {"name": "f", "version": 1, "sha256": "", "signature": {"task": "poetry"}},
+            "read: signature.task: Inp",
+        ),
     ],
 )
 def test_a_description_that_is_none_is_refused(description, message):
-    with pytest.raises(NotServed, match=message):
+    with pytest.raises(NotServed, match=message) as refused:
         ServedModel.of(description)
+    assert "\n" not in str(refused.value)
+
+
+def test_what_a_service_says_is_told_on_one_line_that_can_be_read():
+    fault = served().fault(body([{"label": "x\n" * 10_000, "probabilities": {}}]), 1)
+    assert "\n" not in fault
+    assert len(fault) < 400
+    with pytest.raises(NotServed) as refused:
+        only_name({"models": [f"model-{i}" for i in range(1000)]})
+    assert len(str(refused.value)) < 400
 
 
 @pytest.mark.parametrize("signature", [BINARY, REGRESSION], ids=["classes", "regression"])

@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 from rowcast.models.signature import Signature
+from rowcast.models.version import VERSION
 from rowcast.service.columns.tensor_bytes import datatype_of
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
@@ -18,7 +19,7 @@ Content = dict[str, Any]
 
 PLATFORM = "onnxruntime_onnx"
 EXTENSIONS = ("binary_tensor_data", "model_configuration", "model_repository", "statistics")
-SERVER: Content = {"name": "rowcast", "version": "0.1.0", "extensions": list(EXTENSIONS)}
+SERVER: Content = {"name": "rowcast", "version": VERSION, "extensions": list(EXTENSIONS)}
 
 _OUTPUT_DATATYPES = {"label": "BYTES", "probabilities": "FP32"}
 _NANOSECONDS = 1e9
