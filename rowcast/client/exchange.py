@@ -15,7 +15,7 @@ from rowcast.client.errors import Unreachable, Unsendable, Unusable
 from rowcast.client.tables import Given
 from rowcast.models.arrow import MEDIA_TYPE
 from rowcast.models.errors import ModelError
-from rowcast.models.names import MAX_VERSION, check_model_name, is_alias, is_model_name, is_version
+from rowcast.models.names import LATEST, LIVE, MAX_VERSION, check_model_name, is_alias, is_model_name, is_version
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -183,8 +183,13 @@ def _named(model: str | None) -> tuple[str | None, int | None, str]:
     if not isinstance(model, str):
         raise Unusable(f"a model is NAME, NAME@ALIAS or NAME:VERSION, got {type(model).__name__}")
     name, separator, alias = model.partition("@")
-    if separator and is_model_name(name) and is_alias(alias):
-        return name, None, f"/models/{model}"
+    if separator and is_model_name(name):
+        if is_alias(alias):
+            return name, None, f"/models/{model}"
+        if alias in (LATEST, LIVE):
+            raise Unusable(
+                f"NAME@{alias} is for a repository: a service answers for what is live as {name!r}, got {model!r}"
+            )
     name, separator, version = model.partition(":")
     try:
         check_model_name(name)

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from rowcast.client import Unsendable
+from rowcast.client import Unsendable, Unusable
 from rowcast.client.exchange import Speaker
 from rowcast.client.tables import given
 from rowcast.models.texts.durations import format_duration
@@ -399,3 +399,9 @@ def test_a_frame_of_a_type_that_extends_one_is_one() -> None:
         pass
 
     assert rows_of(Mine({"x": [1]})) == [{"x": 1}]
+
+
+@pytest.mark.parametrize("alias", ["live", "latest"])
+def test_an_alias_of_the_repository_is_refused_with_the_way_to_what_is_live(alias: str) -> None:
+    with pytest.raises(Unusable, match=f"NAME@{alias} is for a repository: a service answers for what is live as 'fl"):
+        Speaker(f"flights@{alias}", "auto")
