@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from copy import deepcopy
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,7 @@ from rowcast.training.config import make_config
 from rowcast.training.export.adversarial import BASES, CELLS, adversarial_rows, odd_rows
 from rowcast.training.export.gate import check_parity, check_sane, pass_gate
 from rowcast.training.export.graph import Core, export
-from rowcast.training.export.precheck import check_encoder, check_target, precheck
+from rowcast.training.export.precheck import PRECHECK_ROWS, check_encoder, check_target, precheck
 from rowcast.training.features.encoder import FeaturesConfig, fit_encoder
 from rowcast.training.fit.objective import Objective, ObjectiveConfig
 from rowcast.training.fit_network import fit_network, network_of, signature_of
@@ -145,6 +146,21 @@ def test_a_target_of_any_size_goes_through_export_and_gate(unit):
         core, signature_of(prepared, core), prepared.test.columns, prepared.train.columns, prepared.train.target
     )
     assert seconds > 0
+
+
+def test_what_the_gate_will_take_is_reckoned_from_all_rows_that_it_looks_at(monkeypatch):
+    """Rows with an odd value are looked at each time: reckoned as held-out rows, they made the gate seem long."""
+    prepared = prepare(small_table(), small_config())
+    objective = Objective(prepared.target, ObjectiveConfig())
+    core = Core(prepared.encoder, network_of(prepared.encoder, objective, small_config()), objective.head)
+    signature = signature_of(prepared, core)
+    held_out = {name: np.resize(values, 1000) for name, values in prepared.test.columns.items()}
+    always = len(next(iter(adversarial_rows(signature).values())))
+    always += len(odd_rows(signature, prepared.train.columns).changed)
+    ticks = iter([0.0, 1.0, 11.0])  # before the export, after it, after the gate
+    monkeypatch.setattr("rowcast.training.export.precheck.time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    seconds = precheck(core, signature, held_out, prepared.train.columns, prepared.train.target)
+    assert seconds == pytest.approx(1.0 + 10.0 * (1000 + always) / (PRECHECK_ROWS + always))
 
 
 @pytest.mark.parametrize("loss", ["mse", "mae"])

@@ -58,6 +58,8 @@ class Parity:
     max_difference_raw: float
     """On logits, or on targets in the network's units, beside 1 or beside the largest of the row."""
     labels_equal: bool
+    odd_rows: int = 0
+    """Training rows with one odd value each, which were looked at as well."""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``model.json``."""
@@ -171,7 +173,8 @@ def _compared(
     raw_difference = float(apart.max(initial=0.0))
 
     n_odd = 0 if odd is None else len(odd.changed)
-    parity = Parity(n_held_out, n_rows - n_held_out - n_odd, difference, between, raw_difference, labels_equal)
+    n_adversarial = n_rows - n_held_out - n_odd
+    parity = Parity(n_held_out, n_adversarial, difference, between, raw_difference, labels_equal, n_odd)
     if not difference <= TOLERANCE or not raw_difference <= RAW_TOLERANCE or not labels_equal:
         row = {name: column[int(np.nan_to_num(worst, nan=np.inf).argmax())] for name, column in columns.items()}
         name, value = _culprit(core, graph, signature, row)

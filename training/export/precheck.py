@@ -111,6 +111,6 @@ def precheck(
     graph = export(core, signature)
     exported = time.monotonic()
     parity = pass_gate(core, graph, held_out, seen, target, PRECHECK_ROWS)
-    n_rows = parity.rows + parity.adversarial_rows
-    later = min(len(next(iter(held_out.values()))), GATE_ROWS) + parity.adversarial_rows
-    return (exported - started) + (time.monotonic() - exported) * later / max(1, n_rows)
+    always = parity.adversarial_rows + parity.odd_rows
+    later = min(len(next(iter(held_out.values()))), GATE_ROWS)
+    return (exported - started) + (time.monotonic() - exported) * (later + always) / (parity.rows + always)
