@@ -24,7 +24,7 @@ class TrialLines:
 
     def report(self, standing: Standing) -> None:
         """Take in a trial that is over."""
-        self._display.say(line_of_trial(standing))
+        self._display.say(self._term(line_of_trial(standing)))
         of = "" if standing.wanted is None else f" of {standing.wanted}"
         share = None if standing.wanted is None else min(standing.done / standing.wanted, 1.0)
         self._display.doing(f"{standing.done}{of} trials", share)
@@ -41,7 +41,7 @@ def line_of_trial(standing: Standing) -> str:
     of = "" if standing.wanted is None else f"/{standing.wanted}"
     value = "no value" if trial.value is None else f"{standing.measure} {trial.value:.5g}"
     origin = f" ({trial.origin})" if trial.origin else ""
-    ended = f", pruned {trial.why}" if trial.pruned else ""
+    ended = f", pruned{'' if trial.why.startswith('after ') else ':'} {trial.why}" if trial.pruned else ""
     line = f"{standing.done}{of}: trial {trial.number}{origin}, {value}{ended}, {duration(trial.seconds)}"
     if best is not None:
         line += f"; best {best.value:.5g}" + (", this one" if best is trial else f" of trial {best.number}")

@@ -197,7 +197,7 @@ def tune(
 
     folder = TemporaryFolder() if name is None else None
     with display_of(verbose) as display:
-        lines = TrialLines(display, in_python)
+        lines = TrialLines(display, lambda text: in_python(text, ("budget",)))
         try:
             tuned = tune_model(
                 call.data.source,

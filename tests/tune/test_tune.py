@@ -8,11 +8,16 @@ import signal
 
 import polars as pl
 import pytest
+import torch
 
 import rowcast
 from rowcast.models import Repository
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.config import make_config
+from rowcast.training.fit.interrupt import Interrupt
+from rowcast.training.own import NOTHING_OWN
+from rowcast.training.tune.objective import Trials
+from rowcast.training.tune.rows import rows_of
 from rowcast.training.tune.run import tune
 from tests.support import tables
 from tests.support.command import run
@@ -221,3 +226,18 @@ def test_what_the_last_fit_would_refuse_is_told_before_the_table_is_read(tmp_pat
 def test_folds_are_two_to_a_hundred(tmp_path, folds):
     with pytest.raises(ConfigError, match=f"^--folds must be a whole number from 2 to 100, got {folds}$"):
         tune(tmp_path / "no.csv", config_of(), name="m", repository=Repository(tmp_path), folds=folds)
+
+
+@pytest.mark.parametrize(
+    ("folds", "sentence"),
+    [
+        (None, "its 1e-09 s were over before its fit began: raise --budget"),
+        (3, "its 1e-09 s were over after 0 of 3 folds: raise --budget, or use fewer folds than --folds 3"),
+    ],
+)
+def test_a_fit_that_has_no_time_left_is_none(folds, sentence):
+    rows = rows_of(tables.every_kind(120).drop("class"), config_of(), folds)
+    trials = Trials(rows, torch.device("cpu"), NOTHING_OWN, Interrupt())
+    with pytest.raises(TrainingError) as refused:
+        trials.run(config_of(), budget_s=1e-9, rung=lambda *_: None, look=lambda: False)
+    assert str(refused.value) == sentence

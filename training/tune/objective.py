@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from rowcast.models.arguments import named
+from rowcast.models.errors import TrainingError
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
 from rowcast.training.fit.interrupt import Interrupt
@@ -105,7 +107,7 @@ class Trials:
 
         Raises:
             GivenUp: the interrupt or ``look`` has ended it.
-            TrainingError: the fit cannot go on.
+            TrainingError: the fit cannot go on, or there is no time for that of a fold.
         """
         started = time.monotonic()
         values: list[float] = []
@@ -113,8 +115,10 @@ class Trials:
         parts = self.rows.prepared(config)
         ladder = _Ladder(rung, len(parts))
         for number, prepared in enumerate(parts):
-            left = (budget_s - (time.monotonic() - started)) / (len(parts) - number)
-            value, fitted = self._fit(prepared, _once(config, left), values, ladder, look)
+            left = budget_s - (time.monotonic() - started)
+            if left <= 0.0:  # what was shown some batches would say nothing
+                raise TrainingError(_over(budget_s, number, len(parts)))
+            value, fitted = self._fit(prepared, _once(config, left / (len(parts) - number)), values, ladder, look)
             values.append(value)
             ladder.climb(values)
         return Measured(float(np.mean(values)), time.monotonic() - started, fitted if len(parts) == 1 else None)
@@ -164,9 +168,19 @@ class _Ladder:
             self._rung(RUNGS[self._passed - 1], float(np.mean(values)))
 
 
+def _over(budget_s: float, number: int, folds: int) -> str:
+    """Why a trial ends whose time was over before one of its fits."""
+    if folds == 1:
+        return f"its {budget_s:.3g} s were over before its fit began: raise --budget"
+    return (
+        f"its {budget_s:.3g} s were over after {number} of {folds} folds: raise --budget, or use fewer folds than "
+        f"--folds {named(folds)}"
+    )
+
+
 def _once(config: Config, budget_s: float) -> Config:
     """The config of a fit of a trial: one seed, no second fit, and its share of the time."""
     own = math.inf if config.fit.budget_s == "none" else config.fit.budget_s
-    within = min(own, max(budget_s, 1e-3))
+    within = min(own, budget_s)
     fields = {"seeds": 1, "folds": "none", "refit": False, "budget_s": "none" if math.isinf(within) else within}
     return config.model_copy(update={"fit": config.fit.model_copy(update=fields)})
