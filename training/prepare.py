@@ -151,7 +151,8 @@ def prepare(
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test, start=start)
     seconds = time.monotonic() - started
-    data = prepared.data | {"sha256": sha256_of(source, table)}
+    apart = [part for part, own in (("validation", validation), ("test", test)) if own is not None]
+    data = prepared.data | {"sha256": sha256_of(source, table)} | ({"apart": apart} if apart else {})
     kept = None if whole is None else _whole(whole, table, split)
     return replace(prepared, data=data, seconds=seconds, whole=kept)
 

@@ -96,6 +96,28 @@ def test_a_student_of_a_model_says_so_and_one_of_other_rows_cautions(binary, fra
     assert said.notes[0].startswith("what rows the model that is not published has learned from is not known here")
 
 
+def test_a_model_whose_test_rows_stood_elsewhere_may_have_learned_those_of_the_student(frame):
+    table = frame.drop("amount")
+    model = rowcast.fit(table, target="large", test=table.head(40), **tables.QUICK)
+    assert model.stored.manifest.data["apart"] == ["test"]
+    _, said = taught(model, table, "large")
+    assert said.notes[0].startswith("what rows the model that is not published has learned from is not known here")
+
+
+def test_lazy_rows_that_an_object_is_asked_about_are_those_that_are_learned(frame):
+    """A lazy frame that is collected twice may give its rows in another order."""
+    rows, times = frame.drop("amount"), []
+
+    def shuffled(batch):
+        times.append(len(batch))
+        return batch.sample(fraction=1.0, shuffle=True, seed=len(times))
+
+    teacher = Classifier()
+    lazy = rows.lazy().map_batches(shuffled, schema=rows.schema)
+    rowcast.fit(lazy, target="large", teacher=teacher, distil=DISTIL, verbose=False, **tables.QUICK)
+    assert times == [len(rows)]
+
+
 def test_a_model_of_something_else_is_refused(binary, regression, frame):
     with pytest.raises(rowcast.RowcastError, match=r"classes of 'large', but --teacher .* says a number .*'amount'\)"):
         taught(regression, frame.drop("amount"), "large")

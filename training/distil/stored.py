@@ -87,7 +87,7 @@ class StoredTeacher:
         manifest, config = self.stored.manifest, lesson.config
         data, fit = manifest.config.get("data", {}), manifest.config.get("fit", {})
         return (
-            manifest.data.get("sha256") == lesson.prepared.data["sha256"]
+            all(manifest.data.get(field) == lesson.prepared.data.get(field) for field in ("sha256", "apart"))
             and "start_from" not in manifest.data
             and not fit.get("refit", False)
             and fit.get("folds", "none") == "none"
