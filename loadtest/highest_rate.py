@@ -4,12 +4,17 @@ The rate is doubled until it does not hold, then bisected in equal ratios. One u
 the range for good, so a rate is given up only when a second run, with arrivals of its own, breaks the promise too. In
 the end what was found has to hold in a longer run, and the next higher rate to break once more; else a run was lucky or
 unlucky, and the search goes on from there.
+
+On a machine that others share, what holds changes with its speed, and a search never ends in agreement. What it finds
+is then the rate with the fewest runs against it: those above that kept the promise, and those up to it that did not.
+Where all runs agree, that is the rate that was bisected. On two cores, where runs from 20,750 to 25,280 requests a
+second went either way, five searches found 21,370 to 24,540; without this rule three of them found nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -30,6 +35,8 @@ PRECISION = 0.03
 """The rate found holds, and one higher by so much does not."""
 ROUNDS = 5
 """How often the search may find that it was misled by a lucky or an unlucky run, and go on."""
+WIDEST = 2.0
+"""Where a rate that held is so many times one that did not, the machine was busy with something else."""
 FALL = 4.0
 """Where the first rate breaks, one lower by this is tried."""
 CONFIRMED_OVER = 2.0
@@ -56,6 +63,8 @@ class Search:
     """The last run at that rate."""
     ends_at_client: bool
     """Whether the next higher rate was too much for the client, and not for the service."""
+    wavers: tuple[float, float] | None = None
+    """From the lowest rate that two runs in a row broke to the highest that held, where runs contradict each other."""
     void: str | None = None
     """Why the search says nothing, if so."""
 
@@ -75,6 +84,7 @@ class Search:
                 "p99_ms": self.p99_ms,
                 "measured_p99_ms": None if self.confirmed is None else _measured(self.confirmed)["p99_ms"],
                 "ends_at": None if self.rate is None else "client" if self.ends_at_client else "service",
+                "wavers": self.wavers,
                 "model": last and last.model,
                 "version": last and last.version,
                 "sha256": last and last.sha256,
@@ -93,6 +103,9 @@ class Search:
         found = f"{self.rate:,.0f} requests/s hold p99 at {_measured(self.confirmed)['p99_ms']:.2f} ms"
         model = f"{self.confirmed.model}:{self.confirmed.version} (sha256 {(self.confirmed.sha256 or '')[:12]})"
         more = "; the client could not offer more, the service may hold more" if self.ends_at_client else ""
+        if self.wavers is not None:
+            low, high = self.wavers
+            more += f"; from {low:,.0f} to {high:,.0f} it changes from run to run, with the speed of the machine"
         return f"FOUND {model}: {found} of {self.p99_ms:g} ms{more}"
 
     def show(self, console: Console | None = None) -> None:
@@ -157,20 +170,46 @@ async def find(endpoint: Endpoint, model: str | None, blank: Verdict, precision:
     try:
         served = await describe(endpoint, model)
     except NotServed as error:
-        return Search(None, blank.p99_ms, (), None, False, str(error))
+        return Search(None, blank.p99_ms, (), None, False, void=str(error))
     steps = _Steps(endpoint, served, blank)
     try:
         lowest = LEAST_REQUESTS / (LONGEST_STEP * blank.duration_s)
         rate = await bisect(steps.holds, max(lowest, blank.rate), lowest, precision)
     except _VoidError as error:
-        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, str(error))
+        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, void=str(error))
     except Unsteady:
-        why = "what holds changes from run to run: is the machine busy with something else?"
-        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, why)
+        rate = math.nan
     if rate is None:
         return Search(None, blank.p99_ms, tuple(steps.taken), None, False)
+    rate, wavers = settled(steps.runs, WIDEST)
+    if rate is None:
+        why = "what holds changes from run to run: is the machine busy with something else?"
+        return Search(None, blank.p99_ms, tuple(steps.taken), None, False, wavers, void=why)
     confirmed = [step for step in steps.taken if step.rate == rate and step.outcome == "kept"][-1]
-    return Search(rate, blank.p99_ms, tuple(steps.taken), confirmed, steps.client_ended)
+    return Search(rate, blank.p99_ms, tuple(steps.taken), confirmed, steps.client_ended, wavers)
+
+
+def settled(runs: Sequence[tuple[float, bool]], widest: float) -> tuple[float | None, tuple[float, float] | None]:
+    """The rate with the fewest runs against it.
+
+    Args:
+        runs: of each its rate and whether it held; a rate is given up by two runs in a row, which count as one.
+        widest: how many times one that did not hold a rate that held may be.
+
+    Returns:
+        the highest such rate among those that held once, or None; and from where to where runs contradict each other.
+    """
+    held, broken = [rate for rate, kept in runs if kept], [rate for rate, kept in runs if not kept]
+    if not held:
+        return None, None
+    if not broken or min(broken) > max(held):
+        return max(held), None
+    wavers = min(broken), max(held)
+    if wavers[1] > widest * wavers[0]:
+        return None, wavers
+    against = {rate: sum(one > rate for one in held) + sum(one <= rate for one in broken) for rate in held}
+    fewest = min(against.values())
+    return max(rate for rate, n in against.items() if n == fewest), wavers
 
 
 class Unsteady(Exception):
@@ -188,6 +227,8 @@ class _Steps:
         self._endpoint, self._served, self._blank = endpoint, served, blank
         self._console = Console(stderr=True)
         self.taken: list[Verdict] = []
+        self.runs: list[tuple[float, bool]] = []
+        """Of each rate that was tried, and each time, whether one run of two held."""
         self.client_ended = False
         """Whether the lowest rate that did not hold was too much for the client."""
 
@@ -216,7 +257,9 @@ class _Steps:
         for _ in range(2):
             verdict = await self.run(rate, length)
             if verdict.outcome == "kept":
+                self.runs.append((verdict.rate, True))
                 return verdict.rate
+        self.runs.append((verdict.rate, False))
         self.client_ended = verdict.outcome == "void"
         return None
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from rowcast.loadtest import search
-from rowcast.loadtest.highest_rate import PRECISION, Search, Unsteady, bisect
+from rowcast.loadtest.highest_rate import PRECISION, WIDEST, Search, Unsteady, bisect, settled
 from rowcast.models.errors import ConfigError
 from tests.loadtest.stub import Reply, serving
 
@@ -61,6 +61,28 @@ def test_where_runs_contradict_each_other_there_is_no_highest_rate():
 
     with pytest.raises(Unsteady):
         asyncio.run(look())
+
+
+@pytest.mark.parametrize(
+    ("held", "broken", "rate", "wavers"),
+    [
+        ((100, 200, 300), (400, 310), 300, None),
+        ((100, 200, 300, 320), (400, 310), 320, (310, 320)),  # as many against either
+        ((100, 200, 300), (400, 310, 200), 300, (200, 300)),  # one without
+        ((100, 200, 300, 330), (400, 310, 310, 305), 300, (305, 330)),
+        ((100, 200, 210), (190, 205, 205, 220), 200, (190, 210)),
+        ((100, 300), (120, 130), None, (120, 300)),  # too far apart to say anything
+        ((), (100, 50), None, None),
+    ],
+)
+def test_what_is_found_has_the_fewest_runs_against_it(held, broken, rate, wavers):
+    runs = [(float(one), True) for one in held] + [(float(one), False) for one in broken]
+    assert settled(runs, WIDEST) == (rate, wavers)
+
+
+def test_a_search_tells_where_runs_contradicted_each_other():
+    found = Search(200.0, 10.0, (), None, False, (190.0, 210.0))
+    assert json.loads(found.to_json())["wavers"] == [190.0, 210.0]
 
 
 @pytest.mark.alone  # how long answers take is what decides
