@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_known_forms.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-folds bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-rollout proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-folds bench-columns bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-rollout proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -104,6 +104,9 @@ bench-tuning: $(MADE)  ## Measure a tuned model beside `balanced` on three table
 
 bench-folds: $(MADE)  ## Measure five folds beside one fit on five tables: accuracy, coverage, calibration; goes on where it was
 	$(BIN)/python -m benchmarks.training.folds $(ARGS)
+
+bench-columns: $(MADE)  ## Measure target statistics and group aggregates as further columns, on validation rows: six minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.training.made_columns $(ARGS)
 
 bench-budget: $(MADE)  ## Measure `best` in 300 s beside AutoGluon's best_quality in 300 s: ten minutes a table; ARGS="--data california"
 	$(BIN)/python -m benchmarks.training.compare --results benchmarks/results/budget.json --contenders rowcast,autogluon --presets best-300s $(ARGS)
