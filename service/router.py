@@ -156,7 +156,8 @@ class Router:
             await self._rendered(scope, receive, with_header(send, _OWN_SCRIPTS_ONLY) if path == "/" else send)
         else:
             self._strangers.inc()
-            await self._exchange.refuse(scope, receive, send, 404, error_body(_whereabouts(table, path)))
+            words = self._registry.unserved_in(path) or _whereabouts(table, path)
+            await self._exchange.refuse(scope, receive, send, 404, error_body(words))
 
     def _details(self) -> tuple[int, bytes]:
         """Whether the worker is ready, what it serves, and what keeps other versions from it."""

@@ -255,7 +255,13 @@ def _measured(measured: dict[str, Any] | None) -> list[str]:
         lines.append(
             f"compared: {both['rows']:,} rows; {percent(both['labels_differ'])} of the labels differ, "
             f"{percent(both['disagree'])} disagree; difference {both['mean_difference']:.4g} in the mean, "
-            f"{both['largest_difference']:.4g} at most; p99 of a run {both['trial_run_p99_ms']:.2f} ms, "
-            f"live {both['live_run_p99_ms']:.2f} ms; {both['dropped_runs']:,} runs were not compared"
+            f"{both['largest_difference']:.4g} at most; p99 of a run {_ms(both['trial_run_p99_ms'])}, "
+            f"live {_ms(both['live_run_p99_ms'])}; {both['dropped_runs']:,} runs were not compared"
         )
+    if both["failed_runs"]:
+        lines.append(f"{both['failed_runs']:,} of its runs in the shadow failed")
     return lines or ["nothing was measured yet"]
+
+
+def _ms(value: float | None) -> str:
+    return "not known yet" if value is None else f"{value:.2f} ms"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +28,9 @@ logger = logging.getLogger("rowcast.service")
 
 Alias: TypeAlias = tuple[str, str, int]
 """Name, alias and version."""
+
+_CALLED = re.compile(r"[a-z0-9_-]{1,64}@[a-z][a-z0-9_-]{0,63}")
+"""NAME@ALIAS."""
 
 LOADING = "the model is still being loaded: try again in a moment"
 
@@ -106,6 +110,8 @@ class Registry:
         self._shadows: list[Shadow] = []
         self.aliases: dict[tuple[str, str], Model] = {}
         """Served versions by name and alias."""
+        self._unserved: dict[str, str] = {}
+        """Aliases of versions that are not served, and what is told of them."""
         self.budget = ByteBudget(settings.byte_limit)
         """The bytes of the bodies that this worker holds."""
         self.notes: Sequence[Note] = ()
@@ -136,6 +142,12 @@ class Registry:
             (name, alias): self.versions[name, version]
             for name, alias, version in aliases
             if (name, version) in self.versions
+        }
+        self._unserved = {
+            f"{name}@{alias}": f"{name}@{alias} is {name}:{version}, which is not served: "
+            f"ROWCAST_MODELS={name},{name}:{version} serves it as well"
+            for name, alias, version in aliases
+            if (name, version) not in self.versions
         }
         self._try(trials)
         numbers: dict[str, list[int]] = {}
@@ -245,10 +257,16 @@ class Registry:
         served = self._names.get((name, version))
         if served is None:
             which = brief(name) + (f" of version {brief(version)}" if version else "")
-            raise RequestError(f"no model {which} is served; GET /models lists those that are", status=404)
+            words = self.unserved_in(name) or f"no model {which} is served"
+            raise RequestError(f"{words}; GET /models lists those that are", status=404)
         if not self.ready:
             raise RequestError(LOADING, status=503)
         return served
+
+    def unserved_in(self, path: str) -> str:
+        """What is told of an alias in a path whose version is not served; an empty text for none."""
+        called = _CALLED.search(path)
+        return "" if called is None else self._unserved.get(called[0], "")
 
     def check(self) -> None:
         """Make sure that there is something to serve.

@@ -14,12 +14,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from rowcast.service.engine.catalog import CatalogOwner
-from rowcast.service.live.counted import tallies_of
+from rowcast.service.live.counted import tallies_of, total, write_tallies
 from rowcast.service.live.figures import remove_figures, write_figures
 from rowcast.service.live.judge import Judge
 from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.process.replacements import Replacements
+from rowcast.service.process.slots import SUPERVISOR_SLOT
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 
@@ -28,8 +29,8 @@ logger = logging.getLogger("rowcast.service")
 LOOK_SECONDS = 0.5
 WHO = "guard"
 _LOOKS_A_FILE = 4
-_AGAIN_SECONDS = 5.0
-"""After something could not be written down."""
+_WRITE_SECONDS, _AGAIN_SECONDS = 0.1, 5.0
+"""How soon an end is written down, and how soon again where that failed."""
 
 
 class _Counted:
@@ -45,8 +46,8 @@ class _Counted:
         self._since = time.monotonic()
         self._ends = ends
         self.judge = Judge(trial)
-        self.try_again_at = 0.0
-        """Not to be promoted before then."""
+        self.gone = Tally()
+        """What no worker counts any more."""
         self._gone = Tally()
         self._last: list[Tally] = []
 
@@ -71,13 +72,12 @@ class _Counted:
             if now.has_less_than(last):
                 self._gone = self._gone.plus(last)  # another worker has the slot
         self._last = tallies
-        whole = self._gone
-        for tally in tallies:
-            whole = whole.plus(tally)
         lost = ends - self._ends
         if self._trial.canary:
-            return replace(whole, new_failed=whole.new_failed + lost)
-        return replace(whole, run_failed=whole.run_failed + lost)
+            self.gone = replace(self._gone, new_failed=self._gone.new_failed + lost)
+        else:
+            self.gone = replace(self._gone, run_failed=self._gone.run_failed + lost)
+        return total([self.gone, *tallies])
 
 
 class Guard:
@@ -97,19 +97,20 @@ class Guard:
         self._rollouts = rollouts
         self._counted: dict[Trial, _Counted] = {}
         self._looks = 0
-        self._write_at = 0.0
         self._stopping = threading.Event()
 
     def begin(self, slots: Sequence[memoryview], replacements: Sequence[Replacements]) -> None:
         """Look from now on, in a thread that ends with the process.
 
         Args:
-            slots: of the workers.
+            slots: the memory that workers and supervisor share.
             replacements: what looks after them.
         """
-        self._slots = slots
+        self._own = slots[SUPERVISOR_SLOT]
+        self._workers = [slot for n, slot in enumerate(slots) if n != SUPERVISOR_SLOT]
         self._replacements = replacements
         threading.Thread(target=self._run, name="guard", daemon=True).start()
+        threading.Thread(target=self._write, name="ends", daemon=True).start()
 
     def end(self) -> None:
         """Look no more."""
@@ -122,6 +123,16 @@ class Guard:
             except Exception:
                 logger.exception("what is on trial is not watched: that failed")
 
+    def _write(self) -> None:
+        """Write down how trials ended, in a thread of its own: guards do not wait for a lock, nor for a disk."""
+        while not self._stopping.wait(_WRITE_SECONDS):
+            try:
+                if not self._rollouts.write_ends():
+                    self._stopping.wait(_AGAIN_SECONDS)
+            except Exception:
+                logger.exception("how a trial ended is not written down: that failed")
+                self._stopping.wait(_AGAIN_SECONDS)
+
     def step(self) -> None:
         """Look once."""
         trials = self._owner.catalog.trials
@@ -130,11 +141,8 @@ class Guard:
             remove_figures(self._root / name)
         self._counted = {trial: self._counted.get(trial) or _Counted(trial, ends) for trial in trials}
         self._looks += 1
-        if time.monotonic() >= self._write_at:
-            self._rollouts.write_ends()
-            self._write_at = time.monotonic() + _AGAIN_SECONDS
         for trial, counted in self._counted.items():
-            tally = counted.add_up(tallies_of(self._slots, trial.number), ends)
+            tally = counted.add_up(tallies_of(self._workers, trial.number), ends)
             if self._looks % _LOOKS_A_FILE == 0:
                 write_figures(self._root / trial.name, trial, tally)
             why = counted.judge(tally)
@@ -144,7 +152,8 @@ class Guard:
             elif why:
                 self._roll_back(trial, why)
             elif counted.has_held_long_enough and tally.new_answered + tally.rows:
-                self._promote(trial, counted, tally)
+                self._promote(trial, tally)
+        write_tallies(self._own, {trial.number: counted.gone for trial, counted in self._counted.items()})
 
     def _roll_back(self, trial: Trial, why: str) -> None:
         name = trial.name
@@ -152,11 +161,8 @@ class Guard:
         self._trials.end(trial, WHO, f"rolled back: {why}")
         self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)
 
-    def _promote(self, trial: Trial, counted: _Counted, tally: Tally) -> None:
-        """Write down that it is promoted; what is served follows what is written."""
-        if time.monotonic() < counted.try_again_at:
-            return
+    def _promote(self, trial: Trial, tally: Tally) -> None:
+        """Have it written down that it is promoted; what is served follows what is written."""
         seen = f"{tally.new_answered:,} requests answered, {tally.rows:,} rows compared"
         why = f"promoted: its guards held for {trial.promote_after:g} s ({seen})"
         self._rollouts.end_trial(trial, "promoted", why, WHO)
-        counted.try_again_at = time.monotonic() + _AGAIN_SECONDS  # it follows meanwhile, unless it is not written

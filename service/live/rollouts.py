@@ -57,8 +57,10 @@ class Rollouts:
         self.faults: dict[str, str] = {}
         """What is wrong with the file of a name."""
         self._warned = False
-        self._unwritten: dict[int, _Ended] = {}
-        """Trials whose end could not be written down yet, by their numbers."""
+        self._ends: dict[int, _Ended] = {}
+        """What is to be written down of trials, by their numbers."""
+        self._told: dict[int, End] = {}
+        """What of it could not be, as the log has it."""
         self._going_on: dict[Trial, tuple[int, ...] | None] = {}
         """The files that were there when trials were found to go on."""
 
@@ -172,22 +174,28 @@ class Rollouts:
         self._read(name)
         self.done_if(name, after)  # somebody may have chosen another meanwhile
 
-    def end_trial(self, trial: Trial, how: End, why: str, who: str = "auto") -> bool:
-        """Write down how a trial ended, once for all services; whether it is written. Any thread may.
+    def end_trial(self, trial: Trial, how: End, why: str, who: str = "auto") -> None:
+        """Have it written down how a trial ended, once for all services, by :meth:`write_ends`. Any thread may.
 
-        What ended already and cannot be written down is tried again by :meth:`write_ends`.
+        Whoever asks does not wait: the lock of the folder may be held by a long publish, and the disk may be full.
         """
-        ended = _Ended(trial, how, why, who)
-        try:
-            end_trial(self._root / trial.name, trial.since, how, f"{who}, on {socket.gethostname()}", why)
-        except ModelError as error:
-            known = self._unwritten.get(trial.number)
-            self._unwritten[trial.number] = ended
-            if known is None or known.how != how:
-                logger.error(_UNWRITTEN[how], trial.name, trial.version, error)
-            return False
-        self._unwritten.pop(trial.number, None)
-        return True
+        self._ends[trial.number] = _Ended(trial, how, why, f"{who}, on {socket.gethostname()}")
+
+    def write_ends(self) -> bool:
+        """Write down how trials ended; whether nothing is left to be written. What fails is tried again."""
+        for number in list(self._ends):
+            trial, how, why, who = ended = self._ends[number]
+            try:
+                end_trial(self._root / trial.name, trial.since, how, who, why)
+            except ModelError as error:
+                if self._told.get(number) != how:
+                    self._told[number] = how
+                    logger.error(_UNWRITTEN[how], trial.name, trial.version, error)
+            else:
+                if self._ends[number] is ended:  # else it broke a guard before it could be promoted
+                    del self._ends[number]
+                self._told.pop(number, None)
+        return not self._ends
 
     def rolled_back(self, trial: Trial) -> Change | None:
         """What an operator said last, if he ended a trial and the live version is to answer alone. Any thread may.
@@ -207,12 +215,6 @@ class Rollouts:
             return now.last_word
         self._going_on = {trial: mark} | {one: last for one, last in self._going_on.items() if one.name != trial.name}
         return None
-
-    def write_ends(self) -> None:
-        """Write down how trials ended, where that could not be done before, such as on a full disk."""
-        for ended in list(self._unwritten.values()):
-            if ended.how == "rollback":
-                self.end_trial(*ended)
 
 
 def _served(said: Rollout) -> tuple[object, ...]:

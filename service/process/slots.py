@@ -11,6 +11,8 @@ import tempfile
 
 SLOT_BYTES = 48 * 2**10
 """Most of it for what is counted of versions on trial, see :mod:`rowcast.service.live.counted`."""
+SUPERVISOR_SLOT = 0
+"""The slot in which the supervisor says what no worker can any more: circus counts workers from 1."""
 
 
 class Slots:

@@ -91,6 +91,8 @@ class _Table(NamedTuple):
     """By the name of the model whose requests they answer a share of."""
     reader: MessageReader
     """The heads that it knows are of messages to these models."""
+    unserved_in: Callable[[str], str]
+    """What is told of an alias of a version that is not served."""
 
     @classmethod
     def of(cls, registry: Registry, answering: Mapping[Model, _Model]) -> _Table:
@@ -103,7 +105,7 @@ class _Table(NamedTuple):
         models |= {(f"{name}@{alias}", ""): answering[served] for (name, alias), served in registry.aliases.items()}
         canaries = {name: _Canary(split, answering[split.new]) for name, split in registry.splits.items()}
         widest = max((len(served.signature.columns) for served in answering), default=0)
-        return cls(models, canaries, MessageReader(widest, registry.settings.max_rows))
+        return cls(models, canaries, MessageReader(widest, registry.settings.max_rows), registry.unserved_in)
 
     def find(self, name: str, version: str = "") -> _Model:
         """The model that is asked for; an empty version is the newest.
@@ -114,7 +116,8 @@ class _Table(NamedTuple):
         model = self.models.get((name, version))
         if model is None:
             which = brief(name) + (f" of version {brief(version)}" if version else "")
-            raise RequestError(f"no model {which} is served; RepositoryIndex lists those that are", status=404)
+            words = self.unserved_in(name) or f"no model {which} is served"
+            raise RequestError(f"{words}; RepositoryIndex lists those that are", status=404)
         return model
 
 

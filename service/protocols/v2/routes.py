@@ -80,7 +80,8 @@ class OpenInference:
             await self._command(path, scope, receive, send)
         else:
             self._strangers.inc()
-            known = "there is no such model or route; POST /v2/repository/index lists the models"
+            known = self._registry.unserved_in(path) or "there is no such model or route"
+            known = f"{known}; POST /v2/repository/index lists the models"
             await self._exchange.refuse(scope, receive, send, HTTPStatus.NOT_FOUND, error_body(known))
 
     def _add(self, path: str, served: Model) -> None:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from rowcast.models.errors import RequestError
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
-from rowcast.service.live.guard import _Counted
+from rowcast.service.live.counted import tallies_of, total, write_tallies
+from rowcast.service.live.guard import Guard, _Counted
 from rowcast.service.live.judge import broken
 from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.process.slots import Slots, slot_of, slots_beside
+from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 from tests.service.live.together import Live, live
@@ -146,7 +152,7 @@ def test_a_trial_is_rolled_back_at_once_though_another_model_is_being_tried(root
     asyncio.run(scenario())
 
 
-def test_an_end_that_cannot_be_written_down_is_written_down_later(root: Path) -> None:
+def test_an_end_that_cannot_be_written_down_is_written_down_later(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     rollouts = Rollouts(root)
     try_out(root, 2, 0.5)
     said = read_rollout(root / "flights")
@@ -154,15 +160,19 @@ def test_an_end_that_cannot_be_written_down_is_written_down_later(root: Path) ->
     assert trial is not None
     in_the_way = root / "flights/.publishing-rollout.json"
     in_the_way.mkdir()  # as good as a full disk
-    assert not rollouts.end_trial(trial, "rollback", "rolled back: it fails", "guard")
-    rollouts.write_ends()
+    rollouts.end_trial(trial, "promoted", "promoted: it held", "guard")
+    assert not rollouts.write_ends()
+    rollouts.end_trial(trial, "rollback", "rolled back: it fails", "guard")  # before that could be written
+    assert [rollouts.write_ends() for _ in range(3)] == [False] * 3
     assert read_rollout(root / "flights") == said
     in_the_way.rmdir()
-    rollouts.write_ends()
+    assert rollouts.write_ends()
     now = read_rollout(root / "flights")
     assert (now.trial, now.history[-1].what, now.history[-1].why) == (None, "rollback", "rolled back: it fails")
-    rollouts.write_ends()
-    assert read_rollout(root / "flights") == now
+    assert [line.partition(",")[0].partition(": ")[0] for line in caplog.messages] == [
+        "flights:2 has held its guards",
+        "flights:2 is not on trial any more",
+    ]
 
 
 def trial_of(guard: str, **shares: float) -> Trial:
@@ -288,3 +298,47 @@ def test_what_a_version_is_called_is_a_line_in_the_log_and_figures_go_with_their
         {"model": "flights", "from": old, "to": new, "who": "operator", "why": "alias champion"}
         for old, new in ((None, 1), (1, None))
     ]
+
+
+def test_what_a_worker_counted_that_ended_is_told_on(root: Path) -> None:
+    trial = trial_of("errors=50%", canary=0.5)
+    owner: Any = SimpleNamespace(catalog=SimpleNamespace(trials=(trial,)))
+    watched: Any = SimpleNamespace(accidents=0)
+    slots = Slots(3)
+    guard = Guard(root, owner, None, Rollouts(root))  # type: ignore[arg-type]
+    guard.begin([slots[slot] for slot in range(3)], [watched])
+    guard.end()
+    write_tallies(slots[1], {trial.number: Tally(new_answered=50, rows=7)})
+    write_tallies(slots[2], {trial.number: Tally(new_answered=1)})
+    guard.step()
+    slots.clear(1)
+    watched.accidents = 1
+    guard.step()
+    told = total(tallies_of(slots_beside(slot_of(slots.descriptor, 2)), trial.number))
+    assert (told.new_answered, told.rows, told.new_failed) == (51, 7, 1)
+
+
+def test_an_alias_of_a_version_that_is_not_served_is_refused_with_the_version_and_the_way_out(root: Path) -> None:
+    words = "flights@champion is flights:1, which is not served: ROWCAST_MODELS=flights,flights:1 serves it as well"
+    name_version(root / "flights", "champion", 1, "operator")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.registry.unserved_in("flights@champion"))
+            for path in (
+                "/models/flights@champion/predict",
+                "/models/flights@champion",
+                "/v1/models/flights@champion:predict",
+                "/v2/models/flights@champion/infer",
+            ):
+                answer = await service.ask(path)
+                assert (answer.status, json.loads(answer.body)["error"].partition(";")[0]) == (404, words)
+            with pytest.raises(RequestError, match="flights@champion is flights:1, which is not served"):
+                service.registry.find("flights@champion")
+            with pytest.raises(RequestError, match="no model flights@best is served"):
+                service.registry.find("flights@best")
+            table = Methods(service.registry)._table
+            with pytest.raises(RequestError, match="flights@champion is flights:1, which is not served"):
+                table.find("flights@champion")
+
+    asyncio.run(scenario())

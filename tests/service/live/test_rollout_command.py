@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 import rowcast
+from rowcast.cli.rollout import _measured
 from rowcast.models.errors import ModelError
 from rowcast.models.rollout import Guards, begin_trial, read_rollout, roll_back
+from rowcast.service.rollout.tally import Tally
 from rowcast.service.settings import Settings
 from tests.service.live.versions import publish
 from tests.support import handmade
@@ -180,3 +182,10 @@ def test_an_alias_stands_for_its_version_wherever_a_model_is_named(
     assert rowcast_command.refusal("models", "alias", "flights:1", "live")[1].startswith("an alias must be 1 to 64 of")
     rowcast_command.told("models", "alias", "flights", "champion", "--remove")
     assert read_rollout(root / "flights").aliases == {}
+
+
+def test_figures_without_a_timed_run_are_told_all_the_same() -> None:
+    lines = _measured(Tally(rows=3, new_failed=2, run_failed=40, runs=1).told())
+    assert lines[0] == "trial: 2 requests, 100% failed, none answered"
+    assert "p99 of a run not known yet, live not known yet" in lines[1]
+    assert lines[2] == "40 of its runs in the shadow failed"

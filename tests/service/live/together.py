@@ -39,7 +39,7 @@ class _OneWorker:
         self.accidents = 0
 
     def serving(self) -> dict[int, int]:
-        return {0: os.getpid()} if self._heartbeats.count(0) else {}
+        return {1: os.getpid()} if self._heartbeats.count(1) else {}
 
 
 class Live:
@@ -99,8 +99,8 @@ async def live(root: Path, **options: Any) -> AsyncIterator[Live]:
     registry.changes = NetworkChanges(follower, middleware.keys)
     router = Router(inner, registry, {"/"})
     fast_path = FastPath(registry, lambda: router.routes, middleware.may_take_fast_path)
-    heartbeats = Heartbeats(1)
-    pulse = Pulse(heartbeats.descriptor, 0)
+    heartbeats = Heartbeats(2)
+    pulse = Pulse(heartbeats.descriptor, 1)
     await registry.start()
     await follower.catch_up(pulse.slot)
     pulse.keep_beating(asyncio.get_running_loop())
