@@ -78,7 +78,7 @@ class Swaps:
         self._lived: dict[str, Entry] = {}
         """What was served of each name at the last look."""
         self._again: dict[str, Rollout] = {}
-        """What was said of a name, and could not be done for now."""
+        """What was said of a name, and could not be done as things are."""
         self._waiting: list[Key] = []
         """Versions that go live when somebody says so."""
         self._told: set[str] = set()
@@ -165,8 +165,7 @@ class Swaps:
             version, old = self._rollouts.asked(name), live.get(name)
             if version is None:
                 continue
-            if version not in versions:  # which is told as long as it is so
-                self._rollouts.done(name)
+            if version not in versions:  # a mount may show it later than what is said; until then that is told
                 continue
             if old is None or old.version != version:
                 said, path = self._rollouts.said(name), self._settings.repository / name / str(version)
@@ -177,8 +176,8 @@ class Swaps:
                     self._rollouts.done(name)
                     return True
                 why = self._bring(Candidate(name, version, path, version in said.allowed), old, who, "promoted")
-                if why and not self._verdicts.is_final((name, version)):
-                    self._again[name] = said  # it was an accident, or the machine's fault
+                if why:
+                    self._again[name] = said  # it may have been an accident, or its files may change
                 else:
                     self._rollouts.done(name)
                 return True

@@ -57,10 +57,6 @@ class Verdicts:
             return False
         return last.kind not in _AGAINST_OLD or last.old == old
 
-    def is_final(self, key: Key) -> bool:
-        """Whether a version that was refused would only be tried again if its files changed."""
-        return key in self._known and self._known[key].retry_at == float("inf")
-
     def add(self, key: Key, mark: Mark | None, old: Entry | None, error: Refused) -> None:
         """Remember why a version does not go live, and tell it, once for the same reason."""
         last = self._known.get(key)

@@ -27,10 +27,14 @@ from rowcast.service.middleware.access_log import ID, AccessLog, start_log
 from rowcast.service.middleware.key_watch import KeyWatch
 from rowcast.service.middleware.keys import NEEDED, UNKNOWN, Keys, key_in
 from rowcast.service.middleware.tracing import Tracing, otlp_provider, traces_are_asked_for
+from rowcast.service.rollout.trial import KEY
 from rowcast.service.settings import Settings
 
 _ASK_FOR_KEY: Header = (b"www-authenticate", b'Bearer realm="rowcast"')
-_ASKED_WITH = ("authorization", "x-api-key", ID.decode(), "grpc-timeout", "want-server-timing", "traceparent")
+_ASKED_WITH = (
+    *("authorization", "x-api-key", ID.decode(), KEY.decode()),
+    *("grpc-timeout", "want-server-timing", "traceparent"),
+)
 """Headers that a page of another origin may send, beyond those that every page may."""
 _TOLD_WITH = ("retry-after", "server-timing", ID.decode(), "inference-header-content-length")
 

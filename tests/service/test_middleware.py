@@ -161,12 +161,13 @@ def test_a_browser_may_ask_leave_without_a_key(locked: Locked) -> None:
     asked = {
         "origin": "https://example.com",
         "access-control-request-method": "POST",
-        "access-control-request-headers": "authorization,content-type",
+        "access-control-request-headers": "authorization,content-type,x-rowcast-key",
     }
     leave = httpx.options(f"{locked.server.url}/predict", headers=asked)
     assert leave.status_code == 200
     assert leave.headers["access-control-allow-origin"] == "https://example.com"
     assert "authorization" in leave.headers["access-control-allow-headers"].lower()
+    assert "x-rowcast-key" in leave.headers["access-control-allow-headers"].lower()
     assert httpx.options(f"{locked.server.url}/predict", headers={**asked, "origin": "https://evil.example"}).is_error
 
 

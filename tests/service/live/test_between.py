@@ -342,3 +342,26 @@ def test_an_alias_of_a_version_that_is_not_served_is_refused_with_the_version_an
                 table.find("flights@champion")
 
     asyncio.run(scenario())
+
+
+def test_a_version_that_is_chosen_is_served_as_soon_as_it_is_there_and_whole(root: Path) -> None:
+    """A mount may show the choice before the version, and a copy takes its time."""
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            promote(root, 3, [1, 2, 3])
+            await service.until(lambda: service.reason(0))
+            publish(root, 3.0)
+            await service.until(lambda: service.version() == 3 and not service.reason(0))
+            publish(root, 4.0)
+            file = root / "flights/4/model.onnx"
+            whole = file.read_bytes()
+            file.write_bytes(whole[:-40])
+            promote(root, 4, [1, 2, 3, 4])
+            await service.until(lambda: service.reason(4).startswith("damaged: "))
+            await asyncio.sleep(0.5)
+            file.write_bytes(whole)
+            await service.until(lambda: service.version() == 4)
+            assert not service.reason(4)
+
+    asyncio.run(scenario())

@@ -6,12 +6,14 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rowcast.models.errors import ModelError, RequestError
 from rowcast.models.rollout import ROLLOUT_FILE, Rollout, choose_version, read_rollout
 from rowcast.service.engine.versions import choose
+from rowcast.service.live import verdicts
 from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.verdicts import Verdicts
@@ -143,15 +145,22 @@ def test_a_version_that_was_refused_is_refused_by_a_load_call_without_another_tr
     asyncio.run(scenario())
 
 
-def test_what_is_the_machines_fault_is_tried_again_and_what_is_the_versions_is_not() -> None:
+def test_what_is_the_machines_fault_is_tried_again_and_what_is_the_versions_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(verdicts, "time", SimpleNamespace(monotonic=lambda: now[0]))
     known, key = Verdicts(), ("flights", 2)
     finals = []
     for kind in ("memory", "crashed", "crashed", "crashed", "damaged"):
         known.add(key, None, None, Refused(kind, "why"))
-        finals.append((kind, known.is_final(key)))
+        assert known.hold(key, None, None)
+        assert not known.hold(key, (("model.onnx", 1),), None)  # its files have changed
+        now[0] += verdicts.RETRY_SECONDS
+        finals.append((kind, known.hold(key, None, None)))
     expected = [("memory", False), ("crashed", False), ("crashed", False), ("crashed", True), ("damaged", True)]
     assert finals == expected
-    assert not known.is_final(("flights", 3))
+    assert not known.hold(("flights", 3), None, None)
 
 
 def test_a_version_that_is_named_stays_and_other_names_follow(root: Path) -> None:
