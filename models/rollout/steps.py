@@ -29,6 +29,11 @@ def served_beside(said: Rollout, versions: list[int], version: int) -> int | Non
     return max((one for one in versions if one != version), default=None)
 
 
+def served_before(said: Rollout, versions: list[int], version: int) -> int | None:
+    """The version that this one takes the place of: itself, where it was chosen already."""
+    return version if said.live == version else served_beside(said, versions, version)
+
+
 def choose_version(
     home: Path,
     version: int,
@@ -61,6 +66,8 @@ def choose_version(
             raise _on_trial(home, said)
         allowed = {one for one in said.allowed if one in versions} | ({version} if allow_signature_change else set())
         update = {"live": version, "newest": max(versions), "allowed": tuple(sorted(allowed))}
+        if said.live == version and said.trial is None:  # it is what was chosen last: nothing else answers since
+            return said.model_copy(update=update)
         return said.without_trial().with_change(who, before, version, why).model_copy(update=update)
 
     return _changed(home, chosen, seen)

@@ -23,7 +23,7 @@ from rowcast.models.names import DEFAULT_REPOSITORY, LATEST
 from rowcast.models.repository import Repository, StoredModel, read_manifest
 from rowcast.models.rollout import Change, Rollout, choose_version, name_version, read_rollout
 from rowcast.models.rollout.record import seconds_of
-from rowcast.models.rollout.steps import last_change, served_beside
+from rowcast.models.rollout.steps import last_change, served_before
 from rowcast.models.signature import Signature
 
 PROMOTE = "Example: rowcast models promote flights:3"
@@ -69,7 +69,7 @@ def promote(
     home, version = stored.path.parent, stored.manifest.version
     versions = Repository(repository).versions(name)
     seen = read_rollout(home)
-    before = served_beside(seen, versions, version)
+    before = served_before(seen, versions, version)
     for change in changes(stored, before, allowed=allow_signature_change):
         progress_console.print(change, soft_wrap=True)
     check_before(stored, seen)

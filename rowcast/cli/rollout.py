@@ -18,7 +18,7 @@ from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.repository import Repository
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, live_version, read_rollout, roll_back
 from rowcast.models.rollout.record import LONGEST_TRIAL_SECONDS, percent, share_of
-from rowcast.models.rollout.steps import served_beside
+from rowcast.models.rollout.steps import served_before, served_beside
 
 EXAMPLE = "Example: rowcast rollout flights:3 --canary 5% --guard errors=0.1%,p99=1.2x --promote-after 30m"
 
@@ -101,7 +101,7 @@ def rollout(
         version = version or seen.trial
         if version is None:
             raise ConfigError(f"say which version to promote: rowcast rollout {plain}:VERSION --promote")
-        before = served_beside(seen, versions, version)
+        before = served_before(seen, versions, version)
         stored = home.open(plain, version)
         for change in changes(stored, before, allowed=allow_signature_change):
             progress_console.print(change, soft_wrap=True)

@@ -104,11 +104,12 @@ class Shadow:
         self._n = 0
         """Runs that were repeated."""
         self._thread: ThreadPoolExecutor | None = None
-        self._scheduled = False
+        self._scheduled = self._ended = False
         answers.watch = self.offer
 
     def end(self) -> None:
         """Watch no more."""
+        self._ended = True
         if self._answers.watch == self.offer:
             self._answers.watch = None
         self._pending.clear()
@@ -118,7 +119,7 @@ class Shadow:
     def offer(self, blocks: Blocks, predictions: Predictions) -> None:
         """Take note of a run that was made; on whatever thread made it."""
         self._due += self._share
-        if self._due < 1:
+        if self._due < 1 or self._ended:  # a run that was under way tells of itself after the end
             return
         self._due -= 1
         if len(self._pending) >= _MOST_PENDING:

@@ -218,3 +218,17 @@ def test_who_was_there_just_now_is_told(root: Path, capfd: pytest.CaptureFixture
     assert (code, err.startswith("note: alice had flights:1 served at 20")) == (0, True)
     code, _, err = run(capfd, *command)  # that was oneself
     assert (code, err) == (0, "")
+
+
+def test_what_is_live_already_is_promoted_without_another_entry_and_goes_back_to_the_one_before(
+    root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    allow = ("--repository", root, "--allow-signature-change")
+    for version in (1, 3):
+        assert run(capfd, "models", "promote", f"flights:{version}", *allow)[0] == 0
+    said = read_rollout(root / "flights")
+    for command in (("models", "promote", "flights:3"), ("rollout", "flights:3", "--promote")):
+        assert run(capfd, *command, "--repository", root)[0] == 0  # no client notices anything
+    assert read_rollout(root / "flights") == said
+    assert run(capfd, "rollout", "flights", "--rollback", "--repository", root)[0] == 0
+    assert read_rollout(root / "flights").live == 1
