@@ -10,7 +10,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, fi
 
 from rowcast.models.errors import ConfigError
 from rowcast.models.machine.limits import memory_limit, usable_cores
-from rowcast.models.names import CHOICE
+from rowcast.models.names import CHOICE, is_alias
 from rowcast.models.rollout import version_called
 from rowcast.service.limits.byte_rule import MAX_QUEUE_ROWS
 from rowcast.service.variables import PREFIX, Variables
@@ -235,6 +235,12 @@ class Settings(BaseModel):
         names = sorted(self.model_fields_set)
         values = {self.variables()[name]: getattr(self, name) for name in names}
         return {variable: _text(value) for variable, value in values.items() if value is not None}
+
+    @property
+    def called(self) -> list[tuple[str, str]]:
+        """Names and aliases that somebody gave, of what is asked for so."""
+        matches = (CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
+        return [(match[1], match[3]) for match in matches if match and match[3] and is_alias(match[3])]
 
     @property
     def choices(self) -> list[tuple[str, int | None]]:

@@ -86,6 +86,8 @@ class Swaps:
         """Why the repository cannot be looked at."""
         self._absent: dict[str, str] = {}
         """What ``rollout.json`` of a name chooses, and is not there."""
+        self._moved: dict[str, str] = {}
+        """Aliases of ``ROWCAST_MODELS`` that stand for another version than when the service started."""
         self._outcomes: list[tuple[int, str]] = []
         self._stopping = threading.Event()
         self._workers: Workers
@@ -427,6 +429,13 @@ class Swaps:
             self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
             newest = {name: max(versions) for name, versions in found.items() if versions}
             self._waiting = [key for key in newest.items() if key not in self._verdicts and self._waits(*key, live)]
+            served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
+            self._moved = {
+                name: f"{name}@{alias} is {name}:{version} now, which is served from the next start or SIGHUP on"
+                for name, alias in self._settings.called
+                if (version := self._rollouts.said(name).aliases.get(alias)) is not None
+                and (name, version) not in served
+            }
             self._absent = {
                 name: f"rollout.json of {name} chooses version {chosen}, which is not there"
                 for name, versions in found.items()
@@ -449,7 +458,7 @@ class Swaps:
 
     def _show(self, loading: Candidate | None = None) -> None:
         notes = self._notes(loading)
-        faults = {self._fault, *self._look.faults.values(), *self._absent.values()} - {""}
+        faults = {self._fault, *self._look.faults.values(), *self._absent.values(), *self._moved.values()} - {""}
         for fault in sorted(faults - self._told):
             logger.error("what is served is served on: %s", fault)
         for note in notes:
@@ -486,7 +495,7 @@ class Swaps:
         for name, version in self._waiting:
             words = f"it waits for `rowcast models promote {name}:{version}`"
             notes.append(Note(name, version, "UNAVAILABLE", words, "waits"))
-        for name, fault in (self._absent | self._trials.faults | self._rollouts.faults).items():
+        for name, fault in (self._moved | self._absent | self._trials.faults | self._rollouts.faults).items():
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "rollout"))
         for name, fault in self._look.faults.items():
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "repository"))

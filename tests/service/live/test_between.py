@@ -365,3 +365,19 @@ def test_a_version_that_is_chosen_is_served_as_soon_as_it_is_there_and_whole(roo
             assert not service.reason(4)
 
     asyncio.run(scenario())
+
+
+def test_an_alias_of_the_settings_that_stands_for_another_version_by_now_is_told(root: Path) -> None:
+    name_version(root / "flights", "champion", 1, "operator")
+
+    async def scenario() -> None:
+        async with live(root, models="flights@champion") as service:
+            assert service.version() == 1
+            name_version(root / "flights", "champion", 2, "operator")
+            words = "flights@champion is flights:2 now, which is served from the next start or SIGHUP on"
+            await service.until(lambda: service.reason(0) == f"rollout: {words}")
+            assert service.version() == 1
+            name_version(root / "flights", "champion", 1, "operator")
+            await service.until(lambda: not service.reason(0))
+
+    asyncio.run(scenario())
