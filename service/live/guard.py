@@ -146,9 +146,11 @@ class Guard:
             if self._looks % _LOOKS_A_FILE == 0:
                 write_figures(self._root / trial.name, trial, tally)
             why = counted.judge(tally)
-            ended = self._rollouts.rolled_back(trial)
-            if ended is not None:
-                self._trials.end(trial, ended.who, ended.why)
+            last = self._rollouts.over(trial)
+            if last is not None and last.after == trial.live:
+                self._trials.end(trial, last.who, last.why)
+            elif last is not None:  # promoted, and no more on trial
+                continue
             elif why:
                 self._roll_back(trial, why)
             elif counted.has_held_long_enough and tally.new_answered + tally.rows:

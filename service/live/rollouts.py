@@ -197,11 +197,11 @@ class Rollouts:
                 self._told.pop(number, None)
         return not self._ends
 
-    def rolled_back(self, trial: Trial) -> Change | None:
-        """What an operator said last, if he ended a trial and the live version is to answer alone. Any thread may.
+    def over(self, trial: Trial) -> Change | None:
+        """What was said last of a trial, if it is said to be over; None where it goes on. Any thread may.
 
         Args:
-            trial: that is on.
+            trial: that is on here.
         """
         home = self._root / trial.name
         mark = _mark(home / ROLLOUT_FILE)
@@ -211,7 +211,7 @@ class Rollouts:
             now = read_rollout(home)
         except ModelRefused:  # nonsense changes nothing
             return None
-        if mark is not None and now.trial is None and now.live == trial.live and now.last_word is not None:
+        if mark is not None and now.trial is None and now.last_word is not None:
             return now.last_word
         self._going_on = {trial: mark} | {one: last for one, last in self._going_on.items() if one.name != trial.name}
         return None
