@@ -335,7 +335,7 @@ def test_an_alias_of_a_version_that_is_not_served_is_refused_with_the_version_an
                 assert (answer.status, json.loads(answer.body)["error"].partition(";")[0]) == (404, words)
             with pytest.raises(RequestError, match="flights@champion is flights:1, which is not served"):
                 service.registry.find("flights@champion")
-            with pytest.raises(RequestError, match="no model flights@best is served"):
+            with pytest.raises(RequestError, match='no model "flights@best" is served'):
                 service.registry.find("flights@best")
             table = Methods(service.registry)._table
             with pytest.raises(RequestError, match="flights@champion is flights:1, which is not served"):
