@@ -255,6 +255,7 @@ def joined(fits: Sequence[FitResult]) -> FitResult:
         seconds=sum(fit.seconds for fit in fits),
         stopped=next((way for way in ("interrupted", "budget", "epochs") if way in stopped), "patience"),
         history=tuple(history),
+        added=max(fit.added for fit in fits),
         fits=tuple(fits),
     )
 

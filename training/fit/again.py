@@ -13,6 +13,7 @@ from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import Batch, FitConfig, FitResult, auto_batch_size, epochs_of, look_steps, take_step
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.fit.pace import Pace
 from rowcast.training.fit.schedule import Schedule
 from rowcast.training.network.network import Embedded
 from rowcast.training.ranks.ranks import ALONE, Ranks
@@ -29,6 +30,14 @@ class Length:
     scores: tuple[tuple[float, float], ...]
     """Its looks until then: the share of these epochs, and the loss of the validation rows; a plateau lowers the rate
     by them."""
+    pace: Pace | None = None
+    """Of the fit, where epochs were added to it."""
+
+    def done_after(self, step: int, steps: int) -> float:
+        """How much of the schedule is over after so many of all steps."""
+        if self.pace is None:
+            return self.done * step / steps
+        return self.done * self.pace.done(self.epochs * step / steps) / self.pace.done(self.epochs)
 
 
 def length_of(fit: FitResult, rows: int, config: FitConfig) -> Length | None:
@@ -52,11 +61,12 @@ def length_of(fit: FitResult, rows: int, config: FitConfig) -> Length | None:
         ends = looks[min(nth, len(looks) - 1)] + 1
         places.append(look.epoch - 1 + ends / steps_per_epoch)
     epochs = places[-1]
-    done = epochs / epochs_of(config, rows)
+    pace = Pace(epochs_of(config, rows), fit.epochs, config.patience, fit.added)
+    done = pace.done(epochs) if fit.added else epochs / pace.planned
     if config.budget_s != "none":
         done = max(done, history[best].seconds / config.budget_s)
     scores = tuple((place / epochs, look.validation_loss) for place, look in zip(places, history, strict=False))
-    return Length(epochs, min(done, 1.0), scores)
+    return Length(epochs, min(done, 1.0), scores, pace if fit.added else None)
 
 
 def fit_again(
@@ -108,7 +118,7 @@ def fit_again(
         while left and left[0][0] <= step / steps:
             schedule.look(left.pop(0)[1])
         batch = augment(train[order[slice(*ranks.bounds(place * batch_size, (place + 1) * batch_size))]])
-        rate = schedule.rate(length.done * step / steps)
+        rate = schedule.rate(length.done_after(step, steps))
         take_step(network, encoder, objective, batch, optimizer, rate, config, ranks)
         average.update()
         ranks.agreed(0.0, interrupt)

@@ -22,6 +22,7 @@ from rowcast.training.fit.history import Look
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.objective import Goal
 from rowcast.training.fit.optimizer import OptimizerConfig, WeightAverage, make_optimizer
+from rowcast.training.fit.pace import Pace
 from rowcast.training.fit.schedule import Schedule
 from rowcast.training.fit.snapshot import Moving, Position
 from rowcast.training.network.network import Embedded, Ensemble
@@ -34,6 +35,8 @@ CHECK_EVERY = 50
 """Steps between checks that the loss is finite: on a GPU each check waits for the device."""
 LOOK_ROWS = 65_536
 """Training rows between looks at the validation rows, at most: an epoch of a large table is long."""
+PLANNED_EPOCHS, MOST_EPOCHS = 100, 1000
+"""Of a fit that is not told how many: those of a small table, and where it ends however much better it still gets."""
 QUICK_LOOK_S = 0.2
 """An interrupted fit looks once more at the validation rows if that takes no longer, or if no look before was any
 better than none."""
@@ -58,7 +61,8 @@ class FitConfig(ComponentConfig):
     """How long and in what steps to train."""
 
     epochs: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
-    """Passes over the training rows at most. auto: as many as row_visits allow, but 3 to 100."""
+    """Passes over the training rows at most. auto: as many as row_visits allow, but 3 to 100; a small table that still
+    gets better goes on, see :mod:`rowcast.training.fit.pace`."""
     row_visits: int = Field(4_000_000, ge=1_000)
     """Rows to train on in all, counting repeats, when epochs is auto: a large table needs fewer passes."""
     patience: int = Field(16, ge=1)
@@ -209,6 +213,8 @@ class FitResult:
     seconds: float
     stopped: Stop
     history: tuple[Look, ...]
+    added: int = 0
+    """Epochs beyond those that were planned, see :class:`rowcast.training.fit.pace.Pace`."""
     fits: tuple[FitResult, ...] = ()
     """Where several were put together: each of them."""
 
@@ -255,7 +261,7 @@ def fit(
     device = train.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
     ranks.check_batch(batch_size)
-    epochs = epochs_of(config, len(train))
+    pace = pace_of(config, optimizer_config, len(train))
     steps_per_epoch = max(1, len(train) // batch_size)  # the last, smaller batch is left for another permutation
     looks = look_steps(steps_per_epoch, batch_size)
     validation = looked_at(validation, generator)
@@ -274,6 +280,7 @@ def fit(
     if checkpoint is not None and checkpoint.restore(moving, at):
         started = clock() - at.seconds
         generator.set_state(at.drawn_from)
+        pace.added = at.added
     first_epoch = at.epoch
     ended = asked_to_end = interrupted = False
 
@@ -284,7 +291,7 @@ def fit(
         schedule.look(best.last_score)
         progress = Progress(
             at.epoch,
-            epochs,
+            pace.epochs,
             min(at.done, 1.0),
             float(at.total_loss) / at.steps,
             best.last_score,
@@ -299,9 +306,10 @@ def fit(
 
     if interrupt is not None:
         interrupt.begun = True
-    for epoch in range(first_epoch, epochs + 1):
+    for epoch in range(first_epoch, pace.most + 1):
         if epoch > first_epoch:
             at.begin(epoch, generator.get_state())
+            at.added = pace.began(epoch, at.history)
         rows = train.shuffled(generator)
 
         for step in range(at.steps, steps_per_epoch):
@@ -315,7 +323,7 @@ def fit(
             if at.steps % CHECK_EVERY == 0:
                 _check_finite(at.total_loss, epoch, optimizer_config.lr)
             at.seconds = ranks.agreed(clock() - started, interrupt)
-            at.done = max((epoch - 1 + at.steps / steps_per_epoch) / epochs, at.seconds / at.budget)
+            at.done = max(pace.done(epoch - 1 + at.steps / steps_per_epoch), at.seconds / at.budget)
 
             looked, asked_to_end = step in looks or at.done >= 1.0, False
             if looked:
@@ -336,10 +344,10 @@ def fit(
 
     network.load_state_dict(best.weights)
     network.eval()
-    stopped: Stop = "patience" if at.done < 1.0 else "epochs" if epoch == epochs else "budget"
+    stopped: Stop = "patience" if at.done < 1.0 else "epochs" if epoch == pace.epochs else "budget"
     if asked_to_end or interrupted:
         stopped = "interrupted"
-    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history))
+    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history), pace.added)
 
 
 def take_step(
@@ -399,14 +407,23 @@ def auto_batch_size(rows: int) -> int:
     return min(size, max(8, rows // 4))
 
 
+def pace_of(config: FitConfig, optimizer_config: OptimizerConfig, rows: int) -> Pace:
+    """Of a fit on so many rows."""
+    planned = epochs_of(config, rows)
+    goes_on = config.epochs == "auto" and optimizer_config.schedule in ("flat_cosine", "constant", "plateau")
+    return Pace(
+        planned, max(planned, min(MOST_EPOCHS, config.row_visits // rows)) if goes_on else planned, config.patience
+    )
+
+
 def epochs_of(config: FitConfig, rows: int) -> int:
-    """Epochs of a fit at most."""
+    """Epochs that are planned for a fit."""
     return auto_epochs(rows, config.row_visits) if config.epochs == "auto" else config.epochs
 
 
 def auto_epochs(rows: int, row_visits: int) -> int:
     """Epochs when none are asked for."""
-    return max(3, min(100, row_visits // rows))
+    return max(3, min(PLANNED_EPOCHS, row_visits // rows))
 
 
 def look_steps(steps_per_epoch: int, batch_size: int) -> frozenset[int]:

@@ -35,6 +35,8 @@ class Position:
     """Seconds of the fit at most; infinite if there is no limit."""
     seconds: float = 0.0
     """Since the fit began."""
+    added: int = 0
+    """Epochs beyond those that were planned."""
     history: list[Look] = field(default_factory=list)
 
     def begin(self, epoch: int, drawn_from: Tensor) -> None:
@@ -78,6 +80,7 @@ class Moving:
             "done": position.done,
             "seconds": position.seconds,
             "budget": position.budget,
+            "added": position.added,
             "history": position.history,
             "best": {
                 "score": self.best.score,
@@ -115,6 +118,7 @@ class Moving:
         position.epoch, position.steps = facts["epoch"], facts["steps"]
         position.total_loss, position.drawn_from = tensors["total_loss"].to(device), tensors["drawn_from"]
         position.done, position.seconds, position.budget = facts["done"], facts["seconds"], facts["budget"]
+        position.added = facts.get("added", 0)  # a checkpoint of an earlier version has none
         position.history = [Look(*look) for look in facts["history"]]
 
 

@@ -40,12 +40,15 @@ class Told:
             )
 
     def how_it_ended(self, result: FitResult) -> list[str]:
-        """A sentence for the decisions, where a signal or a callback ended the fit."""
+        """Sentences for the decisions, where epochs were added, and where a signal or a callback ended the fit."""
+        most = "at most " if len(result.fits) > 1 else ""
+        added = [f"{most}{result.added} epochs were added to those planned, since validation rows still got better"]
+        added = added if result.added else []
         if result.stopped != "interrupted":
-            return []
+            return added
         self._say_once()
         self.ended_by = self.interrupt.name
         best = f"those of epoch {result.best_epoch}" if result.best_epoch else "those before the first step"
         by = self.ended_by or "a callback"
         note = f"the fit was ended by {by} in epoch {result.epochs}: the weights are the best so far, {best}"
-        return [Caution(note, InterruptedWarning) if self.ended_by else note]
+        return [*added, Caution(note, InterruptedWarning) if self.ended_by else note]
