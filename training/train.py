@@ -233,9 +233,12 @@ def _train(
     held_out = _held_out(prepared)
     about = _about(prepared, config, device) if checkpoint is not None or ranks.size > 1 else {}
     ranks.meet({**about["table"], **about["config"]} if ranks.size > 1 else {})
+    is_alone = not isinstance(prepared, Bag) and teacher is None and not before.fitted and ranks.size == 1
+    spending = is_alone and spends(prepared, config)
     reserved = 0.0
-    if ranks.leads and not before.fitted:
-        reserved = n_folds * _check_before(first, config, held_out, own)
+    if ranks.leads and not before.fitted:  # fits until the budget is spent keep back what each network takes themselves
+        networks = n_folds * (1 if spending else _answering(config, n_folds))
+        reserved = networks * _check_before(first, config, held_out, own)
     ranks.meet()
     within = less_budget(config, ranks.said(time.monotonic() - started + reserved))
     if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
@@ -260,7 +263,7 @@ def _train(
 
         done = distil(teacher, prepared, within, device, told, own=own, interrupt=told.interrupt, say=told.say)
         core, fit_result, notes, learned["teacher"] = done.core, done.fit, done.notes, done.facts
-    elif not before.fitted and ranks.size == 1 and spends(prepared, within):
+    elif spending:
         core, fit_result, notes = fit_within(prepared, within, device, told, **how, after=reserved)
     else:
         core, fit_result, notes = before.fitted or fit_network(prepared, within, device, told, **how, ranks=ranks)
@@ -338,6 +341,14 @@ def _train(
     counts = {"train": prepared.n_train, "validation": len(prepared.validation), "test": len(prepared.test)}
     cautions = tuple(note for note in (*prepared.decisions, *notes) if isinstance(note, Caution))
     return Trained(model, fit_result, counts, told.ended_by, cautions)
+
+
+def _answering(config: Config, n_folds: int) -> int:
+    """Networks of a fold, or of a fit without folds, that answer at most."""
+    fit = config.fit
+    if fit.max_members == "none":
+        return fit.seeds
+    return max(1, min(fit.seeds, fit.max_members // (n_folds * config.network.members)))
 
 
 def _check_same(before: Before, prepared: Prepared) -> None:

@@ -378,6 +378,15 @@ def test_a_budget_that_is_too_small_for_a_fold_publishes_nothing(table, tmp_path
     assert not (tmp_path / "m").exists()
 
 
+def test_what_follows_the_fits_is_kept_back_for_every_network_of_every_fold(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("rowcast.training.train._check_before", lambda *_: 1000.0)  # seconds, of one network
+    config = config_for("amount", fit={"budget_s": 8500.0, "seeds": 3, "epochs": 50, "batch_size": 8})
+    with pytest.raises(TrainingError, match=r"got less than 0.01 s for each"):
+        train(table, config, name="m", repository=Repository(tmp_path))
+    few = config.model_copy(update={"fit": config.fit.model_copy(update={"max_members": 6, "epochs": 1})})
+    assert train(table, few, name="m", repository=Repository(tmp_path)).model.manifest.version == 1
+
+
 def test_what_all_folds_say_is_told_once():
     said = [["a is dropped", "b has 3 levels"], ["a is dropped", "b has 4 levels", "c is kept"]]
     assert told_once(said) == [
