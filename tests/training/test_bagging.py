@@ -369,6 +369,20 @@ def test_more_folds_than_rows_of_a_class_groups_or_times_are_refused(column, dat
         opened(rows, config_for(data.pop("target", "amount"), folds=6, data=data))
 
 
+def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):
+    budgets = []
+
+    def held_by_a_checkpoint(prepared, config, *args, **more):
+        budgets.append(config.fit.budget_s)
+        core, result, notes = fit_network(prepared, config, *args, **more)
+        return core, replace(result, seconds=1000.0), notes
+
+    monkeypatch.setattr("rowcast.training.bagging.fit.fit_network", held_by_a_checkpoint)
+    config = config_for("class", fit={"budget_s": 3000.0, "epochs": 1})
+    fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
+    assert budgets == pytest.approx([1000.0, 1000.0, 1000.0], abs=60)
+
+
 def test_a_budget_that_is_too_small_for_a_fold_publishes_nothing(table, tmp_path):
     config = config_for("amount", fit={"budget_s": 1e-3, "epochs": 50, "batch_size": 8})
     with pytest.raises(

@@ -89,9 +89,10 @@ def fit_bag(
             done = (number + progress.done) / n_folds
             return report(replace(progress, done=done, seconds=spent + progress.seconds))
 
+        used = max(time.monotonic() - started, spent)  # folds that a checkpoint holds were paid for before
         core, result, notes = fit_network(
             prepared,
-            _share(config, time.monotonic() - started, n_folds - number),
+            _share(config, used, n_folds - number),
             device,
             told,
             own=own,
