@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from rowcast.models.repository import Repository
-from rowcast.training.budget.spend import share
-from rowcast.training.budget.ways import OTHERS, ways_of
+from rowcast.training.budget.spend import _next, _Tried, share
+from rowcast.training.budget.ways import OTHERS, USUAL, ways_of
 from rowcast.training.config import PRESETS, make_config
+from rowcast.training.fit.loop import FitResult
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -137,3 +140,12 @@ def test_every_network_that_answers_has_its_time_for_export_and_gate():
     assert share(30.0, usual=10.0, fits=1, most=4, after=1.0) == (30.0 - 3.0) / 3
     assert share(20.0, usual=10.0, fits=1, most=4, after=1.0) == (20.0 - 2.0) / 2
     assert share(11.0, usual=10.0, fits=6, most=4, after=3.0) == 0.0
+
+
+def test_twice_as_long_is_twice_what_fits_took_with_the_epochs_that_were_added():
+    usual = [
+        _Tried(USUAL, SimpleNamespace(), FitResult(epochs, epochs, 0.5, 1.0, "epochs", (), added=epochs - 100))
+        for epochs in (280, 312)
+    ]
+    config = make_config(overrides={"preset": "best", "data": {"target": "y"}})
+    assert _next(usual, [], config).called == "624 epochs"

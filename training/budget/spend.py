@@ -21,7 +21,7 @@ from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
 from rowcast.training.fit.checkpoint import Checkpoint
 from rowcast.training.fit.interrupt import Interrupt
-from rowcast.training.fit.loop import FitResult, Progress, Report, epochs_of, outputs_of
+from rowcast.training.fit.loop import FitResult, Progress, Report, outputs_of
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit_network import calibrated_core, fit_network, joined, to_batch
 from rowcast.training.network.network import Embedded, Ensemble
@@ -88,7 +88,7 @@ def fit_within(
     while not ended and len(tried) < MOST_FITS:
         if len(tried) == most and not others:
             break
-        way = USUAL if len(tried) < most else _next(tried, others, config, prepared)
+        way = USUAL if len(tried) < most else _next(tried, others, config)
         spent = max(time.monotonic() - started, sum(one.fit.seconds for one in tried))
         if tried and interrupt:
             ended = True
@@ -152,13 +152,13 @@ def share(left: float, usual: float, fits: int, most: int, after: float) -> floa
     return 0.0
 
 
-def _next(tried: Sequence[_Tried], others: Sequence[Way], config: Config, prepared: Prepared) -> Way:
+def _next(tried: Sequence[_Tried], others: Sequence[Way], config: Config) -> Way:
     """The way of the next fit, once those as configured are through: one that was not tried, else the best so far."""
-    epochs = epochs_of(config.fit, prepared.n_train)
     usual = [one.fit for one in tried if one.way is USUAL]
     ways = [*others]
     if config.fit.epochs == "auto" and 2 * sum(fit.stopped == "epochs" for fit in usual) > len(usual):
-        ways.insert(0, twice_as_long(epochs))
+        longest = max(fit.epochs for fit in usual[: config.fit.seeds])  # with the epochs that were added
+        ways.insert(0, twice_as_long(longest))
     losses: dict[str, list[float]] = {}
     for one in tried:
         losses.setdefault(one.way.called, []).append(one.fit.validation_loss)
