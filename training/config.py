@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "balanced": {},
     # as long as it takes; with a budget, what there is time for
-    "best": {"fit": {"seeds": 4, "patience": 24, "until_spent": True}},
+    "best": {"fit": {"seeds": 4, "patience": 24, "until_spent": True, "refit": "auto"}},
     # layers and nothing else: no bins, embeddings, members, averages or calibration; a level costs a node, so those
     # beyond 254 are pooled
     "textbook": {

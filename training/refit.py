@@ -6,7 +6,9 @@ validation rows to find them on. What is fitted on columns (bins, levels) and th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +31,20 @@ from rowcast.training.prepare import Part, Prepared
 from rowcast.training.ranks.ranks import ALONE, Ranks
 from rowcast.training.start.begin import rows_of_codes
 
+LEAST_TIME = 0.6
+"""Share of the time that it would take, below which a budget has none for it: a fit that is cut shorter is worse than
+one of fewer rows."""
+
+
+@dataclass(frozen=True)
+class First:
+    """A fit whose network answers, with some rows held back."""
+
+    config: Config
+    number: int
+    """Of its seed."""
+    fit: FitResult
+
 
 @dataclass(frozen=True)
 class Refitted:
@@ -42,12 +58,12 @@ class Refitted:
 def refit(
     prepared: Prepared,
     core: Core,
-    fit: FitResult,
-    config: Config,
+    firsts: Sequence[First],
     device: torch.device,
     *,
     with_test: bool,
     own: Own,
+    within: float = math.inf,
     interrupt: Interrupt | None = None,
     say: Callable[[str], None] = lambda _: None,
     ranks: Ranks = ALONE,
@@ -56,28 +72,37 @@ def refit(
 
     Args:
         prepared: the rows of the first fit.
-        core: of the first fit, calibrated.
-        fit: how it went.
-        config: it was fitted with.
+        core: of the first fits, calibrated.
+        firsts: how they went.
         device: to train on.
         with_test: whether test rows are rows of the table, and not of one that is only evaluated.
-        own: a network and a loss in place of those of the config.
+        own: a network and a loss in place of those of the configs.
+        within: seconds that all may take.
         interrupt: ends it at its next step, once it is true.
         say: told that it begins.
         ranks: the processes that train together.
 
     Returns:
-        what it gave, None where the first fit stays; and a decision.
+        what it gave, None where the first fits stay; and a decision.
     """
+    started, config = time.monotonic(), firsts[0].config
     if interrupt is not None and ranks.all_interrupted(interrupt):
         return None, f"there is no fit on all rows: {interrupt.name} ended the one before"
-    lengths = [length_of(one, len(prepared.train), config.fit) for one in fit.fits or (fit,)]
+    lengths = [length_of(one.fit, len(prepared.train), one.config.fit) for one in firsts]
     known = [length for length in lengths if length is not None]
     if len(known) < len(lengths):
         return None, "there is no fit on all rows: no epoch was better than none"
     parts = [prepared.train, prepared.validation, *([prepared.test] if with_test else [])]
     rows = joined_rows(parts)
-    say(f"fitting again, on all {len(rows):,} rows for {told(known)}")
+    takes = [
+        one.fit.seconds * min(length.epochs / one.fit.epochs, 1.0) * len(rows) / len(prepared.train)
+        for one, length in zip(firsts, known, strict=True)
+    ]
+    within = ranks.said(within)
+    if not within >= LEAST_TIME * sum(takes):
+        left = "no time" if within < 0.1 else f"{within:.2g} s"
+        return None, f"there is no fit on all rows: the budget leaves {left} of about {sum(takes):.2g} s that it takes"
+    say(f"fitting again, on all {len(rows):,} rows for {told([length.epochs for length in known])}")
     trend = not config.data.split_by_time
     begun = prepared.begun
     fit_columns = fit_encoder if begun is None else begun.encoder
@@ -86,15 +111,16 @@ def refit(
     objective.head.to(device)
     batch = to_batch(rows, encoder, objective, device)
     networks: list[Embedded] = []
-    for number, length in enumerate(known):
-        seed = seed_of(config, number)
+    took: list[float] = []
+    for i, (one, length) in enumerate(zip(firsts, known, strict=True)):
+        config, seed = one.config, seed_of(one.config, one.number)
         with torch.random.fork_rng(devices=[]), same_bits(device, asked=config.fit.deterministic):
             torch.manual_seed(seed)
             network = network_of(encoder, objective, config, own).to(device)
             if begun is not None:
-                begun.give(network, encoder, prepared.target, objective.n_outputs, config, number)
+                begun.give(network, encoder, prepared.target, objective.n_outputs, config, one.number)
             ranks.begin(network, seed)
-            ended = fit_again(
+            epochs = fit_again(
                 network,
                 encoder,
                 objective,
@@ -106,23 +132,28 @@ def refit(
                 augment=Augment(config.augment, batch, len(prepared.target.classes)),
                 interrupt=interrupt,
                 ranks=ranks,
+                within=max(within - ranks.said(time.monotonic() - started), 1e-9) * takes[i] / sum(takes[i:]),
             )
-        if not ended:
+        if epochs is None:
             name = "" if interrupt is None else interrupt.name
             return None, f"there is no fit on all rows: {name} ended it, and the one before is published"
         networks.append(network)
+        took.append(epochs)
     combined = networks[0] if len(networks) == 1 else Ensemble(networks)
     combined.settle(rows_of_codes(batch, encoder, begun))
     if isinstance(core.head, RegressionHead) and core.head.intervals != "quantiles":
         combined.keep_first()
     again = Core(encoder, combined, core.head).cpu().eval()
-    return Refitted(again, replace(prepared, train=rows, encoder=encoder), _decision(len(rows), known)), ""
+    return Refitted(again, replace(prepared, train=rows, encoder=encoder), _decision(len(rows), known, took)), ""
 
 
-def _decision(rows: int, lengths: list[Length]) -> str:
+def _decision(rows: int, lengths: list[Length], took: list[float]) -> str:
+    best = [length.epochs for length in lengths]
+    cut_short = f"of {told(best)} that were best, cut short by the budget"
+    which = "as many as were best" if sum(took) > 0.98 * sum(best) else cut_short
     return (
-        f"fitted again on all {rows:,} rows for {told(lengths)}, as many as were best: metrics are those of the fit "
-        "before, which had not seen its validation and test rows, and so are calibration and intervals"
+        f"fitted again on all {rows:,} rows for {told(took)}, {which}: metrics are those of the fit before, which had "
+        "not seen its validation and test rows, and so are calibration and intervals"
     )
 
 

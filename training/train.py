@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,6 +52,7 @@ from rowcast.training.own import Own
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Prepared
 from rowcast.training.ranks.ranks import ALONE, Ranks
+from rowcast.training.refit import First, refit
 from rowcast.training.report.fit import report_of_fit
 from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.start.record import START_FILE, record_of
@@ -235,16 +237,22 @@ def _train(
     ranks.meet({**about["table"], **about["config"]} if ranks.size > 1 else {})
     is_alone = not isinstance(prepared, Bag) and teacher is None and not before.fitted and ranks.size == 1
     spending = is_alone and spends(prepared, config)
+    is_refitted = config.fit.refit is True or (
+        config.fit.refit == "auto"
+        and not isinstance(prepared, Bag)
+        and teacher is None
+        and prepared.stored is None
+        and (spending or config.fit.budget_s == "none")
+    )
     reserved = 0.0
     if ranks.leads and not before.fitted:  # fits until the budget is spent keep back what each network takes themselves
         networks = n_folds * (1 if spending else _answering(config, n_folds))
         reserved = networks * _check_before(first, config, held_out, own)
     ranks.meet()
     within = less_budget(config, ranks.said(time.monotonic() - started + reserved))
-    if config.fit.refit and within.fit.budget_s != "none":  # the second fit has more rows, and at most as many epochs
-        rows = len(prepared.train) + len(prepared.validation) + (len(prepared.test) if test is None else 0)
-        share = len(prepared.train) / (len(prepared.train) + rows)
-        within = less_budget(within, within.fit.budget_s * (1.0 - share))
+    more_rows = (len(prepared.validation) + (len(prepared.test) if test is None else 0)) / len(prepared.train)
+    if config.fit.refit is True and within.fit.budget_s != "none":  # of more rows, for at most as many epochs
+        within = less_budget(within, within.fit.budget_s * (1.0 - 1.0 / (2.0 + more_rows)))
     began = [*ranks.decisions, *threads, *([] if checkpoint is None else checkpoint.begin(about))]
     settings = config.model_dump(mode="json", exclude={"track", "tune"})
     trackers = stack.enter_context(tracked(config.track if ranks.leads else TrackConfig(), name, settings, told.say))
@@ -253,6 +261,7 @@ def _train(
     how: dict[str, Any] = {"own": own, "interrupt": told.interrupt, "checkpoint": checkpoint}
     unseen: dict[str, Predictions] = {}
     learned: dict[str, Any] = {}
+    firsts: tuple[First, ...] = ()
     core: Core
     if isinstance(prepared, Bag):
         bagged = fit_bag(prepared, within, device, told, **how)
@@ -264,22 +273,28 @@ def _train(
         done = distil(teacher, prepared, within, device, told, own=own, interrupt=told.interrupt, say=told.say)
         core, fit_result, notes, learned["teacher"] = done.core, done.fit, done.notes, done.facts
     elif spending:
-        core, fit_result, notes = fit_within(prepared, within, device, told, **how, after=reserved)
+        spent = fit_within(
+            prepared, within, device, told, **how, after=reserved, again=1.0 + more_rows if is_refitted else 0.0
+        )
+        core, fit_result, firsts, notes = spent.core, spent.fit, spent.answering, spent.decisions
     else:
         core, fit_result, notes = before.fitted or fit_network(prepared, within, device, told, **how, ranks=ranks)
+        firsts = tuple(First(within, i, one) for i, one in enumerate(fit_result.fits or [fit_result]))
     notes = [*began, *told.how_it_ended(fit_result), *notes]
     seen, measured = prepared, None
-    if config.fit.refit:
-        from rowcast.training.refit import refit  # which builds on this module
-
+    if is_refitted:
+        left = math.inf
+        if config.fit.budget_s != "none":  # metrics need a graph of the fit before, beside that of the last
+            after = 2.0 * reserved * (len(firsts) if spending else 1)
+            left = config.fit.budget_s - (time.monotonic() - started) - after
         again, why = refit(
             prepared,
             core,
-            fit_result,
-            within,
+            firsts,
             device,
             with_test=test is None,
             own=own,
+            within=left,
             interrupt=told.interrupt,
             say=told.say,
             ranks=ranks,

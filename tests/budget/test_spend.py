@@ -7,10 +7,15 @@ from types import SimpleNamespace
 import pytest
 
 from rowcast.models.repository import Repository
+from rowcast.training.budget import spend
+from rowcast.training.budget.choice import Panel
 from rowcast.training.budget.spend import _next, _Tried, share
 from rowcast.training.budget.ways import OTHERS, USUAL, ways_of
 from rowcast.training.config import PRESETS, make_config
+from rowcast.training.fit.again import fit_again
 from rowcast.training.fit.loop import FitResult
+from rowcast.training.own import Own
+from rowcast.training.refit import First
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -66,6 +71,44 @@ def test_a_budget_that_is_too_small_for_two_fits_goes_for_one(tmp_path):
     within = fitted(tmp_path, fit={"budget_s": 1e-3}, **NOTHING_ELSE)
     assert [note.partition(", ")[2] for note in spent(within)] == ["enough for one of 2"]
     assert len(within.fit.fits) == 1
+
+
+def test_those_that_answer_are_made_again_on_all_rows_in_the_ways_that_were_theirs(tmp_path, monkeypatch):
+    made = []
+
+    def noted(network, encoder, objective, rows, length, config, optimizer, **given):
+        made.append((optimizer.name, len(rows)))
+        return fit_again(network, encoder, objective, rows, length, config, optimizer, **given)
+
+    monkeypatch.setattr("rowcast.training.refit.fit_again", noted)
+    monkeypatch.setattr(Panel, "chosen", lambda panel, usual, most: [1, 2])
+    within = fitted(tmp_path, fit={"budget_s": 900})
+    assert within.model.manifest.data["refit"] == 160
+    assert made == [("adamw", 160), ("muon", 160)]
+
+
+def test_what_making_them_again_takes_is_kept_back(monkeypatch):
+    """Of a budget of 40 s and fits of 4 s that take 5 s again: one more than those that answer, and no more."""
+
+    def fits(prepared, config, *rest, **given):
+        seconds = min(4.0, config.fit.budget_s)
+        return SimpleNamespace(network=SimpleNamespace()), FitResult(10, 9, 0.5, seconds, "patience", ()), []
+
+    monkeypatch.setattr(spend, "fit_network", fits)
+    monkeypatch.setattr(spend, "calibrated_core", lambda *given, **more: (None, []))
+    monkeypatch.setattr(spend, "_answering", lambda tried, *given, **more: (tried, ""))
+    config = make_config(overrides={"preset": "best", "data": {"target": "y"}, "fit": {"budget_s": 40.0}})
+    how = {"own": Own(None, None), "interrupt": None, "checkpoint": None, "after": 0.0}
+
+    def made(again):
+        done = spend.fit_within(None, config, None, lambda progress: None, **how, again=again)
+        return len(done.answering), sum(one.fit.seconds for one in done.answering)
+
+    assert made(0.0)[0] == 10
+    n, seconds = made(1.25)
+    assert n == 5
+    assert seconds + 4 * 5.0 == pytest.approx(40.0, abs=0.1)
+    assert made(20.0)[0] == 10  # there is no time for it after the first
 
 
 def test_fits_that_can_be_gone_on_with_are_those_that_are_asked_for(tmp_path, without):
@@ -142,10 +185,12 @@ def test_every_network_that_answers_has_its_time_for_export_and_gate():
     assert share(11.0, usual=10.0, fits=6, most=4, after=3.0) == 0.0
 
 
+def fit_of(epochs):
+    """A fit of a table whose epochs were 100 at first."""
+    return FitResult(epochs, epochs, 0.5, 1.0, "epochs", (), added=epochs - 100)
+
+
 def test_twice_as_long_is_twice_what_fits_took_with_the_epochs_that_were_added():
-    usual = [
-        _Tried(USUAL, SimpleNamespace(), FitResult(epochs, epochs, 0.5, 1.0, "epochs", (), added=epochs - 100))
-        for epochs in (280, 312)
-    ]
+    usual = [_Tried(USUAL, First(make_config(), 0, fit_of(epochs)), SimpleNamespace()) for epochs in (280, 312)]
     config = make_config(overrides={"preset": "best", "data": {"target": "y"}})
     assert _next(usual, [], config).called == "624 epochs"

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 import rowcast
 from rowcast.models import Repository
 from rowcast.training.config import make_config
-from rowcast.training.fit.again import Length, length_of
+from rowcast.training.fit.again import Length, fit_again, length_of
 from rowcast.training.fit.history import Look
-from rowcast.training.fit.loop import FitConfig, FitResult
+from rowcast.training.fit.loop import FitConfig, FitResult, take_step
+from rowcast.training.fit.objective import Objective
+from rowcast.training.fit_network import network_of, to_batch
+from rowcast.training.own import NOTHING_OWN
 from rowcast.training.predict import predict_table
+from rowcast.training.prepare import prepare
+from rowcast.training.refit import First, refit
 from rowcast.training.report.page import facts_in
 from rowcast.training.train import train
 from tests.support import tables
@@ -27,7 +37,7 @@ def test_it_is_as_long_as_the_fit_before_was_best():
     fit = ended((1, 0.9, True), (2, 0.8, True), (3, 0.85, False), epochs=3, best=2)
     found = length_of(fit, 1000, FitConfig(epochs=10))
     assert found == Length(2.0, 0.2, ((0.5, 0.9), (1.0, 0.8)))
-    assert length_of(fit, 1000, FitConfig(epochs=10, budget_s=4.0)).done == 0.5  # two of four seconds
+    assert length_of(replace(fit, budget_s=4.0), 1000, FitConfig(epochs=10)).done == 0.5  # two of four seconds
     assert length_of(ended((1, 0.9, False), epochs=1, best=0), 1000, FitConfig()) is None
 
 
@@ -35,6 +45,43 @@ def test_of_a_large_table_it_may_end_within_an_epoch():
     looks = [(1, 0.9, True), (1, 0.8, True), (1, 0.85, False), (1, 0.86, False)]
     found = length_of(ended(*looks, epochs=1, best=1), 4 * 65_536, FitConfig(epochs=2))
     assert (found.epochs, found.done) == (0.5, 0.25)
+
+
+def test_a_budget_ends_it_sooner_and_its_rate_falls_as_far(monkeypatch):
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "amount"}, "optimizer": {"warmup": 0.0}})
+    prepared = prepare(tables.every_kind(300), config)
+    encoder, objective = prepared.encoder, Objective(prepared.target, config.objective)
+    rows = to_batch(prepared.train, encoder, objective, torch.device("cpu"))
+    rates = []
+
+    def noted(*given):
+        rates.append(given[5])
+        return take_step(*given)
+
+    monkeypatch.setattr("rowcast.training.fit.again.take_step", noted)
+
+    def again(within):
+        rates.clear()
+        network = network_of(encoder, objective, config)
+        kept = {"generator": torch.Generator(), "augment": lambda batch: batch}
+        seconds = map(float, itertools.count()).__next__  # one a step
+        given = (network, encoder, objective, rows, Length(10.0, 0.9, ()), config.fit, config.optimizer)
+        return fit_again(*given, **kept, within=within, clock=seconds), list(rates)
+
+    (whole, as_planned), (part, in_time) = again(math.inf), again(30.0)
+    assert (whole, len(in_time)) == (10.0, 30)
+    assert part == pytest.approx(10.0 * 30 / len(as_planned))
+    assert in_time[0] == as_planned[0] > 5 * in_time[-1]
+    assert in_time[-1] == pytest.approx(as_planned[-1], rel=0.5)
+
+
+def test_where_a_budget_leaves_less_than_it_takes_there_is_none():
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "amount"}})
+    prepared = prepare(tables.every_kind(300), config)
+    first = First(config, 0, ended((1, 0.9, True), (2, 0.8, True), epochs=2, best=2))  # of two seconds
+    again, why = refit(prepared, None, [first], torch.device("cpu"), with_test=True, own=NOTHING_OWN, within=1.0)
+    assert again is None
+    assert why == "there is no fit on all rows: the budget leaves 1 s of about 3.1 s that it takes"
 
 
 @pytest.fixture(scope="module")
@@ -111,3 +158,18 @@ def test_several_seeds_and_a_budget_go_with_it(tmp_path):
     assert "metrics are those of the fit before" in decision
     assert [look.epoch for look in trained.fit.history] == [1, 2, 1, 2]
     assert predict_table(trained.model, table)["prediction"].is_finite().all()
+
+
+def test_best_does_it_by_itself_where_nothing_rules_it_out(tmp_path):
+    table = tables.every_kind(150)
+
+    def learned(**more):
+        overrides = {**tables.QUICK, "data": {"target": "amount"}, "preset": "best", **more}
+        overrides["fit"] = {"epochs": 1, "seeds": 1} | more.get("fit", {})
+        trained = train(table, make_config(overrides=overrides), name="m", repository=Repository(tmp_path))
+        return trained.model.manifest.data.get("refit")
+
+    assert learned() == 150
+    assert learned(fit={"refit": False}) is None
+    assert learned(fit={"folds": 2}) is None
+    assert learned(preset="balanced") is None

@@ -41,7 +41,7 @@ def check_folds(config: Config, *, validation: Any, start: Any, own_network: boo
             f"with --folds every training row is a validation row once, so it does not go with --split "
             f"{named(data.split)}: leave that out, or name a column of folds with --fold"
         )
-    if config.fit.refit:
+    if config.fit.refit is True:
         raise ConfigError(
             "with --folds every row is learned by all fits but one, so there is none on all rows: leave out --refit"
         )

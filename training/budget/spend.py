@@ -3,6 +3,8 @@
 A fit that is cut short may be worse than none: on 1,000 rows of California, four fits that shared 15 s had an RMSE of
 .563 to .615, and one alone, which stopped by itself after 8 s, .54. So the first has all the time, and others are begun
 only if each can have most of what it took.
+
+Where those that answer are made again on all rows, that comes before more fits: what it takes is kept back for each.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from rowcast.training.fit_network import calibrated_core, fit_network, joined, t
 from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.own import Own
 from rowcast.training.prepare import Prepared
+from rowcast.training.refit import LEAST_TIME, First
 
 MOST_FITS = 16
 """That are tried, whatever the budget."""
@@ -39,14 +42,29 @@ LAST = 0.3
 @dataclass(frozen=True)
 class _Tried:
     way: Way
+    first: First
     network: Embedded
+
+    @property
+    def fit(self) -> FitResult:
+        return self.first.fit
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a budget went for."""
+
+    core: Core
     fit: FitResult
+    """All fits, with those that do not answer."""
+    answering: tuple[First, ...]
+    decisions: list[str]
 
 
 def spends(prepared: Prepared, config: Config) -> bool:
     """Whether fits are made until the budget is spent: a fit that starts from a model has as many as that has."""
     fit = config.fit
-    return fit.until_spent and fit.budget_s != "none" and not fit.refit and prepared.begun is None
+    return fit.until_spent and fit.budget_s != "none" and fit.refit is not True and prepared.begun is None
 
 
 def fit_within(
@@ -59,7 +77,8 @@ def fit_within(
     interrupt: Interrupt | None,
     checkpoint: Checkpoint | None,
     after: float,
-) -> tuple[Core, FitResult, list[str]]:
+    again: float = 0.0,
+) -> Spent:
     """Fit as often as there is time, and calibrate the networks that answer together.
 
     First come fits as configured, ``config.fit.seeds`` at most; then, if time is left, some in other ways. Not more
@@ -74,6 +93,8 @@ def fit_within(
         interrupt: ends what is being fitted at its next step, once it is true.
         checkpoint: where fits are kept; all of them are as configured then, so that they can be gone on with.
         after: seconds to leave for export, gate and calibration of each network after the first that answers.
+        again: what a fit on all rows takes, as a multiple of one here: so much is kept back for each that answers, if
+            there is as much after the first. 0 where there is none.
 
     Raises:
         TrainingError: see :func:`rowcast.training.fit_network.fit_network`.
@@ -96,7 +117,12 @@ def fit_within(
         seconds = budget - spent
         if tried:
             usual = max(one.fit.seconds / one.way.longer for one in tried)
-            seconds = share(seconds, way.longer * usual, len(tried), most, after)
+            answer = sorted((one.fit.seconds for one in tried), reverse=True)[:most]
+            owed = again * sum(answer) + (2.0 * after * len(answer) if again else 0.0)
+            if len(tried) == 1 and seconds < LEAST_TIME * owed:
+                again = owed = 0.0
+            more = 1.0 + again if len(tried) < most else 1.0
+            seconds = share(seconds - owed, more * way.longer * usual, len(tried), most, after) / more
             if seconds <= 0.0:
                 break
         number = len(tried)
@@ -124,12 +150,13 @@ def fit_within(
         if tried and ended and not fit.validation_loss <= max(one.fit.validation_loss for one in tried):
             break
         assert not isinstance(core.network, Ensemble)
-        tried.append(_Tried(way, core.network, fit))
+        tried.append(_Tried(way, First(once, number, fit), core.network))
     answering, told_of = _answering(tried, prepared, config, own, ended=ended)
     networks = [one.network for one in answering]
     core, decisions = calibrated_core(networks, prepared, config, device, own=own, interrupt=interrupt)
     result = joined([one.fit for one in tried])
-    return core, replace(result, stopped="interrupted") if ended else result, [*notes, told_of, *decisions]
+    result = replace(result, stopped="interrupted") if ended else result
+    return Spent(core, result, tuple(one.first for one in answering), [*notes, told_of, *decisions])
 
 
 def share(left: float, usual: float, fits: int, most: int, after: float) -> float:

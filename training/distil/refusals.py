@@ -39,7 +39,7 @@ def check_teacher(
             f"'fit.folds' must be \"none\" for a fit with a teacher, got {config.fit.folds}: leave out --folds, or "
             "--teacher; a model of folds may be a teacher itself"
         )
-    if config.fit.refit:
+    if config.fit.refit is True:
         raise ConfigError(
             "'fit.refit' must be false for a fit with a teacher, who says nothing of test rows: leave out --refit, or "
             "--teacher"

@@ -89,7 +89,7 @@ class StoredTeacher:
         return (
             all(manifest.data.get(field) == lesson.prepared.data.get(field) for field in ("sha256", "apart"))
             and "start_from" not in manifest.data
-            and not fit.get("refit", False)
+            and "refit" not in manifest.data
             and fit.get("folds", "none") == "none"
             and manifest.config.get("seed") == config.seed
             and all(data.get(field) == getattr(config.data, field) for field in _SPLIT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -63,8 +65,8 @@ def length_of(fit: FitResult, rows: int, config: FitConfig) -> Length | None:
     epochs = places[-1]
     pace = Pace(epochs_of(config, rows), fit.epochs, config.patience, fit.added)
     done = pace.done(epochs) if fit.added else epochs / pace.planned
-    if config.budget_s != "none":
-        done = max(done, history[best].seconds / config.budget_s)
+    if fit.budget_s is not None:
+        done = max(done, history[best].seconds / fit.budget_s)
     scores = tuple((place / epochs, look.validation_loss) for place, look in zip(places, history, strict=False))
     return Length(epochs, min(done, 1.0), scores, pace if fit.added else None)
 
@@ -82,7 +84,9 @@ def fit_again(
     augment: Callable[[Batch], Batch],
     interrupt: Interrupt | None = None,
     ranks: Ranks = ALONE,
-) -> bool:
+    within: float = math.inf,
+    clock: Callable[[], float] = time.monotonic,
+) -> float | None:
     """Train ``network`` in place for as many epochs, at the same rates; at the end it holds the averaged weights.
 
     Args:
@@ -97,10 +101,13 @@ def fit_again(
         augment: changes each batch.
         interrupt: ends it at its next step, once it is true.
         ranks: the processes that train together.
+        within: seconds that it may take. The schedule bends to them, so that the rate falls as far as before.
+        clock: monotonic seconds.
 
     Returns:
-        whether it came to its end.
+        epochs that it took; None where it was ended.
     """
+    started = clock()
     device = train.target.device
     batch_size = auto_batch_size(len(train)) if config.batch_size == "auto" else min(config.batch_size, len(train))
     steps_per_epoch = max(1, len(train) // batch_size)
@@ -109,25 +116,27 @@ def fit_again(
     schedule, left = Schedule(optimizer_config), list(length.scores)
     average = WeightAverage(network, optimizer_config.average)
     order = torch.empty(0, dtype=torch.int64)
-    for step in range(steps):
+    step, used = 0, 0.0
+    while step < steps and used < 1.0:
         if ranks.interrupted(interrupt):
-            return False
+            return None
         place = step % steps_per_epoch
         if place == 0:
             order = torch.randperm(len(train), generator=generator).to(device)
         while left and left[0][0] <= step / steps:
             schedule.look(left.pop(0)[1])
         batch = augment(train[order[slice(*ranks.bounds(place * batch_size, (place + 1) * batch_size))]])
-        rate = schedule.rate(length.done_after(step, steps))
+        rate = schedule.rate(max(length.done_after(step, steps), length.done * used))
         take_step(network, encoder, objective, batch, optimizer, rate, config, ranks)
         average.update()
-        ranks.agreed(0.0, interrupt)
+        used = ranks.agreed(clock() - started, interrupt) / within
+        step += 1
     network.load_state_dict(average.network.state_dict())
     network.eval()
-    return True
+    return step / steps_per_epoch
 
 
-def told(lengths: Sequence[Length]) -> str:
-    """For how long, in words."""
-    mean = sum(length.epochs for length in lengths) / len(lengths)
+def told(epochs: Sequence[float]) -> str:
+    """For how long on average, in words."""
+    mean = sum(epochs) / len(epochs)
     return "1 epoch" if mean == 1.0 else f"{mean:.4g} epochs"

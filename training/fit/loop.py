@@ -93,8 +93,9 @@ class FitConfig(ComponentConfig):
     seen."""
     max_row_us: Annotated[float, Field(gt=0.0)] | Literal["none"] = "none"
     """The same by what a row alone may take, in microseconds on the machine that trains."""
-    refit: bool = False
-    """Whether to train once more on all rows, for as many epochs as were best with some of them held back."""
+    refit: bool | Literal["auto"] = False
+    """Whether to train once more on all rows, for as many epochs as were best with some of them held back. auto: unless
+    the budget leaves no time for it, or folds, a teacher or a table in shards rule it out."""
     freeze: Annotated[Freeze, BeforeValidator(_one_name)] = "none"
     """Of a fit that starts from a model, what stays as it is there. columns: their embeddings, or those of the columns
     that a list names. layers: those before the last. all: both. The last layer learns always, and so does what is
@@ -215,6 +216,8 @@ class FitResult:
     history: tuple[Look, ...]
     added: int = 0
     """Epochs beyond those that were planned, see :class:`rowcast.training.fit.pace.Pace`."""
+    budget_s: float | None = None
+    """Seconds that it might take, if there was an end to them."""
     fits: tuple[FitResult, ...] = ()
     """Where several were put together: each of them."""
 
@@ -347,7 +350,8 @@ def fit(
     stopped: Stop = "patience" if at.done < 1.0 else "epochs" if epoch == pace.epochs else "budget"
     if asked_to_end or interrupted:
         stopped = "interrupted"
-    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history), pace.added)
+    within = None if math.isinf(at.budget) else at.budget
+    return FitResult(epoch, best.epoch, best.score, clock() - started, stopped, tuple(at.history), pace.added, within)
 
 
 def take_step(

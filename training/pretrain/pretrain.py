@@ -160,7 +160,7 @@ def _with_changes(config: Config) -> Config:
         raise ConfigError(
             f"'augment.mixup' must be 0 for a pre-training, which asks what a row held, got {config.augment.mixup:g}"
         )
-    if config.fit.freeze != "none" or config.fit.refit or config.fit.folds != "none":
+    if config.fit.freeze != "none" or config.fit.refit is True or config.fit.folds != "none":
         raise ConfigError(
             "'fit.freeze', 'fit.refit' and 'fit.folds' are for a fit with a target: leave them out of a pre-training"
         )

@@ -66,7 +66,7 @@ def open_prepared(
     why = why_streamed(source, config.data)
     if not why:
         return prepare(source, config, validation=validation, test=test, start=start, keep_whole=keep_whole)
-    if config.fit.refit:
+    if config.fit.refit is True:
         raise ConfigError(
             f"'fit.refit' must be false for a table that is read in shards, {why}: leave --refit out, or add "
             "--set data.in_memory=true to try"

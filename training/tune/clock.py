@@ -74,7 +74,7 @@ def clock_of(config: Config, budget_s: float | None, *, began: float, wanted: in
     """
     if budget_s is None:
         return Clock(began)
-    many = config.fit.seeds > 1 or config.fit.refit or config.fit.folds != "none"
+    many = config.fit.seeds > 1 or config.fit.refit is True or config.fit.folds != "none"
     last = budget_s * ((LAST_SHARE_OF_MANY if many else LAST_SHARE) if publish else 0.0)
     used = time.monotonic() - began
     left = max(budget_s - last - used, 0.0)
