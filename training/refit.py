@@ -45,6 +45,11 @@ class First:
     """Of its seed."""
     fit: FitResult
 
+    @property
+    def best_share(self) -> float:
+        """Of its epochs, until it was best: of so many, a fit on all rows has as many."""
+        return self.fit.best_epoch / self.fit.epochs
+
 
 @dataclass(frozen=True)
 class Refitted:
@@ -94,10 +99,7 @@ def refit(
         return None, "there is no fit on all rows: no epoch was better than none"
     parts = [prepared.train, prepared.validation, *([prepared.test] if with_test else [])]
     rows = joined_rows(parts)
-    takes = [
-        one.fit.seconds * min(length.epochs / one.fit.epochs, 1.0) * len(rows) / len(prepared.train)
-        for one, length in zip(firsts, known, strict=True)
-    ]
+    takes = [one.fit.seconds * one.best_share * len(rows) / len(prepared.train) for one in firsts]
     within = ranks.said(within)
     if not within >= LEAST_TIME * sum(takes):
         left = "no time" if within < 0.1 else f"{within:.2g} s"

@@ -88,17 +88,19 @@ def test_those_that_answer_are_made_again_on_all_rows_in_the_ways_that_were_thei
 
 
 def test_what_making_them_again_takes_is_kept_back(monkeypatch):
-    """Of a budget of 40 s and fits of 4 s that take 5 s again: one more than those that answer, and no more."""
+    """Of a budget of 40 s and fits of 4 s that take 5 s or 2.5 s again: so many more than those that answer."""
 
     def fits(prepared, config, *rest, **given):
         seconds = min(4.0, config.fit.budget_s)
-        return SimpleNamespace(network=SimpleNamespace()), FitResult(10, 9, 0.5, seconds, "patience", ()), []
+        return SimpleNamespace(network=SimpleNamespace()), FitResult(10, best, 0.5, seconds, "patience", ()), []
 
     monkeypatch.setattr(spend, "fit_network", fits)
     monkeypatch.setattr(spend, "calibrated_core", lambda *given, **more: (None, []))
     monkeypatch.setattr(spend, "_answering", lambda tried, *given, **more: (tried, ""))
     config = make_config(overrides={"preset": "best", "data": {"target": "y"}, "fit": {"budget_s": 40.0}})
     how = {"own": Own(None, None), "interrupt": None, "checkpoint": None, "after": 0.0}
+
+    best = 10
 
     def made(again):
         done = spend.fit_within(None, config, None, lambda progress: None, **how, again=again)
@@ -108,7 +110,11 @@ def test_what_making_them_again_takes_is_kept_back(monkeypatch):
     n, seconds = made(1.25)
     assert n == 5
     assert seconds + 4 * 5.0 == pytest.approx(40.0, abs=0.1)
-    assert made(20.0)[0] == 10  # there is no time for it after the first
+    best = 5
+    n, seconds = made(1.25)
+    assert n == 8
+    assert seconds + 4 * 2.5 == pytest.approx(40.0, abs=2.1)
+    assert made(60.0)[0] == 10  # there is no time for it after the first
 
 
 def test_fits_that_can_be_gone_on_with_are_those_that_are_asked_for(tmp_path, without):

@@ -93,8 +93,8 @@ def fit_within(
         interrupt: ends what is being fitted at its next step, once it is true.
         checkpoint: where fits are kept; all of them are as configured then, so that they can be gone on with.
         after: seconds to leave for export, gate and calibration of each network after the first that answers.
-        again: what a fit on all rows takes, as a multiple of one here: so much is kept back for each that answers, if
-            there is as much after the first. 0 where there is none.
+        again: what an epoch of all rows takes, as a multiple of one here, where those that answer are made again: the
+            time for it is kept back, if it is left after the first fit. 0 where they are not.
 
     Raises:
         TrainingError: see :func:`rowcast.training.fit_network.fit_network`.
@@ -117,11 +117,13 @@ def fit_within(
         seconds = budget - spent
         if tried:
             usual = max(one.fit.seconds / one.way.longer for one in tried)
-            answer = sorted((one.fit.seconds for one in tried), reverse=True)[:most]
-            owed = again * sum(answer) + (2.0 * after * len(answer) if again else 0.0)
+            takes = sorted((again * one.first.best_share * one.fit.seconds for one in tried), reverse=True)[:most]
+            owed = sum(takes) + (2.0 * after * len(takes) if again else 0.0)
             if len(tried) == 1 and seconds < LEAST_TIME * owed:
                 again = owed = 0.0
-            more = 1.0 + again if len(tried) < most else 1.0
+            more = 1.0
+            if len(tried) < most:
+                more += again * fmean(one.first.best_share for one in tried)
             seconds = share(seconds - owed, more * way.longer * usual, len(tried), most, after) / more
             if seconds <= 0.0:
                 break
