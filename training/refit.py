@@ -34,6 +34,8 @@ from rowcast.training.start.begin import rows_of_codes
 LEAST_TIME = 0.6
 """Share of the time that it would take, below which a budget has none for it: a fit that is cut shorter is worse than
 one of fewer rows."""
+GRAPH_OF_METRICS = 0.5
+"""What the graph of the fits before takes, which metrics are of, as a share of what follows a fit: it has no gate."""
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ from rowcast.training.own import Own
 from rowcast.training.predict import metrics_of, predict_columns
 from rowcast.training.prepare import Prepared
 from rowcast.training.ranks.ranks import ALONE, Ranks
-from rowcast.training.refit import First, refit
+from rowcast.training.refit import GRAPH_OF_METRICS, First, refit
 from rowcast.training.report.fit import report_of_fit
 from rowcast.training.report.page import REPORT_FILE
 from rowcast.training.start.record import START_FILE, record_of
@@ -237,13 +237,10 @@ def _train(
     ranks.meet({**about["table"], **about["config"]} if ranks.size > 1 else {})
     is_alone = not isinstance(prepared, Bag) and teacher is None and not before.fitted and ranks.size == 1
     spending = is_alone and spends(prepared, config)
-    is_refitted = config.fit.refit is True or (
-        config.fit.refit == "auto"
-        and not isinstance(prepared, Bag)
-        and teacher is None
-        and prepared.stored is None
-        and (spending or config.fit.budget_s == "none")
-    )
+    is_refitted = config.fit.refit is True
+    if config.fit.refit == "auto":  # where whoever asks for it by name would be refused, there is none
+        is_ruled_out = isinstance(prepared, Bag) or teacher is not None or prepared.stored is not None
+        is_refitted = not is_ruled_out and (spending or config.fit.budget_s == "none")
     reserved = 0.0
     if ranks.leads and not before.fitted:  # fits until the budget is spent keep back what each network takes themselves
         networks = n_folds * (1 if spending else _answering(config, n_folds))
@@ -284,8 +281,8 @@ def _train(
     seen, measured = prepared, None
     if is_refitted:
         left = math.inf
-        if config.fit.budget_s != "none":  # metrics need a graph of the fit before, beside that of the last
-            after = 2.0 * reserved * (len(firsts) if spending else 1)
+        if config.fit.budget_s != "none":
+            after = (1.0 + GRAPH_OF_METRICS) * reserved * (len(firsts) if spending else 1)
             left = config.fit.budget_s - (time.monotonic() - started) - after
         again, why = refit(
             prepared,

@@ -29,7 +29,7 @@ from rowcast.training.fit_network import calibrated_core, fit_network, joined, t
 from rowcast.training.network.network import Embedded, Ensemble
 from rowcast.training.own import Own
 from rowcast.training.prepare import Prepared
-from rowcast.training.refit import LEAST_TIME, First
+from rowcast.training.refit import GRAPH_OF_METRICS, LEAST_TIME, First
 
 MOST_FITS = 16
 """That are tried, whatever the budget."""
@@ -118,7 +118,7 @@ def fit_within(
         if tried:
             usual = max(one.fit.seconds / one.way.longer for one in tried)
             takes = sorted((again * one.first.best_share * one.fit.seconds for one in tried), reverse=True)[:most]
-            owed = sum(takes) + (2.0 * after * len(takes) if again else 0.0)
+            owed = sum(takes) + (GRAPH_OF_METRICS * after * len(takes) if again else 0.0)
             if len(tried) == 1 and seconds < LEAST_TIME * owed:
                 again = owed = 0.0
             more = 1.0
