@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter as Counts
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -71,7 +72,7 @@ class RolloutMetrics:
             LARGEST.labels(name).set(0 if split is None else split.tally.largest)
         self._names = set(splits)
         for name, split in splits.items():
-            now = split.tally.plus(Tally())
+            now = split.tally.copy()
             _count(name, now.minus(self._written.get(split.trial.number) or Tally()))
             self._written[split.trial.number] = now
         going_on = {split.trial.number for split in splits.values()}
@@ -96,7 +97,15 @@ def _count(name: str, new: Tally) -> None:
 
 def _observe(histogram: Histogram, times: Times) -> None:
     """Take in times, each as long as its bucket's end."""
+    if not any(times.buckets):
+        return
+    found: Counts[int] = Counts()
+    total = 0.0
     for bucket, n in enumerate(times.buckets):
         if n:
-            histogram._buckets[bisect_left(SECONDS, end_of(bucket))].inc(n)
-            histogram._sum.inc(n * end_of(bucket))
+            end = end_of(bucket)
+            found[bisect_left(SECONDS, end)] += n
+            total += n * end
+    for at, n in found.items():  # each is written to a file
+        histogram._buckets[at].inc(n)
+    histogram._sum.inc(total)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 _SHORTEST = 20e-6
@@ -59,7 +59,9 @@ class Times:
 
     def minus(self, other: Times) -> Times:
         """What has come since."""
-        return Times(max(0, a - b) for a, b in zip(self.buckets, other.buckets, strict=True))
+        if self.buckets == other.buckets:  # as mostly, four times a second on the event loop
+            return Times()
+        return Times([a - b if a > b else 0 for a, b in zip(self.buckets, other.buckets, strict=True)])
 
 
 def bucket_of(seconds: float) -> int:
@@ -105,6 +107,11 @@ class Tally:
     old_runs: Times = field(default_factory=Times)
     """Of runs on the same rows."""
     new_runs: Times = field(default_factory=Times)
+
+    def copy(self) -> Tally:
+        """It as it is now."""
+        times: dict[str, Any] = {name: Times(getattr(self, name).buckets) for name in _TIMES_NAMES}
+        return replace(self, **times)
 
     def plus(self, other: Tally) -> Tally:
         """Both."""
@@ -188,5 +195,6 @@ def _milliseconds(times: Times) -> float | None:
 _KINDS = [float if isinstance(one.default, float) else int for one in fields(Tally) if one.default_factory is not Times]
 _COUNTS = [one.name for one in fields(Tally) if isinstance(one.default, int)]
 _PLAIN = struct.Struct(f"{len(_KINDS)}d")
-_N_TIMES = len(fields(Tally)) - len(_KINDS)
+_TIMES_NAMES = [one.name for one in fields(Tally) if one.default_factory is Times]
+_N_TIMES = len(_TIMES_NAMES)
 TALLY_BYTES = _PLAIN.size + _N_TIMES * _TIMES.size
