@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,18 @@ class Predictions:
 
     def __getitem__(self, rows: slice) -> Predictions:
         return Predictions(*(None if field is None else field[rows] for field in self._fields()))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Predictions]) -> Predictions:
+        """The rows of several of one model, one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        lines = zip(*(part._fields() for part in parts), strict=True)
+        labels, *numbers = ([] if line[0] is None else line for line in lines)
+        return cls(
+            list(chain.from_iterable(labels)) if labels else None,
+            *(np.concatenate(line) if line else None for line in numbers),
+        )
 
     @property
     def finite(self) -> bool:

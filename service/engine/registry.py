@@ -18,7 +18,7 @@ from rowcast.service.engine.versions import choose, nothing_to_serve
 from rowcast.service.errors import brief
 from rowcast.service.limits.byte_budget import ByteBudget
 from rowcast.service.limits.heap import give_back_large_blocks
-from rowcast.service.rollout.compare import Shadow
+from rowcast.service.rollout.compare import Runs, Shadow
 from rowcast.service.rollout.split import Split
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
@@ -183,14 +183,13 @@ class Registry:
             live, new, trial = split.live, split.new, split.trial
             assert live.run is not None, "it has begun"
             assert new.run is not None, "it has begun"
+            costs: dict[Runs, float] = {live.run: live.seconds_per_row, new.run: new.seconds_per_row}
             if trial.shadow:
                 self._shadows.append(
-                    Shadow(live.run, new.run, trial.shadow, split.tally, new.seconds_per_row, self.is_idle, is_new=True)
+                    Shadow(live.run, new.run, trial.shadow, split.tally, costs, self.is_idle, is_new=True)
                 )
             if trial.canary:  # what it answers is compared, too
-                self._shadows.append(
-                    Shadow(new.run, live.run, 1.0, split.tally, live.seconds_per_row, self.is_idle, is_new=False)
-                )
+                self._shadows.append(Shadow(new.run, live.run, 1.0, split.tally, costs, self.is_idle, is_new=False))
 
     def is_idle(self) -> bool:
         """Whether no rows wait, run or come, of any model."""

@@ -7,11 +7,9 @@ go, and reads those that came unread. All others are handed their part of the pr
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields as fields_of
 from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.errors import RequestError
@@ -174,11 +172,4 @@ def joined(parts: list[Outcome]) -> Outcome:
     """The outcome of a request that was run in parts, in the order of its rows."""
     if not isinstance(parts[0], Predictions):
         return list(chain.from_iterable(parts))  # type: ignore[arg-type]
-    fields: list[Any] = []
-    for field in fields_of(Predictions):
-        values = [getattr(part, field.name) for part in parts]
-        if values[0] is None:
-            fields.append(None)
-        else:
-            fields.append(list(chain.from_iterable(values)) if field.name == "labels" else np.concatenate(values))
-    return Predictions(*fields)
+    return Predictions.joined(parts)  # type: ignore[arg-type]
