@@ -194,11 +194,32 @@ async def fetch(endpoint: Endpoint, request: bytes, *, timeout_s: float) -> tupl
             await closed
 
 
-def run_precisely(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on a loop whose timers keep to microseconds.
+class _CountingSelector(selectors.SelectSelector):
+    turns = 0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turns += 1
+        return super().select(timeout)
+
+
+class PreciseLoop(asyncio.SelectorEventLoop):
+    """An event loop whose timers keep to microseconds, and whose turns are counted.
 
     epoll and uvloop round a timer up to the next whole millisecond, which is as long as a good answer takes;
     ``select`` does not.
     """
-    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(selectors.SelectSelector())) as runner:
+
+    def __init__(self) -> None:
+        self._counting = _CountingSelector()
+        super().__init__(self._counting)
+
+    @property
+    def turns(self) -> int:
+        """How many there were."""
+        return self._counting.turns
+
+
+def run_precisely(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a :class:`PreciseLoop`."""
+    with asyncio.Runner(loop_factory=PreciseLoop) as runner:
         return runner.run(main)

@@ -13,13 +13,13 @@ import time
 from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rowcast.loadtest.connection import Connection, Endpoint
+from rowcast.loadtest.connection import Connection, Endpoint, PreciseLoop
 from rowcast.models.errors import ConfigError, RowcastError
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ class Result:
     """Why the figures say nothing about the service (nobody listens, the client was saturated), if so."""
     saturated: bool = False
     """Whether that is because the client was saturated."""
+    client_turns: int = 0
+    """Of the client's loop; 0 where it does not count them."""
 
 
 def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
@@ -116,6 +118,7 @@ async def run(
     timeout_s: float = 5.0,
     lag_limit_ms: float = 1.0,
     latencies: HdrHistogram | None = None,
+    opened: Callable[[], None] | None = None,
 ) -> Result:
     """Send ``requests`` (taken in turn, again and again) at the moments ``due``.
 
@@ -133,6 +136,7 @@ async def run(
         timeout_s: a request is given up so long after it was due.
         lag_limit_ms: see above.
         latencies: where every latency is counted, in microseconds; one of :func:`histogram`.
+        opened: called once connections are open, before anything is sent.
 
     Raises:
         ConfigError: ``connections`` is out of range.
@@ -149,13 +153,20 @@ async def run(
         await load.close()
         load.unreachable = f"nobody answers at {endpoint.authority}: {error.strerror or type(error).__name__}"
         return load.result(len(due), duration_s, 0.0, lag_limit_ms)
-    cpu_s, wall_s = time.thread_time(), time.monotonic()
+    if opened is not None:
+        opened()
+    cpu_s, wall_s, turns = time.thread_time(), time.monotonic(), _turns()
     try:
         await load.offer(requests, due)
     finally:
         await load.close()
     used = (time.thread_time() - cpu_s) / (time.monotonic() - wall_s)
-    return load.result(len(due), duration_s, used, lag_limit_ms)
+    return replace(load.result(len(due), duration_s, used, lag_limit_ms), client_turns=_turns() - turns)
+
+
+def _turns() -> int:
+    loop = asyncio.get_running_loop()
+    return loop.turns if isinstance(loop, PreciseLoop) else 0
 
 
 def histogram() -> HdrHistogram:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,7 @@ async def trial(
     *,
     warm_up_s: float,
     latencies: HdrHistogram | None = None,
+    opened: Callable[[], None] | None = None,
 ) -> Verdict:
     """Offer the rate of a verdict for its duration, and fill in its outcome.
 
@@ -55,6 +57,7 @@ async def trial(
         verdict: says the promise, the rate, the duration, the seed and the connections.
         warm_up_s: the same load, before, which does not count.
         latencies: also gets every latency, in microseconds.
+        opened: called once the connections of the load that counts are open.
     """
     verdict = replace(verdict, model=served.name, version=served.version, sha256=served.sha256)
     probe = Probe(endpoint, served)
@@ -63,7 +66,9 @@ async def trial(
         await _offer(endpoint, served, verdict, warm_up_s, seed=verdict.seed + 1)
     asking = asyncio.create_task(probe.ask_now_and_then(min(PROBE_EVERY_S, verdict.duration_s / 4)))
     try:
-        result = await _offer(endpoint, served, verdict, verdict.duration_s, seed=verdict.seed, latencies=latencies)
+        result = await _offer(
+            endpoint, served, verdict, verdict.duration_s, seed=verdict.seed, latencies=latencies, opened=opened
+        )
     finally:
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
@@ -83,6 +88,7 @@ async def _offer(
     *,
     seed: int,
     latencies: HdrHistogram | None = None,
+    opened: Callable[[], None] | None = None,
 ) -> openloop.Result:
     payloads = Payloads(served.signature, seed=seed)
     requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
@@ -96,4 +102,5 @@ async def _offer(
         timeout_s=max(TIMEOUT_S, 2 * verdict.p99_ms / 1000),
         lag_limit_ms=max(1.0, LAG_SHARE_OF_PROMISE * verdict.p99_ms),
         latencies=latencies,
+        opened=opened,
     )

@@ -69,8 +69,10 @@ def plan_table(made: Plan) -> list[str]:
         )
     times = made.measured.times
     batches = ", ".join(f"{n:.1f}: {1e6 * s:,.0f}" for n, s in zip(times.batches, times.cycles, strict=True))
-    client = ", ".join(f"{r:,.0f}/s: {1e6 * s:,.0f}" for r, s in zip(times.rates, times.client, strict=True))
-    told = f"A cycle of a worker by its requests, µs of CPU: {batches}. A request of the client, µs: {client}. The way"
+    client = (
+        f"A turn of the client costs {1e6 * times.client_turn:,.0f} µs, each job in it {1e6 * times.client_job:,.0f}"
+    )
+    told = f"A cycle of a worker by its requests, µs of CPU: {batches}. {client}. The way"
     return [
         *lines,
         "",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from rowcast.loadtest.openloop import schedule
 from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
+from rowcast.loadtest.plan.spread import worker_of
 
 PRECISION = 0.01
 LEAST_REQUESTS, MOST_REQUESTS = 4_000, 20_000
@@ -18,8 +19,6 @@ LENGTH_S = 3.0
 TRIES = 3
 """A rate holds if it does in one of so many runs, as a search has it: where there are several workers, runs differ in
 which of them has which connection."""
-CLIENT_ENDS_AT = 0.97
-"""Share of its core past which a client is given up: its queue would only grow."""
 
 
 def p99_ms(
@@ -29,6 +28,7 @@ def p99_ms(
     workers: int,
     cores: float,
     connections: int = 64,
+    spread: Sequence[int] = (),
     seed: int = 0,
     limit_ms: float = math.inf,
 ) -> float:
@@ -40,13 +40,21 @@ def p99_ms(
         workers: of the service.
         cores: as :func:`simulate` has it.
         connections: of the client.
+        spread: of these over the workers, as :func:`worker_of` has it.
         seed: of arrivals, and of what else is drawn.
         limit_ms: a p99 beyond it may be told as infinite.
     """
     n = min(max(int(rate * LENGTH_S), LEAST_REQUESTS), MOST_REQUESTS)
     due = schedule(rate, n / rate, seed)
     latencies = simulate(
-        times, due, workers=workers, cores=cores, connections=connections, seed=seed, limit=limit_ms / 1000
+        times,
+        due,
+        workers=workers,
+        cores=cores,
+        connections=connections,
+        worker_of=worker_of(spread, workers, connections, seed),
+        seed=seed,
+        limit=limit_ms / 1000,
     )
     return float(np.quantile(latencies, 0.99, method="higher")) * 1000
 
@@ -75,7 +83,15 @@ def highest_rate(holds: Callable[[float], bool], first: float) -> float:
     return low
 
 
-def capacity(times: ServiceTimes, limit_ms: float, *, workers: int, cores: float, connections: int = 64) -> float:
+def capacity(
+    times: ServiceTimes,
+    limit_ms: float,
+    *,
+    workers: int,
+    cores: float,
+    connections: int = 64,
+    spreads: Sequence[Sequence[int]] = (),
+) -> float:
     """The highest rate, in requests a second, whose simulated p99 is within a limit; 0 where none is.
 
     Args:
@@ -84,17 +100,17 @@ def capacity(times: ServiceTimes, limit_ms: float, *, workers: int, cores: float
         workers: of the service.
         cores: as :func:`simulate` has it.
         connections: of the client.
+        spreads: of these over the workers, where they are known: as they were in some runs.
     """
     first = workers * times.batches[-1] / times.cycles[-1] / 2
 
     given: dict[str, Any] = {"workers": workers, "cores": cores, "connections": connections}
 
     def holds(rate: float) -> bool:
-        if math.isfinite(cores) and rate * times.client_request(rate) > CLIENT_ENDS_AT:
-            return False
+        seen = spreads or [()] * (TRIES if workers > 1 else 1)
         return any(
-            p99_ms(times, rate, seed=seed, limit_ms=limit_ms, **given) <= limit_ms
-            for seed in range(TRIES if workers > 1 else 1)
+            p99_ms(times, rate, seed=seed, spread=spread, limit_ms=limit_ms, **given) <= limit_ms
+            for seed, spread in enumerate(seen)
         )
 
     return highest_rate(holds, first)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.plan.capacity import capacity, p99_ms
 from rowcast.loadtest.plan.local_service import local_service
-from rowcast.loadtest.plan.service_times import Measured, ServiceTimer
+from rowcast.loadtest.plan.service_times import FASTER, Measured, ServiceTimer
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import CAPACITY_WITHIN, P99_WITHIN, Validation, none_holds, validate
 from rowcast.loadtest.served import NotServed, ServedModel
@@ -109,9 +109,9 @@ class Plan:
                 "service_times": {
                     "batch_requests": times.batches,
                     "cycle_s": times.cycles,
-                    "compute_s": self.measured.compute,
-                    "client_rates": times.rates,
-                    "client_request_s": times.client,
+                    "compute_s": times.compute,
+                    "client_turn_s": times.client_turn,
+                    "client_job_s": times.client_job,
                     "wire_s": times.wire,
                     "light_load_s": times.unloaded,
                     "paused": times.paused,
@@ -215,7 +215,11 @@ def plan(
         one = run_precisely(validate(Endpoint.of(url), served, measured.times, blank, workers=1, cores=here))
     with local_service(repository.absolute(), named, 2) as url:
         told.print("two workers, simulated and measured", highlight=False)
-        two = run_precisely(validate(Endpoint.of(url), served, measured.times, blank, workers=2, cores=here))
+        times = measured.times
+        if here <= 2:  # the client has no core of its own
+            rate_2 = FASTER[-1] * max(measured.closed_rates)
+            times = run_precisely(ServiceTimer(Endpoint.of(url), served, seed).shared(times, rate_2))
+        two = run_precisely(validate(Endpoint.of(url), served, times, blank, workers=2, cores=here))
     per_machine = usable_cores() if cores is None else cores
     figures = figures_of(measured.times, rate, p99_ms, cores=per_machine, price=price)
     made = Plan(
@@ -249,7 +253,7 @@ def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int,
     Raises:
         NotServed: one worker holds no rate.
     """
-    alone = elsewhere(times)
+    alone = replace(times, client_turn=0.0)  # clients with machines of their own are never short of them
     each = capacity(alone, limit_ms, workers=1, cores=math.inf)
     if not each:
         raise NotServed(none_holds(times, limit_ms))
@@ -262,21 +266,6 @@ def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int,
     million = None if hour is None else hour / (rate * 3600) * 1e6
     simulated = p99_ms(alone, rate / workers, workers=1, cores=math.inf)
     return Figures(each, workers, machines, per_machine, workers * each / rate - 1, simulated, hour, million)
-
-
-def elsewhere(times: ServiceTimes) -> ServiceTimes:
-    """The same with clients on machines of their own that are never short of it."""
-    least = min(times.client)
-    return ServiceTimes(
-        times.batches,
-        times.cycles,
-        times.rates,
-        tuple(least for _ in times.rates),
-        times.wire,
-        times.unloaded,
-        times.jitter,
-        times.pauses,
-    )
 
 
 async def _measure(url: str, seed: int) -> tuple[ServedModel, Measured]:

@@ -2,11 +2,13 @@
 
 Under n connections that ask again as soon as they are answered, a worker's cycles hold about n requests; the service's
 own counters say how many there were, and how much CPU time they took. A slow open loop tells how long requests take
-beside that, with the pauses of the machine; two faster ones tell what a request costs the client when it has many.
+beside that, with the pauses of the machine. What the client used for a request, there, in two faster ones and in the
+largest closed one, is split into what a turn of its loop costs and what is added by each request sent or answer read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,14 +27,16 @@ if TYPE_CHECKING:
     from hdrh.histogram import HdrHistogram
 
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
-CLOSED_S = 1.0
-"""How long each closed loop lasts, about."""
+CLOSED_S = 0.7
+"""How long each closed loop lasts, about; each is run twice, upwards and downwards, as a machine's speed drifts."""
 LIGHT_SHARE = 0.2
 """Of a worker's time: few requests meet another, and neither process has slept for long."""
 LIGHT_REQUESTS = 1500
 FASTER = (0.3, 0.6)
 """Rates of the faster open loops, as shares of what the closed loops reached."""
 OPEN_S = 2.0
+SHARED_RUNS = 3
+"""Connections of each run are spread over the workers in a way of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,6 @@ class Measured:
     """Service times, and what they were found from."""
 
     times: ServiceTimes
-    compute: tuple[float, ...]
-    """Seconds that the run of the model took, of each of ``times.cycles``."""
     closed_rates: tuple[float, ...]
     """Requests a second of the closed loops."""
 
@@ -70,24 +72,49 @@ class ServiceTimer:
         rate = (await self._closed(1, 200)).achieved_rate
         points: list[tuple[float, float, float]] = []
         closed_rates: list[float] = []
-        for connections in CONNECTIONS:
+        loads: list[openloop.Result] = []
+        for connections in (*CONNECTIONS, *reversed(CONNECTIONS)):
             before = await self._counts()
             result = await self._closed(connections, max(100, int(rate * CLOSED_S)))
             told = (await self._counts()).since(before)
             rate = result.achieved_rate
             closed_rates.append(rate)
             points.append((told.rows / told.runs, told.cpu_s / told.runs, told.compute_s / told.runs))
+            if connections == CONNECTIONS[-1]:
+                loads.append(result)
         batches, cycles, compute = _ascending(points)
         light_rate = LIGHT_SHARE / cycles[0]
-        latencies, client_cpu = await self._open(light_rate, LIGHT_REQUESTS / light_rate)
-        rates, client = [light_rate], [client_cpu / light_rate]
-        for share in FASTER:
-            faster = share * max(closed_rates)
-            _, cpu = await self._open(faster, OPEN_S)
-            rates.append(faster)
-            client.append(cpu / faster)
-        bare = ServiceTimes(batches, cycles, tuple(rates), tuple(client), 0.0, cycles[0], (0.0,), ())
-        return Measured(calibrated(bare, latencies, light_rate), compute, tuple(closed_rates))
+        latencies, light = await self._open(light_rate, LIGHT_REQUESTS / light_rate)
+        loads.append(light)
+        loads += [(await self._open(share * max(closed_rates), OPEN_S))[1] for share in FASTER]
+        turn, job = client_costs([(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in loads])
+        bare = ServiceTimes(batches, cycles, compute, turn, job, 0.0, cycles[0], (0.0,), ())
+        return Measured(calibrated(bare, latencies, light_rate), tuple(closed_rates))
+
+    async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
+        """What the same costs where client and workers share cores: each finds its caches full of what others left.
+
+        Args:
+            times: what was measured of one worker, with a core of its own.
+            rate: requests a second, at which CPU times are measured.
+
+        Raises:
+            NotServed: a request failed, or the service does not tell what it counts.
+        """
+        before = await self._counts()
+        loads = [(await self._open(rate, OPEN_S))[1] for _ in range(SHARED_RUNS)]
+        told = (await self._counts()).since(before)
+        worker = max(1.0, told.cpu_s / (told.runs * times.cycle(told.rows / told.runs)))
+        used = sum(one.client_cpu / one.achieved_rate for one in loads)
+        turns = sum(one.client_turns / one.ok for one in loads)
+        client = max(1.0, used / (turns * times.client_turn + 2 * len(loads) * times.client_job))
+        return replace(
+            times,
+            cycles=tuple(worker * seconds for seconds in times.cycles),
+            compute=tuple(worker * seconds for seconds in times.compute),
+            client_turn=client * times.client_turn,
+            client_job=client * times.client_job,
+        )
 
     async def _counts(self) -> Counts:
         return await counts(self._endpoint, self._served.name)
@@ -96,11 +123,11 @@ class ServiceTimer:
         """Requests that are all due at once: each connection asks again as soon as it is answered."""
         return await self._run(np.zeros(n), 1e-3, connections)
 
-    async def _open(self, rate: float, seconds: float) -> tuple[NDArray[np.float64], float]:
-        """Latencies in seconds, and the share of its core that the client used."""
+    async def _open(self, rate: float, seconds: float) -> tuple[NDArray[np.float64], openloop.Result]:
+        """Latencies in seconds, and what else was seen."""
         latencies = openloop.histogram()
         result = await self._run(openloop.schedule(rate, seconds, self._seed + 1), seconds, 64, latencies)
-        return openloop.seconds_of(latencies), result.client_cpu
+        return openloop.seconds_of(latencies), result
 
     async def _run(
         self,
@@ -125,13 +152,30 @@ class ServiceTimer:
         return result
 
 
+def client_costs(loads: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """What a turn of the client's loop costs, and each of the two jobs of a request, in seconds; neither is negative.
+
+    Args:
+        loads: of each its turns for a request, and its seconds of CPU for one.
+    """
+    turns, cpu = np.array(loads).T
+    line = np.stack([turns, np.full(len(turns), 2.0)], axis=1) / cpu[:, None]  # all loads count alike
+    turn, job = np.linalg.lstsq(line, np.ones(len(turns)), rcond=None)[0].tolist()
+    if job < 0:
+        return float(np.mean(cpu / turns)), 0.0
+    if turn < 0:
+        return 0.0, float(np.mean(cpu)) / 2
+    return turn, job
+
+
 def calibrated(bare: ServiceTimes, latencies: NDArray[np.float64], rate: float) -> ServiceTimes:
     """Service times with what the CPU times leave unexplained of light load: the way between processes, and pauses.
 
-    These are what measured latencies have more than simulated ones, quantile by quantile. The median is twice the way.
-    The rest is jitter of a cycle as long as it is less than a usual latency. More than that is a pause of the machine,
-    which comes with time and not with work: a request that waited for e seconds met it in its middle, on average, so it
-    was 2e long; and of n requests it was met by one, so there are 1 / (n 2e) of its kind in a second.
+    These are what measured latencies have more than simulated ones, quantile by quantile. What is further from the
+    median than a usual latency is a pause of the machine, which comes with time and not with work: a request that
+    waited for e seconds met it in its middle, on average, so it was 2e long; and of n requests it was met by one, so
+    there are 1 / (n 2e) of its kind in a second. Of the others the mean is twice the way, and how they differ from it
+    is jitter of a cycle: its mean is 0, for what a cycle costs was measured as a mean.
 
     Args:
         bare: service times without way and pauses.
@@ -144,8 +188,10 @@ def calibrated(bare: ServiceTimes, latencies: NDArray[np.float64], rate: float) 
     middle, usual = float(np.median(more)), float(np.median(latencies))
     rest = more - middle
     pauses = tuple((1 / (n * 2 * e), 2 * e) for e in rest[rest > usual].tolist())
-    jitter = tuple(rest[rest <= usual].tolist())
-    return replace(bare, wire=max(0.0, middle) / 2, unloaded=usual, jitter=jitter, pauses=pauses)
+    jitter = rest[rest <= usual]
+    mean = float(np.mean(jitter))
+    way = max(0.0, middle + mean) / 2
+    return replace(bare, wire=way, unloaded=usual, jitter=tuple((jitter - mean).tolist()), pauses=pauses)
 
 
 def _ascending(

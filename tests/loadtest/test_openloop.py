@@ -61,6 +61,7 @@ def test_every_request_is_sent_once_in_turn_and_counted_as_good():
         result = load(stub, evenly(150))
     assert sorted(rows[0]["distance"] for rows in stub.asked) == sorted([*range(100), *range(50)])
     assert (result.offered, result.sent, result.ok, result.errors) == (150, 150, 150, {})
+    assert result.client_turns >= 150, "each request is sent in a turn of its own"
     assert result.offered_rate == 150
     assert 75 < result.achieved_rate <= 150
     assert 0 < result.p50_ms <= result.p90_ms <= result.p99_ms <= result.p999_ms <= result.max_ms

@@ -7,14 +7,14 @@ from dataclasses import replace
 import pytest
 
 from rowcast.loadtest.plan.planning import Figures, Plan, figures_of, plan
-from rowcast.loadtest.plan.service_times import Measured, _ascending
+from rowcast.loadtest.plan.service_times import Measured, _ascending, client_costs
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import Validation
 from rowcast.loadtest.scrape import Counts, read
 from rowcast.loadtest.served import NotServed
 from rowcast.models.errors import ConfigError, ModelNotFound
 
-TIMES = ServiceTimes((1.0, 2.0), (0.001, 0.002), (1.0,), (0.00001,), 0.00005, 0.001, (0.0,), ())
+TIMES = ServiceTimes((1.0, 2.0), (0.001, 0.002), (0.001, 0.002), 0.0, 0.000005, 0.00005, 0.001, (0.0,), ())
 """A worker of a thousand requests a second, whatever their batches."""
 CLOSE = Validation(1, 600, 5.0, 4.5, 950, 1000)
 METRICS = """# HELP rowcast_cpu_seconds_total CPU time
@@ -78,7 +78,7 @@ def test_a_simulation_holds_within_a_quarter_of_p99_and_a_tenth_of_capacity(chan
 
 def made(*validation: Validation) -> Plan:
     figures = Figures(1000.0, 3, 2, 2, 0.5, 4.0, 2.0, 0.28)
-    measured = Measured(TIMES, (0.0008, 0.0016), (900.0,))
+    measured = Measured(TIMES, (900.0,))
     return Plan(2000, 50.0, 2, "flights", 3, "5e" * 32, {"cores": 2}, measured, validation, figures)
 
 
@@ -140,3 +140,14 @@ def test_batches_of_about_one_size_are_averaged_and_larger_ones_never_cost_less(
     assert batches == (1.0, 8.0, 30.0)
     assert cycles == (5.0, 5.0, 9.0)
     assert compute == (2.0, 2.0, 4.0)
+
+
+def test_what_a_turn_and_a_job_of_the_client_cost_is_found_again():
+    turn, job = 40e-6, 5e-6
+    found = client_costs([(turns, turns * turn + 2 * job) for turns in (0.1, 0.6, 1.2, 2.8)])
+    assert found == pytest.approx((turn, job))
+
+
+def test_no_part_of_the_client_costs_less_than_nothing():
+    assert client_costs([(1.0, 40e-6), (2.0, 90e-6)]) == (pytest.approx(42.5e-6), 0.0)
+    assert client_costs([(1.0, 40e-6), (2.0, 30e-6)]) == (0.0, pytest.approx(17.5e-6))

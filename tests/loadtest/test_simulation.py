@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import math
+import socket
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,19 +13,22 @@ from rowcast.loadtest.openloop import schedule
 from rowcast.loadtest.plan.capacity import PRECISION, capacity, highest_rate, p99_ms
 from rowcast.loadtest.plan.service_times import calibrated
 from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
+from rowcast.loadtest.plan.spread import connections_by_process, worker_of
 
 MS = 1e-3
 PLAIN = ServiceTimes(
     batches=(1.0, 11.0),
     cycles=(1.0 * MS, 2.0 * MS),
-    rates=(1.0,),
-    client=(0.2 * MS,),
+    compute=(1.0 * MS, 2.0 * MS),
+    client_turn=0.0,
+    client_job=0.1 * MS,
     wire=0.05 * MS,
     unloaded=1.3 * MS,
     jitter=(0.0,),
     pauses=(),
 )
-"""A run of one costs 1 ms and every further request 0.1 ms; the client has 0.1 ms to send and 0.1 to read."""
+"""A run of one costs 1 ms and every further request 0.1 ms, to read and to write nothing; the client has 0.1 ms to send
+and 0.1 to read."""
 
 
 def milliseconds(due: list[float], times: ServiceTimes = PLAIN, **options) -> list[float]:
@@ -51,11 +57,32 @@ def test_a_request_waits_for_a_free_connection():
     assert milliseconds([0.0, 0.0], connections=1) == [1.3, 2.6]
 
 
-def test_those_who_have_work_share_the_cores():
-    # Both workers are busy from 0.25 ms on, on one core: each gets half of it. The second is sent while the first runs.
-    alone, shared = (milliseconds([0.0, 0.0], workers=2, cores=cores, worker_of=[0, 1]) for cores in (math.inf, 1))
-    assert alone == [1.3, 1.4]
-    assert all(one > 1.5 * other for one, other in zip(shared, alone, strict=True))
+def test_on_one_core_processes_work_one_after_the_other():
+    # Both are sent by 0.2 ms. The first worker, woken at 0.15, waits until then; it runs to 1.2. The answer, which is
+    # there at 1.25, takes the core from the second, for the client has had less of it: from 1.25 to 1.35.
+    assert milliseconds([0.0, 0.0], workers=2, cores=1, worker_of=[0, 1]) == [1.35, 2.45]
+
+
+def test_what_comes_while_a_worker_reads_is_in_the_same_run():
+    times = replace(PLAIN, compute=(0.6 * MS, 1.2 * MS), unloaded=1.0)
+    # Three are there at 0.15, 0.25, 0.35 ms. The first is read until 0.35, with the others, and 3 cost 1.2 ms in all:
+    # from 1.092 on, answers are written, one each 0.086 ms.
+    assert milliseconds([0.0, 0.0, 0.0], times) == [1.328667, 1.428667, 1.528667]
+
+
+def test_answers_are_written_one_after_the_other():
+    times = replace(PLAIN, compute=(0.0, 0.0), client_job=0.0, unloaded=1.0)
+    # All three are there at 0.05 ms, read until 0.65 and answered, 0.2 ms apart, until 1.25.
+    assert milliseconds([0.0, 0.0, 0.0], times) == [0.9, 1.1, 1.3]
+
+
+def test_what_shares_a_turn_of_the_client_shares_its_cost():
+    # A timer rings in a turn, 0.4 ms, and the next sends: half of its cost is before that, half of it after.
+    times = replace(PLAIN, client_turn=0.4 * MS, unloaded=1.0)
+    assert milliseconds([0.0], times) == [0.4 + 0.2 + 0.1 + 0.05 + 1.0 + 0.05 + 0.2 + 0.1]
+    # Two that are due together are sent in one turn, 0.1 ms apart, and read in one.
+    both = milliseconds([0.0, 0.0], replace(times, cycles=(1.0 * MS, 1.0 * MS)), workers=2, worker_of=[0, 1])
+    assert both == [2.1, 2.6]
 
 
 def test_a_pause_holds_up_what_falls_into_it():
@@ -68,14 +95,14 @@ def test_a_pause_holds_up_what_falls_into_it():
 def test_latencies_stay_short_below_the_capacity_and_grow_without_end_above_it():
     full = 11 / (2.0 * MS)  # of batches of eleven; larger ones are a little cheaper yet, up to 10,000 a second
     assert p99_ms(PLAIN, 0.5 * full, workers=1, cores=math.inf) < 5
-    fixed = replace(PLAIN, batches=(1.0,), cycles=(1.0 * MS,), client=(0.001 * MS,))
+    fixed = replace(PLAIN, batches=(1.0,), cycles=(1.0 * MS,), client_job=0.0005 * MS)
     assert p99_ms(fixed, 400, workers=1, cores=math.inf) < 5
     one_by_one = replace(fixed, batches=(1.0, 2.0), cycles=(1.0 * MS, 2.0 * MS))  # nothing is saved by batches
     assert p99_ms(one_by_one, 1200, workers=1, cores=math.inf, connections=512) > 100
 
 
 def test_the_capacity_of_a_worker_that_saves_nothing_by_batches_is_near_its_rate():
-    one_by_one = replace(PLAIN, batches=(1.0, 2.0), cycles=(1.0 * MS, 2.0 * MS), client=(0.01 * MS,))
+    one_by_one = replace(PLAIN, batches=(1.0, 2.0), cycles=(1.0 * MS, 2.0 * MS), client_job=0.005 * MS)
     assert 900 < capacity(one_by_one, 50.0, workers=1, cores=math.inf) < 1010
 
 
@@ -104,3 +131,29 @@ def test_way_jitter_and_pauses_are_found_again_in_the_latencies_that_they_made()
     lost = sum(per_second * length for per_second, length in found.pauses)
     assert lost == pytest.approx(2.0 * 0.05, rel=0.35), "seconds paused in a second"
     assert abs(float(np.mean(found.jitter))) < 0.2 * MS
+
+
+def test_connections_are_spread_as_they_were_seen_to_be():
+    assert sorted(worker_of([48, 16], 2, 64, seed=0)) == [0] * 48 + [1] * 16
+    assert sorted(worker_of([49, 16], 2, 64, seed=0)) == [0] * 48 + [1] * 16, "one of the 65 is of another client"
+    assert worker_of([64], 2, 64, seed=0) == [0] * 64
+
+
+def test_where_nobody_knows_how_connections_are_spread_chance_does_it():
+    drawn = worker_of([], 2, 64, seed=0)
+    assert 16 < sum(drawn) < 48
+    assert drawn != worker_of([], 2, 64, seed=1)
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="Linux tells whose connections there are")
+def test_connections_are_counted_at_the_process_that_accepted_them():
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        port = listening.getsockname()[1]
+        with ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+                stack.enter_context(listening.accept()[0])
+            assert connections_by_process(port) == [5]
+        assert connections_by_process(port) == []

@@ -1,0 +1,112 @@
+"""Which process runs where there are fewer cores than processes with work: a fair scheduler as Linux has it.
+
+Every process has a core, and waits for that one even while another idles: the one it last ran on or, if that is taken,
+the one of the process that wakes it. Who wakes runs at once if it has used less CPU than who runs there; for having
+slept it is credited with a tick at most. Else it runs at a tick of the core, once the other has used more, or when that
+one sleeps. So two processes that always have work take turns of a tick. A core that goes idle takes over a process that
+waits elsewhere and has not run for so long that its caches are cold; at a tick of a busy core, an idle one takes over
+whoever waits there.
+
+That is what was seen on two cores which a client shared with two workers: in two seconds there were three thousand
+preemptions and hardly a migration, in half of all wake-ups of a busy core the other one was idle.
+"""
+
+from __future__ import annotations
+
+import math
+
+TICK_S = 0.004
+"""How often Linux looks whether a process has had its share of a core, at its usual 250 times a second."""
+COLD_S = 0.0005
+"""A process that ran so recently is not moved to an idle core: Linux's cost of a migration."""
+
+
+class Cores:
+    """Who runs, and who waits for a core.
+
+    Args:
+        processes: which all have a core of their own if there are enough.
+        cores: of the machine; a part of one counts as one.
+    """
+
+    def __init__(self, processes: int, cores: float) -> None:
+        n = processes if cores >= processes else math.ceil(cores)
+        self.core = [i % n for i in range(processes)]
+        self.running: list[int | None] = [None] * n
+        self.waiting: list[list[int]] = [[] for _ in range(n)]
+        self.used = [0.0] * processes
+        """Seconds of CPU of each process, which sleepers are credited with; whoever lets time pass counts it."""
+        self.last = [-math.inf] * processes
+        """When each last ran."""
+        self.now = 0.0
+
+    def runs(self, process: int) -> bool:
+        """Whether a process has a core."""
+        return self.running[self.core[process]] == process
+
+    def wake(self, process: int, by: int | None) -> None:
+        """A process has work, and was woken by another one, or by the time."""
+        core = self.core[process]
+        if self.running[core] is not None and by is not None:
+            near = self.core[by]
+            if self.running[near] in (by, None) and not self.waiting[near]:
+                core = near
+        other = self.running[core]
+        if other is None:
+            self._run(process, core)
+            return
+        self.core[process] = core
+        self.used[process] = max(self.used[process], self.used[other] - TICK_S)
+        self.waiting[core].append(process)
+        self._change(core)
+
+    def sleep(self, process: int) -> None:
+        """A process that runs has no more work."""
+        core = self.core[process]
+        self.running[core] = None
+        self.last[process] = self.now
+        if self.waiting[core]:
+            self._run(self._next(core), core)
+            return
+        for waiting in self.waiting:
+            for other in waiting:
+                if self.now - self.last[other] >= COLD_S:
+                    waiting.remove(other)
+                    self._run(other, core)
+                    return
+
+    def next_tick(self) -> tuple[float, int]:
+        """When the next tick is that anybody waits for, and of which core; each has them at moments of its own."""
+        n = len(self.running)
+        ticks = [
+            ((math.floor(self.now / TICK_S - core / n + 1e-9) + 1 + core / n) * TICK_S, core)
+            for core in range(n)
+            if self.waiting[core]
+        ]
+        return min(ticks, default=(math.inf, -1))
+
+    def tick(self, core: int) -> None:
+        """A tick of a core that others wait for."""
+        if None in self.running:
+            self._run(self._next(core), self.running.index(None))
+        else:
+            self._change(core)
+
+    def _change(self, core: int) -> None:
+        """Have a core run who has used least."""
+        process = self.running[core]
+        assert process is not None
+        if min(self.used[i] for i in self.waiting[core]) < self.used[process]:
+            after = self._next(core)
+            self.waiting[core].append(process)
+            self.last[process] = self.now
+            self._run(after, core)
+
+    def _next(self, core: int) -> int:
+        process = min(self.waiting[core], key=self.used.__getitem__)
+        self.waiting[core].remove(process)
+        return process
+
+    def _run(self, process: int, core: int) -> None:
+        self.running[core] = process
+        self.core[process] = core
