@@ -20,6 +20,9 @@ TICK_S = 0.004
 COLD_S = 0.0005
 """A process that ran so recently is not moved to an idle core: Linux's cost of a migration."""
 
+_ALIKE_S = 1e-9
+"""Two that have used as much take turns all the same."""
+
 
 class Cores:
     """Who runs, and who waits for a core.
@@ -96,7 +99,7 @@ class Cores:
         """Have a core run who has used least."""
         process = self.running[core]
         assert process is not None
-        if min(self.used[i] for i in self.waiting[core]) < self.used[process]:
+        if min(self.used[i] for i in self.waiting[core]) < self.used[process] + _ALIKE_S:
             after = self._next(core)
             self.waiting[core].append(process)
             self.last[process] = self.now

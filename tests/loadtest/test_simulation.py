@@ -58,16 +58,17 @@ def test_a_request_waits_for_a_free_connection():
 
 
 def test_on_one_core_processes_work_one_after_the_other():
-    # Both are sent by 0.2 ms. The first worker, woken at 0.15, waits until then; it runs to 1.2. The answer, which is
-    # there at 1.25, takes the core from the second, for the client has had less of it: from 1.25 to 1.35.
-    assert milliseconds([0.0, 0.0], workers=2, cores=1, worker_of=[0, 1]) == [1.35, 2.45]
+    # The first worker, woken at 0.15 ms, takes the core from the client, which has used it more, and runs to 1.15. The
+    # client sends the second request until 1.2, and reads the first answer until 1.25, when the other worker takes the
+    # core from it, to 2.25; then it has that answer at 2.3, and the other at 2.4.
+    assert milliseconds([0.0, 0.0], workers=2, cores=1, worker_of=[0, 1]) == [2.3, 2.4]
 
 
 def test_what_comes_while_a_worker_reads_is_in_the_same_run():
     times = replace(PLAIN, compute=(0.6 * MS, 1.2 * MS), unloaded=1.0)
-    # Three are there at 0.15, 0.25, 0.35 ms. The first is read until 0.35, with the others, and 3 cost 1.2 ms in all:
-    # from 1.092 on, answers are written, one each 0.086 ms.
-    assert milliseconds([0.0, 0.0, 0.0], times) == [1.328667, 1.428667, 1.528667]
+    # They are there at 0.15 and 0.25 ms. The first is read until 0.35; both cost 1.1 ms in all, until 1.25, and the
+    # answers leave at 1.14 and then.
+    assert milliseconds([0.0, 0.0], times) == [1.29, 1.4]
 
 
 def test_answers_are_written_one_after_the_other():
@@ -95,14 +96,15 @@ def test_a_pause_holds_up_what_falls_into_it():
 def test_latencies_stay_short_below_the_capacity_and_grow_without_end_above_it():
     full = 11 / (2.0 * MS)  # of batches of eleven; larger ones are a little cheaper yet, up to 10,000 a second
     assert p99_ms(PLAIN, 0.5 * full, workers=1, cores=math.inf) < 5
-    fixed = replace(PLAIN, batches=(1.0,), cycles=(1.0 * MS,), client_job=0.0005 * MS)
+    fixed = replace(PLAIN, batches=(1.0,), cycles=(1.0 * MS,), compute=(1.0 * MS,), client_job=0.0005 * MS)
     assert p99_ms(fixed, 400, workers=1, cores=math.inf) < 5
-    one_by_one = replace(fixed, batches=(1.0, 2.0), cycles=(1.0 * MS, 2.0 * MS))  # nothing is saved by batches
+    two = {"batches": (1.0, 2.0), "cycles": (1.0 * MS, 2.0 * MS), "compute": (1.0 * MS, 2.0 * MS)}
+    one_by_one = replace(fixed, **two)  # nothing is saved by batches
     assert p99_ms(one_by_one, 1200, workers=1, cores=math.inf, connections=512) > 100
 
 
 def test_the_capacity_of_a_worker_that_saves_nothing_by_batches_is_near_its_rate():
-    one_by_one = replace(PLAIN, batches=(1.0, 2.0), cycles=(1.0 * MS, 2.0 * MS), client_job=0.005 * MS)
+    one_by_one = replace(PLAIN, batches=(1.0, 2.0), client_job=0.005 * MS)
     assert 900 < capacity(one_by_one, 50.0, workers=1, cores=math.inf) < 1010
 
 
