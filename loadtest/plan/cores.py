@@ -21,7 +21,7 @@ COLD_S = 0.0005
 """A process that ran so recently is not moved to an idle core: Linux's cost of a migration."""
 
 _ALIKE_S = 1e-9
-"""Two that have used as much take turns all the same."""
+"""At a tick, two that have used as much take turns all the same."""
 
 
 class Cores:
@@ -61,7 +61,7 @@ class Cores:
         self.core[process] = core
         self.used[process] = max(self.used[process], self.used[other] - TICK_S)
         self.waiting[core].append(process)
-        self._change(core)
+        self._change(core, 0.0)
 
     def sleep(self, process: int) -> None:
         """A process that runs has no more work."""
@@ -93,13 +93,13 @@ class Cores:
         if None in self.running:
             self._run(self._next(core), self.running.index(None))
         else:
-            self._change(core)
+            self._change(core, _ALIKE_S)
 
-    def _change(self, core: int) -> None:
-        """Have a core run who has used least."""
+    def _change(self, core: int, alike: float) -> None:
+        """Have a core run who waits there and has used least, if that is less than who runs has used, and so much."""
         process = self.running[core]
         assert process is not None
-        if min(self.used[i] for i in self.waiting[core]) < self.used[process] + _ALIKE_S:
+        if min(self.used[i] for i in self.waiting[core]) < self.used[process] + alike:
             after = self._next(core)
             self.waiting[core].append(process)
             self.last[process] = self.now
