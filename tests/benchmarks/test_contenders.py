@@ -10,6 +10,7 @@ import pytest
 from benchmarks.training.accuracy import contenders
 from benchmarks.training.accuracy.contenders import PEER_LIST, PEERS, Peer, Rowcast, exact
 from benchmarks.training.accuracy.measure import run
+from rowcast.training.budget.ways import OTHERS, ways_of
 from tests.support import tiny
 
 
@@ -28,6 +29,16 @@ def test_rowcast_is_told_the_target_and_nothing_that_tunes_it(tmp_path):
     assert config == contenders.make_config(
         overrides={"preset": "quick", "seed": 3, "device": "cpu", "data": {"target": "price"}}
     )
+
+
+def test_rowcast_is_told_no_field_twice_and_none_that_it_is_free_to_choose(tmp_path):
+    parts = tiny.parts(tmp_path)
+    contender = Rowcast("best", ("fit.budget_s=300", "network.layers=[64,32]"))
+    file = tmp_path / "told.toml"
+    file.write_text(contender.toml(parts, 3))
+    read = contenders.make_config(file=file)
+    assert read == contender.config(parts, 3)
+    assert len(ways_of(read)) == len(OTHERS)
 
 
 def test_a_peers_result_depends_on_its_version_options_seed_and_rows(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -59,9 +60,23 @@ class Rowcast:
         Raises:
             ConfigError: a setting is none.
         """
+        return make_config(settings=self.settings, overrides=self._told(parts, seed))
+
+    def _told(self, parts: Parts, seed: int) -> dict[str, Any]:
+        """What is told of a table and a seed."""
         data = {**parts.about["config"].get("data", {}), "target": parts.about["target"]}
-        told: dict[str, Any] = {"preset": self.preset, "seed": seed, "device": "cpu", "data": data}
-        return make_config(settings=self.settings, overrides={**parts.about["config"], **told})
+        return {**parts.about["config"], "preset": self.preset, "seed": seed, "device": "cpu", "data": data}
+
+    def toml(self, parts: Parts, seed: int) -> str:
+        """The fields that are told and no others: `best` tries other values of those that nobody has set."""
+        config, fields = self.config(parts, seed), {}
+        for name, value in self._told(parts, seed).items():
+            fields |= {f"{name}.{key}": inner for key, inner in value.items()} if name == "data" else {name: value}
+        for setting in self.settings:
+            name = setting.partition("=")[0]
+            section, _, field = name.rpartition(".")
+            fields[name] = getattr(getattr(config, section) if section else config, field)
+        return "".join(f"{name} = {json.dumps(value)}\n" for name, value in fields.items())
 
     def code(self, parts: Parts, seed: int) -> str:
         """Hash of all that decides the result: our code, the config, the rows, the metrics."""
@@ -74,7 +89,7 @@ class Rowcast:
     def command(self, parts: Parts, out: Path, seed: int, scratch: Path) -> list[str]:
         """What fits it and writes its answers to ``out``."""
         config = out.with_suffix(".toml")
-        config.write_text(to_toml(self.config(parts, seed)))
+        config.write_text(self.toml(parts, seed))
         options = ["--threads", str(THREADS), *(["--validation-only"] if self.validation_only else [])]
         return [
             *(sys.executable, "-m", "benchmarks.training.accuracy.ours", str(parts.folder), str(out), str(config)),
