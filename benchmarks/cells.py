@@ -26,15 +26,19 @@ def hash_of(code: Iterable[Path], *settings: str, root: Path = ROOT) -> str:
 
 def cell(store: Path, name: str, code_hash: str, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """The stored result of a cell while its hash stands; otherwise measure it and store it at once."""
-    cells: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
-    found: dict[str, Any] = cells.get(name, {})
+    found: dict[str, Any] = _cells(store).get(name, {})
     if found.get("code") != code_hash:
         found = {"code": code_hash, "date": f"{datetime.now(UTC):%Y-%m-%d}", "machine": machine(), **measure()}
-        cells[name] = found
+        cells = {**_cells(store), name: found}  # read again: what is measured may have stored other cells
         half = store.with_suffix(".half")
         half.write_text(json.dumps(cells, indent=2, sort_keys=True) + "\n")
         half.replace(store)
     return found
+
+
+def _cells(store: Path) -> dict[str, Any]:
+    cells: dict[str, Any] = json.loads(store.read_text()) if store.exists() else {}
+    return cells
 
 
 def machine() -> str:

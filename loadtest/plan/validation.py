@@ -18,8 +18,6 @@ LOAD = 0.6
 """The share of the simulated capacity at which latencies are compared: batches form, and the queue is stable."""
 RUNS = 3
 """Their p99 is the median of so many runs: a pause of the machine in one of them is no property of the service."""
-SEARCHES = 3
-"""A capacity that wavers is the median of so many searches."""
 SPARE_RUNS = 2
 """So many that a machine spoilt may be made up for."""
 _WARM_UP_S = 1.0
@@ -101,17 +99,10 @@ async def validate(
     ]
     simulated = capacity(times, limit_ms, workers=workers, cores=cores, connections=connections, spreads=spreads)
     first = Verdict("void", "", blank.url, 0.7 * simulated, limit_ms, blank.duration_s, blank.seed, connections)
-    found: list[float] = []
-    for search in range(SEARCHES):
-        one = await find(endpoint, served.name, replace(first, seed=first.seed + 1000 * search))
-        if one.void is not None:
-            raise NotServed(one.void)
-        if one.rate is not None:
-            found.append(one.rate)
-        if one.wavers is None:
-            break
-    highest = sorted(found)[len(found) // 2] if found else None
-    return Validation(workers, rate, sorted(simulations)[RUNS // 2], sorted(measured)[RUNS // 2], simulated, highest)
+    found = await find(endpoint, served.name, first)
+    if found.void is not None:
+        raise NotServed(found.void)
+    return Validation(workers, rate, sorted(simulations)[RUNS // 2], sorted(measured)[RUNS // 2], simulated, found.rate)
 
 
 def none_holds(times: ServiceTimes, limit_ms: float) -> str:

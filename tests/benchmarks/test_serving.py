@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -150,6 +151,17 @@ def test_a_cell_is_measured_once_for_its_code(tmp_path):
     assert len(calls) == 1
     cell(store, "one", hash_of([code], "other settings"), measure)
     assert len(calls) == 2
+
+
+def test_a_cell_that_measures_another_one_keeps_both(tmp_path):
+    store = tmp_path / "cells.json"
+
+    def measure():
+        return {"of": cell(store, "inner", "b", lambda: {"rate": 5.0})["rate"]}
+
+    outer = cell(store, "outer", "a", measure)
+    assert json.loads(store.read_text()).keys() == {"inner", "outer"}
+    assert outer["of"] == 5.0
 
 
 def test_the_table_names_every_peer_and_says_why_one_was_not_measured():
