@@ -75,6 +75,14 @@ def test_kinds_are_those_of_the_table_in_memory_and_metrics_are_near(both):
     assert one == pytest.approx(other, rel=0.15)
 
 
+def test_best_makes_no_fit_on_all_rows_of_which_some_alone_are_in_memory(folder, tmp_path):
+    fit = {"epochs": 1, "seeds": 1}
+    data = {"target": "amount", "drop": ["part", "weight"], "in_memory": False}
+    config = make_config(overrides={**SETTINGS, "preset": "best", "fit": fit, "data": data})
+    trained = train(folder, config, name="m", repository=Repository(tmp_path))
+    assert (config.fit.refit, trained.model.manifest.data.get("refit")) == ("auto", None)
+
+
 def test_what_was_read_off_a_sample_is_told(both):
     decisions = both[0].model.manifest.decisions
     n = both[0].rows["train"]
