@@ -2,6 +2,7 @@
 
     make bench-tuning
     make bench-tuning ARGS="--data adult --trials 50 --rows 0"
+    make bench-tuning ARGS="--rows 2000 --jobs 2"
 
 Of each table so many rows are trained and validated on, four to one, and all test rows are tested on; 0 takes all of
 them. A study that was ended (Ctrl-C, --minutes) is gone on with by the same command. Data is looked for in the folder
@@ -74,7 +75,7 @@ def run(command: Sequence[str], until: float) -> dict[str, Any]:
     return dict(json.loads(out.splitlines()[-1]))
 
 
-def measure(data: Dataset, trials: int, rows: int, seed: int, scratch: Path, until: float) -> dict[str, Any]:
+def measure(data: Dataset, trials: int, jobs: int, rows: int, seed: int, scratch: Path, until: float) -> dict[str, Any]:
     """Both models of a table.
 
     Raises:
@@ -89,9 +90,8 @@ def measure(data: Dataset, trials: int, rows: int, seed: int, scratch: Path, unt
     before = time.monotonic()
     spent = home / "seconds"
     try:
-        tuned = run(
-            ["tune", *common, "--name", "tuned", "--trials", str(trials), "--table-out", f"{home}/trials.csv"], until
-        )
+        study = ["--trials", str(trials), "--jobs", str(jobs), "--table-out", f"{home}/trials.csv"]
+        tuned = run(["tune", *common, "--name", "tuned", *study], until)
     finally:
         seconds = (float(spent.read_text()) if spent.exists() else 0.0) + time.monotonic() - before
         spent.write_text(str(seconds))
@@ -115,14 +115,15 @@ def line(data: Dataset, found: dict[str, Any]) -> str:
     return f"| {data.name} | {metric} | {' | '.join([*figures, *seconds])} | {found['trials']} | {found['pruned']} |"
 
 
-def page(lines: Sequence[str], trials: int, rows: int, seed: int) -> str:
+def page(lines: Sequence[str], given: argparse.Namespace) -> str:
     """The table in Markdown."""
-    of = f"the first {rows:,} rows of each table" if rows else "all rows"
+    of = f"the first {given.rows:,} rows of each table" if given.rows else "all rows"
+    by = "one process" if given.jobs == 1 else f"{given.jobs} processes of a share of the cores each"
     about = (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. Trained and validated on {of}, tested on all test rows; seed "
-        f"{seed}, {trials} trials of the default space, beginning with `balanced`. Lower is better. Validation rows "
-        "chose the tuned config, so its figure on them is too good; that on test rows is not. Seconds are those of the "
-        "fit, and of all trials and the model; the machine had other work meanwhile."
+        f"{given.seed}, {given.trials} trials of the default space by {by}, beginning with `balanced`. Lower is "
+        "better. Validation rows chose the tuned config, so its figure on them is too good; that on test rows is not. "
+        "Seconds are those of the fit, and of all trials and the model; the machine had other work meanwhile."
     )
     return "\n".join(["# What tuning adds", "", about, "", *HEAD, *lines]) + "\n"
 
@@ -133,6 +134,7 @@ def main() -> int:
     known = {data.name: data for data in DATASETS}
     parser.add_argument("--data", default=",".join(USUAL), help=f"with commas between: {', '.join(known)}")
     parser.add_argument("--trials", type=int, default=50, help="of each study")
+    parser.add_argument("--jobs", type=int, default=1, help="processes that try configs at the same time")
     parser.add_argument("--rows", type=int, default=3000, help="to train and validate on; 0 for all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=math.inf, help="to end after; the same command goes on")
@@ -143,13 +145,15 @@ def main() -> int:
     code = [file for room in ("training", "models") for file in (ROOT / room).rglob("*.py")]
     lines, in_time = [], True
     for name in names(given.data, tuple(known), "data sets"):
-        settings = (name, str(given.trials), str(given.rows), str(given.seed))
+        settings = (name, str(given.trials), str(given.jobs), str(given.rows), str(given.seed))
         try:
             found = cell(
                 STORE,
                 " ".join(settings),
                 hash_of(code, *settings),
-                lambda data=known[name]: measure(data, given.trials, given.rows, given.seed, scratch, until),
+                lambda data=known[name]: measure(
+                    data, given.trials, given.jobs, given.rows, given.seed, scratch, until
+                ),
             )
             lines.append(line(known[name], found))
         except NotThere as error:
@@ -158,7 +162,7 @@ def main() -> int:
             print("out of time: the same command goes on", file=sys.stderr)
             lines.append(f"| {name} | not measured: out of time |{' |' * 8}")
             in_time = False
-    text = page(lines, given.trials, given.rows, given.seed)
+    text = page(lines, given)
     STORE.with_suffix(".md").write_text(text)
     print(text)
     return 0 if in_time else 1
