@@ -31,6 +31,7 @@ def p99_ms(
     spread: Sequence[int] = (),
     seed: int = 0,
     limit_ms: float = math.inf,
+    most: int = MOST_REQUESTS,
 ) -> float:
     """The simulated p99 latency at a rate, in milliseconds.
 
@@ -43,8 +44,9 @@ def p99_ms(
         spread: of these over the workers, as :func:`worker_of` has it.
         seed: of arrivals, and of what else is drawn.
         limit_ms: a p99 beyond it may be told as infinite.
+        most: requests of the run.
     """
-    n = min(max(int(rate * LENGTH_S), LEAST_REQUESTS), MOST_REQUESTS)
+    n = min(max(int(rate * LENGTH_S), LEAST_REQUESTS), most)
     due = schedule(rate, n / rate, seed)
     latencies = simulate(
         times,

@@ -34,31 +34,25 @@ class Cores:
 
     def __init__(self, processes: int, cores: float) -> None:
         n = processes if cores >= processes else math.ceil(cores)
-        self.core = [i % n for i in range(processes)]
+        shared = max(1, n - 1)
+        self.core = [0] + [n - 1 - i % shared for i in range(processes - 1)]
         self.running: list[int | None] = [None] * n
         self.waiting: list[list[int]] = [[] for _ in range(n)]
         self.used = [0.0] * processes
         """Seconds of CPU of each process, which sleepers are credited with; whoever lets time pass counts it."""
-        self.last = [-math.inf] * processes
-        """When each last ran."""
         self.now = 0.0
 
     def runs(self, process: int) -> bool:
         """Whether a process has a core."""
         return self.running[self.core[process]] == process
 
-    def wake(self, process: int, by: int | None) -> None:
-        """A process has work, and was woken by another one, or by the time."""
+    def wake(self, process: int) -> None:
+        """A process has work."""
         core = self.core[process]
-        if self.running[core] is not None and by is not None:
-            near = self.core[by]
-            if self.running[near] in (by, None) and not self.waiting[near]:
-                core = near
         other = self.running[core]
         if other is None:
-            self._run(process, core)
+            self.running[core] = process
             return
-        self.core[process] = core
         self.used[process] = max(self.used[process], self.used[other] - TICK_S)
         self.waiting[core].append(process)
         self._change(core, 0.0)
@@ -66,17 +60,7 @@ class Cores:
     def sleep(self, process: int) -> None:
         """A process that runs has no more work."""
         core = self.core[process]
-        self.running[core] = None
-        self.last[process] = self.now
-        if self.waiting[core]:
-            self._run(self._next(core), core)
-            return
-        for waiting in self.waiting:
-            for other in waiting:
-                if self.now - self.last[other] >= COLD_S:
-                    waiting.remove(other)
-                    self._run(other, core)
-                    return
+        self.running[core] = self._next(core) if self.waiting[core] else None
 
     def next_tick(self) -> tuple[float, int]:
         """When the next tick is that anybody waits for, and of which core; each has them at moments of its own."""
@@ -90,10 +74,7 @@ class Cores:
 
     def tick(self, core: int) -> None:
         """A tick of a core that others wait for."""
-        if None in self.running:
-            self._run(self._next(core), self.running.index(None))
-        else:
-            self._change(core, _ALIKE_S)
+        self._change(core, _ALIKE_S)
 
     def _change(self, core: int, alike: float) -> None:
         """Have a core run who waits there and has used least, if that is less than who runs has used, and so much."""
@@ -102,14 +83,9 @@ class Cores:
         if min(self.used[i] for i in self.waiting[core]) < self.used[process] + alike:
             after = self._next(core)
             self.waiting[core].append(process)
-            self.last[process] = self.now
-            self._run(after, core)
+            self.running[core] = after
 
     def _next(self, core: int) -> int:
         process = min(self.waiting[core], key=self.used.__getitem__)
         self.waiting[core].remove(process)
         return process
-
-    def _run(self, process: int, core: int) -> None:
-        self.running[core] = process
-        self.core[process] = core

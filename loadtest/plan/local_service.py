@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,9 +26,10 @@ _LEFT_OUT = ("ROWCAST_TLS_", "ROWCAST_GRPC_", "ROWCAST_API_KEY", "ROWCAST_ROOT_P
 
 @contextmanager
 def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
-    """Serve one model with so many workers, on cores of its own where there are enough for it and the client.
+    """Serve one model with so many workers, on other cores than this process, which is the client.
 
-    A worker of a plan has a core, and the client is elsewhere; where the scheduler moves both about, they meet.
+    A worker of a plan has a core, and the client is elsewhere; where the scheduler moves both about, they meet. Where
+    there are not that many cores the workers share all but one of them, and the client keeps that one.
 
     Args:
         repository: holds the model.
@@ -58,9 +59,9 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        apart = len(cores) > workers
+        apart = len(cores) > 1
         if apart:
-            os.sched_setaffinity(0, cores[-workers:])  # what is started here inherits it
+            os.sched_setaffinity(0, workers_cores(cores, workers))  # what is started here inherits it
         try:
             with log.open("wb") as out:
                 service = subprocess.Popen(
@@ -68,7 +69,7 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
                 )
         finally:
             if apart:
-                os.sched_setaffinity(0, cores[:-workers])
+                os.sched_setaffinity(0, [core for core in cores if core not in workers_cores(cores, workers)])
         try:
             url = f"http://127.0.0.1:{port}"
             _wait_until_ready(service, url, log)
@@ -83,6 +84,11 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 service.kill()
                 service.wait()
+
+
+def workers_cores(cores: Sequence[int], workers: int) -> list[int]:
+    """Which cores workers have: one each, but never the last that is left for the client."""
+    return list(cores[-min(workers, len(cores) - 1) :])
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rowcast.loadtest import openloop
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.payloads import Payloads
-from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
+from rowcast.loadtest.plan.calibration import Load, calibrated
+from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.scrape import Counts, counts
 from rowcast.loadtest.served import NotServed, ServedModel
 from rowcast.loadtest.trial import DISTINCT_REQUESTS
@@ -29,12 +30,14 @@ if TYPE_CHECKING:
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
 CLOSED_S = 0.7
 """How long each closed loop lasts, about; each is run twice, upwards and downwards, as a machine's speed drifts."""
-LIGHT_SHARE = 0.2
-"""Of a worker's time: few requests meet another, and neither process has slept for long."""
-LIGHT_REQUESTS = 1500
+LIGHT_SHARE = 0.6
+"""Of a worker's time if each request had a cycle of its own: few wait for another, and no core sleeps for so long that
+a virtual machine has to wake it."""
+LIGHT_S, LIGHT_REQUESTS = 5.0, 1500
+"""How long that lasts at least, and how many requests it has."""
 FASTER = (0.3, 0.6)
 """Rates of the faster open loops, as shares of what the closed loops reached."""
-OPEN_S = 2.0
+OPEN_S = 3.0
 SHARED_RUNS = 3
 """Connections of each run are spread over the workers in a way of its own."""
 
@@ -84,12 +87,16 @@ class ServiceTimer:
                 loads.append(result)
         batches, cycles, compute = _ascending(points)
         light_rate = LIGHT_SHARE / cycles[0]
-        latencies, light = await self._open(light_rate, LIGHT_REQUESTS / light_rate)
-        loads.append(light)
-        loads += [(await self._open(share * max(closed_rates), OPEN_S))[1] for share in FASTER]
+        opens = [(light_rate, max(LIGHT_S, LIGHT_REQUESTS / light_rate))]
+        opens += [(share * max(closed_rates), OPEN_S) for share in FASTER]
+        seen: list[Load] = []
+        for offered, seconds in opens:
+            latencies, result = await self._open(offered, seconds)
+            loads.append(result)
+            seen.append(Load(offered, latencies))
         turn, job = client_costs([(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in loads])
         bare = ServiceTimes(batches, cycles, compute, turn, job, 0.0, cycles[0], (0.0,), ())
-        return Measured(calibrated(bare, latencies, light_rate), tuple(closed_rates))
+        return Measured(calibrated(bare, seen), tuple(closed_rates))
 
     async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
         """What the same costs where client and workers share cores: each finds its caches full of what others left.
@@ -166,32 +173,6 @@ def client_costs(loads: Sequence[tuple[float, float]]) -> tuple[float, float]:
     if turn < 0:
         return 0.0, float(np.mean(cpu)) / 2
     return turn, job
-
-
-def calibrated(bare: ServiceTimes, latencies: NDArray[np.float64], rate: float) -> ServiceTimes:
-    """Service times with what the CPU times leave unexplained of light load: the way between processes, and pauses.
-
-    These are what measured latencies have more than simulated ones, quantile by quantile. What is further from the
-    median than a usual latency is a pause of the machine, which comes with time and not with work: a request that
-    waited for e seconds met it in its middle, on average, so it was 2e long; and of n requests it was met by one, so
-    there are 1 / (n 2e) of its kind in a second. Of the others the mean is twice the way, and how they differ from it
-    is jitter of a cycle: its mean is 0, for what a cycle costs was measured as a mean.
-
-    Args:
-        bare: service times without way and pauses.
-        latencies: of light load, in seconds.
-        rate: of that load.
-    """
-    n = len(latencies)
-    due = openloop.schedule(rate, n / rate, seed=1)
-    more = np.sort(latencies) - np.sort(simulate(bare, due, workers=1, cores=2))[:n]
-    middle, usual = float(np.median(more)), float(np.median(latencies))
-    rest = more - middle
-    pauses = tuple((1 / (n * 2 * e), 2 * e) for e in rest[rest > usual].tolist())
-    jitter = rest[rest <= usual]
-    mean = float(np.mean(jitter))
-    way = max(0.0, middle + mean) / 2
-    return replace(bare, wire=way, unloaded=usual, jitter=tuple((jitter - mean).tolist()), pauses=pauses)
 
 
 def _ascending(

@@ -141,12 +141,18 @@ class _Simulation:
         self.pauses = sorted(self._pauses(span, workers), reverse=True)
 
     def _pauses(self, span: float, workers: int) -> list[tuple[float, float, int]]:
-        """When each worker is paused, for how long, and which."""
+        """When each core of the workers is paused, for how long, and one of its workers, which it is at the cost of."""
+        of_core: dict[int, list[int]] = {}
+        for worker in range(workers):
+            of_core.setdefault(self.cores.core[worker + 1], []).append(worker)
         found = []
-        for per_second, length in self.times.pauses:
-            for worker in range(workers):
-                n = self.random.poisson(per_second * span)
-                found += [(at, length, worker) for at in self.random.uniform(0, span, n).tolist()]
+        for there in of_core.values():
+            # as many of each kind as there are in that time, but for parts of one: few decide p99, chance must not
+            expected = span * np.cumsum([0.0, *(per_second for per_second, _ in self.times.pauses)])
+            counts = np.diff(np.floor(expected + self.random.random()).astype(int))
+            for (_, length), n in zip(self.times.pauses, counts.tolist(), strict=True):
+                at = self.random.uniform(0, span, n).tolist()
+                found += [(moment, length, there[i % len(there)]) for i, moment in enumerate(at)]
         return found
 
     def run(self) -> NDArray[np.float64]:
@@ -181,18 +187,17 @@ class _Simulation:
                 heapq.heappop(self.flying)[2]()
         return self.latencies
 
-    def begin(self, process: int, seconds: float, then: Callable[[], None], by: int | None = None) -> None:
+    def begin(self, process: int, seconds: float, then: Callable[[], None]) -> None:
         """Give a process that has none work, which it does once it has a core.
 
         Args:
             process: whose.
             seconds: of CPU time.
             then: what to do when it is done.
-            by: the process that wakes it, if any.
         """
         self.left[process], self.then[process] = seconds, then
         if not self.cores.runs(process):
-            self.cores.wake(process, by)
+            self.cores.wake(process)
 
     def end(self, process: int) -> None:
         """The work of a process is done; it sleeps if there is no more at once."""
@@ -208,7 +213,7 @@ class _Simulation:
         self.flights += 1
         heapq.heappush(self.flying, (self.now + self.times.wire, self.flights, action))
 
-    def client(self, by: int | None = None) -> None:
+    def client(self) -> None:
         """Have the client begin a turn, if it is idle and there is anything to do.
 
         Half of what a turn costs is before what it does, half after it, when the loop prepares to wait. Requests that
@@ -224,7 +229,7 @@ class _Simulation:
         elif not self.turn and not due:
             return
         self.rung = due and not self.rung
-        self.begin(0, self.times.client_turn / 2, self.next_job, by)
+        self.begin(0, self.times.client_turn / 2, self.next_job)
 
     def next_job(self) -> None:
         if self.turn:
@@ -242,7 +247,7 @@ class _Simulation:
 
         def land() -> None:
             self.inbox[worker].append((request, connection))
-            self.work(worker, by=0)
+            self.work(worker)
 
         self.fly(land)
         self.next_job()
@@ -265,11 +270,11 @@ class _Simulation:
         else:
             self.left[worker + 1] += seconds
 
-    def work(self, worker: int, by: int | None = None) -> None:
+    def work(self, worker: int) -> None:
         """Have a worker begin its next cycle, if it is idle and something has come: it reads that."""
         n = min(len(self.inbox[worker]), MAX_BATCH)
         if self.then[worker + 1] is None and n:
-            self.begin(worker + 1, self.written[n], lambda: self.compute(worker, self.written[n]), by)
+            self.begin(worker + 1, self.written[n], lambda: self.compute(worker, self.written[n]))
 
     def compute(self, worker: int, spent: float) -> None:
         """It runs the model for all that has come."""
@@ -295,7 +300,7 @@ class _Simulation:
 
         def land() -> None:
             self.answers.append(answered)
-            self.client(by=worker + 1)
+            self.client()
 
         self.fly(land)
         self.write(worker, batch, each)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.highest_rate import find
-from rowcast.loadtest.plan.capacity import capacity, p99_ms
+from rowcast.loadtest.plan.capacity import MOST_REQUESTS, capacity, p99_ms
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.spread import connections_by_process
 from rowcast.loadtest.served import NotServed, ServedModel
@@ -16,7 +16,7 @@ from rowcast.loadtest.verdict import Verdict
 P99_WITHIN, CAPACITY_WITHIN = 0.25, 0.10
 LOAD = 0.6
 """The share of the simulated capacity at which latencies are compared: batches form, and the queue is stable."""
-RUNS = 3
+RUNS = 5
 """Their p99 is the median of so many runs: a pause of the machine in one of them is no property of the service."""
 SPARE_RUNS = 2
 """So many that a machine spoilt may be made up for."""
@@ -94,7 +94,16 @@ async def validate(
     else:
         raise NotServed(f"at {rate:g} requests/s to {workers} workers: {verdict.reason}")
     simulations = [
-        p99_ms(times, rate, workers=workers, cores=cores, connections=connections, spread=spread, seed=blank.seed + run)
+        p99_ms(
+            times,
+            rate,
+            workers=workers,
+            cores=cores,
+            connections=connections,
+            spread=spread,
+            seed=blank.seed + run,
+            most=2 * MOST_REQUESTS,  # as long as they were measured, or nearly: a pause is rare
+        )
         for run, spread in enumerate(spreads)
     ]
     simulated = capacity(times, limit_ms, workers=workers, cores=cores, connections=connections, spreads=spreads)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rowcast.loadtest.openloop import schedule
+from rowcast.loadtest.plan.calibration import Load, calibrated
 from rowcast.loadtest.plan.capacity import PRECISION, capacity, highest_rate, p99_ms
-from rowcast.loadtest.plan.service_times import calibrated
 from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
 from rowcast.loadtest.plan.spread import connections_by_process, worker_of
 
@@ -128,8 +128,8 @@ def test_way_jitter_and_pauses_are_found_again_in_the_latencies_that_they_made()
     true = replace(PLAIN, wire=0.4 * MS, unloaded=2.0 * MS, pauses=((2.0, 0.05),))
     latencies = simulate(true, schedule(200, 20, 5), workers=1, cores=math.inf, seed=3)
     bare = replace(true, wire=0.0, jitter=(0.0,), pauses=())
-    found = calibrated(bare, latencies, 200.0)
-    assert found.wire == pytest.approx(0.4 * MS, rel=0.1)
+    found = calibrated(bare, [Load(200.0, latencies)])
+    assert found.wire == pytest.approx(0.4 * MS, rel=0.15)
     lost = sum(per_second * length for per_second, length in found.pauses)
     assert lost == pytest.approx(2.0 * 0.05, rel=0.35), "seconds paused in a second"
     assert abs(float(np.mean(found.jitter))) < 0.2 * MS
