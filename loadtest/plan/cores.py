@@ -1,14 +1,9 @@
-"""Which process runs where there are fewer cores than processes with work: a fair scheduler as Linux has it.
+"""Which process runs where workers share a core: a fair scheduler as Linux has it.
 
-Every process has a core, and waits for that one even while another idles: the one it last ran on or, if that is taken,
-the one of the process that wakes it. Who wakes runs at once if it has used less CPU than who runs there; for having
-slept it is credited with a tick at most. Else it runs at a tick of the core, once the other has used more, or when that
-one sleeps. So two processes that always have work take turns of a tick. A core that goes idle takes over a process that
-waits elsewhere and has not run for so long that its caches are cold; at a tick of a busy core, an idle one takes over
-whoever waits there.
-
-That is what was seen on two cores which a client shared with two workers: in two seconds there were three thousand
-preemptions and hardly a migration, in half of all wake-ups of a busy core the other one was idle.
+The first process, the client, has a core to itself, unless there is one core in all; every other has one as well, if
+there are enough, or else its place on one of those that are left. Who wakes runs at once if it has used less CPU than
+who runs there; for having slept it is credited with a tick at most. Else it runs at a tick of the core, once the other
+has used more, or when that one sleeps. So two processes that always have work take turns of a tick.
 """
 
 from __future__ import annotations
@@ -17,9 +12,6 @@ import math
 
 TICK_S = 0.004
 """How often Linux looks whether a process has had its share of a core, at its usual 250 times a second."""
-COLD_S = 0.0005
-"""A process that ran so recently is not moved to an idle core: Linux's cost of a migration."""
-
 _ALIKE_S = 1e-9
 """At a tick, two that have used as much take turns all the same."""
 

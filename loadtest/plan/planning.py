@@ -18,7 +18,15 @@ from rowcast.loadtest.plan.capacity import capacity, p99_ms
 from rowcast.loadtest.plan.local_service import local_service
 from rowcast.loadtest.plan.service_times import FASTER, Measured, ServiceTimer
 from rowcast.loadtest.plan.simulation import ServiceTimes
-from rowcast.loadtest.plan.validation import CAPACITY_WITHIN, P99_WITHIN, Validation, none_holds, validate
+from rowcast.loadtest.plan.validation import (
+    CAPACITY_WITHIN,
+    P99_WITHIN,
+    Observed,
+    Validation,
+    compared,
+    none_holds,
+    observe,
+)
 from rowcast.loadtest.served import NotServed, ServedModel
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import Verdict
@@ -210,16 +218,19 @@ def plan(
     here = core_limit().amount
     with local_service(repository.absolute(), named, 1) as url:
         told.print(f"{named}: measuring service times with one worker", highlight=False, soft_wrap=True)
-        served, measured = run_precisely(_measure(url, seed))
-        told.print("one worker, simulated and measured", highlight=False)
-        one = run_precisely(validate(Endpoint.of(url), served, measured.times, blank, workers=1, cores=here))
+        served, timer, measured = run_precisely(_measure(url, seed))
+        told.print("one worker, measured", highlight=False)
+        seen_1 = run_precisely(_observe(url, served, measured.times, blank, workers=1, cores=here))
+        measured = run_precisely(timer.measure())
     with local_service(repository.absolute(), named, 2) as url:
-        told.print("two workers, simulated and measured", highlight=False)
+        told.print("two workers, measured", highlight=False)
         times = measured.times
-        if here <= 2:  # the client has no core of its own
+        if here <= 2:  # the workers have one core, and the client the other
             rate_2 = FASTER[-1] * max(measured.closed_rates)
             times = run_precisely(ServiceTimer(Endpoint.of(url), served, seed).shared(times, rate_2))
-        two = run_precisely(validate(Endpoint.of(url), served, times, blank, workers=2, cores=here))
+        seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
+    one = compared(seen_1, measured.times, blank, cores=here)
+    two = compared(seen_2, times, blank, cores=here)
     per_machine = usable_cores() if cores is None else cores
     figures = figures_of(measured.times, rate, p99_ms, cores=per_machine, price=price)
     made = Plan(
@@ -268,10 +279,20 @@ def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int,
     return Figures(each, workers, machines, per_machine, workers * each / rate - 1, simulated, hour, million)
 
 
-async def _measure(url: str, seed: int) -> tuple[ServedModel, Measured]:
+async def _measure(url: str, seed: int) -> tuple[ServedModel, ServiceTimer, Measured]:
     endpoint = Endpoint.of(url)
     served = await describe(endpoint, None)
-    return served, await ServiceTimer(endpoint, served, seed).measure()
+    timer = ServiceTimer(endpoint, served, seed)
+    return served, timer, await timer.measure()
+
+
+async def _observe(
+    url: str, served: ServedModel, times: ServiceTimes, blank: Verdict, *, workers: int, cores: float
+) -> Observed:
+    holds = capacity(times, blank.p99_ms, workers=workers, cores=cores, connections=blank.connections)
+    if not holds:
+        raise NotServed(none_holds(times, blank.p99_ms))
+    return await observe(Endpoint.of(url), served, blank, workers=workers, simulated_capacity=holds)
 
 
 def _model_of(repository: Path, model: str | None) -> str:

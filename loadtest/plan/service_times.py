@@ -62,41 +62,44 @@ class ServiceTimer:
 
     def __init__(self, endpoint: Endpoint, served: ServedModel, seed: int = 0) -> None:
         self._endpoint, self._served, self._seed = endpoint, served, seed
+        self._cycles: list[tuple[float, float, float]] = []
+        self._closed_rates: list[float] = []
+        self._results: list[openloop.Result] = []
+        self._open_rates: list[float] = []
+        self._latencies: list[list[NDArray[np.float64]]] = []
         payloads = Payloads(served.signature, seed=seed)
         self._requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
 
     async def measure(self) -> Measured:
-        """All of it.
+        """All of it; once more, it is what both times say together: the speed of a machine drifts.
 
         Raises:
             NotServed: a request failed, or the service does not tell what it counts.
         """
         await self._closed(CONNECTIONS[-1], 2000)  # warms up
         rate = (await self._closed(1, 200)).achieved_rate
-        points: list[tuple[float, float, float]] = []
-        closed_rates: list[float] = []
-        loads: list[openloop.Result] = []
         for connections in (*CONNECTIONS, *reversed(CONNECTIONS)):
             before = await self._counts()
             result = await self._closed(connections, max(100, int(rate * CLOSED_S)))
             told = (await self._counts()).since(before)
             rate = result.achieved_rate
-            closed_rates.append(rate)
-            points.append((told.rows / told.runs, told.cpu_s / told.runs, told.compute_s / told.runs))
+            self._closed_rates.append(rate)
+            self._cycles.append((told.rows / told.runs, told.cpu_s / told.runs, told.compute_s / told.runs))
             if connections == CONNECTIONS[-1]:
-                loads.append(result)
-        batches, cycles, compute = _ascending(points)
-        light_rate = LIGHT_SHARE / cycles[0]
-        opens = [(light_rate, max(LIGHT_S, LIGHT_REQUESTS / light_rate))]
-        opens += [(share * max(closed_rates), OPEN_S) for share in FASTER]
-        seen: list[Load] = []
-        for offered, seconds in opens:
-            latencies, result = await self._open(offered, seconds)
-            loads.append(result)
-            seen.append(Load(offered, latencies))
-        turn, job = client_costs([(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in loads])
-        bare = ServiceTimes(batches, cycles, compute, turn, job, 0.0, cycles[0], (0.0,), ())
-        return Measured(calibrated(bare, seen), tuple(closed_rates))
+                self._results.append(result)
+        batches, cycles, compute = _ascending(self._cycles)
+        if not self._open_rates:
+            self._open_rates = [LIGHT_SHARE / cycles[0], *(share * max(self._closed_rates) for share in FASTER)]
+            self._latencies = [[] for _ in self._open_rates]
+        lengths = [max(LIGHT_S, LIGHT_REQUESTS / self._open_rates[0]), *[OPEN_S] * len(FASTER)]
+        for rate, seconds, found in zip(self._open_rates, lengths, self._latencies, strict=True):
+            latencies, result = await self._open(rate, seconds)
+            self._results.append(result)
+            found.append(latencies)
+        told_of = [(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in self._results]
+        bare = ServiceTimes(batches, cycles, compute, *client_costs(told_of), 0.0, cycles[0], (0.0,), ())
+        loads = [Load(rate, np.concatenate(s)) for rate, s in zip(self._open_rates, self._latencies, strict=True)]
+        return Measured(calibrated(bare, loads), tuple(self._closed_rates))
 
     async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
         """What the same costs where client and workers share cores: each finds its caches full of what others left.

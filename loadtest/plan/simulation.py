@@ -6,7 +6,7 @@ cycle of n requests costs is measured, not assumed. The client is a loop as well
 come and sends what is due, so a request costs it the less the more of them share a turn. A latency counts from when a
 request was due.
 
-Where there are fewer cores than processes, they share these as :mod:`rowcast.loadtest.plan.cores` says.
+Who has a core to itself and who shares one, :mod:`rowcast.loadtest.plan.cores` says.
 """
 
 from __future__ import annotations

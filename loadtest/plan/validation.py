@@ -53,31 +53,40 @@ class Validation:
         return abs(self.p99_off) <= P99_WITHIN and off is not None and abs(off) <= CAPACITY_WITHIN
 
 
-async def validate(
-    endpoint: Endpoint, served: ServedModel, times: ServiceTimes, blank: Verdict, *, workers: int, cores: float
-) -> Validation:
-    """Hold a simulation to a service.
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What was measured of a number of workers, to hold simulations to."""
+
+    workers: int
+    rate: float
+    """Of the runs, in requests a second."""
+    p99_ms: float
+    spreads: tuple[tuple[int, ...], ...]
+    """Of each run: how the client's connections were spread over the workers."""
+    capacity: float | None
+    """Requests a second; None where no rate held."""
+
+
+async def observe(
+    endpoint: Endpoint, served: ServedModel, blank: Verdict, *, workers: int, simulated_capacity: float
+) -> Observed:
+    """Measure the p99 latency of a service, and its capacity.
 
     Args:
         endpoint: of a service with so many workers that nobody else asks.
         served: what it serves.
-        times: what was measured of one worker.
         blank: says the promise, the length of a step, the seed and the connections.
         workers: of the service.
-        cores: of this machine.
+        simulated_capacity: says where to measure, in requests a second.
 
     Raises:
         NotServed: the measurement is void.
     """
-    limit_ms, connections = blank.p99_ms, blank.connections
-    simulated = capacity(times, limit_ms, workers=workers, cores=cores, connections=connections)
-    if not simulated:
-        raise NotServed(none_holds(times, limit_ms))
-    rate = float(f"{LOAD * simulated:.3g}")
+    rate = float(f"{LOAD * simulated_capacity:.3g}")
     measured: list[float] = []
-    spreads: list[list[int]] = []
+    spreads: list[tuple[int, ...]] = []
     # without a limit: what is measured is compared, and not judged
-    told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, connections)
+    told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, blank.connections)
     for run in range(RUNS + SPARE_RUNS):
         del spreads[len(measured) :]  # of a run that did not count
         verdict = await trial(
@@ -85,7 +94,7 @@ async def validate(
             served,
             replace(told, seed=told.seed + 2 * run),
             warm_up_s=_WARM_UP_S,
-            opened=lambda: spreads.append(connections_by_process(endpoint.port)),
+            opened=lambda: spreads.append(tuple(connections_by_process(endpoint.port))),
         )
         if verdict.outcome == "kept" and verdict.result is not None:
             measured.append(verdict.result.p99_ms)
@@ -93,25 +102,45 @@ async def validate(
             break
     else:
         raise NotServed(f"at {rate:g} requests/s to {workers} workers: {verdict.reason}")
-    simulations = [
-        p99_ms(
-            times,
-            rate,
-            workers=workers,
-            cores=cores,
-            connections=connections,
-            spread=spread,
-            seed=blank.seed + run,
-            most=2 * MOST_REQUESTS,  # as long as they were measured, or nearly: a pause is rare
-        )
-        for run, spread in enumerate(spreads)
-    ]
-    simulated = capacity(times, limit_ms, workers=workers, cores=cores, connections=connections, spreads=spreads)
-    first = Verdict("void", "", blank.url, 0.7 * simulated, limit_ms, blank.duration_s, blank.seed, connections)
+    first = replace(blank, rate=0.7 * simulated_capacity)
     found = await find(endpoint, served.name, first)
     if found.void is not None:
         raise NotServed(found.void)
-    return Validation(workers, rate, sorted(simulations)[RUNS // 2], sorted(measured)[RUNS // 2], simulated, found.rate)
+    return Observed(workers, rate, sorted(measured)[RUNS // 2], tuple(spreads), found.rate)
+
+
+def compared(observed: Observed, times: ServiceTimes, blank: Verdict, *, cores: float) -> Validation:
+    """Simulate what was measured.
+
+    Args:
+        observed: what was.
+        times: what was measured of one worker.
+        blank: as :func:`observe` has it.
+        cores: of this machine.
+    """
+    simulations = [
+        p99_ms(
+            times,
+            observed.rate,
+            workers=observed.workers,
+            cores=cores,
+            connections=blank.connections,
+            spread=spread,
+            seed=blank.seed + run,
+            most=2 * MOST_REQUESTS,  # about as long as they were measured: a pause is rare
+        )
+        for run, spread in enumerate(observed.spreads)
+    ]
+    simulated = capacity(
+        times,
+        blank.p99_ms,
+        workers=observed.workers,
+        cores=cores,
+        connections=blank.connections,
+        spreads=observed.spreads,
+    )
+    middle = sorted(simulations)[len(simulations) // 2]
+    return Validation(observed.workers, observed.rate, middle, observed.p99_ms, simulated, observed.capacity)
 
 
 def none_holds(times: ServiceTimes, limit_ms: float) -> str:

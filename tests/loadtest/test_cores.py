@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rowcast.loadtest.plan.cores import COLD_S, TICK_S, Cores
+from rowcast.loadtest.plan.cores import TICK_S, Cores
 
 
 def pass_time(cores: Cores, seconds: float) -> None:
@@ -22,8 +22,8 @@ def to_tick(cores: Cores) -> None:
 
 def test_two_processes_that_always_have_work_take_turns_of_a_tick():
     cores = Cores(2, 1)
-    cores.wake(0, None)
-    cores.wake(1, None)
+    cores.wake(0)
+    cores.wake(1)
     ran = []
     for _ in range(6):
         ran.append(cores.running[0])
@@ -34,16 +34,16 @@ def test_two_processes_that_always_have_work_take_turns_of_a_tick():
 
 def test_there_is_no_tick_where_nobody_waits():
     cores = Cores(2, 2)
-    cores.wake(0, None)
-    cores.wake(1, None)
+    cores.wake(0)
+    cores.wake(1)
     assert cores.next_tick() == (math.inf, -1)
 
 
 def test_who_has_used_less_takes_the_core_at_once_and_gives_it_back():
     cores = Cores(2, 1)
-    cores.wake(0, None)
+    cores.wake(0)
     pass_time(cores, 0.001)
-    cores.wake(1, None)
+    cores.wake(1)
     assert cores.running == [1]
     pass_time(cores, 0.0005)
     cores.sleep(1)
@@ -52,35 +52,25 @@ def test_who_has_used_less_takes_the_core_at_once_and_gives_it_back():
 
 def test_a_long_sleep_is_credited_with_a_tick_at_most():
     cores = Cores(2, 1)
-    cores.wake(0, None)
+    cores.wake(0)
     pass_time(cores, 1.0)
-    cores.wake(1, None)
+    cores.wake(1)
     assert cores.used == [1.0, 1.0 - TICK_S]
 
 
-def test_a_process_waits_for_its_own_core_until_the_next_tick():
-    cores = Cores(3, 2)  # the third has the first one's core
-    cores.wake(0, None)
-    cores.wake(2, None)
-    assert cores.running == [0, None]
+def test_the_client_has_a_core_to_itself_and_workers_share_the_others():
+    assert Cores(3, 2).core == [0, 1, 1]
+    assert Cores(4, 3).core == [0, 2, 1, 2]
+    assert Cores(3, 8).core == [0, 2, 1]
+    assert Cores(3, 1).core == [0, 0, 0]
+
+
+def test_a_worker_waits_for_its_core_even_while_that_of_the_client_idles():
+    cores = Cores(3, 2)
+    cores.wake(1)
+    cores.wake(2)
+    assert cores.running == [None, 1]
     to_tick(cores)
-    assert cores.running == [0, 2]
-
-
-def test_a_process_whose_core_is_taken_goes_to_the_one_of_who_wakes_it():
-    cores = Cores(3, 2)
-    cores.wake(0, None)
-    cores.wake(2, by=1)
-    assert cores.running == [0, 2]
-
-
-@pytest.mark.parametrize(("ago", "taken"), [(2 * COLD_S, True), (0.5 * COLD_S, False)])
-def test_a_core_that_goes_idle_takes_over_whose_caches_are_cold(ago, taken):
-    cores = Cores(3, 2)
-    for process in (0, 1):
-        cores.wake(process, None)
-    pass_time(cores, 0.001)
-    cores.wake(2, None)  # takes the core of the first
-    pass_time(cores, ago)
-    cores.sleep(1)
-    assert cores.running == [2, 0 if taken else None]
+    assert cores.running == [None, 2]
+    cores.sleep(2)
+    assert cores.running == [None, 1]

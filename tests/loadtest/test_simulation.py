@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rowcast.loadtest.openloop import schedule
-from rowcast.loadtest.plan.calibration import Load, calibrated
+from rowcast.loadtest.plan.calibration import Load, calibrated, pauses_of
 from rowcast.loadtest.plan.capacity import PRECISION, capacity, highest_rate, p99_ms
 from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
 from rowcast.loadtest.plan.spread import connections_by_process, worker_of
@@ -133,6 +133,28 @@ def test_way_jitter_and_pauses_are_found_again_in_the_latencies_that_they_made()
     lost = sum(per_second * length for per_second, length in found.pauses)
     assert lost == pytest.approx(2.0 * 0.05, rel=0.35), "seconds paused in a second"
     assert abs(float(np.mean(found.jitter))) < 0.2 * MS
+
+
+def test_pauses_are_found_in_the_waits_of_those_whom_they_held_up():
+    random = np.random.default_rng(0)
+    waits = [random.uniform(0, length, n) for length, n in ((0.002, 4000), (0.010, 3000))]
+    waits.append(random.exponential(0.0001, 50_000))  # jitter
+    found = pauses_of(np.concatenate(waits), 0.001, 200_000)
+    longer = sum(per_second for per_second, length in found if length > 0.006)
+    assert sum(per_second for per_second, _ in found) == pytest.approx(4000 / 200_000 / 0.002 + longer, rel=0.15)
+    assert longer == pytest.approx(3000 / 200_000 / 0.010, rel=0.1)
+    assert max(length for _, length in found) == pytest.approx(0.010, rel=0.01)
+
+
+def test_how_often_there_are_pauses_is_what_all_loads_say_together():
+    often, seldom = (replace(PLAIN, pauses=((per_second, 0.03),)) for per_second in (3.0, 1.0))
+    loads = [
+        Load(300.0, simulate(times, schedule(300, 40, seed), workers=1, cores=math.inf, seed=seed))
+        for seed, times in ((5, often), (6, seldom))
+    ]
+    bare = replace(PLAIN, wire=0.0, jitter=(0.0,))
+    assert calibrated(bare, loads[:1]).paused == pytest.approx(0.09, rel=0.25)
+    assert calibrated(bare, loads).paused == pytest.approx(0.06, rel=0.25)
 
 
 def test_connections_are_spread_as_they_were_seen_to_be():
