@@ -72,6 +72,7 @@ def test_evaluate_measures_the_model_on_a_table(summary, home, capfd):
     assert code == 0
     assert result["rows"] == 400
     assert set(result["metrics"]) == {"rmse", "mae", "r2"}
+    assert result["decisions"][-1].startswith("this is the table that my-table:1 was trained on, and it has learned")
 
 
 def test_crossvalidate_measures_every_fold_and_publishes_nothing(home, tmp_path, monkeypatch, capfd):

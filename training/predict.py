@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,7 +25,8 @@ from rowcast.training.columns.row_weights import with_weights_like
 from rowcast.training.columns.target import Target, read_target_like
 from rowcast.training.columns.target_rows import with_target_like
 from rowcast.training.data.files.form import FileForm
-from rowcast.training.data.table import Table, read_table
+from rowcast.training.data.files.paths import files_of
+from rowcast.training.data.table import Table, read_table, sha256_of
 from rowcast.training.fit.confusion import confusion, confusion_metrics
 from rowcast.training.fit.deviance import mean_deviance, power_of
 from rowcast.training.fit.evaluate import class_metrics, regression_metrics
@@ -283,6 +285,27 @@ def judge_table(
     """
     known = open_known(model, source, encoding=encoding, separator=separator)
     return Judged(known, predict_columns(bulk_session(model), known.columns))
+
+
+def if_learned(manifest: Manifest, source: str | os.PathLike[str], table: Table) -> str | None:
+    """That files, or standard input, are the table that a model was trained on, if they are.
+
+    Args:
+        manifest: of the model.
+        source: as it was named.
+        table: as it was read.
+    """
+    digest = manifest.data.get("sha256")
+    if not digest or not (table.sha256 or all(file.is_file() for file in files_of(source))):  # a pipe is read but once
+        return None
+    if sha256_of(source, table) != digest:
+        return None
+    called = f"{manifest.name}:{manifest.version}"
+    rows = "its training rows" if manifest.data.get("refit") is None else "all its rows"
+    return (
+        f"this is the table that {called} was trained on, and it has learned {rows}: it answers new rows worse; "
+        f"rowcast models show {called} has the metrics of rows that it had not learned"
+    )
 
 
 def measure(model: StoredModel, judged: Judged) -> dict[str, Any]:

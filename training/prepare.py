@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +25,8 @@ from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
 from rowcast.training.columns.target import Target, read_target, read_target_like
 from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
 from rowcast.training.data.config import DataConfig, TableConfig
-from rowcast.training.data.files.paths import digest_of, files_of
 from rowcast.training.data.split import Split
-from rowcast.training.data.table import Table, read_table
+from rowcast.training.data.table import Table, read_table, sha256_of
 from rowcast.training.features.vary import keep_what_varies
 from rowcast.training.parts import check_roles, order_in_time, split_table
 
@@ -508,14 +504,3 @@ def values_known(fitted: Target, target: Target, positions: NDArray[np.int64], t
                     "but in no training row; drop those rows, or split at random instead of by time"
                 )
     return values
-
-
-def sha256_of(source: Any, table: Table) -> str:
-    """Of a table as it came."""
-    if table.sha256:
-        return table.sha256
-    if isinstance(source, (str, os.PathLike)):
-        return digest_of(files_of(source))
-    buffer = io.BytesIO()
-    table.frame.write_ipc(buffer)
-    return hashlib.sha256(buffer.getvalue()).hexdigest()

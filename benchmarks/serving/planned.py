@@ -153,7 +153,8 @@ def measure(given: argparse.Namespace, model: StoredModel) -> int:
         planned = [f"No plan: {error}."]
     others = sum(map(busy_s, cores)) - busy - (own_cpu_s() - own)
     others = max(0.0, others) / (len(cores) * (time.monotonic() - began_at))
-    shared = "The client has one core, and one worker or two have the other"
+    shared = "The client has a core to itself"
+    shared += ", and one worker or two have the other" if len(cores) == 2 else ""
     kept = "; a process of the lowest priority keeps them awake" if given.awake else ""
     head = (
         f"{datetime.now(UTC):%Y-%m-%d}, {machine()}. {shared}{kept}. One-row requests, p99 of {given.p99_ms:g} ms, "

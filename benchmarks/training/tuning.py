@@ -81,7 +81,7 @@ def measure(data: Dataset, trials: int, jobs: int, rows: int, seed: int, scratch
     Raises:
         OutOfTime: one is not there yet.
     """
-    file, home = table_of(data, rows, scratch), scratch / f"{data.name}-{rows}-{trials}-{seed}"
+    file, home = table_of(data, rows, scratch), scratch / f"{data.name}-{rows}-{trials}-{jobs}-{seed}"
     common = [str(file), "--target", data.target, "--split", "part", "--seed", str(seed), "--repository", str(home)]
     home.mkdir(exist_ok=True)
     done = home / "balanced.json"

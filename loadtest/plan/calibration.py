@@ -15,6 +15,8 @@ from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
 
 PAUSE = 3.0
 """What is late by so many usual latencies was held up by a pause; by less, its cycle took longer."""
+SURE_OF = 4.0
+"""By how many times other loads may correct how often there are pauses: in a few seconds there are a handful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,8 @@ def calibrated(bare: ServiceTimes, loads: Sequence[Load]) -> ServiceTimes:
 
     These are what measured latencies of light load have more than simulated ones, quantile by quantile. What is longer
     than :data:`PAUSE` usual latencies is due to a pause of the machine; of the others the mean is twice the way, and
-    how they differ from it is jitter of a cycle: its mean is 0, for what a cycle costs was measured as a mean. How
-    often there are pauses is what all loads say together, for there are few in the seconds of one.
+    how they differ from it is jitter of a cycle: its mean is 0, for what a cycle costs was measured as a mean. How long
+    pauses are is what light load says; how often they come, what all loads say together.
 
     Args:
         bare: service times without way, jitter and pauses.
@@ -68,6 +70,8 @@ def pauses_of(late: NDArray[np.float64], least: float, n: int) -> tuple[tuple[fl
         least: how long a pause is; what is shorter has other reasons.
         n: requests in all, late or not.
     """
+    if not len(late):
+        return ()
     waits = np.concatenate([[0.0], np.sort(late)])
     shares = np.arange(len(waits)) / n
 
@@ -90,13 +94,15 @@ def _how_often(times: ServiceTimes, loads: Sequence[Load]) -> float:
     measured = without = with_them = 0.0
     for load in loads:
         limit = PAUSE * float(np.median(load.latencies))
-        measured += float(np.mean(load.latencies > limit))
-        without += float(np.mean(_simulated(replace(times, pauses=()), load, seed=2) > limit))
-        with_them += float(np.mean(_simulated(times, load, seed=2) > limit))
-    return max(0.0, measured - without) / (with_them - without) if with_them > without else 1.0
+        measured += np.count_nonzero(load.latencies > limit)
+        without += np.count_nonzero(_simulated(replace(times, pauses=()), load, seed=2) > limit)
+        with_them += np.count_nonzero(_simulated(times, load, seed=2) > limit)
+    if with_them <= without:
+        return 1.0
+    return min(max((measured - without) / (with_them - without), 1 / SURE_OF), SURE_OF)
 
 
 def _simulated(times: ServiceTimes, load: Load, seed: int) -> NDArray[np.float64]:
     n = len(load.latencies)
     due = openloop.schedule(load.rate, n / load.rate, seed)
-    return simulate(times, due, workers=1, cores=2, seed=seed)[:n]
+    return simulate(times, due, workers=1, cores=2, seed=seed)

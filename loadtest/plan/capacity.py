@@ -14,7 +14,7 @@ from rowcast.loadtest.plan.spread import worker_of
 
 PRECISION = 0.01
 LEAST_REQUESTS, MOST_REQUESTS = 4_000, 20_000
-"""Of a simulated run, whatever its length."""
+"""Of a simulated run, unless more are asked for."""
 LENGTH_S = 3.0
 TRIES = 2
 """A rate holds if it does in one of so many runs, as a search has it: runs differ in their pauses, and in which worker
@@ -44,7 +44,7 @@ def p99_ms(
         spread: of these over the workers, as :func:`worker_of` has it.
         seed: of arrivals, and of what else is drawn.
         limit_ms: a p99 beyond it may be told as infinite.
-        most: requests of the run.
+        most: requests of the run at most.
     """
     n = min(max(int(rate * LENGTH_S), LEAST_REQUESTS), most)
     due = schedule(rate, n / rate, seed)

@@ -12,11 +12,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from rowcast.models.errors import RowcastError
+from rowcast.models.machine.limits import usable_cores
 
 READY_WITHIN_S = 60.0
 _ENDED_WITHIN_S = 20.0
@@ -58,37 +59,54 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
         }
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        apart = len(cores) > 1
-        if apart:
-            os.sched_setaffinity(0, workers_cores(cores, workers))  # what is started here inherits it
-        try:
-            with log.open("wb") as out:
-                service = subprocess.Popen(
-                    command, env=environment, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-                )
-        finally:
-            if apart:
-                os.sched_setaffinity(0, [core for core in cores if core not in workers_cores(cores, workers)])
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _wait_until_ready(service, url, log)
-            time.sleep(0.5 * workers)  # readiness is answered by the first worker
-            yield url
-        finally:
-            if apart:
-                os.sched_setaffinity(0, cores)
-            service.terminate()
+        with _client_apart(workers) as apart, log.open("wb") as out:
+            service = subprocess.Popen(
+                command,
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+            apart()
             try:
-                service.wait(_ENDED_WITHIN_S)
-            except subprocess.TimeoutExpired:
-                service.kill()
-                service.wait()
+                url = f"http://127.0.0.1:{port}"
+                _wait_until_ready(service, url, log)
+                time.sleep(0.5 * workers)  # readiness is answered by the first worker
+                yield url
+            finally:
+                service.terminate()
+                try:
+                    service.wait(_ENDED_WITHIN_S)
+                except subprocess.TimeoutExpired:
+                    service.kill()
+                    service.wait()
 
 
-def workers_cores(cores: Sequence[int], workers: int) -> list[int]:
-    """Which cores workers have: one each, but never the last that is left for the client."""
-    return list(cores[-min(workers, len(cores) - 1) :])
+def shared_out(cores: Sequence[int], workers: int) -> tuple[list[int], list[int]]:
+    """The cores of the client and those of the workers: one for each of these, but never the last that is left.
+
+    On one core all run there.
+    """
+    if len(cores) == 1:
+        return list(cores), list(cores)
+    n = min(workers, len(cores) - 1)
+    return list(cores[:-n]), list(cores[-n:])
+
+
+@contextmanager
+def _client_apart(workers: int) -> Iterator[Callable[[], None]]:
+    """Keep what is started here off the client's cores, and, once what is yielded is called, the client to these."""
+    if not hasattr(os, "sched_setaffinity"):  # other systems than Linux
+        yield lambda: None
+        return
+    before = os.sched_getaffinity(0)
+    clients, theirs = shared_out(sorted(before)[: usable_cores()], workers)
+    os.sched_setaffinity(0, theirs)  # what is started inherits it
+    try:
+        yield lambda: os.sched_setaffinity(0, clients)
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager

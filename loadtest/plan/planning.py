@@ -217,18 +217,20 @@ def plan(
     blank = Verdict("void", "", "", 1.0, p99_ms, step_s, seed, 64)
     here = core_limit().amount
     with local_service(repository.absolute(), named, 1) as url:
-        told.print(f"{named}: measuring service times with one worker", highlight=False, soft_wrap=True)
+        told.print(f"{named}: measuring one worker", highlight=False, soft_wrap=True)
         served, timer, measured = run_precisely(_measure(url, seed))
-        told.print("one worker, measured", highlight=False)
         seen_1 = run_precisely(_observe(url, served, measured.times, blank, workers=1, cores=here))
         measured = run_precisely(timer.measure())
     with local_service(repository.absolute(), named, 2) as url:
-        told.print("two workers, measured", highlight=False)
+        told.print("measuring two workers", highlight=False)
         times = measured.times
-        if here <= 2:  # the workers have one core, and the client the other
-            rate_2 = FASTER[-1] * max(measured.closed_rates)
-            times = run_precisely(ServiceTimer(Endpoint.of(url), served, seed).shared(times, rate_2))
-        seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
+        if here > 2:
+            seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
+        else:  # the workers have one core, and the client the other
+            timer_2, rate_2 = ServiceTimer(Endpoint.of(url), served, seed), FASTER[-1] * max(measured.closed_rates)
+            times = run_precisely(timer_2.shared(measured.times, rate_2))
+            seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
+            times = run_precisely(timer_2.shared(measured.times, rate_2))
     one = compared(seen_1, measured.times, blank, cores=here)
     two = compared(seen_2, times, blank, cores=here)
     per_machine = usable_cores() if cores is None else cores

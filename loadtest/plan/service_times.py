@@ -1,9 +1,9 @@
 """What a run of n requests costs a worker, and a request the client: measured on a service of one worker.
 
 Under n connections that ask again as soon as they are answered, a worker's cycles hold about n requests; the service's
-own counters say how many there were, and how much CPU time they took. A slow open loop tells how long requests take
-beside that, with the pauses of the machine. What the client used for a request, there, in two faster ones and in the
-largest closed one, is split into what a turn of its loop costs and what is added by each request sent or answer read.
+own counters say how many there were, and how much CPU time they took. Three open loops tell how long requests take
+beside that, with the pauses of the machine. What the client used for a request, there and in the largest closed loops,
+is split into what a turn of its loop costs and what is added by each request sent or answer read.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
 CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
 CLOSED_S = 0.7
 """How long each closed loop lasts, about; each is run twice, upwards and downwards, as a machine's speed drifts."""
+CLOSED_REQUESTS = 5
+"""So many on each connection at least: its rate is counted until the last is sent, not answered."""
 LIGHT_SHARE = 0.6
-"""Of a worker's time if each request had a cycle of its own: few wait for another, and no core sleeps for so long that
-a virtual machine has to wake it."""
+"""Of a worker's time if each request had a cycle of its own: some meet others, which the simulation takes off, and no
+core sleeps for so long that a virtual machine has to wake it."""
 LIGHT_S, LIGHT_REQUESTS = 5.0, 1500
 """How long that lasts at least, and how many requests it has."""
 FASTER = (0.3, 0.6)
@@ -67,6 +69,7 @@ class ServiceTimer:
         self._results: list[openloop.Result] = []
         self._open_rates: list[float] = []
         self._latencies: list[list[NDArray[np.float64]]] = []
+        self._shared: list[Counts] = []
         payloads = Payloads(served.signature, seed=seed)
         self._requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
 
@@ -76,11 +79,12 @@ class ServiceTimer:
         Raises:
             NotServed: a request failed, or the service does not tell what it counts.
         """
-        await self._closed(CONNECTIONS[-1], 2000)  # warms up
+        if not self._cycles:
+            await self._closed(CONNECTIONS[-1], 2000)  # warms up
         rate = (await self._closed(1, 200)).achieved_rate
         for connections in (*CONNECTIONS, *reversed(CONNECTIONS)):
             before = await self._counts()
-            result = await self._closed(connections, max(100, int(rate * CLOSED_S)))
+            result = await self._closed(connections, max(100, CLOSED_REQUESTS * connections, int(rate * CLOSED_S)))
             told = (await self._counts()).since(before)
             rate = result.achieved_rate
             self._closed_rates.append(rate)
@@ -102,7 +106,9 @@ class ServiceTimer:
         return Measured(calibrated(bare, loads), tuple(self._closed_rates))
 
     async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
-        """What the same costs where client and workers share cores: each finds its caches full of what others left.
+        """What the same costs workers that share a core: each finds its caches full of what others left.
+
+        Once more, it is what both times say together.
 
         Args:
             times: what was measured of one worker, with a core of its own.
@@ -111,13 +117,15 @@ class ServiceTimer:
         Raises:
             NotServed: a request failed, or the service does not tell what it counts.
         """
-        before = await self._counts()
-        loads = [(await self._open(rate, OPEN_S))[1] for _ in range(SHARED_RUNS)]
-        told = (await self._counts()).since(before)
-        worker = max(1.0, told.cpu_s / (told.runs * times.cycle(told.rows / told.runs)))
-        used = sum(one.client_cpu / one.achieved_rate for one in loads)
-        turns = sum(one.client_turns / one.ok for one in loads)
-        client = max(1.0, used / (turns * times.client_turn + 2 * len(loads) * times.client_job))
+        for _ in range(SHARED_RUNS):
+            before = await self._counts()
+            self._results.append((await self._open(rate, OPEN_S))[1])
+            self._shared.append((await self._counts()).since(before))
+        alone = sum(told.runs * times.cycle(told.rows / told.runs) for told in self._shared)
+        worker = max(1.0, sum(told.cpu_s for told in self._shared) / alone)
+        used = sum(one.client_cpu / one.achieved_rate for one in self._results)
+        turns = sum(one.client_turns / one.ok for one in self._results)
+        client = max(1.0, used / (turns * times.client_turn + 2 * len(self._results) * times.client_job))
         return replace(
             times,
             cycles=tuple(worker * seconds for seconds in times.cycles),
@@ -136,7 +144,8 @@ class ServiceTimer:
     async def _open(self, rate: float, seconds: float) -> tuple[NDArray[np.float64], openloop.Result]:
         """Latencies in seconds, and what else was seen."""
         latencies = openloop.histogram()
-        result = await self._run(openloop.schedule(rate, seconds, self._seed + 1), seconds, 64, latencies)
+        self._seed += 1  # another run, other moments
+        result = await self._run(openloop.schedule(rate, seconds, self._seed), seconds, 64, latencies)
         return openloop.seconds_of(latencies), result
 
     async def _run(

@@ -1,4 +1,4 @@
-"""A service under open-loop load, simulated: one client, some workers that batch, and the cores they share.
+"""A service under open-loop load, simulated: one client, some workers that batch, and the cores they run on.
 
 A worker is a loop: it reads every request that has come, runs the model for them and for what came meanwhile, writes
 one answer after the other, and begins again. So its batches grow with load by themselves, as the service's do. What a
@@ -86,7 +86,7 @@ def simulate(
         times: what was measured.
         due: ``[requests]`` in seconds, ascending.
         workers: of the service.
-        cores: that client and workers share; ``inf`` where the client has a machine of its own.
+        cores: of the machine, the client's among them; ``inf`` where each process has one.
         connections: of the client; a request waits for a free one.
         worker_of: the worker that each connection belongs to; by chance unless given, as workers take connections that
             come at the same time.
@@ -141,7 +141,7 @@ class _Simulation:
         self.pauses = sorted(self._pauses(span, workers), reverse=True)
 
     def _pauses(self, span: float, workers: int) -> list[tuple[float, float, int]]:
-        """When each core of the workers is paused, for how long, and one of its workers, which it is at the cost of."""
+        """When each core of the workers is paused, for how long, and which of its workers is held up."""
         of_core: dict[int, list[int]] = {}
         for worker in range(workers):
             of_core.setdefault(self.cores.core[worker + 1], []).append(worker)

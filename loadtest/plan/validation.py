@@ -127,7 +127,7 @@ def compared(observed: Observed, times: ServiceTimes, blank: Verdict, *, cores: 
             connections=blank.connections,
             spread=spread,
             seed=blank.seed + run,
-            most=2 * MOST_REQUESTS,  # about as long as they were measured: a pause is rare
+            most=2 * MOST_REQUESTS,  # pauses are rare
         )
         for run, spread in enumerate(observed.spreads)
     ]

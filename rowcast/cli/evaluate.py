@@ -27,10 +27,12 @@ def evaluate(
 ) -> None:
     """Measure a model on a table that holds the target; with --by for each value of a column, too."""
     stored = open_model(model, repository)
-    from rowcast.training.predict import judge_table, measure
+    from rowcast.training.predict import if_learned, judge_table, measure
 
     judged = judge_table(stored, table, encoding=encoding, separator=separator)
     result = measure(stored, judged)
+    if told := if_learned(stored.manifest, table, judged.known.table):
+        result["decisions"] = [*result.get("decisions", ()), told]
     if by:
         from rowcast.training.slices import as_text, slices_of
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from rowcast.loadtest.plan.local_service import shared_out
 from rowcast.loadtest.plan.planning import Figures, Plan, figures_of, plan
 from rowcast.loadtest.plan.service_times import Measured, _ascending, client_costs
 from rowcast.loadtest.plan.simulation import ServiceTimes
@@ -112,6 +113,19 @@ def test_an_argument_out_of_range_is_refused_by_name(tmp_path, options, message)
     with pytest.raises(ConfigError) as caught:
         plan(tmp_path, **{"rate": 100, "p99_ms": 5, **options})
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("cores", "workers", "shared"),
+    [
+        ([0, 1], 1, ([0], [1])),
+        ([0, 1], 2, ([0], [1])),
+        ([0, 1, 4, 5], 2, ([0, 1], [4, 5])),
+        ([3], 2, ([3], [3])),
+    ],
+)
+def test_the_client_of_a_plan_has_a_core_that_no_worker_has(cores, workers, shared):
+    assert shared_out(cores, workers) == shared
 
 
 def test_an_empty_repository_has_nothing_to_plan_for(tmp_path):

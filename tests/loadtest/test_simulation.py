@@ -144,6 +144,7 @@ def test_pauses_are_found_in_the_waits_of_those_whom_they_held_up():
     assert sum(per_second for per_second, _ in found) == pytest.approx(4000 / 200_000 / 0.002 + longer, rel=0.15)
     assert longer == pytest.approx(3000 / 200_000 / 0.010, rel=0.1)
     assert max(length for _, length in found) == pytest.approx(0.010, rel=0.01)
+    assert pauses_of(np.zeros(0), 0.001, 10) == ()
 
 
 def test_how_often_there_are_pauses_is_what_all_loads_say_together():

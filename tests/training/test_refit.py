@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,13 +15,14 @@ import torch
 import rowcast
 from rowcast.models import Repository
 from rowcast.training.config import make_config
+from rowcast.training.data.table import read_table
 from rowcast.training.fit.again import Length, fit_again, length_of
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.loop import FitConfig, FitResult, take_step
 from rowcast.training.fit.objective import Objective
 from rowcast.training.fit_network import network_of, to_batch
 from rowcast.training.own import NOTHING_OWN
-from rowcast.training.predict import predict_table
+from rowcast.training.predict import if_learned, predict_table
 from rowcast.training.prepare import prepare
 from rowcast.training.refit import First, refit
 from rowcast.training.report.page import facts_in
@@ -125,6 +127,28 @@ def test_the_model_has_learned_rows_that_were_held_out(both):
     oslo = table.filter(pl.col("city") == "Oslo").height
     shown = [str(trained.model.manifest.signature.model_dump()) for trained in (once, again)]
     assert [f"'Oslo': {oslo}" in text or f"'rows': {oslo}" in text for text in shown] == [False, True]
+
+
+@pytest.mark.parametrize(("refit", "learned"), [(False, "its training rows"), (True, "all its rows")])
+def test_who_measures_a_model_on_the_table_it_learned_is_told(tmp_path, refit, learned):
+    table = tables.every_kind(200)
+    for name, rows in (("same", table), ("other", table[:150])):
+        rows.write_csv(tmp_path / f"{name}.csv")
+    overrides = {**tables.QUICK, "data": {"target": "amount"}, "fit": {"epochs": 1, "refit": refit}}
+    config = make_config(overrides=overrides)
+    model = train(tmp_path / "same.csv", config, name="m", repository=Repository(tmp_path)).model
+    os.mkfifo(tmp_path / "pipe.csv")
+
+    def told(name: str) -> str | None:
+        source = tmp_path / name
+        return if_learned(model.manifest, source, read_table(tmp_path / "same.csv" if name == "pipe.csv" else source))
+
+    assert told("same.csv") == (
+        f"this is the table that m:1 was trained on, and it has learned {learned}: it answers new rows worse; rowcast "
+        "models show m:1 has the metrics of rows that it had not learned"
+    )
+    assert told("other.csv") is None
+    assert told("pipe.csv") is None, "it cannot be read again"
 
 
 def test_rows_of_a_test_table_are_not_learned(tmp_path):

@@ -19,7 +19,7 @@ from rowcast.training.columns.levels import CountedLevels
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.data.split import Split
-from rowcast.training.data.table import Table
+from rowcast.training.data.table import Table, sha256_of
 from rowcast.training.features.encoder import FeatureEncoder, fit_encoder
 from rowcast.training.parts import split_table
 from rowcast.training.prepare import (
@@ -30,7 +30,6 @@ from rowcast.training.prepare import (
     fitted_target,
     open_table,
     part_of_its_own,
-    sha256_of,
     suspicions,
     too_few,
     understand,

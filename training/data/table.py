@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
+import io
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +21,7 @@ from rowcast.models.errors import TableError
 from rowcast.training.data.beside import Beside, Column
 from rowcast.training.data.files.first_row import may_be_row, value_kind
 from rowcast.training.data.files.form import Content, FileForm
-from rowcast.training.data.files.paths import STDIN, files_of, left_out_of
+from rowcast.training.data.files.paths import STDIN, digest_of, files_of, left_out_of
 from rowcast.training.data.files.reading import read_file, read_stdin, with_partitions
 from rowcast.training.data.frames import plain, to_frame
 from rowcast.training.data.index import index_columns
@@ -355,3 +357,14 @@ def _check_alike(name: str, tables: Sequence[Table], source: str) -> None:
             f"{source}: column {name!r} must be of one type in all files, got {one.frame.schema[name]} in {one.source} "
             f"and {other.frame.schema[name]} in {other.source}: write them alike"
         )
+
+
+def sha256_of(source: Any, table: Table) -> str:
+    """Of a table as it came."""
+    if table.sha256:
+        return table.sha256
+    if isinstance(source, (str, os.PathLike)):
+        return digest_of(files_of(source))
+    buffer = io.BytesIO()
+    table.frame.write_ipc(buffer)
+    return hashlib.sha256(buffer.getvalue()).hexdigest()

@@ -21,7 +21,7 @@ from rowcast.models.summary import WEIGHTS_FILE
 from rowcast.training.columns.infer import ColumnRule, check_names, read_column
 from rowcast.training.config import Config, to_toml
 from rowcast.training.data.split import split_random
-from rowcast.training.data.table import Table
+from rowcast.training.data.table import Table, sha256_of
 from rowcast.training.device import same_bits, training_device
 from rowcast.training.export.precheck import check_encoder
 from rowcast.training.features.describe import describe_columns
@@ -32,7 +32,7 @@ from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Batch, FitResult, Progress, Report, fit
 from rowcast.training.fit_network import joined, seed_of
 from rowcast.training.network.network import Ensemble, Network
-from rowcast.training.prepare import decide_columns, open_source, sha256_of
+from rowcast.training.prepare import decide_columns, open_source
 from rowcast.training.pretrain.reconstruction import Reconstruction
 from rowcast.training.start.begin import rows_of_codes
 from rowcast.training.start.record import START_FILE, Record, taught_of

@@ -20,9 +20,9 @@ from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.crossvalidate import plan_folds
 from rowcast.training.data.split import Split
-from rowcast.training.data.table import Table
+from rowcast.training.data.table import Table, sha256_of
 from rowcast.training.parts import in_order_of_time, split_table, times_of
-from rowcast.training.prepare import Prepared, open_table, prepare_split, sha256_of
+from rowcast.training.prepare import Prepared, open_table, prepare_split
 from rowcast.training.stream.choose import refuse_streamed
 
 _KEPT = 4
