@@ -35,7 +35,7 @@ from rowcast.training.tune.study.storage import open_storage
 from rowcast.training.tune.study.study import Record, Study
 from tests.support import tables
 
-TRIALS, SHARED_TRIALS = 60, 24
+TRIALS, SHARED_TRIALS = 100, 24
 SPACE = """
 [network]
 members = {members}
@@ -114,7 +114,7 @@ def killed(tuning: Tuning, runs: int, rng: random.Random) -> bool:
     good = True
     for number in range(1, runs + 1):
         process, trials, seconds = tuning.start(1), rng.randint(0, 3), rng.uniform(0.0, 0.3)
-        tuning.wait_for(len(known) + trials if trials else 0)
+        tuning.wait_for(min(len(known) + trials, tuning.trials) if trials else 0)
         time.sleep(seconds)
         os.kill(process, signal.SIGKILL)
         ended(process)
