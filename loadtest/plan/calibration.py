@@ -34,7 +34,7 @@ def calibrated(bare: ServiceTimes, loads: Sequence[Load]) -> ServiceTimes:
 
     These are what measured latencies of light load have more than simulated ones, quantile by quantile. What is longer
     than :data:`PAUSE` usual latencies is due to a pause of the machine; of the others the mean is twice the way, and
-    how they differ from it is jitter of a cycle: its mean is 0, for what a cycle costs was measured as a mean. How long
+    how they differ from it is jitter of a cycle, whose mean is 0. How long
     pauses are is what light load says; how often they come, what all loads say together.
 
     Args:
@@ -91,12 +91,12 @@ def pauses_of(late: NDArray[np.float64], least: float, n: int) -> tuple[tuple[fl
 
 def _how_often(times: ServiceTimes, loads: Sequence[Load]) -> float:
     """By how many times as many pauses as many requests are late in simulations of these loads as were."""
-    measured = without = with_them = 0.0
+    measured = without = with_them = 0
     for load in loads:
         limit = PAUSE * float(np.median(load.latencies))
-        measured += np.count_nonzero(load.latencies > limit)
-        without += np.count_nonzero(_simulated(replace(times, pauses=()), load, seed=2) > limit)
-        with_them += np.count_nonzero(_simulated(times, load, seed=2) > limit)
+        measured += int(np.count_nonzero(load.latencies > limit))
+        without += int(np.count_nonzero(_simulated(replace(times, pauses=()), load, seed=2) > limit))
+        with_them += int(np.count_nonzero(_simulated(times, load, seed=2) > limit))
     if with_them <= without:
         return 1.0
     return min(max((measured - without) / (with_them - without), 1 / SURE_OF), SURE_OF)

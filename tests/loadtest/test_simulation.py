@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pytest
 
 from rowcast.loadtest.openloop import schedule
@@ -156,6 +157,7 @@ def test_how_often_there_are_pauses_is_what_all_loads_say_together():
     bare = replace(PLAIN, wire=0.0, jitter=(0.0,))
     assert calibrated(bare, loads[:1]).paused == pytest.approx(0.09, rel=0.25)
     assert calibrated(bare, loads).paused == pytest.approx(0.06, rel=0.25)
+    orjson.dumps(calibrated(bare, loads).pauses)  # plain numbers, as a plan tells them
 
 
 def test_connections_are_spread_as_they_were_seen_to_be():
