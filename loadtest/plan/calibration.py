@@ -34,8 +34,8 @@ def calibrated(bare: ServiceTimes, loads: Sequence[Load]) -> ServiceTimes:
 
     These are what measured latencies of light load have more than simulated ones, quantile by quantile. What is longer
     than :data:`PAUSE` usual latencies is due to a pause of the machine; of the others the mean is twice the way, and
-    how they differ from it is jitter of a cycle, whose mean is 0. How long
-    pauses are is what light load says; how often they come, what all loads say together.
+    how they differ from it is jitter of a cycle, whose mean is 0. How long pauses are is what light load says; how
+    often they come, what all loads say together.
 
     Args:
         bare: service times without way, jitter and pauses.
