@@ -15,7 +15,7 @@ from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
 
 PAUSE = 3.0
 """What is late by so many usual latencies was held up by a pause; by less, its cycle took longer."""
-SURE_OF = 4.0
+MOST_CORRECTED = 4.0
 """By how many times other loads may correct how often there are pauses: in a few seconds there are a handful."""
 
 
@@ -99,7 +99,7 @@ def _how_often(times: ServiceTimes, loads: Sequence[Load]) -> float:
         with_them += int(np.count_nonzero(_simulated(times, load, seed=2) > limit))
     if with_them <= without:
         return 1.0
-    return min(max((measured - without) / (with_them - without), 1 / SURE_OF), SURE_OF)
+    return min(max((measured - without) / (with_them - without), 1 / MOST_CORRECTED), MOST_CORRECTED)
 
 
 def _simulated(times: ServiceTimes, load: Load, seed: int) -> NDArray[np.float64]:

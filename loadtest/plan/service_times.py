@@ -108,7 +108,7 @@ class ServiceTimer:
         return Measured(calibrated(bare, loads), tuple(self._closed_rates))
 
     async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
-        """What the same costs workers that share a core: each finds its caches full of what others left.
+        """What the same costs where processes share a core: each finds its caches full of what others left.
 
         Once more, it is what both times say together.
 
