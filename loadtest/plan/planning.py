@@ -16,7 +16,7 @@ from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.plan.capacity import capacity, p99_ms
 from rowcast.loadtest.plan.local_service import local_service
-from rowcast.loadtest.plan.service_times import FASTER, Measured, ServiceTimer
+from rowcast.loadtest.plan.service_times import Measured, ServiceTimer
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import (
     CAPACITY_WITHIN,
@@ -223,18 +223,11 @@ def plan(
         measured = run_precisely(timer.measure())
     with local_service(repository.absolute(), named, 2) as url:
         told.print("measuring two workers", highlight=False)
-        times = measured.times
-        if here > 2:
-            seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
-        else:  # the workers have one core, and the client the other
-            timer_2, rate_2 = ServiceTimer(Endpoint.of(url), served, seed), FASTER[-1] * max(measured.closed_rates)
-            times = run_precisely(timer_2.shared(measured.times, rate_2))
-            seen_2 = run_precisely(_observe(url, served, times, blank, workers=2, cores=here))
-            times = run_precisely(timer_2.shared(measured.times, rate_2))
+        seen_2 = run_precisely(_observe(url, served, measured.times, blank, workers=2, cores=here))
     one = compared(seen_1, measured.times, blank, cores=here)
-    two = compared(seen_2, times, blank, cores=here)
+    two = compared(seen_2, measured.times, blank, cores=here)
     per_machine = usable_cores() if cores is None else cores
-    figures = figures_of(measured.times, rate, p99_ms, cores=per_machine, price=price)
+    figures = figures_of(seen_1.of_search.of(measured.times), rate, p99_ms, cores=per_machine, price=price)
     made = Plan(
         rate,
         p99_ms,

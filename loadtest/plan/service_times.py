@@ -40,8 +40,6 @@ LIGHT_S, LIGHT_REQUESTS = 5.0, 1500
 FASTER = (0.3, 0.6)
 """Rates of the faster open loops, as shares of what the closed loops reached."""
 OPEN_S = 3.0
-SHARED_RUNS = 3
-"""Connections of each run are spread over the workers in a way of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +67,6 @@ class ServiceTimer:
         self._results: list[openloop.Result] = []
         self._open_rates: list[float] = []
         self._latencies: list[list[NDArray[np.float64]]] = []
-        self._shared: list[Counts] = []
         payloads = Payloads(served.signature, seed=seed)
         self._requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
 
@@ -107,35 +104,6 @@ class ServiceTimer:
         loads = [Load(rate, np.concatenate(s)) for rate, s in zip(self._open_rates, self._latencies, strict=True)]
         return Measured(calibrated(bare, loads), tuple(self._closed_rates))
 
-    async def shared(self, times: ServiceTimes, rate: float) -> ServiceTimes:
-        """What the same costs where processes share a core: each finds its caches full of what others left.
-
-        Once more, it is what both times say together.
-
-        Args:
-            times: what was measured of one worker, with a core of its own.
-            rate: requests a second, at which CPU times are measured.
-
-        Raises:
-            NotServed: a request failed, or the service does not tell what it counts.
-        """
-        for _ in range(SHARED_RUNS):
-            before = await self._counts()
-            self._results.append((await self._open(rate, OPEN_S))[1])
-            self._shared.append((await self._counts()).since(before))
-        alone = sum(told.runs * times.cycle(told.rows / told.runs) for told in self._shared)
-        worker = max(1.0, sum(told.cpu_s for told in self._shared) / alone)
-        used = sum(one.client_cpu / one.achieved_rate for one in self._results)
-        turns = sum(one.client_turns / one.ok for one in self._results)
-        client = max(1.0, used / (turns * times.client_turn + 2 * len(self._results) * times.client_job))
-        return replace(
-            times,
-            cycles=tuple(worker * seconds for seconds in times.cycles),
-            compute=tuple(worker * seconds for seconds in times.compute),
-            client_turn=client * times.client_turn,
-            client_job=client * times.client_job,
-        )
-
     async def _counts(self) -> Counts:
         return await counts(self._endpoint, self._served.name)
 
@@ -171,6 +139,30 @@ class ServiceTimer:
             kinds = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(result.errors.items()))
             raise NotServed(f"service times cannot be measured where requests fail ({result.wrong or kinds})")
         return result
+
+
+def under_load(times: ServiceTimes, told: Counts, results: Sequence[openloop.Result]) -> ServiceTimes:
+    """What the same cost in CPU time under some load.
+
+    It is not what it was when each had been alone: whoever shares a core finds its caches full of what others left, the
+    less often the longer the cycles are, and the speed of a machine drifts by some percent from minute to minute.
+
+    Args:
+        times: what was measured of one worker.
+        told: what the service counted under the load.
+        results: of the client meanwhile.
+    """
+    worker = told.cpu_s / (told.runs * times.cycle(told.rows / told.runs))
+    used = sum(one.client_cpu / one.achieved_rate for one in results)
+    turns = sum(one.client_turns / one.ok for one in results)
+    client = used / (turns * times.client_turn + 2 * len(results) * times.client_job)
+    return replace(
+        times,
+        cycles=tuple(worker * seconds for seconds in times.cycles),
+        compute=tuple(worker * seconds for seconds in times.compute),
+        client_turn=client * times.client_turn,
+        client_job=client * times.client_job,
+    )
 
 
 def client_costs(loads: Sequence[tuple[float, float]]) -> tuple[float, float]:

@@ -1,14 +1,21 @@
-"""Is the simulation right? What it says of one worker and of two, beside what is measured of them."""
+"""Is the simulation right? What it says of one worker and of two, beside what is measured of them.
+
+Latencies are what is simulated and compared. CPU times are measured: of one worker alone to begin with, and once more
+beside the latencies, which says by how much they were longer there.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rowcast.loadtest import openloop
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.highest_rate import find
 from rowcast.loadtest.plan.capacity import MOST_REQUESTS, capacity, p99_ms
+from rowcast.loadtest.plan.service_times import under_load
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.spread import connections_by_process
+from rowcast.loadtest.scrape import Counts, counts
 from rowcast.loadtest.served import NotServed, ServedModel
 from rowcast.loadtest.trial import trial
 from rowcast.loadtest.verdict import Verdict
@@ -54,6 +61,20 @@ class Validation:
 
 
 @dataclass(frozen=True, slots=True)
+class CpuTimes:
+    """What a load took."""
+
+    told: Counts
+    """By the service."""
+    results: tuple[openloop.Result, ...]
+    """Of the client."""
+
+    def of(self, times: ServiceTimes) -> ServiceTimes:
+        """Service times as they were under that load, see :func:`under_load`."""
+        return under_load(times, self.told, self.results)
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """What was measured of a number of workers, to hold simulations to."""
 
@@ -63,8 +84,11 @@ class Observed:
     p99_ms: float
     spreads: tuple[tuple[int, ...], ...]
     """Of each run: how the client's connections were spread over the workers."""
+    of_runs: CpuTimes
     capacity: float | None
     """Requests a second; None where no rate held."""
+    of_search: CpuTimes
+    """While that was looked for."""
 
 
 async def observe(
@@ -83,12 +107,13 @@ async def observe(
         NotServed: the measurement is void.
     """
     rate = float(f"{LOAD * simulated_capacity:.3g}")
-    measured: list[float] = []
+    results: list[openloop.Result] = []
     spreads: list[tuple[int, ...]] = []
     # without a limit: what is measured is compared, and not judged
     told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, blank.connections)
+    began = await counts(endpoint, served.name)
     for run in range(RUNS + SPARE_RUNS):
-        del spreads[len(measured) :]  # of a run that did not count
+        del spreads[len(results) :]  # of a run that did not count
         verdict = await trial(
             endpoint,
             served,
@@ -97,16 +122,26 @@ async def observe(
             opened=lambda: spreads.append(tuple(connections_by_process(endpoint.port))),
         )
         if verdict.outcome == "kept" and verdict.result is not None:
-            measured.append(verdict.result.p99_ms)
-        if len(measured) == RUNS:
+            results.append(verdict.result)
+        if len(results) == RUNS:
             break
     else:
         raise NotServed(f"at {rate:g} requests/s to {workers} workers: {verdict.reason}")
-    first = replace(blank, rate=0.7 * simulated_capacity)
-    found = await find(endpoint, served.name, first)
+    between = await counts(endpoint, served.name)
+    found = await find(endpoint, served.name, replace(blank, rate=0.7 * simulated_capacity))
     if found.void is not None:
         raise NotServed(found.void)
-    return Observed(workers, rate, sorted(measured)[RUNS // 2], tuple(spreads), found.rate)
+    ended = await counts(endpoint, served.name)
+    tried = tuple(step.result for step in found.steps if step.result is not None and step.result.ok)
+    return Observed(
+        workers,
+        rate,
+        sorted(result.p99_ms for result in results)[RUNS // 2],
+        tuple(spreads),
+        CpuTimes(between.since(began), tuple(results)),
+        found.rate,
+        CpuTimes(ended.since(between), tried),
+    )
 
 
 def compared(observed: Observed, times: ServiceTimes, blank: Verdict, *, cores: float) -> Validation:
@@ -118,9 +153,10 @@ def compared(observed: Observed, times: ServiceTimes, blank: Verdict, *, cores: 
         blank: as :func:`observe` has it.
         cores: of this machine.
     """
+    at_rate, at_capacity = observed.of_runs.of(times), observed.of_search.of(times)
     simulations = [
         p99_ms(
-            times,
+            at_rate,
             observed.rate,
             workers=observed.workers,
             cores=cores,
@@ -132,7 +168,7 @@ def compared(observed: Observed, times: ServiceTimes, blank: Verdict, *, cores: 
         for run, spread in enumerate(observed.spreads)
     ]
     simulated = capacity(
-        times,
+        at_capacity,
         blank.p99_ms,
         workers=observed.workers,
         cores=cores,

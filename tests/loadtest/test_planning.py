@@ -8,12 +8,13 @@ import pytest
 
 from rowcast.loadtest.plan.local_service import shared_out
 from rowcast.loadtest.plan.planning import Figures, Plan, figures_of, plan
-from rowcast.loadtest.plan.service_times import Measured, _ascending, client_costs
+from rowcast.loadtest.plan.service_times import Measured, _ascending, client_costs, under_load
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import Validation
 from rowcast.loadtest.scrape import Counts, read
 from rowcast.loadtest.served import NotServed
 from rowcast.models.errors import ConfigError, ModelNotFound
+from tests.loadtest.test_verdict import GOOD
 
 TIMES = ServiceTimes((1.0, 2.0), (0.001, 0.002), (0.001, 0.002), 0.0, 0.000005, 0.00005, 0.001, (0.0,), ())
 """A worker of a thousand requests a second, whatever their batches."""
@@ -165,3 +166,15 @@ def test_what_a_turn_and_a_job_of_the_client_cost_is_found_again():
 def test_no_part_of_the_client_costs_less_than_nothing():
     assert client_costs([(1.0, 40e-6), (2.0, 90e-6)]) == (pytest.approx(42.5e-6), 0.0)
     assert client_costs([(1.0, 40e-6), (2.0, 30e-6)]) == (0.0, pytest.approx(17.5e-6))
+
+
+def test_a_load_under_which_all_costs_more_cpu_time_has_longer_cycles_and_turns():
+    times = replace(TIMES, client_turn=40e-6)
+    told = replace(read(METRICS, "flights"), rows=200, runs=100, cpu_s=1.2 * 100 * times.cycle(2))
+    rate, turns = GOOD.achieved_rate, 2 * GOOD.ok
+    result = replace(GOOD, client_turns=turns, client_cpu=1.5 * rate * (2 * 40e-6 + 2 * 5e-6))
+    found = under_load(times, told, [result])
+    assert found.cycles == pytest.approx([1.2 * seconds for seconds in times.cycles])
+    assert found.compute == pytest.approx([1.2 * seconds for seconds in times.compute])
+    assert (found.client_turn, found.client_job) == pytest.approx((60e-6, 7.5e-6))
+    assert replace(found, cycles=times.cycles, compute=times.compute, client_turn=40e-6, client_job=5e-6) == times
