@@ -9,7 +9,7 @@ FUZZED := $(addprefix tests/abuse/test_,fuzz_bodies.py fuzz_open_inference.py fu
           $(addprefix tests/service/test_,v2_known_forms.py columns.py long_json.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-folds bench-columns bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-rollout proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
+.PHONY: help install demo test test-fast check lint types format lock lock-serving proto clean bench-accuracy bench-training bench-calibration bench-step bench-stacked bench-crawl bench-cost bench-device bench-torchrun bench-interrupt bench-tuning bench-folds bench-columns bench-budget bench-predict bench-transfer bench-distil bench-serving bench-protocols bench-versions bench-middleware bench-stalls bench-loadtest bench-omission bench-request bench-fast-paths bench-start proof-raw-rows proof-bento proof-store proof-poisoned proof-restarts proof-memory proof-deadlines proof-fairness proof-overload proof-platforms proof-processes proof-quiet proof-resume proof-rollout proof-swaps proof-tune proof-large proof-torchrun bento image-test fuzz fuzz-gate fuzz-tables
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -86,6 +86,9 @@ bench-calibration: $(MADE)  ## Measure what calibration does to test rows
 
 bench-step: $(MADE)  ## Measure a training step against the floor of its matrix products
 	$(BIN)/python -m benchmarks.training.step
+
+bench-stacked: $(MADE)  ## Measure a step of several fits one by one and stacked into one: three minutes
+	$(BIN)/python -m benchmarks.training.stacked
 
 bench-crawl: $(MADE)  ## Measure a fit beside busy processes and within half a core: how much longer it takes (ARGS="--rounds 1")
 	$(BIN)/python -m benchmarks.training.crawl $(ARGS)
