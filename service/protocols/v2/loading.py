@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 import orjson
 
 from rowcast.models.errors import RequestError
 from rowcast.models.names import is_model_name, is_version
+from rowcast.service.caller import Caller
 from rowcast.service.engine.registry import LOADING, Registry
 from rowcast.service.errors import brief
 
@@ -58,14 +58,13 @@ class Load(NamedTuple):
         return cls(name, None if version is None else int(text), allow)
 
 
-async def load(registry: Registry, asked: Load, headers: Iterable[tuple[bytes, bytes]], host: str | None) -> None:
+async def load(registry: Registry, asked: Load, caller: Caller) -> None:
     """Have a version served; nothing is to be done, and no right is needed, where it is.
 
     Args:
         registry: of the worker.
         asked: what is to be served.
-        headers: of the request.
-        host: the address that it comes from; None where that is this machine.
+        caller: who asks.
 
     Raises:
         RequestError: 403 for who may not; 404 for a model that is not there; 400 with the reason why it is not served.
@@ -81,7 +80,7 @@ async def load(registry: Registry, asked: Load, headers: Iterable[tuple[bytes, b
         raise RequestError(f"no model {brief(asked.name)} is served, nor waits to be", status=404)
     if registry.changes is None:
         raise RequestError(_CHANGES_NOTHING)
-    who = registry.changes.who(headers, host)
+    who = registry.changes.who(caller)
     why = await registry.changes.promote(
         asked.name, asked.version, allow_signature_change=asked.allow_signature_change, who=who
     )

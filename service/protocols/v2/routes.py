@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from rowcast.models.errors import RequestError
+from rowcast.service.caller import Caller
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.body import ClientGone, Receive, Scope, Send, error_body
@@ -114,8 +115,7 @@ class OpenInference:
         if path in self._unloads:
             return HTTPStatus.BAD_REQUEST, error_body(NO_UNLOAD)
         asked = Load.read(path.removeprefix(_MODELS).removesuffix("/load"), body)
-        client = scope.get("client")
-        await load(self._registry, asked, scope["headers"], None if client is None else client[0])
+        await load(self._registry, asked, Caller.of_scope(scope))
         return self._exchange.when_ready(b"{}")
 
 
