@@ -183,7 +183,7 @@ class Methods:
             "ModelMetadata": lambda request: v2_metadata.model(self._find(request.name, request.version).served),
             "ModelConfig": self._config,
             "ModelStatistics": self._statistics,
-            "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._registry)},
+            "RepositoryIndex": self._index,
             "RepositoryModelUnload": self._unload,
         }
         behaviours = {name: self._unary(name, answer) for name, answer in answers.items()}
@@ -297,6 +297,9 @@ class Methods:
     def _model_ready(self, request: Any) -> Content:
         self._find(request.name, request.version)
         return {"ready": self._ready}
+
+    def _index(self, request: Any) -> Content:
+        return {"models": v2_metadata.index(self._registry, only_ready=request.ready)}
 
     def _config(self, request: Any) -> Content:
         return {"config": v2_metadata.config(self._find(request.name, request.version).served)}

@@ -1,8 +1,8 @@
-"""The repository's command to load a model: it has a version served, for who may change what is served."""
+"""The repository's commands: its index, and the one that has a version served, for who may change what is served."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -32,10 +32,7 @@ class Load(NamedTuple):
         Raises:
             RequestError: it is none.
         """
-        try:
-            content = orjson.loads(body) if body.strip() else {}
-        except ValueError:
-            raise RequestError("the body must be JSON, or empty") from None
+        content = _content(body)
         parameters = content.get("parameters", {}) if isinstance(content, dict) else None
         if not isinstance(parameters, dict):
             raise RequestError('the body must be an object {"parameters": {...}}, got something else')
@@ -56,6 +53,28 @@ class Load(NamedTuple):
         if not isinstance(allow, bool):
             raise RequestError(f"allow_signature_change must be true or false, got {brief(allow)}")
         return cls(name, None if version is None else int(text), allow)
+
+
+def wants_ready(body: bytes) -> bool:
+    """Whether the index is to list what is ready alone: ``{"ready": true}``; an empty body wants all.
+
+    Raises:
+        RequestError: it says neither.
+    """
+    content = _content(body)
+    if not isinstance(content, dict):
+        raise RequestError('the body must be an object {"ready": true}, or empty, got something else')
+    ready = content.get("ready")
+    if ready is not None and not isinstance(ready, bool):
+        raise RequestError(f"ready must be true or false, got {brief(ready)}")
+    return ready is True
+
+
+def _content(body: bytes) -> Any:
+    try:
+        return orjson.loads(body) if body.strip() else {}
+    except ValueError:
+        raise RequestError("the body must be JSON, or empty") from None
 
 
 async def load(registry: Registry, asked: Load, caller: Caller) -> None:
