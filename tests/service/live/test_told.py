@@ -1,4 +1,4 @@
-"""What a service tells of what it serves and what it does not: the V2 repository's index."""
+"""What a service tells of what it serves and what it does not: the V2 repository's index, and the metrics."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 import grpc
 import pytest
+from prometheus_client import REGISTRY
 
 from rowcast.models.rollout import choose_version
+from rowcast.service.engine.catalog import Catalog, Note
+from rowcast.service.live.shown import Shown
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
 from tests.service.live.together import Live, live
@@ -83,3 +86,44 @@ def test_an_index_that_is_asked_for_in_nonsense_is_refused(root: Path, body: byt
             assert (answer.status, json.loads(answer.body)) == (400, {"error": words})
 
     asyncio.run(scenario())
+
+
+def fault(model: str, reason: str) -> float | None:
+    """The metric of a fault; None where there was none yet."""
+    return REGISTRY.get_sample_value("rowcast_repository_fault", {"model": model, "reason": reason})
+
+
+def refused(model: str, reason: str) -> float | None:
+    return REGISTRY.get_sample_value("rowcast_refused_version", {"model": model, "reason": reason})
+
+
+def test_a_rollout_that_is_nonsense_is_a_metric_until_it_makes_sense_again(root: Path) -> None:
+    file = root / "flights/rollout.json"
+    said = file.read_text()
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            file.write_text("nonsense")
+            await service.until(lambda: fault("flights", "rollout") == 1)
+            assert refused("flights", "rollout") is None  # it is no version
+            file.write_text(said)
+            await service.until(lambda: fault("flights", "rollout") == 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_fault_of_the_repository_and_a_version_that_is_refused_are_metrics_of_their_own() -> None:
+    def catalog(*notes: Note) -> Catalog:
+        return Catalog(1, (), notes=notes)
+
+    shown = Shown()
+    whole = Note("", 0, "UNAVAILABLE", "it cannot be read", "repository")
+    folder = Note("shown", 0, "UNAVAILABLE", "it cannot be read", "repository")
+    slow = [Note("shown", version, "UNAVAILABLE", "it is slow", "slow") for version in (3, 2)]
+    shown.show(catalog(whole, folder, *slow, Note("shown", 4, "LOADING", "it is being tried")))
+    assert (fault("", "repository"), fault("shown", "repository"), fault("shown", "slow")) == (1, 1, None)
+    assert (refused("shown", "slow"), refused("shown", "repository")) == (3, None)
+    shown.show(catalog(whole))
+    assert (fault("", "repository"), fault("shown", "repository"), refused("shown", "slow")) == (1, 0, 0)
+    shown.show(catalog())
+    assert fault("", "repository") == 0
