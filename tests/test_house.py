@@ -115,7 +115,7 @@ def test_only_training_names_what_training_needs(room):
 
 
 LAYERS = [
-    ["cache", "errors", "variables", "platform_variables"],
+    ["cache", "caller", "errors", "variables", "platform_variables"],
     ["limits"],
     ["settings"],
     ["columns"],

@@ -22,7 +22,7 @@ from rowcast.models.interface import differences
 from rowcast.models.names import DEFAULT_REPOSITORY, LATEST
 from rowcast.models.repository import Repository, StoredModel, read_manifest
 from rowcast.models.rollout import Change, Rollout, choose_version, name_version, read_rollout
-from rowcast.models.rollout.record import seconds_of
+from rowcast.models.rollout.record import percent, seconds_of
 from rowcast.models.rollout.steps import last_change, served_before
 from rowcast.models.signature import Signature
 
@@ -30,6 +30,8 @@ PROMOTE = "Example: rowcast models promote flights:3"
 ALIAS = "Example: rowcast models alias flights:3 champion"
 STATUS = "Example: rowcast models status --url http://127.0.0.1:3000"
 
+TRIALS = ("canary", "shadow")
+"""What a version may be while it is on trial."""
 UrlOption = Annotated[str | None, typer.Option("--url", help="Of a running service; its key in ROWCAST_API_KEY.")]
 _SECONDS = 330.0
 _JUST_NOW_SECONDS = 60.0
@@ -163,6 +165,8 @@ def status(
         found = details_of(url)
         found["models"] = [model for model in found["models"] if name in (None, model["name"])]
         _check_found(name, found["models"], url)
+        for model in found["models"]:
+            model |= {what: model["rollout"][what] for what in TRIALS}  # where the repository's answer has them
         _print_service(found, as_json)
     else:
         home = Repository(repository)
@@ -172,11 +176,7 @@ def status(
             "repository": str(repository.absolute()),
             "models": [{"name": one, "versions": versions, **_told_of(home.root / one)} for one, versions in listed],
         }
-        rows = [
-            (m["name"], str(m["live"] or "newest"), _list(m["versions"]), m["fault"] or _last(m["history"]))
-            for m in found["models"]
-        ]
-        print_table(("NAME", "CHOSEN", "VERSIONS", "LAST CHANGE"), rows, aside=as_json)
+        _print_repository(found, as_json)
     if as_json:
         print(json.dumps(found))
 
@@ -224,7 +224,14 @@ def _told_of(home: Path) -> dict[str, Any]:
 
 
 def _told(said: Rollout) -> dict[str, Any]:
-    return {"live": said.live, "history": [one.model_dump(by_alias=True) for one in said.history]}
+    trials = said.model_dump(include=set(TRIALS))
+    return {"live": said.live, **trials, "history": [one.model_dump(by_alias=True) for one in said.history]}
+
+
+def _trials(model: dict[str, Any]) -> list[tuple[int, str]]:
+    """The version that is on trial, as what and for which share of the requests; twice where it is both."""
+    found = [(what, model[what]) for what in TRIALS if model[what] is not None]
+    return [(one["version"], f"{what} {percent(one['share'])}") for what, one in found]
 
 
 def _list(versions: list[int]) -> str:
@@ -235,11 +242,21 @@ def _last(history: list[dict[str, Any]]) -> str:
     return "" if not history else "{time}  {from} -> {to}  {who}: {why}".format(**history[-1])
 
 
+def _print_repository(found: dict[str, Any], as_json: bool) -> None:
+    rows = []
+    for model in found["models"]:
+        trials = ", ".join(f"{version} {share}" for version, share in _trials(model))
+        last = model["fault"] or _last(model["history"])
+        rows.append((model["name"], str(model["live"] or "newest"), _list(model["versions"]), trials, last))
+    print_table(("NAME", "CHOSEN", "VERSIONS", "ON TRIAL", "LAST CHANGE"), rows, aside=as_json)
+
+
 def _print_service(found: dict[str, Any], as_json: bool) -> None:
     rows = []
     for model in found["models"]:
         if model["version"] is not None:
             rows.append((model["name"], str(model["version"]), "served", "; ".join(model["warnings"])))
+        rows += [(model["name"], str(version), share, "") for version, share in _trials(model)]
         rows += [(model["name"], str(one["version"]), "not served", one["reason"]) for one in model["not_served"]]
     print_table(("NAME", "VERSION", "STATE", "REASON"), rows, aside=as_json)
     for warning in found["warnings"]:

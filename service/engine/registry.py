@@ -11,6 +11,7 @@ from typing import Protocol, TypeAlias
 
 from rowcast.models.errors import RequestError
 from rowcast.models.repository import StoredModel
+from rowcast.service.caller import Caller
 from rowcast.service.engine.arrivals import Arrivals
 from rowcast.service.engine.catalog import Note
 from rowcast.service.engine.model import Model
@@ -48,12 +49,8 @@ class Part(Protocol):
 class Changes(Protocol):
     """Changes what is served, for who may."""
 
-    def who(self, headers: Iterable[tuple[bytes, bytes]], host: str | None) -> str:
+    def who(self, caller: Caller) -> str:
         """Who asks for a change.
-
-        Args:
-            headers: of the request.
-            host: the address that it comes from; None where that is this machine.
 
         Raises:
             RequestError: 403: whoever it is may not.

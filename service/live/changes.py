@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable
-
 from rowcast.models.errors import RequestError
-from rowcast.service.http.body import Header
+from rowcast.service.caller import Caller
 from rowcast.service.live.follow import Follower
 from rowcast.service.middleware.keys import ADMIN_NEEDED, Keys
-
-_FROM_ELSEWHERE = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"origin"})
-"""A proxy on this machine passes on what others ask; and so does a browser, for any page."""
 
 
 class NetworkChanges:
@@ -26,21 +20,20 @@ class NetworkChanges:
         self._follower = follower
         self._keys = keys
 
-    def who(self, headers: Iterable[Header], host: str | None) -> str:
+    def who(self, caller: Caller) -> str:
         """Who asks for a change, see :class:`rowcast.service.engine.registry.Changes`."""
-        headers = list(headers)
         if self._keys is not None:
-            holder = self._keys.admin(headers)
+            holder = self._keys.admin(caller.headers)
             if holder is None:
                 raise RequestError(ADMIN_NEEDED, status=403)
             return holder
-        if (host is None or _is_loopback(host)) and _FROM_ELSEWHERE.isdisjoint(name for name, _ in headers):
-            return "this machine"
-        raise RequestError(
-            "what is served may be changed from this machine alone, where there are no API keys; or with the key of an "
-            "admin, see ROWCAST_API_KEYS",
-            status=403,
-        )
+        if caller.from_elsewhere:
+            raise RequestError(
+                "what is served may be changed from this machine alone, where there are no API keys; or with the key "
+                f"of an admin, see ROWCAST_API_KEYS. This request is refused: {caller.from_elsewhere}",
+                status=403,
+            )
+        return "this machine"
 
     async def settle(self) -> None:
         """Wait until this worker serves what all are to serve now."""
@@ -49,13 +42,3 @@ class NetworkChanges:
     async def promote(self, name: str, version: int | None, *, allow_signature_change: bool, who: str) -> str:
         """Have a version served: why nothing came of it; an empty text when it is."""
         return await self._follower.order(name, version, allow_signature_change=allow_signature_change, who=who)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return address.is_loopback

@@ -1,32 +1,44 @@
-"""What is served and what is not, in the metrics; the workers of a service all say the same."""
+"""What is served, what is not, and what is wrong, in the metrics; the workers of a service all say the same."""
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
+from prometheus_client import Gauge
+
 from rowcast.service.engine.catalog import Catalog
-from rowcast.service.metrics.counts import LIVE_VERSION, REFUSED_VERSION
+from rowcast.service.metrics.counts import LIVE_VERSION, REFUSED_VERSION, REPOSITORY_FAULT
+
+_Told: TypeAlias = dict[tuple[Gauge, tuple[str, ...]], int]
+"""The values of gauges, by their labels."""
 
 
 class Shown:
     """The metrics of one worker; what is not the case any more is 0."""
 
     def __init__(self) -> None:
-        self._live: dict[str, int] = {}
-        self._refused: dict[tuple[str, str], int] = {}
+        self._told: _Told = {}
 
     def show(self, catalog: Catalog) -> None:
         """Have the metrics tell what a catalog does."""
-        tried = {(trial.name, trial.version) for trial in catalog.trials}
-        entries = [entry for entry in catalog.entries if (entry.name, entry.version) not in tried]
-        live = {entry.name: entry.version for entry in entries}  # of a name the newest is the last
-        for name in self._live.keys() | live.keys():
-            if self._live.get(name) != live.get(name):
-                LIVE_VERSION.labels(name).set(live.get(name, 0))
-        refused: dict[tuple[str, str], int] = {}
-        for note in catalog.notes:
-            if note.state == "UNAVAILABLE":
-                key = note.name, note.kind
-                refused[key] = max(note.version, refused.get(key, 0))
-        for key in self._refused.keys() | refused.keys():
-            if self._refused.get(key) != refused.get(key):
-                REFUSED_VERSION.labels(*key).set(refused.get(key, 0))
-        self._live, self._refused = live, refused
+        told = _told(catalog)
+        for key in self._told.keys() | told.keys():
+            if self._told.get(key) != told.get(key):
+                gauge, labels = key
+                gauge.labels(*labels).set(told.get(key, 0))
+        self._told = told
+
+
+def _told(catalog: Catalog) -> _Told:
+    tried = {(trial.name, trial.version) for trial in catalog.trials}
+    told: _Told = {}
+    for entry in catalog.entries:
+        if (entry.name, entry.version) not in tried:
+            told[LIVE_VERSION, (entry.name,)] = entry.version  # of a name the newest is the last
+    for note in catalog.notes:
+        labels = note.name, note.kind
+        if note.state == "UNAVAILABLE" and note.version:
+            told[REFUSED_VERSION, labels] = max(note.version, told.get((REFUSED_VERSION, labels), 0))
+        elif note.state == "UNAVAILABLE":  # it is of no version
+            told[REPOSITORY_FAULT, labels] = 1
+    return told

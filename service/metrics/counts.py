@@ -47,6 +47,12 @@ REFUSED_VERSION = Gauge(
     ["model", "reason"],
     multiprocess_mode="mostrecent",
 )
+REPOSITORY_FAULT = Gauge(
+    "rowcast_repository_fault",
+    "Whether rollout.json or the repository keeps a model from following it, by the reason: 1, or 0.",
+    ["model", "reason"],
+    multiprocess_mode="mostrecent",
+)
 
 CODES = ("2xx", "4xx", "5xx")
 _CLASS_OF_STATUS = {2: 0, 4: 1, 5: 2}

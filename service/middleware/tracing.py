@@ -23,6 +23,8 @@ _EXPORTER = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
 _WANTED: Header = (b"want-server-timing", b"?1")
 _TOLD = b"server-timing"
 _OF_THE_CALLER = frozenset({b"user-agent", b"x-forwarded-for", b"x-real-ip", b"forwarded", b"cookie"})
+_AS_IT_CAME = "rowcast.as_it_came"
+"""Under this key the scope that OpenTelemetry is given has the whole one."""
 _FAULTS_OF_THE_SERVER = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 """Status codes with which the span of a server is an error: OpenTelemetry's semantic conventions for gRPC."""
 _TIMING = re.compile(rb"queue;dur=([0-9.]+), compute;dur=([0-9.]+)")
@@ -84,10 +86,10 @@ class Tracing:
 
         async def without_person(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "http":
-                # no route reads a query, and who puts a secret there would find it in the traces; nor does anything
-                # here depend on who asks, from where and with what
+                # who puts a secret into a query would find it in the traces; and who asks, from where and with what,
+                # concerns the app alone, which is given the request as it came: whom it obeys depends on that
                 headers = [header for header in scope["headers"] if header[0] not in _OF_THE_CALLER]
-                scope = {**scope, "query_string": b"", "client": None, "headers": headers}
+                scope = {**scope, "query_string": b"", "client": None, "headers": headers, _AS_IT_CAME: scope}
             await traced(scope, receive, send)
 
         return without_person
@@ -126,7 +128,10 @@ class Tracing:
 
 
 class _Stages:
-    """ASGI app that has an answer tell how long it was queued and run, and makes spans of that."""
+    """ASGI app that has an answer tell how long it was queued and run, and makes spans of that.
+
+    What it passes on is the request as it came, not what OpenTelemetry was told of it.
+    """
 
     def __init__(self, app: ASGIApp, tracer: Any) -> None:
         self._app = app
@@ -136,6 +141,7 @@ class _Stages:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = scope[_AS_IT_CAME]
         wanted = any(name == _WANTED[0] for name, _ in scope["headers"])
 
         async def noted(message: Message) -> None:

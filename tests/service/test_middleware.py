@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import ssl
@@ -21,6 +22,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import rowcast
 from benchmarks.serving.middleware import collecting
 from rowcast.service.middleware.keys import new_key
+from rowcast.service.middleware.tracing import Tracing
 from tests.service.hostile_payloads import GOOD, ROW
 from tests.service.rpc import Caller, calling, good, message
 from tests.service.servers import NO_TLS, ROOT, Server, environment, free_port, serving
@@ -417,6 +419,33 @@ def test_a_span_does_not_say_who_asked(watched: Watched) -> None:
     for span in watched.trace(trace, 3).values():
         told = str(span)
         assert not any(word in told for word in ("alice", "203.0.113.7", "secret", "user_agent", "peer", "client"))
+
+
+def test_the_app_behind_the_traces_gets_a_request_as_it_came() -> None:
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    got: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        got.append(scope)
+
+    spans, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    headers = [(b"host", b"localhost"), (b"x-forwarded-for", b"203.0.113.7"), (b"cookie", b"secret=1")]
+    scope = {"type": "http", "method": "GET", "path": "/predict", "scheme": "http", "headers": headers}
+    scope |= {"query_string": b"token=secret", "client": ("203.0.113.8", 5), "server": ("127.0.0.1", 3000)}
+    asyncio.run(Tracing(provider).around(app)(dict(scope), None, None))  # type: ignore[arg-type]
+    assert got == [{**scope, "headers": [*headers, (b"want-server-timing", b"?1")]}]
+    (span,) = spans.get_finished_spans()
+    assert not any(word in span.to_json() for word in ("203.0.113", "secret"))
+
+
+def test_details_are_told_with_traces_on(watched: Watched) -> None:
+    url = f"{watched.server.url}/readyz?verbose"
+    told = httpx.get(url, headers={"x-api-key": watched.key}, verify=NO_TLS, timeout=30).json()
+    assert [(model["name"], model["version"]) for model in told["models"]] == [("flights", 1)]
 
 
 def test_a_request_is_a_trace_with_its_queue_and_its_run(watched: Watched) -> None:

@@ -53,6 +53,15 @@ def asking(path: Path, **options: object) -> httpx.Client:
     return httpx.Client(transport=httpx.HTTPTransport(uds=str(path), verify=NO_TLS), timeout=30, **options)  # type: ignore[arg-type]
 
 
+def may_change(client: httpx.Client, url: str) -> bool:
+    """Whether a service without keys takes a caller for one who may change what is served, to a version that is not
+    there."""
+    parameters = {"parameters": {"version": "9"}}
+    answer = client.post(f"{url}/v2/repository/models/flights/load", json=parameters)
+    assert answer.status_code in (400, 403), answer.text
+    return answer.status_code == 400
+
+
 def test_a_service_listens_in_a_file_and_nowhere_else(one_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rowcast.sock"
     with launched(one_model, tmp_path, "unix:rowcast.sock") as (process, log):
@@ -64,6 +73,7 @@ def test_a_service_listens_in_a_file_and_nowhere_else(one_model: Path, tmp_path:
                 answer = client.post("/predict", content=GOOD, headers={"content-type": "application/json"})
                 assert answer.status_code == 200
                 assert client.get("/models").json()["models"][0]["name"] == "flights"
+            assert may_change(client, "http://x")
         for one in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
             assert one.net_connections("inet") == []
         text = log.read_text()
@@ -87,6 +97,7 @@ def test_tls_is_spoken_in_a_file_too(one_model: Path, tmp_path: Path, certificat
         transport = httpx.HTTPTransport(uds=str(file), verify=ssl.create_default_context(cafile=certificate[0]))
         with httpx.Client(transport=transport, timeout=30) as client:
             assert client.get("https://127.0.0.1/livez").status_code == 200
+            assert may_change(client, "https://127.0.0.1")
 
 
 def test_the_file_of_a_service_that_was_killed_is_replaced(one_model: Path, tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import unquote
 
 import grpc
 from google.protobuf.json_format import ParseDict
 
 from rowcast.models.errors import RequestError
+from rowcast.service.caller import Caller
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.queue import QueuedRequest
 from rowcast.service.engine.registry import LOADING, Registry
@@ -183,7 +183,7 @@ class Methods:
             "ModelMetadata": lambda request: v2_metadata.model(self._find(request.name, request.version).served),
             "ModelConfig": self._config,
             "ModelStatistics": self._statistics,
-            "RepositoryIndex": lambda _: {"models": v2_metadata.index(self._registry)},
+            "RepositoryIndex": self._index,
             "RepositoryModelUnload": self._unload,
         }
         behaviours = {name: self._unary(name, answer) for name, answer in answers.items()}
@@ -298,6 +298,9 @@ class Methods:
         self._find(request.name, request.version)
         return {"ready": self._ready}
 
+    def _index(self, request: Any) -> Content:
+        return {"models": v2_metadata.index(self._registry, only_ready=request.ready)}
+
     def _config(self, request: Any) -> Content:
         return {"config": v2_metadata.config(self._find(request.name, request.version).served)}
 
@@ -311,8 +314,8 @@ class Methods:
             request = await self._short("RepositoryModelLoad", context)
             given = {name: _value(parameter) for name, parameter in request.parameters.items()}
             asked = Load.of(request.model_name, given.get("version"), given.get("allow_signature_change", False))
-            headers = [(k.encode(), v.encode()) for k, v in context.invocation_metadata() or () if isinstance(v, str)]
-            await load(self._registry, asked, headers, _host(context.peer()))
+            caller = Caller.of_peer(context.peer(), context.invocation_metadata() or ())
+            await load(self._registry, asked, caller)
         except RequestError as error:
             return Refusal(CODES[error.status], str(error))
         return b""
@@ -330,9 +333,3 @@ def key_in(context: Context) -> bytes | None:
 
 def _value(parameter: Any) -> object:
     return getattr(parameter, parameter.WhichOneof("parameter_choice") or "", None)
-
-
-def _host(peer: str) -> str | None:
-    """The address in what grpc calls a peer, such as ``ipv4:127.0.0.1:50000``; None of a socket in a file."""
-    kind, _, rest = peer.partition(":")
-    return None if kind == "unix" else unquote(rest).rpartition(":")[0].strip("[]")

@@ -1,14 +1,14 @@
-"""The repository's command to load a model: it has a version served, for who may change what is served."""
+"""The repository's commands: its index, and the one that has a version served, for who may change what is served."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
 from rowcast.models.errors import RequestError
 from rowcast.models.names import is_model_name, is_version
+from rowcast.service.caller import Caller
 from rowcast.service.engine.registry import LOADING, Registry
 from rowcast.service.errors import brief
 
@@ -32,10 +32,7 @@ class Load(NamedTuple):
         Raises:
             RequestError: it is none.
         """
-        try:
-            content = orjson.loads(body) if body.strip() else {}
-        except ValueError:
-            raise RequestError("the body must be JSON, or empty") from None
+        content = _content(body)
         parameters = content.get("parameters", {}) if isinstance(content, dict) else None
         if not isinstance(parameters, dict):
             raise RequestError('the body must be an object {"parameters": {...}}, got something else')
@@ -58,14 +55,35 @@ class Load(NamedTuple):
         return cls(name, None if version is None else int(text), allow)
 
 
-async def load(registry: Registry, asked: Load, headers: Iterable[tuple[bytes, bytes]], host: str | None) -> None:
+def wants_ready(body: bytes) -> bool:
+    """Whether the index is to list what is ready alone: ``{"ready": true}``; an empty body wants all.
+
+    Raises:
+        RequestError: it says neither.
+    """
+    content = _content(body)
+    if not isinstance(content, dict):
+        raise RequestError('the body must be an object {"ready": true}, or empty, got something else')
+    ready = content.get("ready")
+    if ready is not None and not isinstance(ready, bool):
+        raise RequestError(f"ready must be true or false, got {brief(ready)}")
+    return ready is True
+
+
+def _content(body: bytes) -> Any:
+    try:
+        return orjson.loads(body) if body.strip() else {}
+    except ValueError:
+        raise RequestError("the body must be JSON, or empty") from None
+
+
+async def load(registry: Registry, asked: Load, caller: Caller) -> None:
     """Have a version served; nothing is to be done, and no right is needed, where it is.
 
     Args:
         registry: of the worker.
         asked: what is to be served.
-        headers: of the request.
-        host: the address that it comes from; None where that is this machine.
+        caller: who asks.
 
     Raises:
         RequestError: 403 for who may not; 404 for a model that is not there; 400 with the reason why it is not served.
@@ -81,7 +99,7 @@ async def load(registry: Registry, asked: Load, headers: Iterable[tuple[bytes, b
         raise RequestError(f"no model {brief(asked.name)} is served, nor waits to be", status=404)
     if registry.changes is None:
         raise RequestError(_CHANGES_NOTHING)
-    who = registry.changes.who(headers, host)
+    who = registry.changes.who(caller)
     why = await registry.changes.promote(
         asked.name, asked.version, allow_signature_change=asked.allow_signature_change, who=who
     )

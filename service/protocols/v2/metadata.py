@@ -110,8 +110,8 @@ def _epoch_ms(moment: float) -> int:
     return round((time.time() - (time.perf_counter() - moment)) * 1000)
 
 
-def index(registry: Registry) -> list[Content]:
-    """The served models and versions; and those that are not served, with the reason."""
+def index(registry: Registry, *, only_ready: bool = False) -> list[Content]:
+    """The served models and versions; and those that are not served, with the reason, unless only ready ones count."""
     notes = {(note.name, note.version): note for note in registry.notes if note.version}
     gone = {key: note.reason for key, note in notes.items() if note.state == "REMOVED"}
     state = "READY" if registry.ready else "LOADING"
@@ -120,4 +120,5 @@ def index(registry: Registry) -> list[Content]:
     return [
         {"name": name, "version": str(version), "state": state, "reason": reason}
         for (name, version), state, reason in listed
+        if state == "READY" or not only_ready
     ]

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from rowcast.models.errors import RequestError
+from rowcast.service.caller import Caller
 from rowcast.service.engine.model import Model
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.body import ClientGone, Receive, Scope, Send, error_body
@@ -24,7 +25,7 @@ from rowcast.service.http.split_route import ShortSplitRoute
 from rowcast.service.metrics.counts import NO_MODEL, REQUESTS
 from rowcast.service.protocols.v2 import metadata as v2_metadata
 from rowcast.service.protocols.v2.endpoint import InferEndpoint
-from rowcast.service.protocols.v2.loading import Load, load
+from rowcast.service.protocols.v2.loading import Load, load, wants_ready
 
 NO_UNLOAD = "a model is served until its folder is removed from the repository, or ROWCAST_MODELS leaves it out"
 _INDEX = "/v2/repository/index"
@@ -110,12 +111,11 @@ class OpenInference:
 
     async def _obey(self, path: str, body: bytes, scope: Scope) -> tuple[int, bytes]:
         if path == _INDEX:
-            return _page(v2_metadata.index(self._registry))
+            return _page(v2_metadata.index(self._registry, only_ready=wants_ready(body)))
         if path in self._unloads:
             return HTTPStatus.BAD_REQUEST, error_body(NO_UNLOAD)
         asked = Load.read(path.removeprefix(_MODELS).removesuffix("/load"), body)
-        client = scope.get("client")
-        await load(self._registry, asked, scope["headers"], None if client is None else client[0])
+        await load(self._registry, asked, Caller.of_scope(scope))
         return self._exchange.when_ready(b"{}")
 
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rowcast.models.rollout import choose_version, read_rollout
+from rowcast.models.rollout import Guards, begin_trial, choose_version, read_rollout
 from tests.service.live.versions import nan_graph, publish, publish_graph
 from tests.support import handmade
 from tests.support.command import run
@@ -94,7 +94,10 @@ class _Stub(BaseHTTPRequestHandler):
         none: dict[str, Any] = dict.fromkeys(("canary", "shadow", "promote_after", "since", "measured"))
         none |= {"guards": {}, "aliases": {}}
         new = {"name": "new", "version": None, "versions": [], "warnings": [], "not_served": [refused], "rollout": none}
-        told = {"ready": True, "reload": "auto", "models": [model | {"rollout": none}, new], "warnings": ["a fault"]}
+        on = {"canary": {"version": 2, "share": 0.05}, "shadow": {"version": 2, "share": 1.0}}
+        tried = {"name": "tried", "version": 1, "versions": [1], "warnings": [], "not_served": [], "rollout": none | on}
+        models = [model | {"rollout": none}, new, tried]
+        told = {"ready": True, "reload": "auto", "models": models, "warnings": ["a fault"]}
         self._answer(200, {} if self.path.startswith("/other") else told)
 
     def do_POST(self) -> None:
@@ -122,9 +125,12 @@ def test_both_ask_a_running_service(url: str, capfd: pytest.CaptureFixture[str])
     code, out, _ = run(capfd, "models", "status", "--url", url)
     assert code == 0
     assert [line.split(None, 2) for line in out.splitlines()[1:]] == [
-        ["flights", "2", "served      gone"],
-        ["flights", "3", "not served  it is slow"],
-        ["new", "3", "not served  it is slow"],
+        ["flights", "2", "served       gone"],
+        ["flights", "3", "not served   it is slow"],
+        ["new", "3", "not served   it is slow"],
+        ["tried", "1", "served"],
+        ["tried", "2", "canary 5%"],
+        ["tried", "2", "shadow 100%"],
     ]
     _Stub.asked.clear()
     code, out, err = run(capfd, "models", "promote", "flights:3", "--url", url)
@@ -136,6 +142,25 @@ def test_both_ask_a_running_service(url: str, capfd: pytest.CaptureFixture[str])
     assert _Stub.asked == [
         (path, {"parameters": {"allow_signature_change": allowed, "version": "3"}}) for allowed in (False, True)
     ]
+
+
+def test_status_tells_what_is_on_trial_in_the_words_of_a_rollout(
+    url: str, root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shares: dict[str, Any] = {"canary": 0.05, "shadow": 1.0}
+    begin_trial(root / "flights", 2, [1, 2, 3], "somebody", 1, **shares, guards=Guards(), promote_after=None)
+    publish(root, 1.0, name="other")
+    on = {"canary": {"version": 2, "share": 0.05}, "shadow": {"version": 2, "share": 1.0}}
+    none = {"canary": None, "shadow": None}
+    code, out, err = run(capfd, "models", "status", "--repository", root, "--json")
+    flights, other = json.loads(out)["models"]
+    assert (code, {what: flights[what] for what in on}, {what: other[what] for what in on}) == (0, on, none)
+    assert "1,2,3     2 canary 5%, 2 shadow 100%  20" in err.splitlines()[1]
+    _, out, _ = run(capfd, "rollout", "status", "flights", "--repository", root, "--json")
+    assert {what: json.loads(out)[what] for what in on} == on
+    _, out, _ = run(capfd, "models", "status", "--url", url, "--json")
+    flights, _, tried = json.loads(out)["models"]
+    assert ({what: flights[what] for what in on}, {what: tried[what] for what in on}) == (none, on)
 
 
 def test_promote_says_which_version_the_newest_is(url: str, capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from rowcast.models.errors import ModelError, RequestError
+from rowcast.models.errors import ModelError
 from rowcast.models.rollout import ROLLOUT_FILE, Rollout, choose_version, read_rollout
 from rowcast.service.engine.versions import choose
 from rowcast.service.live import verdicts
-from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.middleware.keys import Keys, new_key
@@ -204,33 +203,6 @@ def test_a_start_serves_what_was_chosen_and_what_may_follow_it(root: Path) -> No
     shutil.rmtree(root / "flights/3")
     publish_graph(root, nan_graph())
     assert served(root) == [("flights", 2)]
-
-
-@pytest.mark.parametrize(
-    ("host", "headers", "may"),
-    [
-        ("127.0.0.1", [], True),
-        ("127.8.9.1", [], True),
-        ("::1", [], True),
-        ("::ffff:127.0.0.1", [], True),
-        (None, [], True),
-        ("10.0.0.1", [], False),
-        ("::ffff:10.0.0.1", [], False),
-        ("localhost", [], False),
-        ("127.0.0.1", [(b"x-forwarded-for", b"127.0.0.1")], False),
-        ("127.0.0.1", [(b"origin", b"http://127.0.0.1:3000")], False),
-    ],
-)
-def test_without_keys_callers_on_this_machine_alone_may_change_what_is_served(
-    host: str | None, headers: list[tuple[bytes, bytes]], may: bool
-) -> None:
-    changes = NetworkChanges(None, None)  # type: ignore[arg-type]
-    if may:
-        assert changes.who(headers, host) == "this machine"
-    else:
-        with pytest.raises(RequestError, match="may be changed from this machine alone") as refused:
-            changes.who(headers, host)
-        assert refused.value.status == 403
 
 
 def test_the_key_of_an_admin_is_known_from_others(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from proofs.client import get, post
 from rowcast.service.engine.catalog import CatalogOwner, CatalogReader
 from rowcast.service.engine.registry import Registry
 from rowcast.service.engine.versions import choose
+from rowcast.service.http.body import Header
 from rowcast.service.http.fast_path import FastPath
 from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.follow import Follower
@@ -29,6 +30,7 @@ from tests.service.wire import Answer, Service
 
 SECONDS = 60.0
 ROWS = json.dumps({"rows": [STOPS]}).encode()
+LOCALHOST: tuple[Header, ...] = ((b"host", b"localhost:3000"),)
 
 
 class _OneWorker:
@@ -47,7 +49,7 @@ class Live:
 
     def __init__(self, service: Service, app: Any) -> None:
         self.service = service
-        self._app = app
+        self.app = app
         self.registry = service.serving
 
     async def ask(self, path: str = "/models/flights/predict", body: bytes = ROWS, key: str = "") -> Answer:
@@ -58,14 +60,20 @@ class Live:
         (answer,) = await self.service.say(request)
         return answer
 
-    async def load(self, name: str = "flights", key: str = "", **parameters: Any) -> tuple[int, str]:
-        """Status and error of the V2 repository's load call."""
+    async def load(
+        self,
+        name: str = "flights",
+        key: str = "",
+        address: str | None = "127.0.0.1",
+        headers: Iterable[Header] = LOCALHOST,
+        **parameters: Any,
+    ) -> tuple[int, str]:
+        """Status and error of the V2 repository's load call, sent from an address, None for one that is not known."""
         body = json.dumps({"parameters": parameters}).encode()
-        headers = [(b"content-type", b"application/json"), (b"x-api-key", key.encode())]
-        # which may take a busy machine a minute
-        status, _, content = await Caller("POST", f"/v2/repository/models/{name}/load", body, headers=headers).answer(
-            self._app
-        )
+        own = [(b"content-type", b"application/json"), (b"x-api-key", key.encode())]
+        caller = Caller("POST", f"/v2/repository/models/{name}/load", body, headers=[*headers, *own])
+        caller.scope |= {"client": address and (address, 50_000), "server": ("127.0.0.1", 3000)}
+        status, _, content = await caller.answer(self.app)  # which may take a busy machine a minute
         return status, content.get("error", "")
 
     def reason(self, version: int, name: str = "flights") -> str:
