@@ -46,6 +46,8 @@ class _Counted:
         self._since = time.monotonic()
         self._ends = ends
         self.judge = Judge(trial)
+        self.accidents = 0
+        """How many workers have ended by accident since."""
         self.gone = Tally()
         """What no worker counts any more."""
         self._gone = Tally()
@@ -72,7 +74,7 @@ class _Counted:
             if now.has_less_than(last):
                 self._gone = self._gone.plus(last)  # another worker has the slot
         self._last = tallies
-        lost = ends - self._ends
+        self.accidents = lost = ends - self._ends
         if self._trial.canary:
             self.gone = replace(self._gone, new_failed=self._gone.new_failed + lost)
         else:
@@ -145,7 +147,7 @@ class Guard:
             tally = counted.add_up(tallies_of(self._workers, trial.number), ends)
             if self._looks % _LOOKS_A_FILE == 0:
                 write_figures(self._root / trial.name, trial, tally)
-            why = counted.judge(tally)
+            why = counted.judge(tally, counted.accidents)
             last = self._rollouts.over(trial)
             if last is not None and last.after == trial.live:
                 self._trials.end(trial, last.who, last.why)

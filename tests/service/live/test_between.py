@@ -271,6 +271,41 @@ def test_nothing_is_said_of_a_name_that_is_gone_for_good(root: Path) -> None:
     assert rollouts.said("flights").live == 1
     rollouts.read([])
     assert rollouts.said("flights") == Rollout()
+@pytest.mark.parametrize("shares", [{"canary": 0.5}, {"shadow": 1.0}])
+def test_a_trial_without_guards_is_over_after_two_workers_that_ended(root: Path, shares: dict[str, float]) -> None:
+    """They may have been held up until they were killed, and nothing of that was counted."""
+    begin_trial(
+        root / "flights",
+        2,
+        [1, 2],
+        "operator",
+        1,
+        canary=shares.get("canary"),
+        shadow=shares.get("shadow"),
+        guards=Guards(),
+        promote_after=None,
+    )
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            service.watched.accidents = 5  # before it began
+            await service.until(lambda: service.registry.trials)
+            await service.until(lambda: list((root / "flights").glob(".rollout-measured-*")))
+            service.watched.accidents = 6
+            await asyncio.sleep(1.5)
+            assert service.registry.trials
+            service.watched.accidents = 7
+            await service.until(lambda: read_rollout(root / "flights").trial is None)
+            await service.until(lambda: not service.registry.trials)
+            assert (await service.ask()).status == 200
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    last = read_rollout(root / "flights").history[-1]
+    words = "rolled back: 2 workers ended by accident while it was on trial"
+    assert (last.what, last.who.partition(",")[0], last.why) == ("rollback", "guard", words)
+
+
 
 
 def test_what_a_version_is_called_is_a_line_in_the_log_and_figures_go_with_their_trial(
