@@ -16,13 +16,19 @@ from rowcast.service.engine.versions import choose
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused, check_runs
 from rowcast.service.settings import Settings
-from tests.service.live.versions import graph, nan_graph, publish, publish_graph, slow_graph
+from tests.service.live.versions import graph, moody_graph, nan_graph, publish, publish_graph, slow_graph
 from tests.support import handmade
 
 B, COLUMNS = handmade.BINARY, handmade.COLUMNS
 
 
 def changed(*columns: object, **update: object) -> Signature:
+TWO_STOPS = B.model_copy(
+    update={"columns": tuple(c.model_copy(update={"example": 2}) if c.name == "stops" else c for c in COLUMNS)}
+)
+"""The signature of a version whose example has two stops."""
+
+
     return B.model_copy(update={"columns": columns or COLUMNS, **update})
 
 
@@ -69,7 +75,15 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "no graph": (lambda: b"no graph", "damaged", "ONNX Runtime cannot load the graph"),
     "cut": (lambda: graph(1.0)[:-40], "damaged", "ONNX Runtime cannot load the graph"),
     "NaN": (nan_graph, "not_finite", "it answers rows whose every value is missing with a number that is not finite"),
-    "slow": (slow_graph, "slow", "a row must take at most 0.25 s, got"),
+    "slow": (slow_graph, "slow", "a row must take at most 0.25 s, got .* for rows whose every value is missing"),
+    "slow on its example": (lambda: slow_graph(beyond=0.5), "slow", r"got \d.\d\d s for its own example"),
+    "slow on the last example": (lambda: slow_graph(beyond=1.5), "slow", "for the example of the version that is se"),
+    "slow on a value": (lambda: slow_graph(beyond=2.5), "slow", "for a row made from its signature"),
+    "NaN on a value": (
+        lambda: moody_graph(1.5e307),
+        "not_finite",
+        "it answers a row made from its signature with a number that is not finite",
+    ),
     "another signature": (lambda: graph(1.0, handmade.REGRESSION), "damaged", "differs from the one in model.json"),
 }
 
@@ -78,7 +92,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str, str]] = {
 def test_a_version_that_cannot_serve_is_refused_with_the_reason(tmp_path: Path, case: str) -> None:
     make, kind, words = GRAPHS[case]
     with pytest.raises(Refused, match=words) as refused:
-        check_runs(publish_graph(tmp_path, make()), B, "cpu")
+        check_runs(publish_graph(tmp_path, make()), TWO_STOPS, "cpu")
     assert refused.value.kind == kind
 
 
