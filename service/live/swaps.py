@@ -62,9 +62,11 @@ class Swaps:
         self._followed = [name for name, version in choices if version is None] if choices else None
         self._look = Look(settings.repository, self._followed)
         self._rollouts = Rollouts(settings.repository)
-        self._trials = Trials(settings.repository, owner, self._rollouts, self._bring_beside, self._pinned)
-        self._guard = Guard(settings.repository, owner, self._trials, self._rollouts)
         self._verdicts = Verdicts()
+        self._trials = Trials(
+            settings.repository, owner, self._rollouts, self._bring_beside, self._pinned, self._verdicts
+        )
+        self._guard = Guard(settings.repository, owner, self._trials, self._rollouts)
         self._marks: dict[Entry, Mark | None] = {}
         """The files of the versions that are served, as they were when they went live."""
         self._seen: dict[Key, Mark | None] = {}
@@ -446,7 +448,8 @@ class Swaps:
         self._show()
 
     def _is_chosen(self, name: str, version: int) -> bool:
-        return self._rollouts.said(name).live == version
+        said = self._rollouts.said(name)
+        return version in (said.live, said.trial)
 
     def _waits(self, name: str, version: int, live: dict[str, Entry]) -> bool:
         """Whether a version is newer than what is served, and does not go live by itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from rowcast.models.errors import RequestError
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
+from rowcast.service.live import verdicts
 from rowcast.service.live.counted import tallies_of, total, write_tallies
 from rowcast.service.live.guard import Guard, _Counted
 from rowcast.service.live.judge import broken
@@ -416,3 +418,52 @@ def test_an_alias_of_the_settings_that_stands_for_another_version_by_now_is_told
             await service.until(lambda: not service.reason(0))
 
     asyncio.run(scenario())
+
+
+@pytest.fixture
+def crashing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that ends every process that tries a version, as long as it is there."""
+    file = tmp_path / "code/onnxruntime.py"
+    file.parent.mkdir()
+    file.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(file.parent))
+    return file
+
+
+def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is_over(
+    root: Path, crashing: Path
+) -> None:
+    try_out(root, 2, 0.5)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.reason(0))
+            words = (
+                "rollout: flights:2 is not on trial here yet, and is tried again: it ended the process that tried it"
+            )
+            assert service.reason(0).startswith(words)
+            assert service.reason(2).startswith("crashed: it ended the process")
+            assert read_rollout(root / "flights").trial == 2
+            os.unlink(crashing)
+            await service.until(lambda: service.registry.trials)
+            await service.until(lambda: not service.reason(0) and not service.reason(2))
+
+    asyncio.run(scenario())
+    assert [one.what for one in read_rollout(root / "flights").history] == ["canary"]
+
+
+@pytest.mark.usefixtures("crashing")
+def test_what_happens_again_and_again_is_no_accident_and_ends_the_trial(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "RETRY_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            try_out(root, 1, 0.5, live_version=2)  # an older one, which nothing but its trial is about
+            await service.until(lambda: read_rollout(root / "flights").trial is None)
+            await service.until(lambda: not service.reason(0))
+
+    asyncio.run(scenario())
+    last = read_rollout(root / "flights").history[-1]
+    assert (last.what, last.why[:60]) == ("rollback", "flights:1 cannot be served: it ended the process that tried ")
