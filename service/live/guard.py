@@ -46,9 +46,9 @@ class _Counted:
         self._trial = trial
         self._since = time.monotonic()
         self._ends = ends
-        self.judge = Judge(trial)
         self.accidents = 0
         """How many workers have ended by accident since."""
+        self.judge = Judge(trial)
         self.gone = Tally()
         """What no worker counts any more."""
         self._gone = Tally()
@@ -171,8 +171,8 @@ class Guard:
     def _roll_back(self, trial: Trial, why: str) -> None:
         name = trial.name
         logger.warning("%s:%d is rolled back, and %s:%d answers: %s", name, trial.version, name, trial.live, why)
+        self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)  # before others can find it gone
         self._trials.end(trial, WHO, f"rolled back: {why}")
-        self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)
 
     def _promote(self, trial: Trial, tally: Tally) -> None:
         """Have it written down that it is promoted; what is served follows what is written."""

@@ -410,10 +410,12 @@ class Swaps:
         tried = self._rollouts.said(name).trial if trial is None else trial.version  # or is to be, in a moment
         if tried not in (None, version):
             return f"{name}:{tried} is on trial: rowcast rollout {name} --promote or --rollback ends that"
-        if (old is None or old.version != version) and asked.before != (0 if old is None else old.version):
-            served = "nothing" if old is None else f"{name}:{old.version}"
-            return f"somebody else was first, and {served} is served since: look, and ask again"
-        if not self._promote_from_trial(name, version, old, asked.who) and (old is None or old.version != version):
+        if (old is None or old.version != version) and (first := self._first(asked, old, trial)):
+            return f"{first}: look, and ask again"
+        promoted = self._promote_from_trial(name, version, old, asked.who)
+        if trial is not None and not promoted and trial.version == version:
+            return f"the trial of {name}:{version} has ended just now: look, and ask again"
+        if not promoted and (old is None or old.version != version):
             path = self._settings.repository / name / str(version)
             candidate = Candidate(name, version, path, asked.allow_signature_change)
             why = self._bring(candidate, old, asked.who, "promoted")
@@ -423,6 +425,13 @@ class Swaps:
         before = None if old is None else old.version
         allowed = asked.allow_signature_change
         return self._rollouts.write_choice(name, version, versions, asked.who, before, allowed=allowed)
+
+    def _first(self, asked: Order, old: Entry | None, trial: Trial | None) -> str:
+        """Who changed what is served since whoever asks has looked; an empty text for nobody."""
+        if asked.before != (0 if old is None else old.version):
+            served = "nothing" if old is None else f"{asked.name}:{old.version}"
+            return f"somebody else was first, and {served} is served since"
+        return self._rollouts.first_on_trial(asked.name, trial, asked.trial)
 
     def _tell(self, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
         """Have workers tell how things are, where they do not yet."""
