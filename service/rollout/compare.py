@@ -35,7 +35,7 @@ SHORT_SECONDS = 0.0005
 """How long a turn on the event loop may take, as far as the last ones tell."""
 _LONG_SECONDS = 0.1
 """The same of one in the thread."""
-_MOST_SECONDS, _MOST_WALL_SECONDS = 0.005, 0.05
+_MOST_SECONDS, _MOST_WALL_SECONDS = 0.01, 0.05
 """A turn on the event loop that took more of the processor's time, or of time, was the last one there."""
 _MOST_PENDING = 64
 """Runs that wait to be compared."""
