@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -27,6 +28,8 @@ from numpy.typing import NDArray
 from rowcast.models.session import Predictions
 from rowcast.service.columns.named import Columns
 from rowcast.service.rollout.tally import Tally
+
+logger = logging.getLogger("rowcast.service")
 
 Blocks = Sequence[NDArray[Any]]
 """The columns of some rows, as the graphs of both versions take them."""
@@ -162,7 +165,9 @@ class Shadow:
         began = time.thread_time()
         took = self._take(runs, versions, time.perf_counter)
         had = time.thread_time() - began
-        self._is_short = had <= _MOST_SECONDS and took <= _MOST_WALL_SECONDS
+        if had > _MOST_SECONDS or took > _MOST_WALL_SECONDS:
+            self._is_short = False
+            logger.info("a shadow is run by a thread from now on: it held up the event loop for %.0f ms", 1000 * took)
         # where others want the core, there is no time for it, though no rows wait
         least = _BUSY_MACHINE_SECONDS if took > 2 * had + _SOON_SECONDS else _SOON_SECONDS
         self._wait(max(least, _REST * took if self._is_short else took))  # others run in the thread
