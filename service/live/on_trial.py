@@ -166,9 +166,7 @@ class Trials:
         if on is not None:
             self.end(on, who, f"{name}:{version} is on trial instead")
         why = self._bring(candidate, old, who, wanted)
-        if why and self._verdicts.try_again(
-            key
-        ):  # of this machine alone, or an accident: it says nothing to the others
+        if why and self._verdicts.try_again(key):  # an accident, or this machine's: no matter to the others
             self.faults[name] = f"{name}:{version} is not on trial here yet, and is tried again: {why}"
         elif why:
             self._rollouts.end_trial(wanted, "rollback", f"{name}:{version} cannot be served: {why}")
