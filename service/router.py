@@ -41,6 +41,7 @@ from rowcast.service.protocols.rows.endpoint import RowsEndpoint
 from rowcast.service.protocols.rows.route import RowsRoute
 from rowcast.service.protocols.v2.endpoint import InferEndpoint
 from rowcast.service.protocols.v2.routes import OpenInference
+from rowcast.service.rollout.promotion import waiting
 
 _OWN_SCRIPTS_ONLY: Header = (
     b"content-security-policy",
@@ -199,6 +200,7 @@ def _rollout(registry: Registry, name: str) -> dict[str, Any]:
     aliases = {alias: served.version for (one, alias), served in registry.aliases.items() if one == name}
     split = registry.trials.get(name)
     trial = None if split is None else split.trial
+    tally = None if split is None else registry.measured(split)
     shares = {"canary": trial and trial.canary, "shadow": trial and trial.shadow}
     return {
         **{
@@ -207,9 +209,10 @@ def _rollout(registry: Registry, name: str) -> dict[str, Any]:
         },
         "guards": {guard: trial and getattr(trial, guard) for guard in ("errors", "p99", "disagree")},
         "promote_after": trial and trial.promote_after,
+        "promotion_waits_for": None if trial is None or tally is None else waiting(trial, tally) or None,
         "since": trial and trial.since,
         "aliases": aliases,
-        "measured": None if split is None else registry.measured(split).told(),
+        "measured": None if tally is None else tally.told(),
     }
 
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 _ROOT = Path("/")
 _MOUNTS = "proc/self/mountinfo"
@@ -78,26 +79,64 @@ def memory_limit(root: Path = _ROOT) -> Limit:
     return least
 
 
-def available_memory(root: Path = _ROOT) -> Limit:
-    """Bytes that this process may still take: what the machine has left, or what a limit above the process leaves.
+def available_memory(root: Path = _ROOT, *, beside_others: bool = False) -> Limit:
+    """Bytes that this process may still take: what the machine has left, or what is left under a limit above the
+    process, whoever else is in that group and takes of it.
 
     Pages of files that were read count as free, since the kernel drops them when memory is short.
 
     Args:
         root: of the file system whose ``proc`` and ``sys`` are read.
+        beside_others: whether others in the group are to go on as fast as before: then only pages of files count as
+            free under a limit that were not used for a while.
     """
     pages = "SC_AVPHYS_PAGES" if "SC_AVPHYS_PAGES" in os.sysconf_names else "SC_PHYS_PAGES"  # macOS knows all alone
     left = Limit(os.sysconf(pages) * os.sysconf("SC_PAGE_SIZE"), "memory of the machine")
     kilobytes = _field(root / "proc/meminfo", "MemAvailable:")
     if kilobytes is not None:
         left = Limit(kilobytes * 1024, "memory of the machine")
-    limit, held = memory_limit(root), _field(root / "proc/self/status", "VmRSS:") or 0
-    under_limit = Limit(max(0, limit.amount - held * 1024), limit.source)
-    return min(left, under_limit, key=lambda one: one.amount)
+    own = 1024 * (_field(root / "proc/self/status", "VmRSS:") or 0)
+    for group in _groups("memory", root):
+        for version in (_V2, _V1):
+            limit = _number(group / version.limit)
+            if limit is None or limit <= 0:
+                continue
+            free = max(0, limit - _held(group, version, own, beside_others))
+            left = min(left, Limit(free, f"memory limit of {_shown(group, root)}"), key=lambda one: one.amount)
+    return left
+
+
+class _Names(NamedTuple):
+    """What the files of a group that tell of its memory, and lines of the last, are called."""
+
+    limit: str
+    used: str
+    unused_files: str
+    files: str
+
+
+_V2 = _Names("memory.max", "memory.current", "inactive_file", "active_file")
+_V1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+
+
+def _held(group: Path, version: _Names, own: int, beside_others: bool) -> int:
+    """Bytes that a group and those below it hold, and the kernel cannot just drop.
+
+    Args:
+        group: its folder.
+        version: of cgroups.
+        own: what this process holds, which is all that is known where the group does not tell.
+        beside_others: as of :func:`available_memory`.
+    """
+    used = _number(group / version.used)
+    if used is None:
+        return own
+    dropped = (version.unused_files,) if beside_others else (version.unused_files, version.files)
+    return max(0, used - sum(_field(group / "memory.stat", f"{name} ") or 0 for name in dropped))
 
 
 def _field(file: Path, name: str) -> int | None:
-    """A number that a line of ``proc`` tells; None where there is no such line."""
+    """A number that a line of a file of ``proc`` or of a group tells; None where there is no such line."""
     try:
         lines = file.read_text().splitlines()
         return next((int(line.split()[1]) for line in lines if line.startswith(name)), None)

@@ -155,7 +155,8 @@ def service(root: Path, home: Path, workers: str, **settings: str) -> Iterator[S
         try:
             yield server
         finally:
-            told = [line for line in server.log.read_text().splitlines() if "Traceback" in line or "ended" in line]
+            words = ("Traceback", "ended", "held up the event loop")
+            told = [line for line in server.log.read_text().splitlines() if any(word in line for word in words)]
             print(*told[:10], sep="\n")
 
 

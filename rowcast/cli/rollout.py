@@ -208,13 +208,15 @@ def _said(folder: Path) -> Rollout:
 
 def _told(name: str, said: Rollout, home: Repository) -> dict[str, Any]:
     """What the repository says."""
-    from rowcast.service.live.figures import read_figures
+    from rowcast.service.live.figures import read_figures, read_waits
 
+    folder = home.root / name
     return {
         "name": name,
         "live": live_version(said, home.versions(name)),
         **json.loads(said.model_dump_json(include={"canary", "shadow", "guards", "promote_after", "since", "aliases"})),
-        "measured": None if said.since is None else read_figures(home.root / name, said.since),
+        "promotion_waits_for": None if said.since is None else read_waits(folder, said.since) or None,
+        "measured": None if said.since is None else read_figures(folder, said.since),
         "history": [json.loads(one.model_dump_json(by_alias=True)) for one in said.history],
     }
 
@@ -232,6 +234,8 @@ def _print(told: dict[str, Any], *, as_json: bool) -> None:
         guards = str(Guards(**told["guards"]))
         after = "" if told["promote_after"] is None else f", promoted after {told['promote_after']:g} s if they hold"
         lines.append(f"guards: {guards or 'none'}{after}")
+        if waits := told.get("promotion_waits_for"):  # a service of an earlier version does not say
+            lines.append(f"before it is promoted it waits: {waits}")
         lines += _measured(told["measured"])
     lines += [f"{told['name']}@{alias} is {told['name']}:{version}" for alias, version in told["aliases"].items()]
     for line in lines:

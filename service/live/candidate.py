@@ -16,6 +16,7 @@ import orjson
 
 from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.live.checks import Refused
+from rowcast.service.live.staging import Interrupted
 from rowcast.service.live.trial import CPU_SECONDS
 
 _SECONDS = 180.0
@@ -53,6 +54,7 @@ def try_version(
 
     Raises:
         Refused: it may not go live.
+        Interrupted: nobody wants to know any more.
         OSError: there is no room for its bytes, or no process to be had.
     """
     number, into = owner.new_file()
@@ -80,6 +82,7 @@ def _verdict(task: bytes, stop: Callable[[], bool]) -> str:
 
     Raises:
         Refused: it may not.
+        Interrupted: nobody wants to know any more.
         OSError: no process is to be had.
     """
     home = Path(str(sys.modules["rowcast"].__file__)).resolve().parents[1]  # holds the package
@@ -100,8 +103,10 @@ def _verdict(task: bytes, stop: Callable[[], bool]) -> str:
             except subprocess.TimeoutExpired:
                 given = b""
                 left -= _LOOK_SECONDS
-                if left <= 0 or stop():
-                    raise Refused("slow", f"it was not tried within {_SECONDS:g} s") from None
+                if stop():
+                    raise Interrupted("the service stops") from None
+                if left <= 0:
+                    raise Refused("busy", f"it was not tried within {_SECONDS:g} s: the machine is busy") from None
     finally:
         if process.poll() is None:
             process.kill()
@@ -121,6 +126,7 @@ def _read(out: bytes, errors: bytes) -> str:
     if number == signal.SIGXCPU:
         raise Refused("slow", f"to load it and run it took more than {CPU_SECONDS} s of the processor")
     how = f", by {signal.Signals(number).name}" if number else ""
+    how += " (as happens when memory is short)" if number == signal.SIGKILL else ""
     said = errors.decode(errors="replace").strip().splitlines()
     words = f": {said[-1][:_SHOWN]}" if said else ""
     raise Refused("crashed", f"it ended the process that tried it{how}{words}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from rowcast.service.columns.blocks import Layout
 from rowcast.service.columns.named import Columns
 from rowcast.service.engine.batch_size import SIZES
 from rowcast.service.engine.runner import NotFinite, Runner, Unread
+from rowcast.service.live.made_rows import made_rows
 from rowcast.service.protocols.rows.codec import RowsCodec
 from rowcast.service.protocols.rows.encode import Encoder
 
 SLOWEST_ROW_SECONDS = 0.25
-"""How long a run of one row may take, of the processor's time. A run of a worker holds up all others."""
+"""How long a run of one row may take, of the processor's time, whatever its values. A run of a worker holds up all
+others."""
 _TIMED_RUNS = 3
 
 
@@ -73,39 +76,46 @@ def check_runs(stored: StoredModel, old: Signature | None, device: str) -> None:
     except ValueError as error:  # the signature in the graph is none
         raise Refused("damaged", str(error).splitlines()[0]) from None
     manifest, signature = stored.manifest, stored.manifest.signature.public()
-    layout = Layout(signature)
+    layout = Layout(manifest.signature)
     codec = RowsCodec(signature, Encoder(manifest.name, manifest.version, signature), 1)
     run = Runner(session, layout, lambda _: None)
-    _check_speed(lambda: _run(run, _missing(layout, 1), "rows whose every value is missing"), session.provider)
-    for rows in (*WARM_UP_ROWS, *reversed(SIZES)):
-        _run(run, _missing(layout, rows), f"{rows} rows whose every value is missing")
+    timed = partial(_timed, run, time.thread_time if session.provider == _CPU else time.perf_counter)
+    timed(_missing(layout, 1), "rows whose every value is missing")
     examples = {"its own example": signature} if old is None else {"its own example": signature, _LAST: old.public()}
     for which, asked in examples.items():
         body = orjson.dumps({"rows": [asked.example_row()]})
-        answer = _run(run, Unread(body, codec), which)
+        answer = timed(Unread(body, codec), which)
         if isinstance(answer, RequestError):
             raise Refused("example", f"it does not take {which}: {answer}")
+    made = made_rows(layout)
+    for row in range(len(made)):
+        timed(made[row : row + 1], "a row made from its signature")
+    _run(run, made, f"{len(made)} rows made from its signature")
+    for rows in (*WARM_UP_ROWS, *reversed(SIZES)):
+        _run(run, _missing(layout, rows), f"{rows} rows whose every value is missing")
 
 
+_CPU = "CPUExecutionProvider"
 _LAST = "the example of the version that is served"
 
 
-def _check_speed(ask: Callable[[], Any], provider: str) -> None:
-    """Make sure that a row takes no longer than it may; the first run, which is slower, is not counted if it is fast.
+def _timed(run: Runner, clock: Callable[[], float], request: Columns | Unread, what: str) -> Any:
+    """What a run gives for one row, which has to be there in time. A row that takes too long is run again: the first
+    run is a slower one.
 
     Raises:
-        Refused: it takes longer.
+        Refused: it takes longer, or fails.
     """
-    clock = time.thread_time if provider == "CPUExecutionProvider" else time.perf_counter
     least = float("inf")
     for _ in range(_TIMED_RUNS):
         started = clock()
-        ask()
+        answer = _run(run, request, what)
         least = min(least, clock() - started)
+        if least <= SLOWEST_ROW_SECONDS:
+            return answer
         if least > 4 * SLOWEST_ROW_SECONDS:
             break
-    if least > SLOWEST_ROW_SECONDS:
-        raise Refused("slow", f"a row must take at most {SLOWEST_ROW_SECONDS:g} s, got {least:.2f} s")
+    raise Refused("slow", f"a row must take at most {SLOWEST_ROW_SECONDS:g} s, got {least:.2f} s for {what}")
 
 
 def _run(run: Runner, request: Columns | Unread, what: str) -> Any:

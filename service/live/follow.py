@@ -218,8 +218,10 @@ class Follower:
             return "what is served is settled when this process starts: start it anew"
         served = self._registry.models.get(name)
         before = 0 if served is None else served.version  # as it is now, not when those who came first are done
+        split = self._registry.trials.get(name)
+        trial = 0 if split is None else split.trial.number
         async with self._ordering:
-            order = Order(secrets.randbits(63) | 1, name, version, allow_signature_change, who, before)
+            order = Order(secrets.randbits(63) | 1, name, version, allow_signature_change, who, before, trial)
             say_order(self._slot, order)
             answer = self._answers[order.number] = asyncio.get_running_loop().create_future()
             try:

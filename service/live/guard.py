@@ -21,6 +21,7 @@ from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.process.replacements import Replacements
 from rowcast.service.process.slots import SUPERVISOR_SLOT
+from rowcast.service.rollout.promotion import waiting
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 
@@ -45,11 +46,15 @@ class _Counted:
         self._trial = trial
         self._since = time.monotonic()
         self._ends = ends
+        self.accidents = 0
+        """How many workers have ended by accident since."""
         self.judge = Judge(trial)
         self.gone = Tally()
         """What no worker counts any more."""
         self._gone = Tally()
         self._last: list[Tally] = []
+        self.waits_told = False
+        """Whether it was told that it has held for long enough, and waits to be judged."""
 
     @property
     def has_held_long_enough(self) -> bool:
@@ -72,7 +77,7 @@ class _Counted:
             if now.has_less_than(last):
                 self._gone = self._gone.plus(last)  # another worker has the slot
         self._last = tallies
-        lost = ends - self._ends
+        self.accidents = lost = ends - self._ends
         if self._trial.canary:
             self.gone = replace(self._gone, new_failed=self._gone.new_failed + lost)
         else:
@@ -143,9 +148,10 @@ class Guard:
         self._looks += 1
         for trial, counted in self._counted.items():
             tally = counted.add_up(tallies_of(self._workers, trial.number), ends)
+            waits = waiting(trial, tally)
             if self._looks % _LOOKS_A_FILE == 0:
-                write_figures(self._root / trial.name, trial, tally)
-            why = counted.judge(tally)
+                write_figures(self._root / trial.name, trial, tally, waits)
+            why = counted.judge(tally, counted.accidents)
             last = self._rollouts.over(trial)
             if last is not None and last.after == trial.live:
                 self._trials.end(trial, last.who, last.why)
@@ -153,15 +159,20 @@ class Guard:
                 continue
             elif why:
                 self._roll_back(trial, why)
-            elif counted.has_held_long_enough and tally.new_answered + tally.rows:
-                self._promote(trial, tally)
+            elif counted.has_held_long_enough:
+                if not waits:
+                    self._promote(trial, tally)
+                elif not counted.waits_told:
+                    counted.waits_told = True
+                    after = f"{trial.promote_after:g} s"
+                    logger.info("%s:%d has held for %s, and waits: %s", trial.name, trial.version, after, waits)
         write_tallies(self._own, {trial.number: counted.gone for trial, counted in self._counted.items()})
 
     def _roll_back(self, trial: Trial, why: str) -> None:
         name = trial.name
         logger.warning("%s:%d is rolled back, and %s:%d answers: %s", name, trial.version, name, trial.live, why)
+        self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)  # before others can find it gone
         self._trials.end(trial, WHO, f"rolled back: {why}")
-        self._rollouts.end_trial(trial, "rollback", f"rolled back: {why}", WHO)
 
     def _promote(self, trial: Trial, tally: Tally) -> None:
         """Have it written down that it is promoted; what is served follows what is written."""

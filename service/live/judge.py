@@ -3,6 +3,9 @@
 A guard is broken when what was seen would hardly ever happen to a version that just keeps to it: then chance is no
 excuse. So two failed requests in a row are enough, and one in a thousand is not.
 
+Whatever its guards, a version goes whose trial has cost workers: one that ended may be anybody's fault, two are taken
+for its own. It may have held them up until they were killed, and answers nothing that a guard could count.
+
 Sources: the exact binomial test. The p99 of one version is at most k times that of the other when at most 1% of its
 requests take longer than that; so that share is tested, of requests, and of runs on the same rows: a slow version makes
 the other wait as well.
@@ -23,6 +26,8 @@ _CHANCE = 1e-4
 """How seldom a version that just keeps to a guard may be said to have broken it, each time that it is judged."""
 WINDOWS = (5.0, 60.0)
 """Seconds over which a version is judged, beside all the time since its trial began: what breaks late is seen soon."""
+MOST_ACCIDENTS = 2
+"""After so many ends of workers by accident a trial is over."""
 _LEAST, _ENOUGH, _DOUBT = 20, 200, 1.5
 """Requests of the live version, or runs, that say anything of its p99, and so many that they tell it; with fewer it is
 taken to be so many times as long."""
@@ -44,8 +49,15 @@ class Judge:
         self._trial = trial
         self._seen: deque[_Seen] = deque([_Seen(time.monotonic(), Tally())])
 
-    def __call__(self, tally: Tally) -> str:
-        """Why the version does not keep to its guards, as far as was counted by now; an empty text where it does."""
+    def __call__(self, tally: Tally, accidents: int = 0) -> str:
+        """Why the version is to go, as far as was counted by now; an empty text where it keeps to its guards.
+
+        Args:
+            tally: what was counted since its trial began.
+            accidents: how many workers have ended by accident since.
+        """
+        if accidents >= MOST_ACCIDENTS:
+            return f"{accidents} workers ended by accident while it was on trial"
         now = time.monotonic()
         self._seen.append(_Seen(now, tally))
         while len(self._seen) > 2 and self._seen[1].at < now - max(WINDOWS):

@@ -14,7 +14,9 @@ from pathlib import Path
 from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.live.candidate import Candidate
 from rowcast.service.live.counted import MOST_TRIALS
+from rowcast.service.live.look import mark_of
 from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.rollout.trial import Trial
 
 logger = logging.getLogger("rowcast.service")
@@ -29,6 +31,7 @@ class Trials:
         rollouts: what is said of each name.
         bring: has a version go live beside another; why it does not, empty where it does.
         pinned: versions that are served in any case.
+        verdicts: what is known of versions that were refused.
     """
 
     def __init__(
@@ -38,12 +41,14 @@ class Trials:
         rollouts: Rollouts,
         bring: Callable[[Candidate, Entry, str, Trial], str],
         pinned: Set[tuple[str, int]],
+        verdicts: Verdicts,
     ) -> None:
         self._root = root
         self._owner = owner
         self._rollouts = rollouts
         self._bring = bring
         self._pinned = pinned
+        self._verdicts = verdicts
         self.ended: set[int] = set()
         """The numbers of trials that are over, whatever the file says."""
         self.faults: dict[str, str] = {}
@@ -147,6 +152,10 @@ class Trials:
         if on is None and len(self._owner.catalog.trials) >= MOST_TRIALS:
             self._cannot(name, f"{name}:{version} waits: {MOST_TRIALS} versions are on trial at a time")
             return False
+        candidate = Candidate(name, version, self._root / name / str(version))
+        key, mark = (name, version), mark_of(candidate.path)
+        if not served_already and self._verdicts.try_again(key) and self._verdicts.hold(key, mark, old):
+            return False  # its time has not come
         self.faults.pop(name, None)
         if served_already:
             with self._owner.lock:
@@ -156,10 +165,12 @@ class Trials:
             return True
         if on is not None:
             self.end(on, who, f"{name}:{version} is on trial instead")
-        why = self._bring(Candidate(name, version, self._root / name / str(version)), old, who, wanted)
-        if why:
-            self.ended.add(wanted.number)
+        why = self._bring(candidate, old, who, wanted)
+        if why and self._verdicts.try_again(key):  # an accident, or this machine's: no matter to the others
+            self.faults[name] = f"{name}:{version} is not on trial here yet, and is tried again: {why}"
+        elif why:
             self._rollouts.end_trial(wanted, "rollback", f"{name}:{version} cannot be served: {why}")
+            self.ended.add(wanted.number)
         return True
 
     def _cannot(self, name: str, why: str) -> None:

@@ -109,6 +109,26 @@ class Rollouts:
             return ""
         return "" if _served(now) == _served(known) else f"somebody else was first: {last_change(home, now)}"
 
+    def first_on_trial(self, name: str, trial: Trial | None, seen: int) -> str:
+        """Who has said something else of a trial than what goes on here, or has ended it; empty for nobody.
+
+        What is read is followed, and what a guard does is written down, a moment later: in between nobody may have won
+        twice.
+
+        Args:
+            name: of the model.
+            trial: that goes on here; None for none.
+            seen: the number of the one that whoever asks has seen; 0 for none.
+        """
+        home, said = self._root / name, self.said(name)
+        written = Trial.of(name, said)
+        end = None if written is None else self._ends.get(written.number)
+        if end is not None and end.how == "rollback" and end.trial.number not in self._told:
+            return f"somebody else was first: {end.who} had {name}:{end.trial.live} answer again ({end.why})"
+        if (trial is not None and trial != written) or (seen and (trial is None or trial.number != seen)):
+            return f"somebody else was first: {last_change(home, said)}"
+        return self.said_since(name)
+
     def asked(self, name: str) -> int | None:
         """The version that somebody has chosen since the last time that it was done; None for no such."""
         said = self.said(name)
@@ -137,16 +157,20 @@ class Rollouts:
         Returns:
             who was first, and chose something else; an empty text for nobody.
         """
-        home, known = self._root / name, self.said(name)
-        try:
-            choose_version(home, version, versions, who, before, allow_signature_change=allowed)
-        except ModelError as error:
-            first = self.said_since(name)
-            if first:
-                return first
-            logger.warning(
-                "%s: so this service alone serves %s:%d, and only until it is started anew", error, name, version
-            )
+        home, written = self._root / name, False
+        while not written:
+            known = self.said(name)
+            try:
+                choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=known)
+                written = True
+            except ModelError as error:
+                if first := self.said_since(name):
+                    return first
+                self._read(name)
+                if self.said(name) == known:  # else a version was named meanwhile
+                    words = "%s: so this service alone serves %s:%d, and only until it is started anew"
+                    logger.warning(words, error, name, version)
+                    break
         self._read(name)
         if self.said(name).live == version or self.said(name) == known:
             self.done(name)

@@ -34,6 +34,8 @@ class Order(NamedTuple):
     """For the log: the holder of a key, or where the request came from."""
     before: int = 0
     """The version that was served when it was asked; 0 for none. Where another is by now, somebody else was first."""
+    trial: int = 0
+    """The number of the trial that went on then; 0 for none. Where it is over by now, somebody else was first, too."""
 
 
 def say_verdict(slot: memoryview, stage: int, fault: str) -> None:

@@ -62,9 +62,11 @@ class Swaps:
         self._followed = [name for name, version in choices if version is None] if choices else None
         self._look = Look(settings.repository, self._followed)
         self._rollouts = Rollouts(settings.repository)
-        self._trials = Trials(settings.repository, owner, self._rollouts, self._bring_beside, self._pinned)
-        self._guard = Guard(settings.repository, owner, self._trials, self._rollouts)
         self._verdicts = Verdicts()
+        self._trials = Trials(
+            settings.repository, owner, self._rollouts, self._bring_beside, self._pinned, self._verdicts
+        )
+        self._guard = Guard(settings.repository, owner, self._trials, self._rollouts)
         self._marks: dict[Entry, Mark | None] = {}
         """The files of the versions that are served, as they were when they went live."""
         self._seen: dict[Key, Mark | None] = {}
@@ -408,10 +410,12 @@ class Swaps:
         tried = self._rollouts.said(name).trial if trial is None else trial.version  # or is to be, in a moment
         if tried not in (None, version):
             return f"{name}:{tried} is on trial: rowcast rollout {name} --promote or --rollback ends that"
-        if (old is None or old.version != version) and asked.before != (0 if old is None else old.version):
-            served = "nothing" if old is None else f"{name}:{old.version}"
-            return f"somebody else was first, and {served} is served since: look, and ask again"
-        if not self._promote_from_trial(name, version, old, asked.who) and (old is None or old.version != version):
+        if (old is None or old.version != version) and (first := self._first(asked, old, trial)):
+            return f"{first}: look, and ask again"
+        promoted = self._promote_from_trial(name, version, old, asked.who)
+        if trial is not None and not promoted and trial.version == version:
+            return f"the trial of {name}:{version} has ended just now: look, and ask again"
+        if not promoted and (old is None or old.version != version):
             path = self._settings.repository / name / str(version)
             candidate = Candidate(name, version, path, asked.allow_signature_change)
             why = self._bring(candidate, old, asked.who, "promoted")
@@ -421,6 +425,13 @@ class Swaps:
         before = None if old is None else old.version
         allowed = asked.allow_signature_change
         return self._rollouts.write_choice(name, version, versions, asked.who, before, allowed=allowed)
+
+    def _first(self, asked: Order, old: Entry | None, trial: Trial | None) -> str:
+        """Who changed what is served since whoever asks has looked; an empty text for nobody."""
+        if asked.before != (0 if old is None else old.version):
+            served = "nothing" if old is None else f"{asked.name}:{old.version}"
+            return f"somebody else was first, and {served} is served since"
+        return self._rollouts.first_on_trial(asked.name, trial, asked.trial)
 
     def _tell(self, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
         """Have workers tell how things are, where they do not yet."""
@@ -446,7 +457,8 @@ class Swaps:
         self._show()
 
     def _is_chosen(self, name: str, version: int) -> bool:
-        return self._rollouts.said(name).live == version
+        said = self._rollouts.said(name)
+        return version in (said.live, said.trial)
 
     def _waits(self, name: str, version: int, live: dict[str, Entry]) -> bool:
         """Whether a version is newer than what is served, and does not go live by itself."""

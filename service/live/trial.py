@@ -88,7 +88,7 @@ def _check_memory(graph_bytes: int, workers: int) -> None:
         Refused: there is not.
     """
     needed = graph_bytes * (1 + GRAPH_COPIES * (workers + 1))
-    left = available_memory()
+    left = available_memory(beside_others=True)
     if needed > left.amount:
         mib = f"{needed / 2**20:,.0f} MiB in {workers} workers, got {left.amount / 2**20:,.0f} MiB ({left.source})"
         raise Refused("memory", f"beside the version that is served it needs {mib}")
@@ -101,7 +101,7 @@ def _limit(device: str) -> None:
     if device == "cpu" or not cuda_device_count():  # CUDA reserves addresses by the terabyte
         with contextlib.suppress(OSError):
             mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * _PAGE
-            _lower(resource.RLIMIT_AS, mapped + int(available_memory().amount))
+            _lower(resource.RLIMIT_AS, mapped + int(available_memory(beside_others=True).amount))
 
 
 def _lower(limit: int, to: int) -> None:

@@ -6,15 +6,17 @@ crash, too much memory, no end) is a verdict as well, and touches nobody who ser
 
 The work is done by a child of this process. The supervisor's own children are waited for by circus, which keeps their
 exit codes to itself; this process tells how the child ended. Both are at low priority, and neither outlives the
-supervisor.
+supervisor. Where memory runs out, the kernel takes the child before any worker.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from rowcast.service.process.parent import end_with
 
@@ -33,6 +35,7 @@ def main() -> None:
     if child == 0:
         try:
             if end_with(parent, signal.SIGKILL):
+                _be_first_to_go()
                 from rowcast.service.live.trial import work
 
                 work(task)
@@ -43,6 +46,11 @@ def main() -> None:
     code = os.waitstatus_to_exitcode(status)
     if code:
         print(json.dumps({"signal": -code if code < 0 else 0}))
+
+
+def _be_first_to_go() -> None:
+    with contextlib.suppress(OSError):  # no Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 if __name__ == "__main__":

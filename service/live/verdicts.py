@@ -23,7 +23,7 @@ RETRY_SECONDS = 5.0
 """After what may be an accident, or is the machine's fault."""
 _TRANSIENT = frozenset({"memory", "device"})
 """Reasons that are the machine's."""
-_ACCIDENTS = frozenset({"crashed", "worker"})
+_ACCIDENTS = frozenset({"crashed", "worker", "busy"})
 """Reasons that may be an accident the first time."""
 _AGAINST_OLD = frozenset({"signature", "example"})
 """Reasons that lie in the version that was to be replaced as well."""
@@ -56,6 +56,11 @@ class Verdicts:
         if last is None or last.mark != mark or time.monotonic() >= last.retry_at:
             return False
         return last.kind not in _AGAINST_OLD or last.old == old
+
+    def try_again(self, key: Key) -> bool:
+        """Whether a version that was refused is tried again as it is: what was in its way may be gone by then."""
+        last = self._known.get(key)
+        return last is None or last.retry_at < float("inf")
 
     def add(self, key: Key, mark: Mark | None, old: Entry | None, error: Refused) -> None:
         """Remember why a version does not go live, and tell it, once for the same reason."""

@@ -5,14 +5,15 @@ loop, between requests: a thread beside the loop would hold the interpreter's lo
 begins only when no rows wait and none come. It runs as many rows as take about half a millisecond, of all runs that
 wait to be compared, for a row of a larger run takes less. Then it rests two hundred times as long: requests that come
 in its time wait for it, and may be no more than the few that p99 does not see. A version whose single row takes longer
-is run by a thread at low priority, for ONNX Runtime lets go of the lock. What there is no time for is dropped, and
-counted.
+is run by a thread at low priority, for ONNX Runtime lets go of the lock. So is one, from then on, that has held up the
+loop once: how long a row takes may depend on its values. What there is no time for is dropped, and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import sys
 import time
@@ -28,6 +29,8 @@ from rowcast.models.session import Predictions
 from rowcast.service.columns.named import Columns
 from rowcast.service.rollout.tally import Tally
 
+logger = logging.getLogger("rowcast.service")
+
 Blocks = Sequence[NDArray[Any]]
 """The columns of some rows, as the graphs of both versions take them."""
 
@@ -35,6 +38,8 @@ SHORT_SECONDS = 0.0005
 """How long a turn on the event loop may take, as far as the last ones tell."""
 _LONG_SECONDS = 0.1
 """The same of one in the thread."""
+_MOST_SECONDS, _MOST_WALL_SECONDS = 0.01, 0.05
+"""A turn on the event loop that took more of the processor's time, or of time, was the last one there."""
 _MOST_PENDING = 64
 """Runs that wait to be compared."""
 _MOST_ROWS = 256
@@ -110,6 +115,8 @@ class Shadow:
         self._turns = self._timed_turns = 0
         self._alone = 0
         """How many of the pending runs are to be repeated each by itself: together they failed."""
+        self._is_short = True
+        """Whether no turn on the event loop was a long one."""
         self._thread: ThreadPoolExecutor | None = None
         self._scheduled = self._ended = False
         answers.watch = self.offer
@@ -151,16 +158,19 @@ class Shadow:
             return
         versions = self._next_versions()
         seconds_per_row = max(1e-9, sum(self._seconds_per_row[version] for version in versions))
-        if seconds_per_row > SHORT_SECONDS:
+        if seconds_per_row > SHORT_SECONDS or not self._is_short:
             self._take_apart(self._next_runs(_LONG_SECONDS / seconds_per_row), versions)
             return
         runs = self._next_runs(SHORT_SECONDS / seconds_per_row)
         began = time.thread_time()
         took = self._take(runs, versions, time.perf_counter)
         had = time.thread_time() - began
+        if had > _MOST_SECONDS or took > _MOST_WALL_SECONDS:
+            self._is_short = False
+            logger.info("a shadow is run by a thread from now on: it held up the event loop for %.0f ms", 1000 * took)
         # where others want the core, there is no time for it, though no rows wait
         least = _BUSY_MACHINE_SECONDS if took > 2 * had + _SOON_SECONDS else _SOON_SECONDS
-        self._wait(max(least, _REST * took))
+        self._wait(max(least, _REST * took if self._is_short else took))  # others run in the thread
 
     def _next_versions(self) -> list[Runs]:
         """Which of them the next turn runs, in this order: both are timed in some turns."""
@@ -211,8 +221,11 @@ class Shadow:
                 self._alone = len(runs)
             return time.perf_counter() - began
         for version, seconds in took.items():
-            known = self._seconds_per_row[version]
-            self._seconds_per_row[version] += 0.1 * (min(seconds / len(answered), 10 * known) - known)
+            known, found_now = self._seconds_per_row[version], seconds / len(answered)
+            if found_now > known and not self._is_short:  # in a single run there may be many such rows
+                self._seconds_per_row[version] = found_now
+            else:
+                self._seconds_per_row[version] += 0.1 * (min(found_now, 10 * known) - known)
         old, new = (answered, repeated) if self._is_new else (repeated, answered)
         if self._count(runs, old, new) and len(took) == 2:
             self._tally.old_runs.add(took[self._answers if self._is_new else self._repeats])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rowcast.models.machine.limits import core_limit, memory_limit, usable_cores
+from rowcast.models.machine.limits import Limit, available_memory, core_limit, memory_limit, usable_cores
 
 GIB = 2**30
 V2 = "31 23 0:28 / /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"
@@ -141,3 +141,45 @@ def test_files_that_hold_nonsense_set_no_limit(tmp_path: Path) -> None:
 def test_affinity_holds_where_it_is_less(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3})
     assert usable_cores(tree(tmp_path, V2, "0::/", {"sys/fs/cgroup/cpu.max": "400000 100000"})) == 1
+
+
+MIB = 2**20
+OF_V2 = ("memory.max", "memory.current", "inactive_file", "active_file")
+OF_V1 = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+
+
+def memory(group: str, names: tuple[str, str, str, str], *mib: int) -> dict[str, str]:
+    """The files of a group with such a limit that uses so much, of which so much is files of either sort."""
+    limit, used, unused, files = (str(amount * MIB) for amount in mib)
+    stat = f"anon 1\n{names[2]} {unused}\n{names[3]} {files}\nslab 7"
+    return {f"{group}/{names[0]}": limit, f"{group}/{names[1]}": used, f"{group}/memory.stat": stat}
+
+
+PLENTY = {"proc/meminfo": f"MemAvailable: {64 * GIB // 1024} kB", "proc/self/status": "VmRSS: 60416 kB"}
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_what_others_in_the_group_hold_is_not_available(tmp_path: Path, version: str) -> None:
+    mounts, own, names = (V2, "0::/a", OF_V2) if version == "v2" else (V1.format("/"), V1_PATHS.format("/a"), OF_V1)
+    group = "sys/fs/cgroup/a" if version == "v2" else "sys/fs/cgroup/memory/a"
+    root = tree(tmp_path, mounts, own, PLENTY | memory(group, names, 1024, 900, 100, 300))
+    assert available_memory(root, beside_others=True) == Limit(224 * MIB, f"memory limit of /{group}")
+    assert available_memory(root) == Limit(524 * MIB, f"memory limit of /{group}")  # all files can be dropped
+    (root / f"{group}/memory.stat").unlink()
+    assert available_memory(root) == Limit(124 * MIB, f"memory limit of /{group}")
+    (root / f"{group}/{names[1]}").unlink()  # then by what this process holds itself
+    assert available_memory(root) == Limit((1024 - 59) * MIB, f"memory limit of /{group}")
+
+
+def test_the_level_holds_that_leaves_the_least_though_another_has_the_lowest_limit(tmp_path: Path) -> None:
+    files = {
+        **memory("sys/fs/cgroup/pod", OF_V2, 4096, 4000, 50, 0),
+        **memory("sys/fs/cgroup/pod/one", OF_V2, 1024, 200, 0, 0),
+    }
+    root = tree(tmp_path, V2, "0::/pod/one", PLENTY | files)
+    assert memory_limit(root).source == "memory limit of /sys/fs/cgroup/pod/one"
+    for beside_others in (False, True):
+        left = available_memory(root, beside_others=beside_others)
+        assert left == Limit(146 * MIB, "memory limit of /sys/fs/cgroup/pod")
+    (root / "sys/fs/cgroup/pod/memory.current").write_text(str(5000 * MIB))
+    assert available_memory(root).amount == 0

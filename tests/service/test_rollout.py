@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from rowcast.service.live.counted import MOST_TRIALS, tallies_of, total, write_t
 from rowcast.service.live.judge import broken, is_more
 from rowcast.service.process.slots import SLOT_BYTES
 from rowcast.service.rollout.compare import compared
+from rowcast.service.rollout.promotion import waiting
 from rowcast.service.rollout.tally import TALLY_BYTES, Tally, Times, bucket_of, end_of
 from rowcast.service.rollout.trial import Sides, Trial, key_of
 
@@ -129,6 +132,77 @@ def test_a_guard_that_is_broken_says_how_and_no_other_does(guard: str) -> None:
     assert broken(trial(), tally) == ""
     easy = "errors=50%,disagree=50%,p99=1000x"
     assert broken(trial(easy), tally) == ""
+
+
+ENOUGH = {"new_answered": 200, "old_answered": 200, "rows": 100, "runs": 100}
+FAST, SLOW = [0.001] * 100, [0.001] * 98 + [0.01] * 2
+WAITS = {
+    "nothing was seen": ("errors=5%", counted(), "errors=5% is judged by 20 requests or more, and 0 were seen"),
+    "few requests": (
+        "errors=0.1%",
+        counted(new_answered=199),
+        "errors=0.1% is judged by 200 requests or more, and 199 were seen",
+    ),
+    "one that failed": (
+        "errors=0.1%",
+        counted(new_answered=900, new_failed=1),
+        "1 of 901 requests failed, and at most 0.1% may",
+    ),
+    "more of which fail on the live version": ("errors=0%", counted(**ENOUGH, new_failed=1, old_failed=2), ""),
+    "no errors guard and failures": (
+        "disagree=5%",
+        counted(**ENOUGH, new_failed=1),
+        "1 of 201 requests failed, and at most 0.1% may",
+    ),
+    "few rows that all disagree": (
+        "disagree=5%",
+        counted(**ENOUGH | {"rows": 3}, disagree=3),
+        "disagree=5% is judged by 20 rows or more, and 3 were compared",
+    ),
+    "a few too many that disagree": (
+        "disagree=5%",
+        counted(**ENOUGH, disagree=6),
+        "it disagrees in 6 of 100 rows, and may in at most 5%",
+    ),
+    "as many as may": ("disagree=5%", counted(**ENOUGH, disagree=5), ""),
+    "few timed runs": (
+        "p99=2x",
+        counted(**ENOUGH, old_runs=FAST, new_runs=FAST[:-1], old_times=FAST * 9, new_times=FAST[:50]),
+        "p99=2x is judged by 100 requests or timed runs of each version, and 99 were seen",
+    ),
+    "a few too many slow ones": (
+        "p99=2x",
+        counted(**ENOUGH, old_times=FAST, new_times=SLOW, old_runs=FAST, new_runs=FAST),
+        "2 of 100 requests took longer than 2 times the p99 of the live version, and at most 1% may",
+    ),
+    "as few as may": ("p99=2x", counted(**ENOUGH, old_runs=FAST, new_runs=[*FAST[:-1], 0.01]), ""),
+    "all guards": (
+        "errors=0.1%,p99=1.01x,disagree=5%",
+        counted(new_answered=9, runs=200, rows=400, disagree=20, old_runs=FAST, new_runs=FAST),
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_a_version_is_promoted_when_each_guard_has_enough_and_what_was_seen_is_within_it(case: str) -> None:
+    guard, tally, words = WAITS[case]
+    promoted = replace(trial(guard), promote_after=60.0)
+    assert broken(promoted, tally) == ""
+    assert waiting(promoted, tally) == words
+    assert waiting(trial(guard), tally) == ""
+
+
+def test_without_guards_a_version_is_promoted_when_it_has_answered_some_and_failed_none() -> None:
+    for canary, what, more in ((0.05, "requests", "new_answered"), (None, "runs in the shadow", "runs")):
+        promoted = replace(trial(canary=canary), promote_after=60.0)
+        words = f"whether it fails is judged by 20 {what} or more, and 19 were seen"
+        assert waiting(promoted, counted(**{more: 19})) == words
+        assert waiting(promoted, counted(**{more: 20})) == ""
+    assert (
+        waiting(promoted, counted(runs=99, run_failed=1)) == "1 of 100 runs in the shadow failed, and at most 0.1% may"
+    )
+    assert waiting(promoted, counted(new_answered=99)) != ""  # others, of which a shadow answers none
 
 
 def test_what_fails_on_the_live_version_too_is_not_the_new_ones_fault() -> None:

@@ -14,7 +14,8 @@ from rowcast.models.session import Predictions
 from rowcast.service.rollout.compare import SHORT_SECONDS, Blocks, Shadow
 from rowcast.service.rollout.tally import Tally
 
-BAD, NOTHING = -1.0, -2.0
+BAD, NOTHING, HARD = -1.0, -2.0, -3.0
+HARD_SECONDS = 0.06
 FAST = SHORT_SECONDS / 1000
 SLOW = 100 * SHORT_SECONDS
 
@@ -27,16 +28,16 @@ class Version:
         self.more = more
         self.seconds = seconds
         self.rows: list[int] = []
-        self.threads: set[int] = set()
+        self.threads: list[int] = []
         self.log: list[Version] = []
 
     def predict(self, blocks: Blocks) -> Predictions:
         values = blocks[0][0, :, 0]
         self.rows.append(len(values))
-        self.threads.add(threading.get_ident())
+        self.threads.append(threading.get_ident())
         self.log.append(self)
-        until = time.perf_counter() + self.seconds
-        while time.perf_counter() < until:
+        until = time.thread_time() + (HARD_SECONDS if self.more and HARD in values else self.seconds)
+        while time.thread_time() < until:
             pass
         if self.more and BAD in values:
             raise ValueError("bad")
@@ -179,3 +180,21 @@ def test_a_slow_canary_is_not_timed_on_the_event_loop() -> None:
     asyncio.run(scenario())
     assert (tally.rows, canary.rows) == (1, [1])
     assert threading.get_ident() not in canary.threads
+
+
+def test_a_version_that_has_held_the_event_loop_for_long_once_is_run_by_the_thread_from_then_on() -> None:
+    live, new, tally = Version(), Version(0.5), Tally()
+
+    async def scenario() -> None:
+        watch = shadow(live, new, tally)
+        for turn, value in enumerate([1.0, HARD, 2.0, HARD, 3.0]):
+            live.answer([value])
+            await until(lambda turn=turn: tally.runs > turn)
+        live.answer([HARD])
+        live.answer([HARD])
+        await until(lambda: tally.runs == 7)
+        watch.end()
+
+    asyncio.run(scenario())
+    assert (tally.rows, tally.dropped, new.rows) == (7, 0, [1] * 7)  # none with another that may take as long
+    assert [thread == threading.get_ident() for thread in new.threads] == [True] * 2 + [False] * 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from rowcast.models.errors import RequestError
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
+from rowcast.service.live import verdicts
 from rowcast.service.live.counted import tallies_of, total, write_tallies
 from rowcast.service.live.guard import Guard, _Counted
 from rowcast.service.live.judge import broken
@@ -121,6 +123,84 @@ def test_a_load_call_is_refused_as_soon_as_another_version_is_to_be_on_trial(roo
     asyncio.run(scenario())
 
 
+def test_a_load_call_loses_to_a_rollback_that_is_not_followed_yet_and_is_told(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root) as service:
+            try_out(root, 2, 0.5)
+            await service.until(lambda: service.registry.trials)
+            roll_back(root / "flights", None, [1, 2], "alice", read_rollout(root / "flights"))
+            status, why = await service.load(version=2)
+            assert status == 400
+            assert why.startswith(
+                "flights is not loaded: somebody else was first: alice had flights:1 answer again at 20"
+            )
+            assert why.endswith("Z: look, and ask again")
+            await service.until(lambda: not service.registry.trials)
+            assert service.version() == 1
+            assert (await service.load(version=2), service.version()) == ((200, ""), 2)  # having looked
+
+    asyncio.run(scenario())
+    history = read_rollout(root / "flights").history
+    assert [(one.what, one.after) for one in history] == [("canary", 2), ("rollback", 1), ("live", 2)]
+
+
+def test_a_load_call_loses_to_a_guard_that_ends_the_trial_before_it_is_obeyed(root: Path) -> None:
+    publish(root, 1.0, name="other")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            try_out(root, 2, 0.5)
+            await service.until(lambda: service.registry.trials)
+            publish_graph(root, slow_graph(20_000_000), name="other")
+            await service.until(lambda: is_tried(service, 2, "other"))  # so it waits
+            loading = asyncio.create_task(service.load(version=2))
+            await asyncio.sleep(0)
+            service.watched.accidents += 2
+            await service.until(lambda: not service.registry.trials)
+            status, why = await loading
+            assert status == 400
+            assert why.startswith("flights is not loaded: somebody else was first: guard, on ")
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    assert [one.what for one in read_rollout(root / "flights").history] == ["canary", "rollback"]
+
+
+def test_a_choice_is_not_written_over_what_somebody_else_said_meanwhile(root: Path) -> None:
+    home, rollouts = root / "flights", Rollouts(root)
+    try_out(root, 2, 0.5)
+    rollouts.read(["flights"])
+    trial = Trial.of("flights", rollouts.said("flights"))
+    name_version(home, "champion", 1, "carol")  # which is no matter
+    assert rollouts.first_on_trial("flights", trial, 0) == ""
+    roll_back(home, None, [1, 2], "alice", read_rollout(home))
+    said = read_rollout(home)
+    words = "somebody else was first: alice had flights:1 answer again at "
+    assert rollouts.first_on_trial("flights", trial, 0).startswith(words)
+    assert rollouts.write_choice("flights", 2, [1, 2], "bob", 1, allowed=False).startswith(words)
+    assert read_rollout(home) == said
+    rollouts.read(["flights"])
+    name_version(home, "old", 1, "carol")
+    assert rollouts.write_choice("flights", 2, [1, 2], "bob", 1, allowed=False) == ""
+    now = read_rollout(home)
+    assert (now.live, now.aliases) == (2, {"champion": 1, "old": 1})
+
+
+def test_a_load_call_loses_to_an_end_that_is_about_to_be_written_down(root: Path) -> None:
+    rollouts = Rollouts(root)
+    try_out(root, 2, 0.5)
+    rollouts.read(["flights"])
+    trial = Trial.of("flights", rollouts.said("flights"))
+    assert trial is not None
+    rollouts.end_trial(trial, "rollback", "rolled back: it fails", "guard")
+    words = "had flights:1 answer again (rolled back: it fails)"
+    assert words in rollouts.first_on_trial("flights", None, 0)
+    assert words in rollouts.first_on_trial("flights", trial, trial.number)
+    (root / "flights/.publishing-rollout.json").mkdir()  # as good as a full disk
+    assert not rollouts.write_ends()
+    assert rollouts.first_on_trial("flights", None, 0) == ""  # the log has told of it
+
+
 def test_what_was_chosen_while_a_service_started_is_not_taken_for_done(root: Path) -> None:
     rollouts = Rollouts(root)
     promote(root, 1, [1, 2])
@@ -189,6 +269,41 @@ def test_workers_that_end_again_and_again_count_as_failures_of_the_version_on_tr
         tally = Tally(new_answered=50, runs=50)
         assert broken(trial, counted.add_up([tally], 5)) == ""  # one may be anybody's fault
         assert words in broken(trial, counted.add_up([tally], 7))
+
+
+@pytest.mark.parametrize("shares", [{"canary": 0.5}, {"shadow": 1.0}])
+def test_a_trial_without_guards_is_over_after_two_workers_that_ended(root: Path, shares: dict[str, float]) -> None:
+    """They may have been held up until they were killed, and nothing of that was counted."""
+    begin_trial(
+        root / "flights",
+        2,
+        [1, 2],
+        "operator",
+        1,
+        canary=shares.get("canary"),
+        shadow=shares.get("shadow"),
+        guards=Guards(),
+        promote_after=None,
+    )
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            service.watched.accidents = 5  # before it began
+            await service.until(lambda: service.registry.trials)
+            await service.until(lambda: list((root / "flights").glob(".rollout-measured-*")))
+            service.watched.accidents = 6
+            await asyncio.sleep(1.5)
+            assert service.registry.trials
+            service.watched.accidents = 7
+            await service.until(lambda: read_rollout(root / "flights").trial is None)
+            await service.until(lambda: not service.registry.trials)
+            assert (await service.ask()).status == 200
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    last = read_rollout(root / "flights").history[-1]
+    words = "rolled back: 2 workers ended by accident while it was on trial"
+    assert (last.what, last.who.partition(",")[0], last.why) == ("rollback", "guard", words)
 
 
 def test_what_a_worker_counted_that_ended_is_not_lost_though_it_only_failed() -> None:
@@ -381,3 +496,52 @@ def test_an_alias_of_the_settings_that_stands_for_another_version_by_now_is_told
             await service.until(lambda: not service.reason(0))
 
     asyncio.run(scenario())
+
+
+@pytest.fixture
+def crashing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module that ends every process that tries a version, as long as it is there."""
+    file = tmp_path / "code/onnxruntime.py"
+    file.parent.mkdir()
+    file.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(file.parent))
+    return file
+
+
+def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is_over(
+    root: Path, crashing: Path
+) -> None:
+    try_out(root, 2, 0.5)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.reason(0))
+            words = (
+                "rollout: flights:2 is not on trial here yet, and is tried again: it ended the process that tried it"
+            )
+            assert service.reason(0).startswith(words)
+            assert service.reason(2).startswith("crashed: it ended the process")
+            assert read_rollout(root / "flights").trial == 2
+            os.unlink(crashing)
+            await service.until(lambda: service.registry.trials)
+            await service.until(lambda: not service.reason(0) and not service.reason(2))
+
+    asyncio.run(scenario())
+    assert [one.what for one in read_rollout(root / "flights").history] == ["canary"]
+
+
+@pytest.mark.usefixtures("crashing")
+def test_what_happens_again_and_again_is_no_accident_and_ends_the_trial(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verdicts, "RETRY_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            try_out(root, 1, 0.5, live_version=2)  # an older one, which nothing but its trial is about
+            await service.until(lambda: read_rollout(root / "flights").trial is None)
+            await service.until(lambda: not service.reason(0))
+
+    asyncio.run(scenario())
+    last = read_rollout(root / "flights").history[-1]
+    assert (last.what, last.why[:60]) == ("rollback", "flights:1 cannot be served: it ended the process that tried ")

@@ -24,7 +24,7 @@ from rowcast.models.rollout import Guards, begin_trial, choose_version, name_ver
 from rowcast.models.values import parse_timestamp
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.options import NO_OPTIONS
-from rowcast.service.live.figures import read_figures
+from rowcast.service.live.figures import read_figures, read_waits
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
@@ -212,7 +212,9 @@ def test_a_shadow_is_compared_and_a_guard_that_it_breaks_ends_it(root: Path, cap
     assert "flights:3 is rolled back, and flights:1 answers: disagree=5% is broken" in caplog.text
 
 
-def test_a_canary_that_fails_goes_and_one_that_holds_is_promoted(root: Path) -> None:
+def test_a_canary_that_fails_goes_and_one_that_holds_is_promoted(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    words = "errors=5% is judged by 20 requests or more, and 1 were seen"
     publish_graph(root, moody_graph())
     bad = json.dumps({"rows": [{**STOPS, "stops": 1e200}]}).encode()
 
@@ -229,16 +231,23 @@ def test_a_canary_that_fails_goes_and_one_that_holds_is_promoted(root: Path) -> 
             await service.until(lambda: read_rollout(root / "flights").trial is None)
             assert "requests failed" in read_rollout(root / "flights").history[-1].why
 
-            try_out(root, 2, "errors=0.1%,p99=100x,disagree=1%", promote_after=0.5, canary=1.0)
+            try_out(root, 2, "errors=5%,disagree=5%", promote_after=0.5, canary=1.0)
             await service.until(lambda: service.registry.splits)
             assert await answered(service, ROWS) == 2
+            await service.until(lambda: read_waits(root / "flights", read_rollout(root / "flights").since) == words)
+            told = json.loads((await service.ask("/readyz?verbose", b"")).body)["models"][0]["rollout"]
+            assert told["promotion_waits_for"] == words
+            assert (service.version(), await answered(service, ROWS)) == (1, 2)
+            for _ in range(18):
+                assert await answered(service, ROWS) == 2
             await service.until(lambda: service.version() == 2 and not service.registry.trials)
             assert list(service.registry.versions) == [("flights", 2)]
 
     asyncio.run(scenario())
     said = read_rollout(root / "flights")
     assert (said.live, said.trial, said.history[-1].what) == (2, None, "live")
-    assert said.history[-1].why == "promoted: its guards held for 0.5 s (1 requests answered, 1 rows compared)"
+    assert said.history[-1].why == "promoted: its guards held for 0.5 s (20 requests answered, 20 rows compared)"
+    assert f"flights:2 has held for 0.5 s, and waits: {words}" in caplog.text
 
 
 def test_what_cannot_be_done_changes_nothing_and_is_told(root: Path) -> None:

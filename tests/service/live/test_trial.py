@@ -15,11 +15,18 @@ from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.engine.versions import choose
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused, check_runs
+from rowcast.service.live.staging import Interrupted
 from rowcast.service.settings import Settings
-from tests.service.live.versions import graph, nan_graph, publish, publish_graph, slow_graph
+from tests.service.live.versions import graph, moody_graph, nan_graph, publish, publish_graph, slow_graph
 from tests.support import handmade
 
 B, COLUMNS = handmade.BINARY, handmade.COLUMNS
+
+
+TWO_STOPS = B.model_copy(
+    update={"columns": tuple(c.model_copy(update={"example": 2}) if c.name == "stops" else c for c in COLUMNS)}
+)
+"""The signature of a version whose example has two stops."""
 
 
 def changed(*columns: object, **update: object) -> Signature:
@@ -69,7 +76,15 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "no graph": (lambda: b"no graph", "damaged", "ONNX Runtime cannot load the graph"),
     "cut": (lambda: graph(1.0)[:-40], "damaged", "ONNX Runtime cannot load the graph"),
     "NaN": (nan_graph, "not_finite", "it answers rows whose every value is missing with a number that is not finite"),
-    "slow": (slow_graph, "slow", "a row must take at most 0.25 s, got"),
+    "slow": (slow_graph, "slow", "a row must take at most 0.25 s, got .* for rows whose every value is missing"),
+    "slow on its example": (lambda: slow_graph(beyond=0.5), "slow", r"got \d.\d\d s for its own example"),
+    "slow on the last example": (lambda: slow_graph(beyond=1.5), "slow", "for the example of the version that is se"),
+    "slow on a value": (lambda: slow_graph(beyond=2.5), "slow", "for a row made from its signature"),
+    "NaN on a value": (
+        lambda: moody_graph(1.5e307),
+        "not_finite",
+        "it answers a row made from its signature with a number that is not finite",
+    ),
     "another signature": (lambda: graph(1.0, handmade.REGRESSION), "damaged", "differs from the one in model.json"),
 }
 
@@ -78,7 +93,7 @@ GRAPHS: dict[str, tuple[Callable[[], bytes], str, str]] = {
 def test_a_version_that_cannot_serve_is_refused_with_the_reason(tmp_path: Path, case: str) -> None:
     make, kind, words = GRAPHS[case]
     with pytest.raises(Refused, match=words) as refused:
-        check_runs(publish_graph(tmp_path, make()), B, "cpu")
+        check_runs(publish_graph(tmp_path, make()), TWO_STOPS, "cpu")
     assert refused.value.kind == kind
 
 
@@ -146,3 +161,30 @@ def test_a_version_that_takes_its_process_with_it_is_refused(
     with pytest.raises(Refused, match="it ended the process that tried it, by SIGSEGV") as refused:
         tried(tmp_path, owner, 2)
     assert refused.value.kind == "crashed"
+
+
+def test_where_memory_runs_out_the_kernel_takes_the_process_that_tries_a_version_first(
+    tmp_path: Path, owner: CatalogOwner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path, 2.0)
+    (tmp_path / "code").mkdir()
+    killed = f"""import os, signal
+open({str(tmp_path / "score")!r}, "w").write(open("/proc/self/oom_score_adj").read())
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    (tmp_path / "code" / "onnxruntime.py").write_text(killed)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    with pytest.raises(Refused, match=r"that tried it, by SIGKILL \(as happens when memory is short\)") as refused:
+        tried(tmp_path, owner, 2)
+    assert refused.value.kind == "crashed"
+    assert (tmp_path / "score").read_text() == "1000\n"
+
+
+def test_a_service_that_stops_says_nothing_of_the_version_that_it_tries(tmp_path: Path, owner: CatalogOwner) -> None:
+    publish_graph(tmp_path, slow_graph(20_000_000))
+    candidate = Candidate("flights", 2, tmp_path / "flights/2")
+    (old,) = owner.catalog.entries
+    held = len(owner._held)
+    with pytest.raises(Interrupted, match="the service stops"):
+        try_version(candidate, old, owner, device="cpu", workers=2, stop=lambda: True)
+    assert len(owner._held) == held

@@ -47,8 +47,9 @@ class _OneWorker:
 class Live:
     """What is served, as a caller sees it."""
 
-    def __init__(self, service: Service, app: Any) -> None:
+    def __init__(self, service: Service, app: Any, watched: _OneWorker) -> None:
         self.service = service
+        self.watched = watched
         self.app = app
         self.registry = service.serving
 
@@ -114,10 +115,11 @@ async def live(root: Path, **options: Any) -> AsyncIterator[Live]:
     pulse.keep_beating(asyncio.get_running_loop())
     follower.start(asyncio.get_running_loop())
     swaps = Swaps(settings, owner)
-    swaps.begin(heartbeats, [_OneWorker(heartbeats)])  # type: ignore[list-item]
+    watched = _OneWorker(heartbeats)
+    swaps.begin(heartbeats, [watched])  # type: ignore[list-item]
     app = middleware.around(router)
     try:
-        yield Live(Service(registry, app, fast_path), app)
+        yield Live(Service(registry, app, fast_path), app, watched)
     finally:
         swaps.end()
         registry.stop()

@@ -42,13 +42,14 @@ def nan_graph() -> bytes:
     return graph(math.nan)
 
 
-def moody_graph() -> bytes:
-    """A graph that answers with no number where a row has 1e200 stops, and as the first version does elsewhere."""
+def moody_graph(times: float = 1e200) -> bytes:
+    """A graph that answers with no number where the score is too large, so many times: with 1e200 where a row has as
+    many stops, with 1.5e307 where the score is 12. Elsewhere it answers as the first version does."""
     model = onnx.load_from_string(graph(1.0))
     h, nodes = onnx.helper, model.graph.node
     (sum_at,) = (i for i, node in enumerate(nodes) if "score" in node.output)
     nodes[sum_at].output[0] = "score.bare"
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1e200), "huge"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(times), "huge"))
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.0), "naught"))
     added = [
         h.make_node("Mul", ["score.bare", "huge"], ["far"]),
@@ -61,17 +62,29 @@ def moody_graph() -> bytes:
     return model.SerializeToString()
 
 
-def slow_graph(rows: int = 3_000_000) -> bytes:
-    """A graph whose every run takes a second or so: it sorts that many numbers."""
+def slow_graph(rows: int = 3_000_000, beyond: float = -1.0) -> bytes:
+    """A graph that sorts so many numbers, which takes a second or so, in every run in which a row has more stops; a
+    missing number counts as none."""
     model = onnx.load_from_string(handmade.graph())
     h, nodes = onnx.helper, model.graph.node
     (sum_at,) = (i for i, node in enumerate(nodes) if "score" in node.output)
     nodes[sum_at].output[0] = "score.bare"
-    many = onnx.numpy_helper.from_array(np.array([rows], np.int64), "many")
-    one = onnx.numpy_helper.from_array(np.array([1], np.int64), "one.i")
-    first = onnx.numpy_helper.from_array(np.array([0.0]), "zeros.d")
-    model.graph.initializer.extend([many, one, first])
+    constants = {
+        "beyond": np.array(beyond),
+        "many.d": np.array([float(rows)]),
+        "one.d": np.array([1.0]),
+        "zeros.d": np.array([0.0]),
+        "zero.i": np.array([0], np.int64),
+        "one.i": np.array([1], np.int64),
+    }
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
     added = [
+        h.make_node("Greater", ["stops.filled", "beyond"], ["is.beyond"]),
+        h.make_node("Cast", ["is.beyond"], ["is.d"], to=onnx.TensorProto.DOUBLE),
+        h.make_node("ReduceMax", ["is.d"], ["any.d"], keepdims=0),
+        h.make_node("Mul", ["any.d", "many.d"], ["sorted.d"]),
+        h.make_node("Add", ["sorted.d", "one.d"], ["all.d"]),
+        h.make_node("Cast", ["all.d"], ["many"], to=onnx.TensorProto.INT64),
         h.make_node("ReduceSum", ["score.bare"], ["whole"], keepdims=0),
         h.make_node("Expand", ["whole", "many"], ["wide"]),
         h.make_node("RandomUniformLike", ["wide"], ["random"], dtype=onnx.TensorProto.DOUBLE),
@@ -80,7 +93,6 @@ def slow_graph(rows: int = 3_000_000) -> bytes:
         h.make_node("Mul", ["top", "zeros.d"], ["nothing"]),
         h.make_node("Add", ["score.bare", "nothing"], ["score"]),
     ]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([0], np.int64), "zero.i"))
     rest = list(nodes)
     del nodes[:]
     nodes.extend([*rest[: sum_at + 1], *added, *rest[sum_at + 1 :]])
