@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -11,12 +12,15 @@ from typing import Literal, NamedTuple
 
 from rowcast.models.errors import ModelError, ModelRefused
 from rowcast.models.rollout import (
+    KEPT_FILE,
     ROLLOUT_FILE,
     Change,
     Rollout,
     change_rollout,
     choose_version,
     end_trial,
+    keep_rollout,
+    kept_rollout,
     read_rollout,
 )
 from rowcast.models.rollout.steps import last_change
@@ -90,6 +94,19 @@ class Rollouts:
             if self.faults.get(name) != str(error):
                 logger.error("%s; what was served is served on", error)
             self.faults[name] = str(error)
+            if name not in self._said and (kept := kept_rollout(self._root / name)) is not None:
+                self._said[name] = kept  # the service has started by it
+        else:
+            self._keep(name, is_there=mark is not None)
+
+    def _keep(self, name: str, *, is_there: bool) -> None:
+        """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""
+        home = self._root / name
+        with contextlib.suppress(OSError):
+            if is_there:
+                keep_rollout(home, self._said[name])
+            else:
+                (home / KEPT_FILE).unlink(missing_ok=True)
 
     def said(self, name: str) -> Rollout:
         """The last that was said of a name and is no nonsense."""
@@ -156,8 +173,7 @@ class Rollouts:
         """Write down what went live by itself, once for all services, if the repository can be written."""
 
         def changed(said: Rollout) -> Rollout:
-            last = said.last_live
-            if said.trial is not None or (last is not None and last.after == after):
+            if said.trial is not None or said.served == after:
                 return said  # another service was first
             passed = after is not None and after > said.newest  # else the choice holds
             return said.model_copy(update={"live": None if passed else said.live}).with_change(
@@ -168,7 +184,9 @@ class Rollouts:
             try:
                 change_rollout(self._root / name, changed)
             except (ModelError, OSError) as error:
-                if not self._warned:
+                if who == "start":
+                    logger.info("%s:%s is served, which this log alone says: %s", name, after, error)
+                elif not self._warned:
                     self._warned = True
                     logger.warning("what goes live by itself is in this log alone: %s", error)
         self._read(name)

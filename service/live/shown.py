@@ -15,9 +15,7 @@ class Shown:
 
     def show(self, catalog: Catalog) -> None:
         """Have the metrics tell what a catalog does."""
-        tried = {(trial.name, trial.version) for trial in catalog.trials}
-        entries = [entry for entry in catalog.entries if (entry.name, entry.version) not in tried]
-        live = {entry.name: entry.version for entry in entries}  # of a name the newest is the last
+        live = dict(catalog.live)
         for name in self._live.keys() | live.keys():
             if self._live.get(name) != live.get(name):
                 LIVE_VERSION.labels(name).set(live.get(name, 0))

@@ -21,7 +21,7 @@ from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 from tests.service.live.together import Live, live
-from tests.service.live.versions import publish, publish_graph, slow_graph
+from tests.service.live.versions import publish, publish_as, publish_graph, slow_graph
 
 
 @pytest.fixture
@@ -223,7 +223,7 @@ def test_by_hand_a_version_that_was_published_anew_under_its_number_is_told(root
     async def scenario() -> None:
         async with live(root, reload="manual") as service:
             (root / "flights/2").rename(root / "away")
-            publish(root, 5.0)
+            publish_as(root, 2, 5.0)
             await service.until(lambda: service.reason(2).startswith("another: "))
             assert service.version() == 2
 
