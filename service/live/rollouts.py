@@ -147,16 +147,33 @@ class Rollouts:
             self.done(name)
 
     def write_choice(
-        self, name: str, version: int, versions: list[int], who: str, before: int | None, *, allowed: bool
+        self,
+        name: str,
+        version: int,
+        versions: list[int],
+        who: str,
+        before: int | None,
+        *,
+        allowed: bool,
+        seen: Rollout | None = None,
     ) -> str:
         """Write down that somebody chose a version, if the repository can be written.
+
+        Args:
+            name: of the model.
+            version: what is to be served.
+            versions: those that there are.
+            who: chose it.
+            before: the version that was served.
+            allowed: whether its signature may be another one.
+            seen: what was said when it was chosen: it gives way to whoever has said something since. None: it does not.
 
         Returns:
             who was first, and chose something else; an empty text for nobody.
         """
         home, known = self._root / name, self.said(name)
         try:
-            choose_version(home, version, versions, who, before, allow_signature_change=allowed)
+            choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=seen)
         except ModelError as error:
             first = self.said_since(name)
             if first:
@@ -169,10 +186,30 @@ class Rollouts:
             self.done(name)
         return ""
 
-    def write_change(self, name: str, before: int | None, after: int | None, why: str, who: str = "auto") -> None:
-        """Write down what went live by itself, once for all services, if the repository can be written."""
+    def write_change(
+        self,
+        name: str,
+        before: int | None,
+        after: int | None,
+        why: str,
+        who: str = "auto",
+        seen: Rollout | None = None,
+    ) -> None:
+        """Write down what went live by itself, once for all services, if the repository can be written.
+
+        Args:
+            name: of the model.
+            before: the version that was served; None for none.
+            after: the version that is; None for none.
+            why: for the history.
+            who: for the history.
+            seen: what was said when it went live: nothing is written where something else is said by now. None: no
+                matter.
+        """
 
         def changed(said: Rollout) -> Rollout:
+            if seen is not None and said != seen:
+                return said
             if said.trial is not None or said.served == after:
                 return said  # another service was first
             passed = after is not None and after > said.newest  # else the choice holds

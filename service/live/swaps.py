@@ -127,9 +127,9 @@ class Swaps:
             if entry.version not in versions or name in self._rollouts.faults:
                 continue
             if self._settings.reload == "manual" and said.live is None:
-                self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False)
+                self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False, seen=said)
             elif said.served != entry.version:
-                self._rollouts.write_change(name, before, entry.version, "served from a start on", who="start")
+                self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
 
     def _run(self) -> None:
         try:

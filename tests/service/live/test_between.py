@@ -68,7 +68,10 @@ def test_what_an_operator_chooses_while_another_version_is_tried_is_served(root:
 
     asyncio.run(scenario())
     said = read_rollout(root / "flights")
-    assert (said.live, [one.after for one in said.history]) == (1, [1])
+    assert (said.live, [(one.who.split(",")[0], one.after) for one in said.history]) == (
+        1,
+        [("start", 2), ("operator", 1)],
+    )
 
 
 def test_a_trial_that_begins_while_another_version_is_tried_is_on(root: Path) -> None:
@@ -351,7 +354,7 @@ def test_a_version_that_is_chosen_is_served_as_soon_as_it_is_there_and_whole(roo
         async with live(root, reload="manual") as service:
             promote(root, 3, [1, 2, 3])
             await service.until(lambda: service.reason(0))
-            publish(root, 3.0)
+            publish_as(root, 3, 3.0)
             await service.until(lambda: service.version() == 3 and not service.reason(0))
             publish(root, 4.0)
             file = root / "flights/4/model.onnx"
