@@ -109,7 +109,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
             given.log()
-            look_after_workers(NAME, settings.grace, _swaps(given), lambda: settle_anew(given, settle))
+            look_after_workers(NAME, settings.grace, _swaps(given), lambda stop: settle_anew(given, settle, stop))
             if UNIX_SOCKET in os.environ:
                 listen_in_file(Path(os.environ[UNIX_SOCKET]))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 from rowcast.models.errors import DeviceError, ModelError, ModelRefused, RowcastError
 from rowcast.models.machine.limits import usable_cores
@@ -29,12 +30,13 @@ trying it."""
 _TRIES = 10
 
 
-def settle(settings: Settings, owner: CatalogOwner) -> Catalog:
+def settle(settings: Settings, owner: CatalogOwner, stop: Callable[[], bool]) -> Catalog:
     """Have the catalog list what is to be served; what is listed already is what is served.
 
     Args:
         settings: of the service.
         owner: of the catalog.
+        stop: tells whether nobody wants to know any more.
 
     Raises:
         ModelNotFound: a model that is asked for is not there.
@@ -44,7 +46,7 @@ def settle(settings: Settings, owner: CatalogOwner) -> Catalog:
     """
     for _ in range(_TRIES):
         before = owner.catalog
-        trials = _Trials(settings, owner, before)
+        trials = _Trials(settings, owner, before, stop)
         try:
             at_once = min(usable_cores(), _MOST_AT_ONCE)
             found, follow = choose_by(settings, trials.attempt, served=trials.served, at_once=at_once)
@@ -54,10 +56,21 @@ def settle(settings: Settings, owner: CatalogOwner) -> Catalog:
                 raise RowcastError(f"there is no model in {settings.repository}")
             with owner.lock:
                 if owner.catalog.entries == before.entries:  # else another went live meanwhile
+                    entries = _with_trials(entries, owner.catalog)
                     return owner.show(entries, alone=names.pop() if len(names) == 1 else None, live=follow)
         finally:
             owner.release(trials.adopted)
     raise RowcastError("what is served changes faster than it can be settled anew")
+
+
+def _with_trials(entries: list[Entry], before: Catalog) -> list[Entry]:
+    """Versions that are to be listed, and those that are on trial beside one of them, and go on."""
+    listed = {(entry.name, entry.version): entry for entry in entries}
+    held = {(entry.name, entry.version): entry for entry in before.entries}
+    for trial in before.trials:
+        if (trial.name, trial.live) in listed:
+            listed.setdefault((trial.name, trial.version), held[trial.name, trial.version])
+    return [entry for _, entry in sorted(listed.items())]
 
 
 class _Trials:
@@ -67,11 +80,13 @@ class _Trials:
         settings: of the service.
         owner: of the catalog.
         before: what it lists.
+        stop: tells whether nobody wants to know any more.
     """
 
-    def __init__(self, settings: Settings, owner: CatalogOwner, before: Catalog) -> None:
+    def __init__(self, settings: Settings, owner: CatalogOwner, before: Catalog, stop: Callable[[], bool]) -> None:
         self._settings = settings
         self._owner = owner
+        self._stop = stop
         self._listed = {(entry.name, entry.version): entry for entry in before.entries}
         listed = Counter(entry.name for entry in before.entries)
         followed = {name for name, version in settings.choices if version is None} if settings.choices else {*listed}
@@ -102,7 +117,7 @@ class _Trials:
                 self._owner,
                 device=self._settings.device,
                 workers=0 if starts else self._settings.workers,
-                stop=lambda: False,
+                stop=self._stop,
                 nice=0 if starts else NICE,
                 **({"seconds": _PATIENCE_SECONDS} if starts and wanted.may_wait else {}),
             )

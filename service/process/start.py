@@ -17,8 +17,9 @@ from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
 
-Settle: TypeAlias = Callable[[Settings, CatalogOwner], Catalog]
-"""Has a catalog list what is to be served. Raises a ``RowcastError`` where nothing may be, and lists what it listed."""
+Settle: TypeAlias = Callable[[Settings, CatalogOwner, Callable[[], bool]], Catalog]
+"""Has a catalog list what is to be served; given what tells whether nobody wants to know any more. Raises a
+``RowcastError`` where something may not be served, and lists what it listed."""
 
 
 class Settled(NamedTuple):
@@ -71,7 +72,7 @@ def settled(settle: Settle) -> Settled:
         held = CatalogOwner()
     except OSError as error:
         raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
-    models = settle(settings, held).open()
+    models = settle(settings, held, lambda: False).open()
     workers = worker_count(settings, models)
     settings = settings.model_copy(update={"workers": workers.workers})
     hand_on(settings, os.environ)
@@ -80,19 +81,20 @@ def settled(settle: Settle) -> Settled:
     return Settled(settings, models, workers, held)
 
 
-def settle_anew(given: Settled, settle: Settle) -> bool:
+def settle_anew(given: Settled, settle: Settle, stop: Callable[[], bool]) -> bool:
     """Settle the models of a service anew while it runs; where that fails, what was served is served on.
 
     Args:
         given: what the supervisor settled when it started.
         settle: has a catalog list what is to be served.
+        stop: tells whether nobody wants to know any more.
 
     Returns:
         whether the workers are to be replaced.
     """
     assert given.owner is not None, "this is the supervisor"
     try:
-        served = settle(given.settings, given.owner).entries
+        served = settle(given.settings, given.owner, stop).entries
     except (RowcastError, OSError) as error:
         logger.error("told to reload, but what was served is served on: %s", error)
         return False

@@ -63,11 +63,16 @@ Started: TypeAlias = Callable[[Heartbeats, Sequence[Replacements]], None]
 """Told, when the supervisor starts, what its workers have in common with it, and who looks after them."""
 
 
+SettleAnew: TypeAlias = Callable[[Callable[[], bool]], bool]
+"""Settles what is served, and tells whether the workers are to be replaced; given what tells whether nobody wants to
+know any more."""
+
+
 def look_after_workers(
     service: str = "",
     grace: float = 0.0,
     started: Started = lambda *_: None,
-    settle_anew: Callable[[], bool] = lambda: True,
+    settle_anew: SettleAnew = lambda _: True,
 ) -> None:
     """Change BentoML's supervisor in this process; before it is made.
 
@@ -75,8 +80,7 @@ def look_after_workers(
         service: the name of the service whose workers have a pulse.
         grace: seconds for which they serve on after SIGTERM.
         started: called when the supervisor starts.
-        settle_anew: called at SIGHUP, in a thread of its own, for it may take minutes: settles what is served, and
-            tells whether the workers are to be replaced.
+        settle_anew: called at SIGHUP, in a thread of its own, for it may take minutes.
     """
     construct, begin = Arbiter.__init__, Arbiter.start
     raise_limit()
@@ -214,7 +218,7 @@ def _manage_when_free(arbiter: Any, requested: bool = False) -> None:
         arbiter.manage_watchers()
 
 
-def _settle(arbiter: Any, settle_anew: Callable[[], bool]) -> None:
+def _settle(arbiter: Any, settle_anew: SettleAnew) -> None:
     """Settle anew what is served, and then replace the workers; again, if it is asked for meanwhile. The loop goes on:
     it looks after the workers, and may be told to stop."""
     arbiter.settle_requested = arbiter.settling
@@ -225,7 +229,7 @@ def _settle(arbiter: Any, settle_anew: Callable[[], bool]) -> None:
     def work() -> None:
         is_settled = False
         try:
-            is_settled = settle_anew()
+            is_settled = settle_anew(lambda: arbiter.stop_asked_at is not None)
         except Exception:
             logger.exception("told to reload, but what was served is served on")
         arbiter.loop.add_callback(done, is_settled)

@@ -24,6 +24,7 @@ from rowcast.models.rollout import (
 from rowcast.service.engine.catalog import CatalogOwner
 from rowcast.service.engine.versions import choose
 from rowcast.service.live.settling import settle
+from rowcast.service.rollout.trial import Trial
 from rowcast.service.settings import Settings
 from tests.service.live.together import live
 from tests.service.live.versions import graph, nan_graph, publish, publish_as, publish_graph, slow_graph
@@ -48,7 +49,7 @@ class Started:
         self.settle()
 
     def settle(self) -> None:
-        settle(self.settings, self.owner)
+        settle(self.settings, self.owner, lambda: False)
 
     @property
     def served(self) -> list[tuple[str, int]]:
@@ -255,3 +256,24 @@ def test_an_alias_that_moves_is_followed_at_a_reload_unless_clients_would_notice
     with pytest.raises(ModelRefused, match="flights:3 cannot be served: its signature is not that of flights:2"):
         service.settle()
     assert service.served == [("flights", 2)]
+
+
+def test_a_trial_goes_on_at_a_reload(root: Path) -> None:
+    publish(root, 2.0)
+    said = begin_trial(
+        root / "flights", 2, [1, 2], "operator", 1, canary=0.5, shadow=None, guards=Guards(), promote_after=None
+    )
+    trial = Trial.of("flights", said)
+    service = Started(root, models="flights:1,flights:2")
+    service.owner.change(trials=[trial])
+    service.settings = Settings(repository=root, device="cpu")
+    service.settle()
+    assert (service.served, service.owner.catalog.trials) == ([("flights", 1), ("flights", 2)], (trial,))
+    assert service.owner.catalog.live == (("flights", 1),)
+
+
+def test_whoever_stops_a_service_waits_for_no_trial(root: Path) -> None:
+    service = Started(root)
+    publish_graph(root, slow_graph(60_000_000))
+    settle(service.settings, service.owner, lambda: True)
+    assert service.served == [("flights", 1)]

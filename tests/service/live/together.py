@@ -91,7 +91,7 @@ async def live(root: Path, **options: Any) -> AsyncIterator[Live]:
     """A service of a repository whose supervisor and only worker are this process."""
     settings = Settings(repository=root, device="cpu", workers=1, **options)
     owner = CatalogOwner()
-    settle(settings, owner)
+    settle(settings, owner, lambda: False)
     reader = CatalogReader(owner.address)
     catalog, models = reader.open()
     registry, middleware = Registry(settings, models, catalog.alone, live=catalog.live), Middleware(settings)
