@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +29,8 @@ class Wanted(NamedTuple):
     path: Path
     follows: Path | None = None
     """The folder of the version that clients know, whose signature it must have; None for no such."""
+    allowed: bool = False
+    """Whether it may have another signature all the same."""
     may_wait: bool = False
     """Whether another is served if this one is not: one that was live before."""
 
@@ -86,10 +88,9 @@ def choose_by(
         home, now = repository.root / name, (served or {}).get(name)
         if version is None:
             return _best(repository, name, attempt, now, auto=settings.reload == "auto")
-        is_free = now is None or version in read_or_kept(home)[0].allowed
-        return (name, version), attempt(
-            Wanted(name, version, home / str(version), None if is_free else home / str(now), may_wait=now is not None)
-        )
+        follows = None if now is None else home / str(now)
+        allowed = version in read_or_kept(home)[0].allowed
+        return (name, version), attempt(Wanted(name, version, home / str(version), follows, allowed))
 
     with ThreadPoolExecutor(at_once) as pool:
         settled = list(map(settle, choices) if at_once == 1 else pool.map(settle, choices))
@@ -142,25 +143,17 @@ def _best(
         logger.error("%s", fault)
     versions = repository.versions(name)
     order = _until(now, in_order(said, versions, auto=auto), said)
-    first: ModelError | None = None
     skipped: list[tuple[int, ModelError]] = []
-    for version in order:
-        known = said.served if now is None else now
-        follows = None
-        if version != known and version not in said.allowed:
-            follows = _known(repository, name, version, said) if now is None else repository.root / name / str(now)
-        may_wait = now is not None or any(one != version and one in said.once_live for one in order)
+    for wanted in _in_turn(repository, name, said, order, now):
         try:
-            found = attempt(Wanted(name, version, repository.root / name / str(version), follows, may_wait))
+            found = attempt(wanted)
         except ModelError as error:
-            first = first or error
-            skipped.append((version, error))
+            skipped.append((wanted.version, error))
             continue
         for number, why in skipped:
-            logger.warning("%s:%d is skipped, and %s:%d is served: %s", name, number, name, version, why)
-        return (name, version), found
-    if first is None:
-        repository.resolve(name)  # says what there is
+            logger.warning("%s:%d is skipped, and %s:%d is served: %s", name, number, name, wanted.version, why)
+        return (name, wanted.version), found
+    first = skipped[0][1] if skipped else None
     left = [version for version in versions if version not in order]
     if left:
         raise ModelRefused(
@@ -168,7 +161,18 @@ def _best(
             f"can take its place, and the others ({', '.join(map(str, left))}) are on trial, were gone back from, or "
             f"were never promoted: rowcast models promote {name}:VERSION chooses one"
         )
+    if first is None:
+        repository.resolve(name)  # says what there is
     raise first or ModelNotFound(f"no model {name!r} in {repository.root}")
+
+
+def _in_turn(repository: Repository, name: str, said: Rollout, order: list[int], now: int | None) -> Iterator[Wanted]:
+    """The versions of a name, the one first that is to be served if it is good."""
+    known = said.served if now is None else now
+    for version in order:
+        follows = None if version == known else _known(repository, name, version, said)
+        may_wait = any(one != version and one in said.once_live for one in order)
+        yield Wanted(name, version, repository.root / name / str(version), follows, version in said.allowed, may_wait)
 
 
 def _until(now: int | None, order: list[int], said: Rollout) -> list[int]:
@@ -194,7 +198,7 @@ def _open(wanted: Wanted, device: str) -> StoredModel:
     name, version = wanted.name, wanted.version
     try:
         stored = Repository(wanted.path.parent.parent).open(name, version)
-        if wanted.follows is not None:
+        if wanted.follows is not None and not wanted.allowed:
             known = read_manifest(wanted.follows)
             if found := differences(known.signature, stored.manifest.signature):
                 raise ModelRefused(

@@ -88,8 +88,8 @@ class _Trials:
         self._owner = owner
         self._stop = stop
         self._listed = {(entry.name, entry.version): entry for entry in before.entries}
-        listed = Counter(entry.name for entry in before.entries)
-        followed = {name for name, version in settings.choices if version is None} if settings.choices else {*listed}
+        listed, choices = Counter(entry.name for entry in before.entries), settings.choices
+        followed = {name for name, version in choices if version is None} if choices else {*listed}
         self.served = {name: version for name, version in before.live if name in followed or listed[name] == 1}
         """By name the version whose clients are there. Of a name of which some are asked for, they are of any."""
         self.adopted: list[Entry] = []
@@ -109,7 +109,7 @@ class _Trials:
         if wanted.name in self.served:
             old = self._listed[wanted.name, self.served[wanted.name]]
         starts = not self._listed
-        candidate = Candidate(wanted.name, wanted.version, wanted.path, wanted.follows is None)
+        candidate = Candidate(wanted.name, wanted.version, wanted.path, wanted.allowed)
         try:
             entry = try_version(
                 candidate,
@@ -122,6 +122,11 @@ class _Trials:
                 **({"seconds": _PATIENCE_SECONDS} if starts and wanted.may_wait else {}),
             )
         except Refused as refused:
+            if listed is not None:
+                logger.warning(
+                    "%s is served on until it is replaced, though its folder holds another: %s", candidate, refused
+                )
+                return listed
             kind = DeviceError if refused.kind == "device" else ModelRefused
             raise kind(f"{candidate} cannot be served: {refused}") from None
         except OSError as error:

@@ -277,3 +277,36 @@ def test_whoever_stops_a_service_waits_for_no_trial(root: Path) -> None:
     publish_graph(root, slow_graph(60_000_000))
     settle(service.settings, service.owner, lambda: True)
     assert service.served == [("flights", 1)]
+
+
+def test_a_version_that_takes_its_process_with_it_does_not_take_the_supervisor(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that tries it loads a module that ends it as a faulty graph would."""
+    service = Started(root)
+    publish(root, 2.0)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/onnxruntime.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
+    service.settle()
+    assert service.served == [("flights", 1)]
+    with pytest.raises(ModelRefused, match="cannot be served: it ended the process that tried it, by SIGSEGV"):
+        Started(root)
+
+
+def test_a_number_that_comes_again_with_another_signature_is_not_taken_at_a_reload(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    service = Started(root, reload="manual")
+    before = service.owner.catalog.entries
+    (root / "flights/1").rename(root.parent / "1")
+    publish_as(root, 1, 0.0, OTHER)
+    service.settle()
+    words = "flights:1 is served on until it is replaced, though its folder holds another: its signature is not that of"
+    assert words in caplog.text
+    assert service.owner.catalog.entries == before
+    shutil.rmtree(root / "flights/1")
+    publish_as(root, 1, 2.0)
+    service.settle()
+    assert service.served == [("flights", 1)]
+    assert service.owner.catalog.entries != before
