@@ -16,6 +16,10 @@ UNPUBLISHED = "unpublished"
 MAX_VERSION = 999_999_999
 """Versions count from 1 up to here: a number that every protocol, setting and file name can hold."""
 
+STAGING = ".publishing-"
+LOCK = ".lock"
+"""In the folder of a model: how the names begin of what is being written, and what those who write take turns by."""
+
 WEIGHT_BESIDE = "weight="
 """The column that weights become which stood beside a table, as ``rowcast.fit(weight=array)`` takes them: no table has
 one of that name by accident."""

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
 from rowcast.models.listing import MANIFEST_FILE, Listing, list_models, list_versions
-from rowcast.models.names import MAX_VERSION, check_model_name, is_version
+from rowcast.models.names import LOCK, MAX_VERSION, STAGING, check_model_name, is_version
 from rowcast.models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
 from rowcast.models.printable import printable
+from rowcast.models.rollout.file import ROLLOUT_FILE, versions_named
 from rowcast.models.signature import Signature
 
 GRAPH_FILE = "model.onnx"
@@ -37,8 +38,6 @@ _TRIES = 100
 UNSEALED = "0" * 64
 _SEAL = slice(-67, -3)
 """Where the seal stands in ``model.json``: it is the last field."""
-STAGING = ".publishing-"
-LOCK = ".lock"
 _SHOWN, _NAMED = 80, 10
 """Characters that are shown of a name somebody else chose, and names that are listed."""
 
@@ -227,6 +226,14 @@ class Repository:
                 raise
         return record, (home / str(version)).absolute()
 
+    def check_there(self, name: str, version: int) -> None:
+        """Make sure that a version is there, whatever it holds.
+
+        Raises:
+            ModelNotFound: no such name or version; says what there is.
+        """
+        self._folder(name, version)
+
     def remove(self, name: str, version: int) -> None:
         """Delete one version for good.
 
@@ -251,18 +258,22 @@ class Repository:
     def _next_version(home: Path) -> int:
         """The version after all others of a model; whatever bears a number takes it, a link as well.
 
+        A number that ``rollout.json`` names does not come again, though its version was removed: an alias, a choice or
+        a permission that was meant for that one would hold for another.
+
         Raises:
             ModelError: there is none, or the folder is a link.
         """
         if home.is_symlink():
             raise ModelError(f"a model's folder must be no link, got {home}, which is one; choose another --name")
-        version = max((int(name) for name in os.listdir(home) if is_version(name)), default=0) + 1
-        if version > MAX_VERSION:
-            raise ModelError(
-                f"versions count up to {MAX_VERSION:,}, and {home} holds that one: "
-                "remove it, or publish under another --name"
-            )
-        return version
+        there = max((int(name) for name in os.listdir(home) if is_version(name)), default=0)
+        named = max(versions_named(home), default=0)
+        if max(there, named) < MAX_VERSION:
+            return max(there, named) + 1
+        holds, way = ("holds", "remove it") if there == MAX_VERSION else ("names", f"correct {ROLLOUT_FILE} there")
+        raise ModelError(
+            f"versions count up to {MAX_VERSION:,}, and {home} {holds} that one: {way}, or publish under another --name"
+        )
 
 
 class _GoneError(ModelRefused):

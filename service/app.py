@@ -22,6 +22,7 @@ from rowcast.service.http.unix_socket import UNIX_SOCKET, listen_in_file
 from rowcast.service.limits.descriptors import connection_caps
 from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.follow import Follower
+from rowcast.service.live.settling import settle
 from rowcast.service.live.swaps import Swaps
 from rowcast.service.metrics.counts import DROPPED_LINES, worker_started
 from rowcast.service.middleware.log_limit import limit_log_lines
@@ -33,7 +34,7 @@ from rowcast.service.process.folders import make_folders_late
 from rowcast.service.process.grpc_port import settle_port
 from rowcast.service.process.heartbeat import Pulse
 from rowcast.service.process.parent import SUPERVISED_BY
-from rowcast.service.process.start import Settled, settled
+from rowcast.service.process.start import Settled, settle_anew, settled
 from rowcast.service.process.supervisor import Started, StartRefused, look_after_workers, refuse_to_start
 from rowcast.service.process.tls import CIPHERS, bound_handshakes, check_pair
 from rowcast.service.protocols.platforms.openapi import path_items
@@ -60,8 +61,8 @@ def build(given: Settled) -> bentoml.Service[Any]:
     """
     settings = given.settings
     listed = given.catalog
-    trials, aliases = ((), ()) if listed is None else (listed.trials, listed.aliases)
-    registry = Registry(settings, given.models, given.alone, trials, aliases)
+    told = ((), (), ()) if listed is None else (listed.trials, listed.aliases, listed.live)
+    registry = Registry(settings, given.models, given.alone, *told)
     middleware = Middleware(settings)
     follower = None
     if given.reader is not None and given.catalog is not None:
@@ -108,7 +109,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             except (RowcastError, EnvironmentRefused) as error:
                 raise StartRefused(str(error)) from None
             given.log()
-            look_after_workers(NAME, settings.grace, _swaps(given))
+            look_after_workers(NAME, settings.grace, _swaps(given), lambda stop: settle_anew(given, settle, stop))
             if UNIX_SOCKET in os.environ:
                 listen_in_file(Path(os.environ[UNIX_SOCKET]))
 
@@ -192,6 +193,6 @@ queue_log_lines()  # before the first of them: nobody may be reading
 if SUPERVISED_BY in os.environ:
     make_folders_late()
 try:
-    Rowcast = build(settled())
+    Rowcast = build(settled(settle))
 except RowcastError as refusal:
     refuse_to_start(refusal)

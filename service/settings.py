@@ -248,14 +248,16 @@ class Settings(BaseModel):
 
         Raises:
             ModelNotFound: no version is called as one is asked for.
-            ModelRefused: ``rollout.json`` of its model is none of ours.
         """
         matches = (CHOICE.fullmatch(choice.strip()) for choice in self.models.split(","))
         return [
-            (match[1], version_called(self.repository, match[1], match[3]) if match[3] else _number(match[2]))
+            (match[1], self._called(match[1], match[3]) if match[3] else _number(match[2]))
             for match in matches
             if match
         ]
+
+    def _called(self, name: str, alias: str) -> int | None:
+        return version_called(self.repository, name, alias, or_kept=True)
 
 
 def _number(version: str | None) -> int | None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from rowcast.models.errors import ModelRefused
+from rowcast.models.names import LOCK, STAGING
 from rowcast.models.plain_files import Folder, NoFolderError, flush_folder, locked, write_new
 from rowcast.models.printable import printable
-from rowcast.models.repository import LOCK, STAGING
 from rowcast.models.rollout.record import Rollout
 
 ROLLOUT_FILE = "rollout.json"
+KEPT_FILE = ".rollout-last.json"
+"""The last content of the other that made sense. A service that starts goes by it where that one is nonsense."""
 _MOST_BYTES = 2**20
 
 
@@ -66,14 +69,62 @@ def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
         if after != before:
             text = after.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
             Rollout.model_validate_json(text)  # what nobody could read is not written
-            made = home / f"{STAGING}{ROLLOUT_FILE}"
-            with contextlib.suppress(FileNotFoundError):
-                made.unlink()
-            try:
-                write_new(made, text)
-                os.replace(made, home / ROLLOUT_FILE)
-            except BaseException:
-                made.unlink(missing_ok=True)
-                raise
+            _write_whole(home / f"{STAGING}{ROLLOUT_FILE}", text, home / ROLLOUT_FILE)
             flush_folder(home)
+            with contextlib.suppress(OSError):  # what counts is written
+                keep_rollout(home, after)
         return after
+
+
+def keep_rollout(home: Path, said: Rollout) -> None:
+    """Keep what is said of a model, for a service that starts when the file is nonsense.
+
+    Raises:
+        OSError: the folder cannot be written, or the disk is full; what was kept is kept.
+    """
+    text = said.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
+    with contextlib.suppress(ModelRefused), Folder(home) as folder:
+        if folder.read(KEPT_FILE, _MOST_BYTES) == text:
+            return
+    made = home / f"{STAGING}{secrets.token_hex(8)}{KEPT_FILE}"  # services do so without the lock
+    _write_whole(made, text, home / KEPT_FILE)
+
+
+def kept_rollout(home: Path) -> Rollout | None:
+    """The last that was said of a model and made sense; None where nothing is kept that does."""
+    try:
+        with Folder(home) as folder:
+            return Rollout.model_validate_json(folder.read(KEPT_FILE, _MOST_BYTES))
+    except (ModelRefused, ValidationError):
+        return None
+
+
+def read_or_kept(home: Path) -> tuple[Rollout, str]:
+    """What is said of a model, or where that is nonsense, the last that made sense; and what is wrong then.
+
+    Args:
+        home: the folder of the model.
+    """
+    try:
+        return read_rollout(home), ""
+    except (ModelRefused, OSError) as error:
+        said = kept_rollout(home)
+        if said is None:
+            return Rollout(), f"{error}; nothing is kept that it said before"
+        return said, f"{error}; until then what it said last holds, which {KEPT_FILE} keeps"
+
+
+def versions_named(home: Path) -> set[int]:
+    """All versions that are named of a model; where the file is nonsense, by what is kept."""
+    return read_or_kept(home)[0].named
+
+
+def _write_whole(made: Path, text: bytes, file: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        made.unlink()
+    try:
+        write_new(made, text)
+        os.replace(made, file)
+    except BaseException:
+        made.unlink(missing_ok=True)
+        raise

@@ -162,6 +162,45 @@ class Rollout(_Frozen):
         """The last change of who answers: what a version is called is none."""
         return self.last_of("live", "canary", "shadow", "rollback")
 
+    @property
+    def served(self) -> int | None:
+        """The version that answers, as the history has it; None where it tells of none.
+
+        A service that starts writes down what it serves, which may be another version than :attr:`live`.
+        """
+        last = self.last_word
+        if last is None:
+            return None
+        return last.after if last.what in ("live", "rollback") else last.before
+
+    @property
+    def once_live(self) -> list[int]:
+        """The versions that answered before, as the history has it: the last one first."""
+        words = [one for one in reversed(self.history) if one.what != "alias"]
+        after = [one.after if one.what in ("live", "rollback") else one.before for one in words]
+        before = [one.before for one in words if one.what == "live"]
+        return list(dict.fromkeys(one for one in (*after, *before) if one is not None))
+
+    @property
+    def held_back(self) -> set[int]:
+        """The versions that are no substitute for another: on trial, tried and not promoted, or gone back from."""
+        held: set[int | None] = {self.trial}
+        for one in self.history:
+            if one.what in ("canary", "shadow"):
+                held.add(one.after)
+            elif one.what in ("live", "rollback"):
+                held.discard(one.after)
+                if one.before is not None and (one.after or 0) < one.before:
+                    held.add(one.before)
+        return {version for version in held if version is not None}
+
+    @property
+    def named(self) -> set[int]:
+        """All versions that are named here, each of which stays what it is called."""
+        changed = [version for one in self.history for version in (one.before, one.after)]
+        versions = [self.newest, self.live, self.trial, *self.allowed, *self.aliases.values(), *changed]
+        return {version for version in versions if version}
+
     def told(self) -> str:
         """The trial in a few words."""
         parts = [

@@ -22,7 +22,7 @@ def served_beside(said: Rollout, versions: list[int], version: int) -> int | Non
     Where this very version is live by itself, it is the one before.
     """
     last = said.last_live
-    known = [said.live] + ([] if last is None else [last.after, last.before])
+    known = [said.served, said.live] + ([] if last is None else [last.after, last.before])
     for one in known:
         if one is not None and one != version and one in versions:
             return one
@@ -216,6 +216,51 @@ def name_version(home: Path, alias: str, version: int | None, who: str) -> Rollo
         return after.model_copy(update={"aliases": dict(sorted(aliases.items()))})
 
     return _changed(home, named, None)
+
+
+def what_names(said: Rollout, version: int) -> list[str]:
+    """Why somebody may miss a version that is removed: a sentence's part each; empty where nobody does.
+
+    Args:
+        said: what is said of its model.
+        version: that is to be removed.
+    """
+    found = []
+    if version == said.served:
+        found.append("services serve it")
+    if version == said.live:
+        found.append("it was chosen to be served")
+    if version == said.trial:
+        found.append(f"it is on trial ({said.told()})")
+    called = [alias for alias, one in said.aliases.items() if one == version]
+    return found + ([f"it is called {', '.join(called)}"] if called else [])
+
+
+def forget_version(home: Path, version: int, who: str) -> Rollout:
+    """Write down that a version is to be removed: its trial is over, nothing is called by it, nothing is allowed to it.
+
+    A choice stays: services go back by the history.
+
+    Args:
+        home: the folder of the model.
+        version: that is to be removed.
+        who: says so.
+
+    Raises:
+        ModelError: it cannot be written down.
+    """
+
+    def forgotten(said: Rollout) -> Rollout:
+        after = said
+        if said.trial == version:
+            after = after.without_trial().with_change(who, version, said.live, "removed", "rollback")
+        for alias in [alias for alias, one in said.aliases.items() if one == version]:
+            after = after.with_change(who, version, None, f"alias {alias}", "alias")
+        aliases = {alias: one for alias, one in said.aliases.items() if one != version}
+        allowed = tuple(one for one in said.allowed if one != version)
+        return after.model_copy(update={"aliases": aliases, "allowed": allowed})
+
+    return _changed(home, forgotten, None)
 
 
 def _changed(home: Path, change: Callable[[Rollout], Rollout], seen: Rollout | None) -> Rollout:

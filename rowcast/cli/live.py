@@ -141,7 +141,11 @@ def check_before(stored: StoredModel, seen: Rollout) -> None:
     from rowcast.service.engine.versions import check_answers
 
     last = seen.last_word
-    if last is not None and last.who not in ("start", operator()) and _seconds_since(last) < _JUST_NOW_SECONDS:
+    if (
+        last is not None
+        and last.who.partition(",")[0] not in ("start", operator())
+        and _seconds_since(last) < _JUST_NOW_SECONDS
+    ):
         progress_console.print(f"note: {last_change(stored.path.parent, seen)}", soft_wrap=True)
     if not any(one.what == "live" and one.after == stored.manifest.version for one in seen.history):
         check_answers(stored, "cpu")

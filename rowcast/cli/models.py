@@ -9,13 +9,16 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_metrics, print_result, print_table, progress_console
+from rowcast.cli.live import operator
 from rowcast.cli.named import ModelArgument, RepositoryOption, name_and_version, open_model, open_pretrained_as
 from rowcast.cli.options import EncodingOption, JsonOption, SeparatorOption, TableArgument
-from rowcast.models.errors import ConfigError, ModelRefused
+from rowcast.models.errors import ConfigError, ModelError, ModelRefused
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.pretrained import PRETRAINED_METRIC, Pretrained, read_pretrained
 from rowcast.models.printable import printable
 from rowcast.models.repository import Manifest, Repository, StoredModel, read_manifest
+from rowcast.models.rollout import read_or_kept
+from rowcast.models.rollout.steps import forget_version, what_names
 from rowcast.models.signature import Column
 
 app = typer.Typer(help="The models of the repository.", no_args_is_help=True, rich_markup_mode=None)
@@ -224,11 +227,26 @@ def _better(one: dict[str, Any]) -> str:
 
 @app.command(epilog="Example: rowcast models remove flights:3")
 def remove(
-    model: Annotated[str, typer.Argument(metavar="NAME:VERSION")], repository: RepositoryOption = DEFAULT_REPOSITORY
+    model: Annotated[str, typer.Argument(metavar="NAME:VERSION")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Though it is served, chosen, on trial or called something.")
+    ] = False,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
 ) -> None:
     """Delete one version of a model for good."""
     name, version = name_and_version(model, repository)
     if version is None:
         raise ConfigError(f"say which version to delete: rowcast models remove {name}:VERSION")
-    Repository(repository).remove(name, version)
+    home = Repository(repository)
+    home.check_there(name, version)
+    if reasons := what_names(read_or_kept(home.root / name)[0], version):
+        why = f"{name}:{version} would be missed: {'; '.join(reasons)}"
+        if not force:
+            raise ModelError(
+                f"{why}. Have another take its place (rowcast rollout {name}:VERSION --promote; rowcast models alias), "
+                "or remove it all the same with --force"
+            )
+        progress_console.print(why, soft_wrap=True)
+        forget_version(home.root / name, version, operator())
+    home.remove(name, version)
     print_result(f"removed {name}:{version}")

@@ -21,7 +21,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
@@ -119,6 +119,8 @@ class Catalog:
     """The versions of the list that are on trial: each beside the live one of its name."""
     aliases: tuple[tuple[str, str, int], ...] = ()
     """Name, alias and version of those that somebody called so."""
+    live: tuple[tuple[str, int], ...] = ()
+    """Of each name the version that answers requests which name none."""
 
     @property
     def held(self) -> set[Entry]:
@@ -231,6 +233,8 @@ class CatalogOwner:
         self._held: dict[Entry, int] = {}
         """The files of the versions in this catalog and in the one before, which a worker may be reading just now."""
         self._before: set[Entry] = set()
+        self._awaited: set[Entry] = set()
+        """Versions that are held for a list which is not up yet."""
         self._lists: list[int] = []
         number = self._store.hold(b"\0" * _BOARD_BYTES, fixed=False)
         self._board_file = f"{self._store.folder}/{number}"
@@ -262,15 +266,26 @@ class CatalogOwner:
         outcomes: Sequence[tuple[int, str]] = (),
         trials: Sequence[Trial] | None = None,
         aliases: Sequence[tuple[str, str, int]] | None = None,
+        live: Mapping[str, int] | None = None,
     ) -> Catalog:
         """Put up a new list of versions that are held.
 
-        Trials go on, unless others are given, as long as the list has both of their versions; and so with aliases.
+        Trials go on, unless others are given, as long as the list has both of their versions; and so with aliases. What
+        is live of a name stays so as long as it is listed, unless another is given; then it is the newest that is not
+        on trial.
         """
         with self.lock:
             last = self.catalog
             listed = {(entry.name, entry.version) for entry in entries}
-            kept = last.trials if trials is None else trials
+            kept = [
+                one
+                for one in (last.trials if trials is None else trials)
+                if {(one.name, one.version), (one.name, one.live)} <= listed
+            ]
+            answering = dict(last.live) | dict(live or {})
+            for name, version in sorted(listed - {(one.name, one.version) for one in kept}, reverse=True):
+                if (name, answering.get(name)) not in listed:
+                    answering[name] = version
             self.catalog = Catalog(
                 last.generation + 1,
                 tuple(entries),
@@ -278,15 +293,16 @@ class CatalogOwner:
                 stage,
                 tuple(notes),
                 tuple(outcomes),
-                tuple(one for one in kept if {(one.name, one.version), (one.name, one.live)} <= listed),
+                tuple(kept),
                 last.aliases if aliases is None else tuple(aliases),
+                tuple(sorted(one for one in answering.items() if one in listed)),
             )
             self._lists.append(self._store.hold(orjson.dumps(asdict(self.catalog))))
             shown = self.catalog.generation << 32 | self._lists[-1]
             self._board[:] = shown.to_bytes(_BOARD_BYTES, "little")
             if self.catalog.held != last.held:
                 self._before = last.held
-            for entry in self._held.keys() - self._before - self.catalog.held:
+            for entry in self._held.keys() - self._before - self._awaited - self.catalog.held:
                 self._store.drop(self._held.pop(entry))
             for number in self._lists[:-2]:
                 self._store.drop(number)
@@ -307,10 +323,17 @@ class CatalogOwner:
             return number, f"{self._store.folder}/{number}"
 
     def adopt(self, entry: Entry, number: int) -> None:
-        """Hold a file from :meth:`new_file` as the bytes of a version, until no list names it any more."""
+        """Hold a file from :meth:`new_file` as the bytes of a version, whatever is listed meanwhile: until
+        :meth:`release`."""
         with self.lock:
             self._store.fix(number)
             self._held[entry] = number
+            self._awaited.add(entry)
+
+    def release(self, entries: Iterable[Entry]) -> None:
+        """Hold adopted versions no longer than a list names them."""
+        with self.lock:
+            self._awaited.difference_update(entries)
 
     def discard(self, number: int) -> None:
         """Let go of a file from :meth:`new_file`."""
@@ -385,6 +408,7 @@ class CatalogReader:
             tuple((number, why) for number, why in found["outcomes"]),
             tuple(Trial(**trial) for trial in found["trials"]),
             tuple((name, alias, version) for name, alias, version in found["aliases"]),
+            tuple((name, version) for name, version in found["live"]),
         )
 
     def open(self) -> tuple[Catalog, list[StoredModel]]:

@@ -75,6 +75,8 @@ class Registry:
         alone: the name behind the routes that are for one model. Default: the only name.
         trials: the versions among them that are on trial.
         aliases: name, alias and version of those that somebody called so.
+        live: name and version of those that answer requests which name no version. Default: the newest of each name
+            that is not on trial.
 
     Raises:
         ModelNotFound: a model that was asked for is not in the repository.
@@ -88,6 +90,7 @@ class Registry:
         alone: str | None = None,
         trials: Sequence[Trial] = (),
         aliases: Sequence[Alias] = (),
+        live: Sequence[tuple[str, int]] = (),
     ) -> None:
         self.settings = settings
         self.ready = False
@@ -95,7 +98,7 @@ class Registry:
         self.draining = False
         """Whether the worker was told to stop, and only serves on until callers have noticed."""
         self.models: dict[str, Model]
-        """The model behind each name: its newest served version that is not on trial."""
+        """The model behind each name: its live version."""
         self.versions: dict[tuple[str, int], Model]
         self.only: Model | None
         """The model behind the routes that are for one: of the only name when the service started, and of this name
@@ -126,15 +129,21 @@ class Registry:
         self._stored = {(stored.manifest.name, stored.manifest.version): stored for stored in chosen}
         made = [Model(stored, [], settings, self.budget) for stored in self._stored.values()]
         names = {model.name for model in made}
-        self._tabulate(made, next(iter(names)) if alone is None and len(names) == 1 else alone, trials, aliases)
+        self._tabulate(made, next(iter(names)) if alone is None and len(names) == 1 else alone, trials, aliases, live)
 
     def _tabulate(
-        self, models: Iterable[Model], alone: str | None, trials: Sequence[Trial], aliases: Sequence[Alias]
+        self,
+        models: Iterable[Model],
+        alone: str | None,
+        trials: Sequence[Trial],
+        aliases: Sequence[Alias],
+        live: Sequence[tuple[str, int]],
     ) -> None:
         self.versions = {(model.name, model.version): model for model in sorted(models, key=_name_and_version)}
         tried = {(trial.name, trial.version) for trial in trials}
         self.models = {key[0]: model for key, model in self.versions.items() if key not in tried}  # the newest is last
         self.models |= {trial.name: self.versions[trial.name, trial.live] for trial in trials}
+        self.models |= {key[0]: self.versions[key] for key in live if key in self.versions}
         self.aliases = {
             (name, alias): self.versions[name, version]
             for name, alias, version in aliases
@@ -216,6 +225,7 @@ class Registry:
         alone: str | None,
         trials: Sequence[Trial] = (),
         aliases: Sequence[Alias] = (),
+        live: Sequence[tuple[str, int]] = (),
     ) -> None:
         """Answer new requests with these models, in one step; on the event loop.
 
@@ -226,12 +236,13 @@ class Registry:
             alone: the name behind the routes that are for one model.
             trials: the versions among them that are on trial.
             aliases: name, alias and version of those that somebody called so.
+            live: name and version of those that answer requests which name no version.
         """
         models = list(models)
         for model in models:
             if model.is_open:
                 model.begin(self.thread, self.arrivals)
-        self._tabulate(models, alone, trials, aliases)
+        self._tabulate(models, alone, trials, aliases, live)
         self._compare()
         self.follow()
 

@@ -22,6 +22,8 @@ from rowcast.service.live.trial import CPU_SECONDS
 _SECONDS = 180.0
 """How long it may take in all, beside workers that leave it little of the processor."""
 _LOOK_SECONDS = 0.1
+NICE = 10
+"""Beside busy workers a trial gets a tenth of a core, and takes all that is idle."""
 _SHOWN = 300
 _PRIVATE = ("PROMETHEUS_MULTIPROC_DIR",)
 """Variables that are for those who serve."""
@@ -40,17 +42,27 @@ class Candidate(NamedTuple):
 
 
 def try_version(
-    candidate: Candidate, old: Entry | None, owner: CatalogOwner, *, device: str, workers: int, stop: Callable[[], bool]
+    candidate: Candidate,
+    old: Entry | Path | None,
+    owner: CatalogOwner,
+    *,
+    device: str,
+    workers: int,
+    stop: Callable[[], bool],
+    seconds: float = _SECONDS,
+    nice: int = NICE,
 ) -> Entry:
     """Have a version tried; the supervisor holds its bytes then.
 
     Args:
         candidate: the version.
-        old: the one that it is to replace.
+        old: the one that it is to replace; or the folder of one that clients know, of which only the signature matters.
         owner: holds the bytes.
         device: that it is served on.
-        workers: that are to open it.
+        workers: that are to open it, beside what they serve; 0 where it is not known yet how many there is room for.
         stop: tells whether nobody wants to know any more.
+        seconds: how long it may take in all.
+        nice: at which priority.
 
     Raises:
         Refused: it may not go live.
@@ -62,13 +74,15 @@ def try_version(
         "supervisor": os.getpid(),
         "path": str(candidate.path),
         "into": into,
-        "old": None if old is None else asdict(old),
+        "old": asdict(old) if isinstance(old, Entry) else None,
+        "known": str(old) if isinstance(old, Path) else None,
         "allow_signature_change": candidate.allow_signature_change,
         "device": device,
         "workers": workers,
+        "nice": nice,
     }
     try:
-        sha256 = _verdict(orjson.dumps(task), stop)
+        sha256 = _verdict(orjson.dumps(task), stop, seconds)
     except BaseException:
         owner.discard(number)
         raise
@@ -77,7 +91,7 @@ def try_version(
     return entry
 
 
-def _verdict(task: bytes, stop: Callable[[], bool]) -> str:
+def _verdict(task: bytes, stop: Callable[[], bool], seconds: float) -> str:
     """The SHA-256 of a graph that may go live.
 
     Raises:
@@ -94,7 +108,7 @@ def _verdict(task: bytes, stop: Callable[[], bool]) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
-    out, errors, left, given = b"", b"", _SECONDS, task
+    out, errors, left, given = b"", b"", seconds, task
     try:
         while True:
             try:
@@ -106,7 +120,7 @@ def _verdict(task: bytes, stop: Callable[[], bool]) -> str:
                 if stop():
                     raise Interrupted("the service stops") from None
                 if left <= 0:
-                    raise Refused("busy", f"it was not tried within {_SECONDS:g} s: the machine is busy") from None
+                    raise Refused("busy", f"it was not tried within {seconds:g} s: the machine is busy") from None
     finally:
         if process.poll() is None:
             process.kill()

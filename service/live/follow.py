@@ -151,7 +151,7 @@ class Follower:
         gone = self._models.keys() - entries - staged
         if replaced:
             models = [self._models[entry] for entry in catalog.entries]
-            self._registry.serve(models, catalog.alone, catalog.trials, catalog.aliases)
+            self._registry.serve(models, catalog.alone, catalog.trials, catalog.aliases, catalog.live)
         elif gone:
             self._registry.follow()
         self._catalog = catalog
@@ -234,7 +234,7 @@ class Follower:
 
 def _served(catalog: Catalog) -> tuple[object, ...]:
     """All of a catalog that requests are answered by."""
-    return catalog.entries, catalog.alone, catalog.trials, catalog.aliases
+    return catalog.entries, catalog.alone, catalog.trials, catalog.aliases, catalog.live
 
 
 class _Thread:

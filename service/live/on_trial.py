@@ -14,7 +14,7 @@ from pathlib import Path
 from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.live.candidate import Candidate
 from rowcast.service.live.counted import MOST_TRIALS
-from rowcast.service.live.look import mark_of
+from rowcast.service.live.look import Mark, mark_of
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.rollout.trial import Trial
@@ -54,6 +54,8 @@ class Trials:
         self.faults: dict[str, str] = {}
         """Why what is said of a name cannot be done."""
         self._has_shown_aliases = False
+        self._seen: dict[tuple[str, int], Mark | None] = {}
+        """The files of versions that are to be on trial, as they were at the last look."""
 
     @property
     def names(self) -> set[str]:
@@ -71,6 +73,7 @@ class Trials:
             Interrupted: it was in vain, for something else came between.
         """
         self.faults = {name: fault for name, fault in self.faults.items() if name in found}
+        self._seen = {key: mark for key, mark in self._seen.items() if key[0] in found}
         for name, versions in found.items():
             on, said = self.of(name), self._rollouts.said(name)
             wanted = Trial.of(name, said)
@@ -132,7 +135,8 @@ class Trials:
                 return False
             self.ended.add(trial.number)
             entries = [one for one in catalog.entries if one != old or (one.name, one.version) in self._pinned]
-            self._owner.change(entries=entries, trials=[one for one in catalog.trials if one != trial])
+            trials = [one for one in catalog.trials if one != trial]
+            self._owner.change(entries=entries, trials=trials, live={name: version})
         self._log(trial, trial.live, trial.version, who, "promoted")
         return True
 
@@ -163,6 +167,9 @@ class Trials:
                 self._owner.change(trials=[*others, wanted])
             self._log(wanted, wanted.live, version, who, said.told())
             return True
+        if mark is None or self._seen.get(key) != mark:  # somebody may be about to write it
+            self._seen[key] = mark
+            return False
         if on is not None:
             self.end(on, who, f"{name}:{version} is on trial instead")
         why = self._bring(candidate, old, who, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -11,12 +12,15 @@ from typing import Literal, NamedTuple
 
 from rowcast.models.errors import ModelError, ModelRefused
 from rowcast.models.rollout import (
+    KEPT_FILE,
     ROLLOUT_FILE,
     Change,
     Rollout,
     change_rollout,
     choose_version,
     end_trial,
+    keep_rollout,
+    kept_rollout,
     read_rollout,
 )
 from rowcast.models.rollout.steps import last_change
@@ -90,6 +94,19 @@ class Rollouts:
             if self.faults.get(name) != str(error):
                 logger.error("%s; what was served is served on", error)
             self.faults[name] = str(error)
+            if name not in self._said and (kept := kept_rollout(self._root / name)) is not None:
+                self._said[name] = kept  # the service has started by it
+        else:
+            self._keep(name, is_there=mark is not None)
+
+    def _keep(self, name: str, *, is_there: bool) -> None:
+        """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""
+        home = self._root / name
+        with contextlib.suppress(OSError):
+            if is_there:
+                keep_rollout(home, self._said[name])
+            else:
+                (home / KEPT_FILE).unlink(missing_ok=True)
 
     def said(self, name: str) -> Rollout:
         """The last that was said of a name and is no nonsense."""
@@ -150,9 +167,26 @@ class Rollouts:
             self.done(name)
 
     def write_choice(
-        self, name: str, version: int, versions: list[int], who: str, before: int | None, *, allowed: bool
+        self,
+        name: str,
+        version: int,
+        versions: list[int],
+        who: str,
+        before: int | None,
+        *,
+        allowed: bool,
+        seen: Rollout | None = None,
     ) -> str:
         """Write down that somebody chose a version, if the repository can be written.
+
+        Args:
+            name: of the model.
+            version: what is to be served.
+            versions: those that there are.
+            who: chose it.
+            before: the version that was served.
+            allowed: whether its signature may be another one.
+            seen: what was said when it was chosen: it gives way to whoever has said something since. None: it does not.
 
         Returns:
             who was first, and chose something else; an empty text for nobody.
@@ -161,27 +195,47 @@ class Rollouts:
         while not written:
             known = self.said(name)
             try:
-                choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=known)
+                choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=seen or known)
                 written = True
             except ModelError as error:
                 if first := self.said_since(name):
                     return first
                 self._read(name)
-                if self.said(name) == known:  # else a version was named meanwhile
+                if self.said(name) == known:
                     words = "%s: so this service alone serves %s:%d, and only until it is started anew"
                     logger.warning(words, error, name, version)
                     break
+                seen = None  # a version was named meanwhile, which is another matter
         self._read(name)
         if self.said(name).live == version or self.said(name) == known:
             self.done(name)
         return ""
 
-    def write_change(self, name: str, before: int | None, after: int | None, why: str, who: str = "auto") -> None:
-        """Write down what went live by itself, once for all services, if the repository can be written."""
+    def write_change(
+        self,
+        name: str,
+        before: int | None,
+        after: int | None,
+        why: str,
+        who: str = "auto",
+        seen: Rollout | None = None,
+    ) -> None:
+        """Write down what went live by itself, once for all services, if the repository can be written.
+
+        Args:
+            name: of the model.
+            before: the version that was served; None for none.
+            after: the version that is; None for none.
+            why: for the history.
+            who: for the history.
+            seen: what was said when it went live: nothing is written where something else is said by now. None: no
+                matter.
+        """
 
         def changed(said: Rollout) -> Rollout:
-            last = said.last_live
-            if said.trial is not None or (last is not None and last.after == after):
+            if seen is not None and said != seen:
+                return said
+            if said.trial is not None or said.served == after:
                 return said  # another service was first
             passed = after is not None and after > said.newest  # else the choice holds
             return said.model_copy(update={"live": None if passed else said.live}).with_change(
@@ -192,7 +246,9 @@ class Rollouts:
             try:
                 change_rollout(self._root / name, changed)
             except (ModelError, OSError) as error:
-                if not self._warned:
+                if who == "start":
+                    logger.info("%s:%s is served, which this log alone says: %s", name, after, error)
+                elif not self._warned:
                     self._warned = True
                     logger.warning("what goes live by itself is in this log alone: %s", error)
         self._read(name)

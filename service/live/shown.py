@@ -30,11 +30,7 @@ class Shown:
 
 
 def _told(catalog: Catalog) -> _Told:
-    tried = {(trial.name, trial.version) for trial in catalog.trials}
-    told: _Told = {}
-    for entry in catalog.entries:
-        if (entry.name, entry.version) not in tried:
-            told[LIVE_VERSION, (entry.name,)] = entry.version  # of a name the newest is the last
+    told: _Told = {(LIVE_VERSION, (name,)): version for name, version in catalog.live}
     for note in catalog.notes:
         labels = note.name, note.kind
         if note.state == "UNAVAILABLE" and note.version:

@@ -73,6 +73,8 @@ class Swaps:
         """The files of versions that may go live, as they were at the last look."""
         self._seen_served: dict[Key, Mark | None] = {}
         """The same of versions that are served, where they are not as they were then."""
+        self._seen_asked: dict[Key, Mark | None] = {}
+        """The same of versions that somebody chose."""
         self._missed: dict[str, int] = {}
         """How often a name's folder was not there."""
         self._floor: dict[str, int] = {}
@@ -109,21 +111,33 @@ class Swaps:
         self._stopping.set()
 
     def _settle_rollouts(self) -> None:
-        """Take what is said of each name for done where it is served: it was heeded when the service started.
-
-        Where versions go live by hand alone, what is served now is written down, so that a service that starts later
-        serves it as well.
-        """
+        """Take what is said of each name for done where it is served: it was heeded when the service started."""
         live = self._live(self._owner.catalog)
         self._rollouts.read(live)
         for name, entry in live.items():
             self._rollouts.done_if(name, entry.version)  # somebody may have chosen another since
-            if self._settings.reload == "manual" and self._rollouts.said(name).live is None:
-                versions = list_versions(self._settings.repository, name).numbers
-                if entry.version in versions:
-                    self._rollouts.write_choice(name, entry.version, versions, "start", None, allowed=False)
+
+    def _write_down_start(self) -> None:
+        """Write down what is served since the start, so that whoever reads the repository knows.
+
+        Where versions go live by hand alone, it is a choice: a service that starts later serves it as well.
+        """
+        for name, entry in sorted(self._lived.items()):
+            said = self._rollouts.said(name)
+            versions = list_versions(self._settings.repository, name).numbers
+            before = None if said.served == entry.version else said.served
+            if entry.version not in versions or name in self._rollouts.faults:
+                continue
+            if self._settings.reload == "manual" and said.live is None:
+                self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False, seen=said)
+            elif said.served != entry.version:
+                self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
 
     def _run(self) -> None:
+        try:
+            self._write_down_start()
+        except Exception:
+            logger.exception("what is served since the start is in this log alone")
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 self.step()
@@ -165,6 +179,7 @@ class Swaps:
 
     def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
         """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""
+        before, self._seen_asked = self._seen_asked, {}
         for name, versions in found.items():
             version, old = self._rollouts.asked(name), live.get(name)
             if version is None:
@@ -173,20 +188,31 @@ class Swaps:
                 continue
             if old is None or old.version != version:
                 said, path = self._rollouts.said(name), self._settings.repository / name / str(version)
-                if self._again.get(name) == said and self._verdicts.hold((name, version), mark_of(path), old):
+                mark = mark_of(path)
+                if self._again.get(name) == said and self._verdicts.hold((name, version), mark, old):
                     continue
                 who = "rollout.json" if said.last_word is None else said.last_word.who
                 if self._promote_from_trial(name, version, old, who):
-                    self._rollouts.done(name)
+                    self._did_as_said(name, version)
                     return True
+                self._seen_asked[name, version] = mark
+                if mark is None or before.get((name, version)) != mark:  # somebody may be about to write it
+                    continue
                 why = self._bring(Candidate(name, version, path, version in said.allowed), old, who, "promoted")
                 if why:
                     self._again[name] = said  # it may have been an accident, or its files may change
                 else:
-                    self._rollouts.done(name)
+                    self._did_as_said(name, version)
                 return True
             self._rollouts.done(name)
         return False
+
+    def _did_as_said(self, name: str, version: int) -> None:
+        """Take note that a version is served as ``rollout.json`` says, whose history says so too from now on."""
+        served = self._rollouts.said(name).served
+        if served != version:  # the file was written by hand
+            self._rollouts.write_change(name, served, version, "as rollout.json says")
+        self._rollouts.done(name)
 
     def _write_down_reload(self, live: dict[str, Entry]) -> None:
         """Write down what is served since SIGHUP, which has it settled anew."""
@@ -217,15 +243,11 @@ class Swaps:
 
     def _live(self, catalog: Catalog) -> dict[str, Entry]:
         """The version of each name that another may replace."""
-        live: dict[str, Entry] = {}
-        tried = {(trial.name, trial.version) for trial in catalog.trials}
-        for entry in sorted(catalog.entries, key=self._rank):
-            if (entry.name, entry.version) not in tried and (self._followed is None or entry.name in self._followed):
-                live[entry.name] = entry
-        return live
-
-    def _rank(self, entry: Entry) -> tuple[bool, int]:
-        return (entry.name, entry.version) not in self._pinned, entry.version
+        return {
+            entry.name: entry
+            for entry in catalog.entries
+            if (entry.name, entry.version) in catalog.live and (self._followed is None or entry.name in self._followed)
+        }
 
     def _next(self, found: dict[str, list[int]], live: dict[str, Entry]) -> Candidate | None:
         """The version that is to be tried next: the newest of a name that was not refused as it is."""
@@ -293,7 +315,10 @@ class Swaps:
         try:
             entry = self._tried(candidate, old)
             tried = time.monotonic()
-            self._stage(entry, old, trial)
+            try:
+                self._stage(entry, old, trial)
+            finally:
+                self._owner.release([entry])
         except Refused as error:
             if mark_of(candidate.path) == mark:  # else it was written meanwhile, and is tried again
                 self._verdicts.add(key, mark, old, error)
@@ -349,13 +374,18 @@ class Swaps:
                 catalog = self._owner.catalog
                 if catalog.stage != stage:
                     raise Interrupted
-                kept = [one for one in catalog.entries if one != old or (one.name, one.version) in self._pinned]
+                kept = [
+                    one
+                    for one in catalog.entries
+                    if (one.name, one.version) != (entry.name, entry.version)
+                    and (one != old or (one.name, one.version) in self._pinned)
+                ]
                 beside = self._trials.of(entry.name)
                 if trial is None and beside is not None and beside.live != entry.version:  # beside what goes
                     gone = {(entry.name, beside.version)} - self._pinned
                     kept = [one for one in kept if (one.name, one.version) not in gone]
                 if trial is None:
-                    self._serve([*kept, entry], catalog.alone)
+                    self._serve([*kept, entry], catalog.alone, {entry.name: entry.version})
                 else:
                     entries = sorted([*catalog.entries, entry], key=lambda one: (one.name, one.version))
                     self._owner.change(entries=entries, stage=None, trials=[*catalog.trials, trial])
@@ -365,12 +395,12 @@ class Swaps:
                 if catalog.stage == stage:
                     self._owner.show(catalog.entries, alone=catalog.alone, notes=catalog.notes, outcomes=self._outcomes)
 
-    def _serve(self, entries: Sequence[Entry], alone: str | None) -> None:
+    def _serve(self, entries: Sequence[Entry], alone: str | None, live: dict[str, int] | None = None) -> None:
         names = {entry.name for entry in entries}
         if alone not in names:
             alone = next(iter(names)) if len(names) == 1 else None
         ordered = sorted(entries, key=lambda entry: (entry.name, entry.version))
-        self._owner.show(ordered, alone=alone, notes=self._owner.catalog.notes, outcomes=self._outcomes)
+        self._owner.show(ordered, alone=alone, notes=self._owner.catalog.notes, outcomes=self._outcomes, live=live)
 
     def _let_go(self, found: dict[str, list[int]], live: dict[str, Entry]) -> None:
         """Serve names no more whose folders are gone, unless none would be left; those that were asked for stay."""

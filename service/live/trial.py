@@ -17,7 +17,7 @@ import orjson
 from rowcast.models.device import cuda_device_count
 from rowcast.models.errors import DeviceError, ModelError
 from rowcast.models.machine.limits import available_memory
-from rowcast.models.repository import StoredModel, open_version
+from rowcast.models.repository import Manifest, StoredModel, open_version, read_manifest
 from rowcast.service.engine.catalog import Entry, chunks_of, seal
 from rowcast.service.live.checks import Refused, check_runs, check_signature
 from rowcast.service.process.worker_count import GRAPH_COPIES
@@ -54,9 +54,10 @@ def _try(task: dict[str, Any]) -> dict[str, Any]:
         raise Refused("damaged", str(error)) from None
     except OSError as error:
         raise Refused("damaged", f"{error.filename or task['path']} cannot be read: {error.strerror}") from None
-    _check_memory(len(stored.graph), task["workers"])
+    if task["workers"]:
+        _check_memory(len(stored.graph), task["workers"])
     _hand_over(stored, task["into"])
-    old = None if task["old"] is None else Entry(**task["old"]).open().manifest
+    old = _known(task)
     compatible = True
     if old is not None:
         try:
@@ -67,6 +68,16 @@ def _try(task: dict[str, Any]) -> dict[str, Any]:
             compatible = False
     check_runs(stored, old.signature if old is not None and compatible else None, task["device"])
     return {"kind": "", "sha256": stored.sha256}
+
+
+def _known(task: dict[str, Any]) -> Manifest | None:
+    """What the version says of itself that clients know; None for no such."""
+    if task["old"] is not None:
+        return Entry(**task["old"]).open().manifest
+    try:
+        return None if task["known"] is None else read_manifest(Path(task["known"]))
+    except (ModelError, OSError):  # it has gone meanwhile
+        return None
 
 
 def _hand_over(stored: StoredModel, into: str) -> None:

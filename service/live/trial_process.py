@@ -5,8 +5,8 @@ very bytes (:mod:`rowcast.service.live.checks`). Its output ends with a verdict 
 crash, too much memory, no end) is a verdict as well, and touches nobody who serves.
 
 The work is done by a child of this process. The supervisor's own children are waited for by circus, which keeps their
-exit codes to itself; this process tells how the child ended. Both are at low priority, and neither outlives the
-supervisor. Where memory runs out, the kernel takes the child before any worker.
+exit codes to itself; this process tells how the child ended. Both are at low priority while others serve, and neither
+outlives the supervisor. Where memory runs out, the kernel takes the child before any worker.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from pathlib import Path
 
 from rowcast.service.process.parent import end_with
 
-NICE = 10
-"""Beside busy workers it gets a tenth of a core, and takes all that is idle."""
-
 
 def main() -> None:
     """Try a version, and write the verdict to standard output."""
     task = json.load(sys.stdin)
     if not end_with(task["supervisor"], signal.SIGKILL):
         return
-    os.nice(NICE)
+    os.nice(task["nice"])
     parent = os.getpid()
     child = os.fork()  # nothing is loaded yet, and no thread runs
     if child == 0:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-from bentoml._internal.utils.circus import Arbiter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from rowcast.models.errors import RowcastError
 from rowcast.models.repository import StoredModel
 from rowcast.service.engine.catalog import CATALOG, Catalog, CatalogOwner, CatalogReader, address_of_owner
-from rowcast.service.engine.versions import choose
 from rowcast.service.metrics.folder import use_own_metrics_folder
 from rowcast.service.process.settle import hand_on, settings_of_service
 from rowcast.service.process.worker_count import WorkerCount, worker_count
 from rowcast.service.settings import Settings
 
 logger = logging.getLogger("rowcast.service")
+
+Settle: TypeAlias = Callable[[Settings, CatalogOwner, Callable[[], bool]], Catalog]
+"""Has a catalog list what is to be served; given what tells whether nobody wants to know any more. Raises a
+``RowcastError`` where something may not be served, and lists what it listed."""
 
 
 class Settled(NamedTuple):
@@ -48,11 +49,13 @@ class Settled(NamedTuple):
             write("%d %s: %s", count, "worker" if count == 1 else "workers", why)
 
 
-def settled() -> Settled:
+def settled(settle: Settle) -> Settled:
     """The settings and the models of this process.
 
-    The first process that asks, BentoML's supervisor, settles both, and its workers get them from it. Told to reload
-    with SIGHUP, it settles the models anew before it replaces the workers.
+    The first process that asks, BentoML's supervisor, settles both, and its workers get them from it.
+
+    Args:
+        settle: has a catalog list what is to be served.
 
     Raises:
         RowcastError: a setting or a model is not as it must be.
@@ -65,35 +68,35 @@ def settled() -> Settled:
         reader = CatalogReader(owner)
         catalog, models = reader.open()
         return Settled(settings, models, catalog=catalog, reader=reader)
-    chosen = choose(settings)
-    workers = worker_count(settings, chosen)
-    settings = settings.model_copy(update={"workers": workers.workers})
-    hand_on(settings, os.environ)
     try:
         held = CatalogOwner()
-        held.publish(chosen)
     except OSError as error:
         raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
+    models = settle(settings, held, lambda: False).open()
+    workers = worker_count(settings, models)
+    settings = settings.model_copy(update={"workers": workers.workers})
+    hand_on(settings, os.environ)
     os.environ[CATALOG] = held.address
     use_own_metrics_folder()
-    _settle_at_reload(settings, held)
-    return Settled(settings, chosen, workers, held)
+    return Settled(settings, models, workers, held)
 
 
-def _settle_at_reload(settings: Settings, catalog: CatalogOwner) -> None:
-    """Have the supervisor settle the models anew before it replaces the workers; without one it replaces none."""
-    reload = Arbiter.reload
+def settle_anew(given: Settled, settle: Settle, stop: Callable[[], bool]) -> bool:
+    """Settle the models of a service anew while it runs; where that fails, what was served is served on.
 
-    def settle_and_reload(self: Any, *args: Any, **options: Any) -> Any:
-        try:
-            models = choose(settings)
-            if not models:
-                raise RowcastError("there is no model")
-            catalog.publish(models)
-        except (RowcastError, OSError) as error:
-            logger.error("told to reload, but what was served is served on: %s", error)
-            return None
-        logger.info("reloading: %s", ", ".join(f"{m.manifest.name}:{m.manifest.version}" for m in models))
-        return reload(self, *args, **options)
+    Args:
+        given: what the supervisor settled when it started.
+        settle: has a catalog list what is to be served.
+        stop: tells whether nobody wants to know any more.
 
-    Arbiter.reload = settle_and_reload
+    Returns:
+        whether the workers are to be replaced.
+    """
+    assert given.owner is not None, "this is the supervisor"
+    try:
+        served = settle(given.settings, given.owner, stop).entries
+    except (RowcastError, OSError) as error:
+        logger.error("told to reload, but what was served is served on: %s", error)
+        return False
+    logger.info("reloading: %s", ", ".join(f"{one.name}:{one.version}" for one in served))
+    return True

@@ -63,13 +63,24 @@ Started: TypeAlias = Callable[[Heartbeats, Sequence[Replacements]], None]
 """Told, when the supervisor starts, what its workers have in common with it, and who looks after them."""
 
 
-def look_after_workers(service: str = "", grace: float = 0.0, started: Started = lambda *_: None) -> None:
+SettleAnew: TypeAlias = Callable[[Callable[[], bool]], bool]
+"""Settles what is served, and tells whether the workers are to be replaced; given what tells whether nobody wants to
+know any more."""
+
+
+def look_after_workers(
+    service: str = "",
+    grace: float = 0.0,
+    started: Started = lambda *_: None,
+    settle_anew: SettleAnew = lambda _: True,
+) -> None:
     """Change BentoML's supervisor in this process; before it is made.
 
     Args:
         service: the name of the service whose workers have a pulse.
         grace: seconds for which they serve on after SIGTERM.
         started: called when the supervisor starts.
+        settle_anew: called at SIGHUP, in a thread of its own, for it may take minutes.
     """
     construct, begin = Arbiter.__init__, Arbiter.start
     raise_limit()
@@ -90,6 +101,7 @@ def look_after_workers(service: str = "", grace: float = 0.0, started: Started =
         self.replacements = list(_replacements(self.watchers, service, self.heartbeats))
         self.stop_asked_at = None
         self.reload_requested = self.management_requested = False
+        self.settling = self.settle_requested = False
         for watcher in self.watchers:
             watcher.graceful_timeout = grace + _END_SECONDS
 
@@ -122,7 +134,7 @@ def look_after_workers(service: str = "", grace: float = 0.0, started: Started =
         handler.controller.loop.add_callback_from_signal(_stop_when_free, handler.controller.arbiter)
 
     def reload_when_free(handler: Any) -> None:
-        handler.controller.loop.add_callback_from_signal(_reload_when_free, handler.controller.arbiter)
+        handler.controller.loop.add_callback_from_signal(_settle, handler.controller.arbiter, settle_anew)
 
     SysHandler.quit = quit_when_free
     SysHandler.reload = reload_when_free
@@ -204,6 +216,32 @@ def _manage_when_free(arbiter: Any, requested: bool = False) -> None:
         arbiter.loop.call_later(BUSY_SECONDS, _manage_when_free, arbiter, True)
     else:
         arbiter.manage_watchers()
+
+
+def _settle(arbiter: Any, settle_anew: SettleAnew) -> None:
+    """Settle anew what is served, and then replace the workers; again, if it is asked for meanwhile. The loop goes on:
+    it looks after the workers, and may be told to stop."""
+    arbiter.settle_requested = arbiter.settling
+    if arbiter._stopping or arbiter.settling:
+        return
+    arbiter.settling = True
+
+    def work() -> None:
+        is_settled = False
+        try:
+            is_settled = settle_anew(lambda: arbiter.stop_asked_at is not None)
+        except Exception:
+            logger.exception("told to reload, but what was served is served on")
+        arbiter.loop.add_callback(done, is_settled)
+
+    def done(is_settled: bool) -> None:
+        arbiter.settling = False
+        if arbiter.settle_requested:
+            _settle(arbiter, settle_anew)
+        elif is_settled:
+            _reload_when_free(arbiter)
+
+    threading.Thread(target=work, name="settle", daemon=True).start()
 
 
 def _reload_when_free(arbiter: Any, requested: bool = False) -> None:

@@ -23,7 +23,7 @@ from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 from tests.service.live.together import Live, live
-from tests.service.live.versions import publish, publish_graph, slow_graph
+from tests.service.live.versions import publish, publish_as, publish_graph, slow_graph
 
 
 @pytest.fixture
@@ -70,7 +70,10 @@ def test_what_an_operator_chooses_while_another_version_is_tried_is_served(root:
 
     asyncio.run(scenario())
     said = read_rollout(root / "flights")
-    assert (said.live, [one.after for one in said.history]) == (1, [1])
+    assert (said.live, [(one.who.split(",")[0], one.after) for one in said.history]) == (
+        1,
+        [("start", 2), ("operator", 1)],
+    )
 
 
 def test_a_trial_that_begins_while_another_version_is_tried_is_on(root: Path) -> None:
@@ -338,7 +341,7 @@ def test_by_hand_a_version_that_was_published_anew_under_its_number_is_told(root
     async def scenario() -> None:
         async with live(root, reload="manual") as service:
             (root / "flights/2").rename(root / "away")
-            publish(root, 5.0)
+            publish_as(root, 2, 5.0)
             await service.until(lambda: service.reason(2).startswith("another: "))
             assert service.version() == 2
 
@@ -466,7 +469,7 @@ def test_a_version_that_is_chosen_is_served_as_soon_as_it_is_there_and_whole(roo
         async with live(root, reload="manual") as service:
             promote(root, 3, [1, 2, 3])
             await service.until(lambda: service.reason(0))
-            publish(root, 3.0)
+            publish_as(root, 3, 3.0)
             await service.until(lambda: service.version() == 3 and not service.reason(0))
             publish(root, 4.0)
             file = root / "flights/4/model.onnx"

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from rowcast.models.rollout import Guards, begin_trial, choose_version, read_rollout
+from rowcast.models.rollout import Guards, begin_trial, choose_version, name_version, read_rollout
 from tests.service.live.versions import nan_graph, publish, publish_graph
 from tests.support import handmade
 from tests.support.command import run
@@ -257,3 +257,28 @@ def test_what_is_live_already_is_promoted_without_another_entry_and_goes_back_to
     assert read_rollout(root / "flights") == said
     assert run(capfd, "rollout", "flights", "--rollback", "--repository", root)[0] == 0
     assert read_rollout(root / "flights").live == 1
+
+
+def test_a_version_that_would_be_missed_is_removed_only_by_force(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def remove(model: str, *flags: str) -> tuple[int, str]:
+        code, _, err = run(capfd, "models", "remove", model, "--repository", root, *flags)
+        return code, err.removeprefix("rowcast: ").rstrip("\n")
+
+    home = root / "flights"
+    assert remove("flights:2")[0] == 0  # nobody has named it
+    publish(root, 2.0)
+    choose_version(home, 1, [1, 3, 4], "operator", None, allow_signature_change=False)
+    name_version(home, "champion", 4, "operator")
+    before = read_rollout(home)
+    words = (
+        "flights:1 would be missed: services serve it; it was chosen to be served. Have another take its place "
+        "(rowcast rollout flights:VERSION --promote; rowcast models alias), or remove it all the same with --force"
+    )
+    assert remove("flights:1") == (1, words)
+    code, told = remove("flights:4")
+    assert (code, told.partition(". ")[0]) == (1, "flights:4 would be missed: it is called champion")
+    assert (read_rollout(home), (home / "4").is_dir()) == (before, True)
+    assert remove("flights:4", "--force") == (0, "flights:4 would be missed: it is called champion")
+    assert (read_rollout(home).aliases, (home / "4").is_dir()) == ({}, False)
+    assert publish(root, 2.0).manifest.version == 5
+    assert remove("flights:9") == (1, "model 'flights' has no version 9; versions: 1, 3, 5")

@@ -11,15 +11,17 @@ from types import SimpleNamespace
 import pytest
 
 from rowcast.models.errors import ModelError
-from rowcast.models.rollout import ROLLOUT_FILE, Rollout, choose_version, read_rollout
+from rowcast.models.repository import Repository
+from rowcast.models.rollout import ROLLOUT_FILE, Guards, Rollout, begin_trial, choose_version, read_rollout
 from rowcast.service.engine.versions import choose
 from rowcast.service.live import verdicts
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.verdicts import Verdicts
+from rowcast.service.metrics.counts import LIVE_VERSION
 from rowcast.service.middleware.keys import Keys, new_key
 from rowcast.service.settings import Settings
 from tests.service.live.together import live
-from tests.service.live.versions import late, nan_graph, publish, publish_graph
+from tests.service.live.versions import late, nan_graph, publish, publish_as, publish_graph
 from tests.support import handmade
 
 
@@ -183,7 +185,7 @@ def test_a_number_that_comes_again_is_another_version(root: Path) -> None:
         async with live(root) as service:
             before = service.registry.models["flights"].sha256
             shutil.rmtree(root / "flights/1")
-            publish(root, 2.0)
+            publish_as(root, 1, 2.0)
             await service.until(lambda: service.registry.models["flights"].sha256 != before)
             content = json.loads((await service.ask()).body)
             assert content["version"] == 1
@@ -202,7 +204,7 @@ def test_a_start_serves_what_was_chosen_and_what_may_follow_it(root: Path) -> No
     assert served(root) == [("flights", 3)]
     shutil.rmtree(root / "flights/3")
     publish_graph(root, nan_graph())
-    assert served(root) == [("flights", 2)]
+    assert served(root) == [("flights", 1)]  # somebody went back from 2
 
 
 def test_the_key_of_an_admin_is_known_from_others(tmp_path: Path) -> None:
@@ -212,3 +214,100 @@ def test_the_key_of_an_admin_is_known_from_others(tmp_path: Path) -> None:
     headers = [[(b"x-api-key", key.encode())] for key in (admin, other)]
     told = [(keys.holder(one), keys.admin(one)) for one in headers]
     assert told == [("alice", "alice"), ("bob", None)]
+
+
+def test_where_versions_are_named_beside_a_name_the_live_one_answers_for_it(root: Path) -> None:
+    """``ROWCAST_MODELS=flights,flights:2``: 2 is newer than what is live, and answers where it is asked for."""
+    publish(root, 2.0)
+    choose_version(root / "flights", 1, [1, 2], "operator", 2, allow_signature_change=False)
+
+    async def scenario() -> None:
+        async with live(root, models="flights,flights:2") as service:
+
+            async def answers(*versions: int) -> None:
+                """The version of the name, and all that are served."""
+                told = json.loads((await service.ask()).body)["version"]
+                assert (told, *(number for _, number in service.registry.versions)) == versions
+
+            await answers(1, 1, 2)
+            assert LIVE_VERSION.labels("flights")._value.get() == 1
+            publish(root, 3.0)
+            await service.until(lambda: service.version() == 3)
+            await answers(3, 2, 3)
+            for version, beside in ((1, [1, 2]), (3, [2, 3]), (2, [2]), (1, [1, 2])):
+                assert await service.load(version=version) == (200, "")
+                await answers(version, *beside)
+                assert LIVE_VERSION.labels("flights")._value.get() == version
+            begin_trial(
+                root / "flights",
+                3,
+                [1, 2, 3],
+                "operator",
+                1,
+                canary=0.0,
+                shadow=None,
+                guards=Guards(),
+                promote_after=None,
+            )
+            await service.until(lambda: service.registry.trials)
+            await answers(1, 1, 2, 3)
+            choose_version(root / "flights", 3, [1, 2, 3], "operator", 1, allow_signature_change=False)
+            await service.until(lambda: not service.registry.trials)
+            await answers(3, 2, 3)
+
+    asyncio.run(scenario())
+
+
+def test_a_number_that_was_allowed_another_signature_does_not_come_again(root: Path) -> None:
+    other, third = (handmade.BINARY.model_copy(update={"target": target}) for target in ("other", "third"))
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            publish(root, 2.0, other)
+            await service.until(lambda: service.reason(2).startswith("signature: "))
+            assert await service.load(version=2, allow_signature_change=True) == (200, "")
+            Repository(root).remove("flights", 2)
+            assert publish(root, 3.0, third).manifest.version == 3
+            await service.until(lambda: service.reason(3).startswith("signature: "))
+            assert service.registry.models["flights"].signature.target == "other"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("trial", [False, True])
+def test_a_version_that_is_still_being_copied_is_left_alone_though_somebody_chose_it(
+    root: Path, trial: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(root, 2.0)
+    whole = root / "flights/2"
+    aside = whole.rename(root.parent / "2")
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            await service.until(lambda: read_rollout(root / "flights").live == 1)
+            whole.mkdir()
+            if trial:
+                begin_trial(
+                    root / "flights",
+                    2,
+                    [1, 2],
+                    "operator",
+                    1,
+                    canary=0.5,
+                    shadow=None,
+                    guards=Guards(),
+                    promote_after=None,
+                )
+            else:
+                choose_version(root / "flights", 2, [1, 2], "operator", 1, allow_signature_change=False)
+            content = (aside / "model.onnx").read_bytes()
+            for at in range(0, len(content), 1 + len(content) // 40):  # two seconds
+                (whole / "model.onnx").write_bytes(content[:at])
+                await asyncio.sleep(0.05)
+            for file in aside.iterdir():
+                shutil.copyfile(file, whole / file.name)
+            await service.until(lambda: service.registry.trials if trial else service.version() == 2)
+
+    asyncio.run(scenario())
+    assert "does not go live" not in caplog.text
+    assert read_rollout(root / "flights").trial == (2 if trial else None)

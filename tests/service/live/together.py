@@ -14,11 +14,11 @@ from typing import Any
 from proofs.client import get, post
 from rowcast.service.engine.catalog import CatalogOwner, CatalogReader
 from rowcast.service.engine.registry import Registry
-from rowcast.service.engine.versions import choose
 from rowcast.service.http.body import Header
 from rowcast.service.http.fast_path import FastPath
 from rowcast.service.live.changes import NetworkChanges
 from rowcast.service.live.follow import Follower
+from rowcast.service.live.settling import settle
 from rowcast.service.live.swaps import Swaps
 from rowcast.service.middleware.stack import Middleware
 from rowcast.service.process.heartbeat import Heartbeats, Pulse
@@ -100,10 +100,10 @@ async def live(root: Path, **options: Any) -> AsyncIterator[Live]:
     """A service of a repository whose supervisor and only worker are this process."""
     settings = Settings(repository=root, device="cpu", workers=1, **options)
     owner = CatalogOwner()
-    owner.publish(choose(settings))
+    settle(settings, owner, lambda: False)
     reader = CatalogReader(owner.address)
     catalog, models = reader.open()
-    registry, middleware = Registry(settings, models, catalog.alone), Middleware(settings)
+    registry, middleware = Registry(settings, models, catalog.alone, live=catalog.live), Middleware(settings)
     follower = Follower(registry, reader, catalog)
     registry.changes = NetworkChanges(follower, middleware.keys)
     router = Router(inner, registry, {"/"})
