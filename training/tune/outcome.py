@@ -10,7 +10,7 @@ import polars as pl
 
 from rowcast.training.config import Config, make_config, to_toml
 from rowcast.training.tune.config import TuneConfig
-from rowcast.training.tune.space import value_in, with_values
+from rowcast.training.tune.space import AS_GIVEN, value_in, with_values
 from rowcast.training.tune.study.study import Record
 
 if TYPE_CHECKING:
@@ -116,7 +116,24 @@ def sentence_of(tuned: Tuned) -> str:
         f"tuned on validation rows: trial {tuned.best.number} is the best of {len(tuned.trials)} ({pruned} of them "
         f"pruned) of study {tuned.study!r}, {tuned.measure} {tuned.best.value:.6g} with {values}; metrics of "
         "validation rows, which chose it, look a little better than they are, and those of test rows do not"
+        + _told_of_time(tuned.trials)
         + (f"; {tuned.ended_by} ended the study before it was over" if tuned.ended_by else "")
+    )
+
+
+def _told_of_time(trials: Sequence[Record]) -> str:
+    """What the time of the trials did to them, where it did anything."""
+    through = [trial for trial in trials if not trial.pruned]
+    cut = [trial for trial in through if trial.cut_short]
+    if not cut:
+        return ""
+    text = f"; the time cut short {len(cut)} of the {len(through)} trials that ran through"
+    given = next((trial for trial in cut if trial.origin == AS_GIVEN), None)
+    if given is None:
+        return text
+    return (
+        f"{text}, that of the config as given among them: it takes longer than the {given.limit_s:.3g} s of a trial, "
+        "so that with this budget `rowcast train` may do better"
     )
 
 

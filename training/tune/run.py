@@ -12,7 +12,6 @@ from typing import Any
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
-from rowcast.training.bagging.plan import check_folds
 from rowcast.training.config import Config
 from rowcast.training.crossvalidate import MAX_FOLDS
 from rowcast.training.data.files.paths import STDIN
@@ -21,14 +20,12 @@ from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.prepare import Prepared
-from rowcast.training.ranks.ranks import ALONE
-from rowcast.training.start.start import check_start
 from rowcast.training.threads import usable_threads
-from rowcast.training.track.tracker import check_trackers
 from rowcast.training.train import Before, train
-from rowcast.training.tune.clock import Clock, clock_of
+from rowcast.training.tune.clock import clock_of
 from rowcast.training.tune.config import TuneConfig
-from rowcast.training.tune.objective import Fitted, Trials, measure_of
+from rowcast.training.tune.last_fit import check_last_fit, in_time, kept
+from rowcast.training.tune.objective import Trials, measure_of
 from rowcast.training.tune.outcome import Tuned, best_of, config_of, sentence_of
 from rowcast.training.tune.rows import about_study, rows_of
 from rowcast.training.tune.space_reading import space_of
@@ -40,8 +37,6 @@ from rowcast.training.tune.worker import workers
 
 TRIALS = 50
 """How many are wanted where neither a number nor a budget is given."""
-ENOUGH = 2.0
-"""Times that a trial took which its budget cut short: with so much time left its config is fitted once more."""
 
 
 def tune(
@@ -97,7 +92,7 @@ def tune(
     trying = own.written_in(config)
     trying.distil.check_unused()
     if publish:
-        _check_last_fit(trying, own)
+        check_last_fit(trying, own)
     device = training_device(config.device, config.fit.precision)
     space_of(trying)  # what is wrong with it is told before a large table is read
     if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
@@ -141,8 +136,8 @@ def tune(
         tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, ended_by=interrupt.name)
         if not publish:
             return tuned
-        fitted = _kept(fits, best, chosen, clock)
-        within = chosen if fitted else _in_time(chosen, best, clock, rows.reading_s)
+        fitted = kept(fits, best, chosen, clock, rows.reading_s)
+        within = chosen if fitted else in_time(chosen, best, clock, rows.reading_s)
         doing = "publishing the network" if fitted else "fitting the config"
         say(f"{doing} of trial {best.number}, the best of {count(len(records))}")
         trained = train(
@@ -157,36 +152,6 @@ def tune(
             before=Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"]),
         )
     return replace(tuned, trained=trained)
-
-
-def _kept(fits: Trials, best: Record, chosen: Config, clock: Clock) -> Fitted | None:
-    """The network of the best trial, where this process has it and another fit would give no other one."""
-    if fits.best is None or fits.best[0] != best.number or chosen.fit.seeds > 1 or chosen.fit.folds != "none":
-        return None
-    fitted = fits.best[1].fitted
-    was_cut_short = fitted is not None and fitted[1].stopped == "budget" and chosen.fit.budget_s == "none"
-    return None if was_cut_short and clock.left_in_all_s > ENOUGH * best.seconds else fitted
-
-
-def _in_time(chosen: Config, best: Record, clock: Clock, reading_s: float) -> Config:
-    """The config of the last fit, which takes what is left of the time, and no less than its trial did."""
-    if math.isinf(clock.budget_s):
-        return chosen
-    most = math.inf if chosen.fit.budget_s == "none" else chosen.fit.budget_s
-    within = min(max(clock.left_in_all_s - reading_s, best.seconds, 1.0), most)
-    return chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"budget_s": within})})
-
-
-def _check_last_fit(config: Config, own: Own) -> None:
-    """Make sure that the last fit can be had at all: to be told that after the last trial would be late.
-
-    Raises:
-        ConfigError: it cannot be; names both of what does not go together.
-    """
-    check_trackers(config.track)
-    check_start(None, config)
-    if config.fit.folds != "none":
-        check_folds(config, validation=None, start=None, own_network=own.network is not None, ranks=ALONE)
 
 
 def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | None, own: Own) -> None:

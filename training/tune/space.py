@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from rowcast.training.config import PRESETS, Config, make_config
 
+AS_GIVEN = "as given"
+"""The origin of the trial of the config as it is given."""
 _IN_RANGE = "in range"
 """The choice that stands for a value of the range."""
 
@@ -161,7 +163,7 @@ class Space:
             what each is called, and its values by field; none twice.
         """
         given = {field.name: value_in(config, field.name) for field in self.fields}
-        found = [("as given", given)]
+        found = [(AS_GIVEN, given)]
         for name in PRESETS:
             preset = make_config(overrides={"preset": name})
             near = {f.name: f.nearest(value_in(preset, f.name)) for f in self.fields}

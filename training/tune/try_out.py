@@ -30,6 +30,8 @@ class Telling(Protocol):
 
     taken: list[float]
     """Seconds of the trials that ran through."""
+    cut_short: bool
+    """Whether the time cut one of these short."""
 
     def __call__(self) -> None: ...
 
@@ -84,10 +86,10 @@ def _try_out(
     """See :func:`try_out`. ``threads``: of this machine, to be shared with whoever else tries configs on it."""
     failed, waits = 0, False
     while not fits.interrupt:
-        budget_s = clock.for_trial(tell.taken)
+        budget_s = clock.for_trial(tell.taken, cut_short=tell.cut_short)
         if budget_s is None:
             return
-        trial = study.ask(wanted)
+        trial = study.ask(wanted, budget_s)
         if trial is Room.NONE:
             return
         if isinstance(trial, Room):
@@ -131,6 +133,6 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
         if not math.isfinite(measured.value):
             study.prune(trial, "its answers are no numbers", measured.seconds)
             return None
-        study.finish(trial, measured.value, measured.seconds)
+        study.finish(trial, measured.value, measured.seconds, cut_short=measured.cut_short)
         fits.keep(trial.number, measured)
     return None

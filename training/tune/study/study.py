@@ -8,6 +8,7 @@ so a kill, whatever the moment, costs the trials that were under way and nothing
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rowcast.models.errors import TrainingError
 from rowcast.training.fit.checkpoint import differences
 from rowcast.training.tune.space import Space
+from rowcast.training.tune.study.limits import limit_of
 from rowcast.training.tune.study.owners import born, is_alive, is_recent, this_process
 from rowcast.training.tune.study.rungs import Rungs
 from rowcast.training.tune.study.storage import Storage
@@ -59,6 +61,10 @@ class Record:
     """``as given``, the name of a preset, or nothing where the values were sampled."""
     why: str
     """Why it was pruned."""
+    cut_short: bool = False
+    """Whether its time ended a fit of it, which might have done better with more."""
+    limit_s: float = math.inf
+    """Seconds that it might take; infinite where there was no end to them."""
 
 
 class Study:
@@ -78,11 +84,12 @@ class Study:
 
     # --- a trial ------------------------------------------------------------------------------------------------------
 
-    def ask(self, wanted: int | None) -> optuna.Trial | Room:
+    def ask(self, wanted: int | None, limit_s: float = math.inf) -> optuna.Trial | Room:
         """Get a trial to run.
 
         Args:
             wanted: how many are to be finished in all, by whatever process; None for no end.
+            limit_s: seconds that it may take, which are kept with it; infinite for no end.
         """
         with self.storage.told(), _quiet():
             self._take_over()
@@ -94,6 +101,7 @@ class Study:
                 trial = self._study.ask()
                 trial.set_user_attr("beat", time.time())
                 trial.set_user_attr("owner", self._owner)
+                trial.set_user_attr("limit", None if math.isinf(limit_s) else round(limit_s, 3))
                 if not self._is_within(trial.number, wanted):  # others asked at the same time
                     self._study.tell(trial, state=TrialState.FAIL)
                     return Room.WAIT
@@ -136,22 +144,22 @@ class Study:
 
         return sign
 
-    def finish(self, trial: optuna.Trial, value: float, seconds: float) -> None:
-        """A trial ran through."""
-        self._end(trial, TrialState.COMPLETE, value, seconds, "")
+    def finish(self, trial: optuna.Trial, value: float, seconds: float, *, cut_short: bool = False) -> None:
+        """A trial ran through; ``cut_short``: its time ended a fit of it."""
+        self._end(trial, TrialState.COMPLETE, value, {"seconds": round(seconds, 3), "cut_short": cut_short})
 
     def prune(self, trial: optuna.Trial, why: str, seconds: float) -> None:
         """A trial was ended for being no good."""
-        self._end(trial, TrialState.PRUNED, None, seconds, why)
+        self._end(trial, TrialState.PRUNED, None, {"seconds": round(seconds, 3), "why": why})
 
     def give_back(self, trial: optuna.Trial) -> None:
         """A trial was not run to its end for a reason that has nothing to do with it: it is tried again."""
         with self.storage.told(), _quiet():
             self._fail(next(one for one in self._trials() if one.number == trial.number), counts=False)
 
-    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, seconds: float, why: str) -> None:
+    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, end: Mapping[str, Any]) -> None:
         with self.storage.told(), _quiet():
-            trial.set_user_attr("end", {"seconds": round(seconds, 3), "why": why})
+            trial.set_user_attr("end", dict(end))
             self._study.tell(trial, value, state=state, skip_if_finished=True)
 
     # --- all of them --------------------------------------------------------------------------------------------------
@@ -206,6 +214,8 @@ class Study:
             seconds=float(end.get("seconds", 0.0)),
             origin=str(trial.user_attrs.get("start", "")),
             why=str(end.get("why", "")),
+            cut_short=bool(end.get("cut_short", False)),
+            limit_s=limit_of(trial),
         )
 
     def _trials(self) -> list[FrozenTrial]:
