@@ -36,6 +36,10 @@ class GivenUp(Exception):
     """A trial that was asked to end before it was over."""
 
 
+class OutOfTime(TrainingError):
+    """A trial whose time was over before the last of its fits: that says nothing of its values."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What the value of a trial is: lower is better."""
@@ -109,7 +113,8 @@ class Trials:
 
         Raises:
             GivenUp: the interrupt or ``look`` has ended it.
-            TrainingError: the fit cannot go on, or there is no time for that of a fold.
+            OutOfTime: there is no time for a fit, or for that of a fold.
+            TrainingError: the fit cannot go on.
         """
         started = time.monotonic()
         values: list[float] = []
@@ -120,7 +125,7 @@ class Trials:
         for number, prepared in enumerate(parts):
             left = budget_s - (time.monotonic() - started)
             if left <= 0.0:  # what was shown some batches would say nothing
-                raise TrainingError(_over(budget_s, number, len(parts)))
+                raise OutOfTime(_over(budget_s, number, len(parts)))
             share = left / (len(parts) - number)
             value, fitted = self._fit(prepared, _once(config, share), values, ladder, look)
             values.append(value)

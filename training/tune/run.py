@@ -116,6 +116,7 @@ def tune(
         say(f"the study {name!r} goes on: {count(len(found))} finished before")
     say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
     telling = Telling(study, measure, wanted, clock, report, say)
+    preparing_s, over = time.monotonic() - began, ""
     with usable_threads() as threads:
         with ended_by_signals() as interrupt:  # the last fit has its own, which a signal from then on is for
             interrupt.begun = True
@@ -123,13 +124,15 @@ def tune(
             if clock.for_trial(telling.taken) is not None:
                 crew = workers(jobs - 1, rows, trying, study, where, wanted, clock, interrupt, say)
                 with crew as helping:
-                    try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
+                    over = try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
             telling()
             records = tuple(study.finished())
             best = best_of(records)
             if best is None:
-                raise _why_nothing(interrupt, records, budget_s, time.monotonic() - began)
+                raise _why_nothing(interrupt, records, budget_s, preparing_s, over)
             importance = study.importance()
+        if over:
+            say(f"no more trials: one was given back, for {over}")
         if interrupt:
             say(f"{interrupt.name}: no more trials; the best so far is trial {best.number}")
         chosen = config_of(config, best)
@@ -182,17 +185,23 @@ def _meaningless(prepared: Prepared, own: Own) -> list[str]:
     return [*found, *(["network"] if own.network is not None else [])]
 
 
-def _why_nothing(interrupt: Interrupt, records: Sequence[Record], budget_s: float | None, used: float) -> BaseException:
-    """Why no trial ran through."""
+def _why_nothing(
+    interrupt: Interrupt, records: Sequence[Record], budget_s: float | None, preparing_s: float, over: str
+) -> BaseException:
+    """Why no trial ran through; ``over``: what one lacked time for."""
     if interrupt.name == "Ctrl-C":
         return KeyboardInterrupt()
     if interrupt:
         return SystemExit(143)
+    if over:
+        return TrainingError(
+            f"no trial ran through: of the one under way {over}; it counts for nothing, and nothing was published"
+        )
     failed = [record for record in records if record.value is None]
     if failed or budget_s is None:
         why = f", the last one for: {failed[-1].why}" if failed else ""
         return TrainingError(f"no trial ran through{why}; nothing was published")
     return TrainingError(
         f"the budget must be enough for one trial and the last fit, got {budget_s:g} s, of which reading and preparing "
-        f"the table took {used:.1f} s: raise --budget; nothing was published, and the study is as it was"
+        f"the table took {preparing_s:.1f} s: raise --budget; nothing was published, and the study is as it was"
     )

@@ -44,6 +44,10 @@ _ATTEMPTS, _MEANWHILE_S = 5, 0.5
 """At a database whose tables another process makes just now."""
 
 
+class StorageLost(TrainingError):
+    """A study can be written or read no more, which says nothing of the trial under way."""
+
+
 def default_file(repository: Path, study: str) -> Path:
     """Where a study is kept if nobody says otherwise."""
     return repository / STUDIES_FOLDER / f"{study}.journal"
@@ -150,7 +154,7 @@ class Storage:
         """Errors of the storage become a sentence.
 
         Raises:
-            TrainingError: it cannot be reached or written any more.
+            StorageLost: it cannot be reached or written any more.
         """
         from optuna.exceptions import StorageInternalError
 
@@ -160,7 +164,7 @@ class Storage:
             of_database = type(error).__module__.startswith("sqlalchemy")
             if not (of_database or isinstance(error, OSError | StorageInternalError)):
                 raise
-            raise TrainingError(
+            raise StorageLost(
                 f"a study is written as it goes on, but {self.shown} can no longer be used: {_reason(error)}; what it "
                 "holds is intact: go on with the same command"
             ) from error

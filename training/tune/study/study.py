@@ -152,10 +152,13 @@ class Study:
         """A trial was ended for being no good."""
         self._end(trial, TrialState.PRUNED, None, {"seconds": round(seconds, 3), "why": why})
 
-    def give_back(self, trial: optuna.Trial) -> None:
-        """A trial was not run to its end for a reason that has nothing to do with it: it is tried again."""
+    def give_back(self, trial: optuna.Trial, *, counts: bool = False) -> None:
+        """A trial was not run to its end for a reason that has nothing to do with it: it is tried again.
+
+        ``counts``: so often as one that ends its process, and not for ever.
+        """
         with self.storage.told(), _quiet():
-            self._fail(next(one for one in self._trials() if one.number == trial.number), counts=False)
+            self._fail(next(one for one in self._trials() if one.number == trial.number), counts=counts)
 
     def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, end: Mapping[str, Any]) -> None:
         with self.storage.told(), _quiet():
