@@ -159,6 +159,75 @@ def test_a_trial_far_behind_the_others_is_ended_at_a_rung_once_there_are_some(jo
     assert [(r.value, r.why) for r in study.finished() if r.pruned] == [(6.5, "after 12%")]
 
 
+def at_rung(study, trial, percent, value):
+    """Whether a trial passes a rung."""
+    import optuna
+
+    study.values(trial)
+    try:
+        study.rung(trial, percent, value)
+    except optuna.TrialPruned as pruned:
+        study.prune(trial, str(pruned), 0.0)
+        return False
+    return True
+
+
+def test_a_trial_that_was_killed_has_no_say_at_the_rung_where_it_is_tried_again(journal):
+    study = opened(journal)
+    for value in (1.0, 1.1, 1.2, 1.3):
+        trial = study.ask(None)
+        assert at_rung(study, trial, 12, value)
+        study.finish(trial, value, 0.0)
+    for _ in range(3):  # the best of all, whose process is gone each time
+        dead = opened(journal)
+        dead._owner = dead._owner | {"process": gone()}
+        assert at_rung(dead, dead.ask(None), 12, 0.5)
+    study = opened(journal)
+    assert at_rung(study, study.ask(None), 12, 0.5)
+    assert not at_rung(study, study.ask(None), 12, 1.25)
+
+
+def test_a_trial_passes_the_rung_again_that_it_had_passed_before_its_process_was_gone(journal):
+    dead, study = opened(journal), opened(journal)
+    dead._owner = dead._owner | {"process": gone()}
+    trial = dead.ask(None)
+    assert at_rung(dead, trial, 12, 5.0)  # the first to come there
+    for value in (1.0, 1.1, 1.2, 1.3):
+        ahead = study.ask(None)
+        if ahead.number == 1:  # the repetition: keep it for the end
+            first = ahead
+            ahead = study.ask(None)
+        assert at_rung(study, ahead, 12, value)
+        assert at_rung(study, ahead, 36, value)
+        study.finish(ahead, value, 0.0)
+    assert study.values(first) == dead.values(trial)
+    assert at_rung(study, first, 12, 5.0)
+    assert not at_rung(study, first, 36, 5.0)
+
+
+def test_after_kills_the_same_is_tried_as_without_them(tmp_path):
+    def all_of(where, *, killed):
+        tried = []
+        for number in range(14):
+            study = opened(where)
+            if number in killed:
+                dead = opened(where)
+                dead._owner = dead._owner | {"process": gone()}
+                ghost = dead.ask(None)
+                ghost.report(abs(dead.values(ghost)["optimizer.lr"] - 0.02), 12)
+            trial = study.ask(None)
+            values = study.values(trial)
+            value = abs(values["optimizer.lr"] - 0.02)
+            tried.append((values, at_rung(study, trial, 12, value)))
+            if tried[-1][1]:
+                study.finish(trial, value, 0.0)
+        return tried
+
+    undisturbed = all_of(tmp_path / "one", killed=())
+    assert all_of(tmp_path / "two", killed=(0, 3, 4, 11, 12)) == undisturbed
+    assert {passed for _, passed in undisturbed} == {True, False}
+
+
 def test_a_study_of_something_else_is_refused_with_what_differs_and_stays_as_it_was(journal):
     run(opened(journal))
     before = journal.read_bytes()

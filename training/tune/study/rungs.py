@@ -1,7 +1,8 @@
 """Rungs: when a trial is compared with those before it, and ended if it is no good.
 
 This is asynchronous successive halving (Li et al. 2020, "A system for massively parallel hyperparameter tuning",
-section 3.2), but that the first trials at a rung all go on: among so few, being second best says nothing.
+section 3.2), but that the first trials at a rung all go on: among so few, being second best says nothing. A trial that
+was ended from outside is tried again, and so it counts once: by what its repetition does.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 RUNGS = (12, 36)
 """Percent of a trial after which it is compared. Of one fit both lie in the half in which the learning rate stays at
@@ -32,7 +33,7 @@ class Rungs(optuna.pruners.BasePruner):  # type: ignore[misc, unused-ignore]
         others = [
             other.intermediate_values[rung]
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and rung in other.intermediate_values
+            if other.number != trial.number and other.state != TrialState.FAIL and rung in other.intermediate_values
         ]
         ahead = sum(other <= value for other in others)
         return len(others) >= FREE and ahead >= math.ceil((len(others) + 1) / SURVIVING)

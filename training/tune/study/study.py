@@ -35,6 +35,8 @@ TRIES = 10
 BEAT_S = 20.0
 """Between two signs of life of a trial, at least."""
 _DIFFERENCES = 5
+_LASTING = ("start", "passed")
+"""What is known of a trial and holds when it is tried again."""
 _FORMAT = 1
 
 
@@ -105,9 +107,7 @@ class Study:
                 if not self._is_within(trial.number, wanted):  # others asked at the same time
                     self._study.tell(trial, state=TrialState.FAIL)
                     return Room.WAIT
-                # Seeded by its number, so that neither a restart nor a second process draws what was drawn before.
-                seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
-                self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+                self._study.sampler = optuna.samplers.TPESampler(seed=self._seed_of(trial, tries), constant_liar=True)
                 self.space.suggest(trial)
                 tries += 1
                 if tries == TRIES or not self._was_tried(trial):
@@ -127,8 +127,11 @@ class Study:
         """
         with self.storage.told(), _quiet():
             trial.report(value, percent)
-            if trial.should_prune():
+            passed = int(trial.user_attrs.get("passed", 0))  # before its process was gone
+            if percent > passed and trial.should_prune():
                 raise optuna.TrialPruned(f"after {percent}%")
+            if percent > passed:
+                trial.set_user_attr("passed", percent)
 
     def beat(self, trial: optuna.Trial) -> Callable[[], bool]:
         """What gives a sign of life of a trial, called as often as one likes; it ends nothing."""
@@ -245,6 +248,18 @@ class Study:
         running = sorted((one.datetime_start, one.number) for one in trials if one.state == TrialState.RUNNING)
         return number in [one for _, one in running][: max(wanted - finished, 0)]
 
+    def _seed_of(self, trial: optuna.Trial, tries: int) -> int:
+        """Seeds what is sampled for a trial by how many are finished or under way of those before it.
+
+        So neither a restart nor a second process draws what was drawn before, and after a kill the same is drawn that
+        would have been without it: trials that failed count for nothing.
+        """
+        before = sum(
+            one.number < trial.number and one.state in (*FINISHED, TrialState.RUNNING) for one in self._trials()
+        )
+        place = [before] if tries == 0 else [before, tries]
+        return int(np.random.SeedSequence([self._seed, *place]).generate_state(1)[0])
+
     def _was_tried(self, trial: optuna.Trial) -> bool:
         """Whether another trial, over or under way, has the same values."""
         return any(
@@ -268,7 +283,7 @@ class Study:
             self._study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
             return  # another process was faster
-        begun = {key: trial.user_attrs[key] for key in ("start",) if key in trial.user_attrs}
+        begun = {key: trial.user_attrs[key] for key in _LASTING if key in trial.user_attrs}
         again = int(trial.user_attrs.get("again", 0)) + counts
         asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if asked and again <= MAX_AGAIN:
