@@ -39,6 +39,8 @@ class Tuned:
     """How much each field mattered, the most first; empty after too few trials."""
     trained: Trained | None = None
     """The last fit, where one was asked for."""
+    passed_over: str = ""
+    """Why a better trial was not taken, where one was not."""
     ended_by: str = ""
     """The signal that ended the study before it was over, if one did."""
 
@@ -81,10 +83,15 @@ class Tuned:
         return pl.DataFrame(columns)
 
 
+def ranked(trials: Sequence[Record]) -> list[Record]:
+    """The trials that ran through, the best first."""
+    through = [trial for trial in trials if not trial.pruned and trial.value is not None]
+    return sorted(through, key=lambda trial: (trial.value, trial.number))
+
+
 def best_of(trials: Sequence[Record]) -> Record | None:
     """The best trial that ran through; None where none did."""
-    through = [trial for trial in trials if not trial.pruned and trial.value is not None]
-    return min(through, key=lambda trial: (trial.value, trial.number), default=None)
+    return next(iter(ranked(trials)), None)
 
 
 def config_of(config: Config, best: Record) -> Config:
@@ -117,6 +124,7 @@ def sentence_of(tuned: Tuned) -> str:
         f"pruned) of study {tuned.study!r}, {tuned.measure} {tuned.best.value:.6g} with {values}; metrics of "
         "validation rows, which chose it, look a little better than they are, and those of test rows do not"
         + _told_of_time(tuned.trials)
+        + (f"; {tuned.passed_over}" if tuned.passed_over else "")
         + (f"; {tuned.ended_by} ended the study before it was over" if tuned.ended_by else "")
     )
 

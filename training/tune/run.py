@@ -12,9 +12,12 @@ from typing import Any
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
+from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.crossvalidate import MAX_FOLDS
 from rowcast.training.data.files.paths import STDIN
+from rowcast.training.data.split import Split
+from rowcast.training.data.table import Table
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
@@ -24,7 +27,16 @@ from rowcast.training.threads import usable_threads
 from rowcast.training.train import Before, train
 from rowcast.training.tune.clock import clock_of
 from rowcast.training.tune.config import TuneConfig
-from rowcast.training.tune.last_fit import check_last_fit, in_time, kept
+from rowcast.training.tune.last_fit import (
+    best_to_fit,
+    check_export,
+    check_last_fit,
+    check_rows,
+    in_time,
+    kept,
+    why_too_slow,
+    without_limits,
+)
 from rowcast.training.tune.objective import Trials, measure_of
 from rowcast.training.tune.outcome import Tuned, best_of, config_of, sentence_of
 from rowcast.training.tune.rows import about_study, rows_of
@@ -51,6 +63,7 @@ def tune(
     jobs: int = 1,
     folds: int | None = None,
     publish: bool = True,
+    test: Any = None,
     report: Callable[[Standing], None] = lambda _: None,
     report_fit: Report = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
@@ -74,6 +87,7 @@ def tune(
         jobs: processes of this machine that try configs at the same time.
         folds: a trial fits once a fold of the training and validation rows, and its value is their mean.
         publish: whether to fit and publish a model in the end.
+        test: a table that the model alone is measured on, instead of a share of ``source``.
         report: called after each trial.
         report_fit: called after each look of the last fit.
         say: told what happens meanwhile, in a sentence.
@@ -91,18 +105,26 @@ def tune(
     _check(trials, budget_s, jobs, folds, own)
     trying = own.written_in(config)
     trying.distil.check_unused()
+    trying = trying if publish else without_limits(trying)
     if publish:
         check_last_fit(trying, own)
     device = training_device(config.device, config.fit.precision)
     space_of(trying)  # what is wrong with it is told before a large table is read
-    if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
+    if any(isinstance(one, str | os.PathLike) and os.fspath(one) == STDIN for one in (source, test)):
         raise ConfigError(
             "tuning reads its table twice, for the trials and for the model, so it takes no '-': name a file"
         )
     if publish:
         repository.check_writable(name)
-    rows = rows_of(source, trying, folds)
+
+    def check(table: Table, target: Target, split: Split) -> None:
+        if publish:
+            check_rows(table, target, split, trying, own, test)
+
+    rows = rows_of(source, trying, folds, own_test=test is not None, check=check)
     prepared = rows.prepared(trying)[0]
+    if publish:
+        check_export(prepared, trying, own)
     space = space_of(trying, without=_meaningless(prepared, own))
     trying = trying.model_copy(update={"tune": TuneConfig(space=space.said())})
     measure = measure_of(prepared, trying, own).name
@@ -127,16 +149,19 @@ def tune(
                     over = try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
             telling()
             records = tuple(study.finished())
-            best = best_of(records)
-            if best is None:
+            if best_of(records) is None:
                 raise _why_nothing(interrupt, records, budget_s, preparing_s, over)
+            best, passed_over = best_to_fit(records, lambda one: why_too_slow(rows, config_of(trying, one), own))
+            if passed_over:
+                say(passed_over)
             importance = study.importance()
         if over:
             say(f"no more trials: one was given back, for {over}")
         if interrupt:
             say(f"{interrupt.name}: no more trials; the best so far is trial {best.number}")
         chosen = config_of(config, best)
-        tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, ended_by=interrupt.name)
+        tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, passed_over=passed_over)
+        tuned = replace(tuned, ended_by=interrupt.name)
         if not publish:
             return tuned
         fitted = kept(fits, best, chosen, clock, rows.reading_s)
@@ -148,6 +173,7 @@ def tune(
             within,
             name=name,
             repository=repository,
+            test=test,
             report=report_fit,
             say=say,
             network=own.network,
