@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from rowcast.training.tune.outcome import Tuned
-    from rowcast.training.tune.study.study import Record
+    from rowcast.training.tune.study.record import Record
 
 
 @dataclass(frozen=True)

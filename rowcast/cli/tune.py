@@ -142,7 +142,8 @@ def _print(tuned: Tuned, out: Path | None, *, as_json: bool) -> None:
     for decision in summary["decisions"]:
         progress_console.print(f"  {printable(decision)}")
     print_metrics(summary["metrics"], aside=as_json)
-    print_result(f"published {summary['name']}:{summary['version']} in {summary['path']}", aside=as_json)
+    came = "published" if tuned.is_new else "nothing new; of this trial came"
+    print_result(f"{came} {summary['name']}:{summary['version']} in {summary['path']}", aside=as_json)
 
 
 def _shown(value: Any) -> str:

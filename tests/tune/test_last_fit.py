@@ -22,7 +22,7 @@ from rowcast.training.tune.outcome import Tuned, sentence_of
 from rowcast.training.tune.rows import about_study, rows_of
 from rowcast.training.tune.run import tune
 from rowcast.training.tune.space_reading import space_of
-from rowcast.training.tune.study.study import Record
+from rowcast.training.tune.study.record import Record
 from tests.support import tables
 
 

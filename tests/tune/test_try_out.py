@@ -15,8 +15,8 @@ from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import Trials
 from rowcast.training.tune.rows import rows_of
 from rowcast.training.tune.space_reading import space_of
+from rowcast.training.tune.study.opening import open_study
 from rowcast.training.tune.study.storage import StorageLost, open_storage
-from rowcast.training.tune.study.study import open_study
 from rowcast.training.tune.try_out import try_out
 from tests.support import tables
 

@@ -31,7 +31,7 @@ from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import Fitted, Trials, own_limit
 from rowcast.training.tune.outcome import ranked
 from rowcast.training.tune.rows import Rows
-from rowcast.training.tune.study.study import Record
+from rowcast.training.tune.study.record import Record
 
 
 def check_last_fit(config: Config, own: Own) -> None:

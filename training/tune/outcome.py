@@ -11,7 +11,7 @@ import polars as pl
 from rowcast.training.config import Config, make_config, to_toml
 from rowcast.training.tune.config import TuneConfig
 from rowcast.training.tune.space import AS_GIVEN, value_in, with_values
-from rowcast.training.tune.study.study import Record
+from rowcast.training.tune.study.record import Record
 
 if TYPE_CHECKING:
     from rowcast.training.train import Trained
@@ -41,6 +41,8 @@ class Tuned:
     """The last fit, where one was asked for."""
     passed_over: str = ""
     """Why a better trial was not taken, where one was not."""
+    is_new: bool = True
+    """Whether the model came of it now, and not before."""
     ended_by: str = ""
     """The signal that ended the study before it was over, if one did."""
 

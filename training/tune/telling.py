@@ -11,7 +11,8 @@ from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.outcome import best_of
 from rowcast.training.tune.space import AS_GIVEN
 from rowcast.training.tune.study.limits import is_longer
-from rowcast.training.tune.study.study import Record, Study
+from rowcast.training.tune.study.record import Record
+from rowcast.training.tune.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,8 @@ class Telling:
 
     def waits(self) -> None:
         """Take in that there is nothing to try but what others are at."""
-        trials = self._study.under_way()
-        if trials:
-            self._say(f"{count(trials)} under way in other processes: waiting for what comes of them")
+        for trial in self._study.waited_for():
+            self._say(f"waiting: {trial}")
 
     def _left_s(self, done: int) -> float | None:
         left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s(cut_short=self.cut_short), 0.0)

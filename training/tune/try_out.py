@@ -96,7 +96,7 @@ def _try_out(
         if budget_s is None:
             break
         trial = study.ask(wanted, budget_s)
-        if trial is Room.NONE:
+        if trial in (Room.NONE, Room.ALL):
             break
         if isinstance(trial, Room):
             if not waits:
@@ -112,6 +112,10 @@ def _try_out(
                 # One that is slower than those that ran through is not given back for ever.
                 study.give_back(trial, counts=bool(tell.taken))
                 return str(over)
+            except (
+                optuna.exceptions.UpdateFinishedTrialError
+            ):  # another machine has not heard of us, and tries it again
+                error = None
             failed = 0 if error is None or tell.taken else failed + 1
             if error is not None and failed >= _CHANCES:
                 raise TrainingError(f"the first {failed} trials could not be fitted, the last one for: {error}")

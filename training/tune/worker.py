@@ -34,8 +34,9 @@ from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import Trials
 from rowcast.training.tune.rows import Rows, about_study
 from rowcast.training.tune.space_reading import space_of
+from rowcast.training.tune.study.opening import open_study
 from rowcast.training.tune.study.storage import open_storage
-from rowcast.training.tune.study.study import Study, open_study
+from rowcast.training.tune.study.study import Study
 from rowcast.training.tune.telling import any_cut_short
 from rowcast.training.tune.try_out import try_out
 

@@ -19,3 +19,8 @@ def limit_of(trial: FrozenTrial) -> float:
 def is_longer(limit_s: float, other_s: float) -> bool:
     """Whether a limit is so much longer than another one that trials under the two are not alike."""
     return limit_s > LONGER * other_s
+
+
+def are_alike(limit_s: float, other_s: float) -> bool:
+    """Whether neither of two limits is so much longer than the other."""
+    return not is_longer(limit_s, other_s) and not is_longer(other_s, limit_s)
