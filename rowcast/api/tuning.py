@@ -161,7 +161,8 @@ def tune(
         storage: a file, or the URL of a database, to keep the study in instead.
         space: what is searched, as ``[tune.space]`` of the config: by field, such as ``"optimizer.lr"``, a list of
             values or ``{"low": ..., "high": ..., "log": ..., "step": ...}``.
-        publish: whether to fit (and, under a name, publish) a model in the end.
+        publish: whether to fit (and, under a name, publish) a model in the end. The same call after the end of a study
+            gives the version that came of it, and publishes none again.
         weight: how much each row counts: a column's name, or a value for each row.
         split: which rows are for what: a column's name, or a word for each row.
         fold: the fold of each row, of which whole ones are held out: a column's name, or a value for each row.

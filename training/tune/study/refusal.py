@@ -50,10 +50,11 @@ def _without(fields: Mapping[str, Any], *names: str) -> dict[str, Any]:
 def _of_table(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
     told: list[str] = []
     if there.get("SHA-256") != here.get("SHA-256"):
-        rows = f"{here.get('rows', 0):,} rows here and {there.get('rows', 0):,} there"
+        now, then = here.get("rows", 0), there.get("rows", 0)
+        rows = f"{now:,} rows as before" if now == then else f"{now:,} rows here and {then:,} there"
         told = [f"the table's content has changed: it holds {rows}"]
         there, here = _without(there, *_OF_CONTENT), _without(here, *_OF_CONTENT)
-    return told + differences(there, here)
+    return told + differences(_without(there, "the target"), _without(here, "the target"))  # which the config says
 
 
 def _of_config(found: Mapping[str, Any], about: Mapping[str, Any]) -> Iterator[str]:
