@@ -116,8 +116,10 @@ def killed(tuning: Tuning, runs: int, rng: random.Random) -> bool:
     known: dict[int, Record] = {}
     good = True
     for number in range(1, runs + 1):
-        process, trials, seconds = tuning.start(1), rng.randint(0, 3), rng.uniform(0.0, 0.3)
-        tuning.wait_for(min(len(known) + trials, tuning.trials) if trials else 0)
+        trials, seconds = rng.randint(0, 3), rng.uniform(0.0, 0.3)
+        trials = min(trials, tuning.trials - len(known))  # one that is complete tells of none
+        process = tuning.start(1)
+        tuning.wait_for(len(known) + trials if trials else 0)
         time.sleep(seconds)
         os.kill(process, signal.SIGKILL)
         ended(process)

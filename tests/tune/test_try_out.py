@@ -6,6 +6,7 @@ import time
 
 import pytest
 import torch
+from optuna.trial import TrialState
 
 from rowcast.models.errors import TrainingError
 from rowcast.training.config import make_config
@@ -106,3 +107,18 @@ def test_what_the_values_of_a_trial_are_to_blame_for_is_finished(tmp_path, rows)
     refusing = Refusing(rows, torch.device("cpu"), NOTHING_OWN, Interrupt())
     assert tried(study, refusing, 2, Clock(time.monotonic())) == ""
     assert [record.why for record in study.finished()] == ["the loss is no longer a finite number"] * 2
+
+
+def test_a_trial_that_another_machine_has_taken_over_ends_nothing(tmp_path, rows):
+    study = opened(tmp_path / "s.journal")
+
+    class Losing(Trials):
+        def run(self, config, *, budget_s, rung, look):
+            (number,) = [trial.number for trial in study._trials() if trial.state == TrialState.RUNNING]
+            if number == 0:
+                study._fail(study._trials()[0], counts=True)
+            return super().run(config, budget_s=budget_s, rung=rung, look=look)
+
+    losing = Losing(rows, torch.device("cpu"), NOTHING_OWN, Interrupt())
+    assert tried(study, losing, 1, Clock(time.monotonic())) == ""
+    assert [(record.number, record.origin) for record in study.finished()] == [(1, "as given")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,7 @@ from rowcast.training.tune.space_reading import space_of
 from rowcast.training.tune.study.limits import is_longer
 from rowcast.training.tune.study.opening import open_study
 from rowcast.training.tune.study.record import Record
-from rowcast.training.tune.study.storage import default_file, open_storage
+from rowcast.training.tune.study.storage import StorageLost, default_file, open_storage
 from rowcast.training.tune.study.study import Study
 from rowcast.training.tune.telling import Standing, Telling, count
 from rowcast.training.tune.try_out import try_out
@@ -147,32 +147,52 @@ def tune(
         tuned = replace(tuned, ended_by=interrupt.name)
         if not publish:
             return tuned
-        of_test, left_s = sha256_of_test(test, trying), clock.left_in_all_s - rows.reading_s
-        before = published_before(study, best, chosen, of_test, repository, left_s)
+        how = {"name": name, "repository": repository, "test": test, "report": report_fit, "say": say}
+        return _published(tuned, study, fits, clock, source, threads, how)
+
+
+def _published(
+    tuned: Tuned,
+    study: Study,
+    fits: Trials,
+    clock: Clock,
+    source: Any,
+    threads: Sequence[str],
+    how: Mapping[str, Any],
+) -> Tuned:
+    """A study with the model of its best trial: the one that came of it before, or a new one.
+
+    Args:
+        tuned: without the model.
+        study: where it is kept which version came of which trial.
+        fits: of this process, among which the network may be.
+        clock: says what time is left.
+        source: the table.
+        threads: decisions on them.
+        how: arguments of :func:`rowcast.training.train.train`.
+    """
+    best, chosen, rows, own, say = tuned.best, tuned.config, fits.rows, fits.own, how["say"]
+    of_test = sha256_of_test(how["test"], chosen)
+    if own == NOTHING_OWN:  # nobody knows whether a function is still the same
+        left_s = clock.left_in_all_s - rows.reading_s
+        before = published_before(study, best, chosen, of_test, how["repository"], left_s)
         if before is not None:
-            version = f"{name}:{before.model.manifest.version}"
+            version = f"{study.name}:{before.model.manifest.version}"
             say(
                 f"trial {best.number} is the best, and {version} came of it before: nothing new is published; to fit "
                 f"it again, remove that with `rowcast models remove {version}`"
             )
             return replace(tuned, trained=before, is_new=False)
-        fitted = kept(fits, best, chosen, clock, rows.reading_s)
-        within = chosen if fitted else in_time(chosen, best, clock, rows.reading_s)
-        doing = "publishing the network" if fitted else "fitting the config"
-        say(f"{doing} of trial {best.number}, the best of {count(len(records))}")
-        trained = train(
-            source,
-            within,
-            name=name,
-            repository=repository,
-            test=test,
-            report=report_fit,
-            say=say,
-            network=own.network,
-            loss=own.loss,
-            before=Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"]),
-        )
-    keep_published(study, best, chosen, of_test, trained)
+    fitted = kept(fits, best, chosen, clock, rows.reading_s)
+    within = chosen if fitted else in_time(chosen, best, clock, rows.reading_s)
+    doing = "publishing the network" if fitted else "fitting the config"
+    say(f"{doing} of trial {best.number}, the best of {count(len(tuned.trials))}")
+    told = Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"])
+    trained = train(source, within, network=own.network, loss=own.loss, before=told, **how)
+    try:
+        keep_published(study, best, chosen, of_test, trained)
+    except StorageLost as error:  # the model is there all the same
+        say(str(error))
     return replace(tuned, trained=trained)
 
 
