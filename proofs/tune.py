@@ -2,6 +2,8 @@
 
 A study of a small table is killed (SIGKILL) at random moments and gone on with by the same command until all its trials
 are finished. After each kill, every trial that was finished before must be there with the value and the fields it had.
+In the end its trials must be those of the same study that nobody killed: the same configs in the same order, with the
+same values, pruned at the same rungs.
 Then a process of --jobs must end by itself after the one that started it is killed. At last one process and two run a
 study of so many trials from its beginning, told to take one thread or two, and the ratio of their times is printed.
 
@@ -31,8 +33,9 @@ import rowcast.api.trial_lines
 import rowcast.training.tune.run  # noqa: F401 - imported before the processes are forked
 from proofs.resume import child, ended
 from rowcast.cli import main as main_of_command
+from rowcast.training.tune.study.record import Record
 from rowcast.training.tune.study.storage import open_storage
-from rowcast.training.tune.study.study import Record, Study
+from rowcast.training.tune.study.study import Study
 from tests.support import tables
 
 TRIALS, SHARED_TRIALS = 100, 24
@@ -113,8 +116,10 @@ def killed(tuning: Tuning, runs: int, rng: random.Random) -> bool:
     known: dict[int, Record] = {}
     good = True
     for number in range(1, runs + 1):
-        process, trials, seconds = tuning.start(1), rng.randint(0, 3), rng.uniform(0.0, 0.3)
-        tuning.wait_for(min(len(known) + trials, tuning.trials) if trials else 0)
+        trials, seconds = rng.randint(0, 3), rng.uniform(0.0, 0.3)
+        trials = min(trials, tuning.trials - len(known))  # one that is complete tells of none
+        process = tuning.start(1)
+        tuning.wait_for(len(known) + trials if trials else 0)
         time.sleep(seconds)
         os.kill(process, signal.SIGKILL)
         ended(process)
@@ -131,6 +136,22 @@ def killed(tuning: Tuning, runs: int, rng: random.Random) -> bool:
     lost = sum(found.get(trial) != record for trial, record in known.items())
     print(f"run to its end: {len(found)} of {tuning.trials} trials finished, {lost} lost or changed", flush=True)
     return good and lost == 0 and len(found) == tuning.trials
+
+
+def same(one: dict[int, Record], other: dict[int, Record]) -> bool:
+    """Whether two studies tried the same, in the same order, and came to the same."""
+    ran, again = (
+        [(record.values, record.value, record.pruned, record.why, record.origin) for record in found.values()]
+        for found in (one, other)
+    )
+    alike = sum(a == b for a, b in zip(ran, again, strict=False))
+    pruned = sum(record.pruned for record in other.values())
+    print(
+        f"after all kills {alike} of {len(again)} trials are those of the study that was not killed, of which {pruned} "
+        "were pruned",
+        flush=True,
+    )
+    return ran == again
 
 
 def left_alone(tuning: Tuning) -> bool:
@@ -189,7 +210,11 @@ def main() -> int:
 
         good = True
         if arguments.part != "share":
-            good = killed(fresh(trials=TRIALS), arguments.runs, random.Random(arguments.seed))
+            tuning = fresh(trials=TRIALS)
+            good = killed(tuning, arguments.runs, random.Random(arguments.seed))
+            after_kills, undisturbed = tuning.finished(), fresh(trials=TRIALS)
+            undisturbed.run(1)
+            good = same(after_kills, undisturbed.finished()) and good
             good = left_alone(fresh(trials=100_000)) and good
         if arguments.part != "kill":
             good = shared(fresh, arguments.ratio) and good

@@ -236,7 +236,7 @@ def prepare_split(
         if other is None:  # a split by time has put the rows in its order already
             rows, weight = table.take(positions), target.weight
             columns = {rule.name: read_column(rows, rule) for rule in rules}
-            values = values_known(fitted, target, positions, table)
+            values = values_known(fitted, target, positions, table, data)
             return Part(columns, values, None if weight is None else weight[positions])
         own, notes = part_of_its_own(other, rules, fitted, config)
         decisions.extend(notes)
@@ -492,7 +492,9 @@ def _given_as(table: Table, target: Target) -> dict[str, Any]:
     return kept if of == "text" else kept | {LABEL_TYPE: of}
 
 
-def values_known(fitted: Target, target: Target, positions: NDArray[np.int64], table: Table) -> NDArray[Any]:
+def values_known(
+    fitted: Target, target: Target, positions: NDArray[np.int64], table: Table, data: DataConfig
+) -> NDArray[Any]:
     """Target values of validation or test rows, whose classes training must have seen."""
     values = target.values[positions]
     if fitted.classes:
@@ -501,6 +503,14 @@ def values_known(fitted: Target, target: Target, positions: NDArray[np.int64], t
             if label not in known:
                 raise TableError(
                     f"class {label!r} of {target.name!r} occurs in {table.where(int(position))}, "
-                    "but in no training row; drop those rows, or split at random instead of by time"
+                    f"but in no training row; drop those rows{_way_out(data)}"
                 )
     return values
+
+
+def _way_out(data: DataConfig) -> str:
+    """What else to do about a class that no training row holds."""
+    if data.split:
+        return f", or have {data.split!r} name some of them as training rows"
+    way = "by time" if data.split_by_time else "by group" if data.group else "by fold" if data.fold else ""
+    return f", or split at random instead of {way}" if way else ""

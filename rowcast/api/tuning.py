@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from rowcast.training.tune.outcome import Tuned
-    from rowcast.training.tune.study.study import Record
+    from rowcast.training.tune.study.record import Record
 
 
 @dataclass(frozen=True)
@@ -116,6 +116,8 @@ def tune(
     budget: str | float | None = None,
     jobs: int = 1,
     folds: int | None = None,
+    test: Any = None,
+    epochs: int | None = None,
     storage: str | os.PathLike[str] | None = None,
     space: Mapping[str, Any] | None = None,
     publish: bool = True,
@@ -153,10 +155,14 @@ def tune(
         budget: wall clock of this call at most, the last fit included, in seconds or as a text.
         jobs: processes of this machine that try configs at the same time.
         folds: measure each config on so many folds of the training and validation rows; its value is their mean.
+        test: a table that the model alone is measured on, instead of a share of ``table``; where ``y`` is given, a pair
+            of both.
+        epochs: passes over the training rows of a fit at most.
         storage: a file, or the URL of a database, to keep the study in instead.
         space: what is searched, as ``[tune.space]`` of the config: by field, such as ``"optimizer.lr"``, a list of
             values or ``{"low": ..., "high": ..., "log": ..., "step": ...}``.
-        publish: whether to fit (and, under a name, publish) a model in the end.
+        publish: whether to fit (and, under a name, publish) a model in the end. The same call after the end of a study
+            gives the version that came of it, and publishes none again.
         weight: how much each row counts: a column's name, or a value for each row.
         split: which rows are for what: a column's name, or a word for each row.
         fold: the fold of each row, of which whole ones are held out: a column's name, or a value for each row.
@@ -176,8 +182,12 @@ def tune(
         raise ConfigError(f"space= must be a dict of the fields that are searched, got {space!r}")
     if storage is not None and not isinstance(storage, str | os.PathLike):
         raise ConfigError(f"storage= must be a file, or the URL of a database, got {storage!r}")
+    if space is not None and sections.get("tune") is not None:
+        raise ConfigError('what is searched is said once, got both space= and tune={"space": ...}: leave one out')
     if space is not None:
         sections["tune"] = {"space": dict(space)}
+    if epochs is not None and isinstance(sections.get("fit"), Mapping) and "epochs" in sections["fit"]:
+        raise ConfigError('passes are said once, got both epochs= and fit={"epochs": ...}: leave one out')
     call = call_of(
         read_again(table),
         y,
@@ -187,6 +197,7 @@ def tune(
         budget=None,
         network=network,
         loss=loss,
+        length={"epochs": epochs},
         arguments=list(inspect.signature(tune).parameters),
     )
 
@@ -210,6 +221,7 @@ def tune(
                 jobs=jobs,
                 folds=folds,
                 publish=publish,
+                test=call.data.further(_read_again(test), "test"),
                 report=lines.report,
                 report_fit=display.report,
                 say=lines.say,
@@ -232,6 +244,13 @@ def tune(
         warnings.warn(in_python(caution), caution.category, stacklevel=3)
     model = Model(tuned.trained.model) if folder is None else Model(tuned.trained.model, folder, repository)
     return Study(tuned, model)
+
+
+def _read_again(test: Any) -> Any:
+    """A table of test rows, or a pair of one and its target, that says the same each time it is read."""
+    if isinstance(test, tuple) and len(test) == 2:
+        return read_again(test[0]), test[1]
+    return test if test is None else read_again(test)
 
 
 def _trial(record: Record) -> Trial:

@@ -37,6 +37,7 @@ def tune(
     budget: Annotated[str | None, typer.Option(help="Wall clock of all, last fit too: 60s, 30m, 2h.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes that try configs at the same time.", min=1)] = 1,
     folds: Annotated[int | None, typer.Option(help="Folds a config is measured on.", min=2, max=100)] = None,
+    test: Annotated[Path | None, typer.Option(help="A table that the model alone is measured on.", metavar="F")] = None,
     storage: Annotated[
         str | None, typer.Option(help="A file, or a database's URL, to keep the study in.", metavar="S")
     ] = None,
@@ -93,6 +94,7 @@ def tune(
                 jobs=jobs,
                 folds=folds,
                 publish=not no_publish,
+                test=test,
                 report=lines.report,
                 report_fit=display.report,
                 say=lines.say,
@@ -140,7 +142,8 @@ def _print(tuned: Tuned, out: Path | None, *, as_json: bool) -> None:
     for decision in summary["decisions"]:
         progress_console.print(f"  {printable(decision)}")
     print_metrics(summary["metrics"], aside=as_json)
-    print_result(f"published {summary['name']}:{summary['version']} in {summary['path']}", aside=as_json)
+    came = "published" if tuned.is_new else "nothing new; of this trial came"
+    print_result(f"{came} {summary['name']}:{summary['version']} in {summary['path']}", aside=as_json)
 
 
 def _shown(value: Any) -> str:

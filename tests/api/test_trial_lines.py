@@ -8,7 +8,7 @@ import pytest
 
 from rowcast.api.trial_lines import TrialLines
 from rowcast.models.arguments import in_python
-from rowcast.training.tune.study.study import Record
+from rowcast.training.tune.study.record import Record
 from rowcast.training.tune.telling import Standing
 
 OVER = "its 1 s were over after 1 of 5 folds: raise --budget, or use fewer folds than --folds 5"

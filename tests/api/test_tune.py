@@ -46,6 +46,9 @@ def test_the_best_config_is_what_fit_takes(frame, study):
         ({"budget": [60]}, 'budget= must be more than 0 seconds, or a text such as "30m", got [60]'),
         ({"budget": "soon"}, "budget= must be a positive number and s, m or h"),
         ({"trails": 3}, "did you mean 'trials'?"),
+        ({"space": {}, "tune": {"space": {}}}, "what is searched is said once, got both space= and tune="),
+        ({"epochs": 3, "fit": {"epochs": 2}}, "passes are said once, got both epochs= and fit="),
+        ({"epochs": 0}, "'fit.epochs' must be"),
     ],
 )
 def test_arguments_out_of_range_are_named(frame, arguments, sentence):
@@ -67,3 +70,32 @@ def test_what_can_be_read_once_is_read_once(frame):
         study = rowcast.tune(table, target="amount", trials=1, folds=2, space=SPACE, verbose=False, **tables.QUICK)
         assert study.model.predict(rows.head(3)).shape[0] == 3
     assert readings == [len(rows)]
+
+
+def test_a_test_table_is_what_the_model_alone_is_measured_on(frame):
+    rows = frame.drop("large")
+    for test in (rows.tail(40), rows.tail(40).lazy()):
+        study = rowcast.tune(
+            rows.head(160),
+            target="amount",
+            trials=1,
+            test=test,
+            epochs=2,
+            space=SPACE,
+            verbose=False,
+            network={"layers": [8]},
+        )
+        assert study.model.stored.manifest.config["fit"]["epochs"] == 2
+        assert study.model.metrics["test"].keys() == study.model.metrics["validation"].keys()
+    x, y = rows.drop("amount"), rows["amount"]
+    again = rowcast.tune(
+        x.head(160),
+        y.head(160),
+        trials=1,
+        test=(x.tail(40), y.tail(40)),
+        epochs=2,
+        space=SPACE,
+        verbose=False,
+        network={"layers": [8]},
+    )
+    assert again.model.metrics["test"]["rmse"] == pytest.approx(study.model.metrics["test"]["rmse"], rel=1e-6)

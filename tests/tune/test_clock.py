@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rowcast.training.config import make_config
-from rowcast.training.tune.clock import LEAST_TRIAL_S, clock_of
+from rowcast.training.tune.clock import LEAST_TRIAL_S, Clock, clock_of
 
 
 def clock(budget_s, *, wanted=None, publish=True, **fit):
@@ -46,3 +46,14 @@ def test_none_is_begun_that_would_get_less_than_half_of_what_trials_take():
     late = clock_of(make_config(), 100.0, began=time.monotonic() - 70.5, wanted=1, publish=True)
     assert late.for_trial([2.0]) == pytest.approx(4.5, abs=0.1)
     assert late.for_trial([20.0]) == pytest.approx(4.5, abs=0.1)  # of which it may take this much
+
+
+def test_once_the_time_cuts_trials_short_half_of_it_is_kept_for_the_last_fit():
+    shared = clock(100.0)
+    assert shared.left_s(cut_short=False) == pytest.approx(75.0, abs=0.1)
+    assert shared.left_s(cut_short=True) == pytest.approx(50.0, abs=0.1)
+    late = clock_of(make_config(), 100.0, began=time.monotonic() - 48.0, wanted=4, publish=True)
+    assert late.for_trial([13.0], cut_short=False) == pytest.approx(late.trial_s)
+    assert late.for_trial([13.0], cut_short=True) is None
+    assert clock(100.0, publish=False).left_s(cut_short=True) == pytest.approx(100.0, abs=0.1)
+    assert Clock(shared.began, 100.0, **shared.shares()) == shared

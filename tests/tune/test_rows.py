@@ -92,6 +92,16 @@ def test_a_fold_needs_no_rows_to_stop_by_beside_itself(table):
     assert [(held.target.values[split.validation] == "rare").sum() for split in held.splits] == [1, 1]
 
 
+def test_a_class_that_the_fit_of_a_fold_does_not_learn_is_refused_by_what_divides_the_rows(table):
+    one_shop = table.drop("amount").with_columns(
+        pl.Series("class", ["rare" if i % 6 == 2 else "often" if i % 2 else "also" for i in range(ROWS)]),
+        shop=pl.int_range(pl.len()) % 6,
+    )
+    said = "the fit of every fold must learn every class, but none of the .* is of class 'rare' of 'class': use fewer"
+    with pytest.raises(TableError, match=said):
+        rows_of(one_shop, config_of("class", group="shop", test_share=0.0), 2)
+
+
 def test_nothing_that_a_table_knows_of_itself_is_lost_on_the_way_to_other_processes(tmp_path):
     table = tables.every_kind(60).drop("class").with_columns(mixed=pl.Series([1, "a"] * 30, dtype=pl.Object))
     rows = rows_of(table.with_columns(pl.col("city").cast(pl.Categorical)), config_of(), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -12,9 +13,10 @@ import pytest
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.config import make_config
 from rowcast.training.tune.space_reading import space_of
-from rowcast.training.tune.study.owners import born
+from rowcast.training.tune.study.opening import open_study
+from rowcast.training.tune.study.owners import LAST_SILENT_S, born, is_alive
 from rowcast.training.tune.study.storage import open_storage
-from rowcast.training.tune.study.study import Room, open_study
+from rowcast.training.tune.study.study import Room
 
 SPACE = {"optimizer.lr": {"low": 1e-4, "high": 1e-1, "log": True}, "network.members": [1, 2, 8]}
 ABOUT = {"table": {"rows": 100}}
@@ -63,11 +65,44 @@ def test_neither_a_restart_nor_a_second_process_samples_what_was_sampled_before(
     assert len(set(rates)) == 5
 
 
-def test_nothing_is_tried_twice_while_there_is_something_else(journal):
-    study = opened(journal, space={"network.members": [1, 2, 4, 8]})
-    tried = [run(study)[1]["network.members"] for _ in range(6)]
-    assert sorted(tried[:4]) == [1, 2, 4, 8]
-    assert len(study.finished()) == 6
+@pytest.mark.parametrize(
+    ("space", "configs"),
+    [
+        ({"network.members": [1, 2, 4, 8]}, 4),
+        ({"network.dropout": {"low": 0.0, "high": 0.3, "step": 0.1}}, 4),  # one of these is what the config gives
+        ({"network.layers": {"depth": [1, 2], "width": {"low": 8, "high": 16, "step": 8}, "or": [[512] * 3]}}, 6),
+        ({"network.members": {"low": 2, "high": 4, "or": [8]}, "network.activation": ["relu", "mish"]}, 8),
+    ],
+)
+def test_a_space_that_has_an_end_is_tried_once_and_then_there_is_no_room(journal, space, configs):
+    study = opened(journal, space=space)
+    assert len(study.configs) == configs
+    tried = []
+    while not isinstance(trial := study.ask(None), Room):
+        tried.append(str(study.values(trial)))
+        study.finish(trial, float(len(tried) % 3), 0.0)
+    assert trial is Room.ALL
+    assert len(set(tried)) == len(tried) == configs
+    assert study.is_exhausted()
+    assert max(record.number for record in study.finished()) < 5 * configs
+    assert opened(journal, space=space).ask(None) is Room.ALL
+
+
+def test_a_space_whose_last_config_another_process_is_at_is_waited_for(journal):
+    space = {"network.members": [1, 8]}
+    first, second = opened(journal, space=space), opened(journal, space=space)
+    run(first)
+    trial = first.ask(None)
+    first.values(trial)
+    assert second.ask(None) is Room.WAIT
+    first.give_back(trial)
+    run(second)
+    assert second.ask(None) is Room.ALL
+
+
+def test_a_space_of_ranges_has_no_end(journal):
+    assert opened(journal).configs is None
+    assert opened(journal.with_name("t"), space={"fit.row_visits": {"low": 1000, "high": 10**6}}).configs is None
 
 
 def test_the_trial_of_a_process_that_is_gone_is_tried_again_and_is_not_counted(journal):
@@ -99,9 +134,103 @@ def test_the_trial_of_another_machine_is_left_to_it_while_it_gives_signs_of_life
     study = opened(journal)
     run(study, 2)
     assert study.ask(2) is Room.WAIT
+    (told,) = study.waited_for()
+    assert told.startswith(
+        "trial 0 is under way in process 1 of 'another', last heard of 0 s ago, and is tried here once"
+    )
+    trial.set_user_attr("beat", time.time() - LAST_SILENT_S - 1)
+    other = study.ask(3)  # while there is something else to try, it has more time
+    assert study.values(other) != values
+    study.finish(other, 1.0, 0.0)
+    again = study.ask(3)
+    assert study.values(again) == values
+
+
+def test_the_trial_of_this_machine_before_it_was_started_anew_is_nobodys(journal):
+    study = opened(journal)
+    host, boot, space = study._owner["machine"].split(maxsplit=2)
+    trial = study.ask(1)
+    for machine, beat, lives in (
+        (f"{host} {boot[::-1]} {space}", 1e9, False),
+        (f"{host} {boot[::-1]} {space}", time.time(), True),  # another machine of this name
+        (f"{host}x {boot[::-1]} {space}", 1e9, True),
+        (f"{host} {boot} {space}x", 1e9, True),  # another container of this one
+    ):
+        trial.set_user_attr("owner", study._owner | {"machine": machine})
+        trial.set_user_attr("beat", beat)
+        assert is_alive(study._frozen(trial), study._owner, math.inf) is lives
+
+
+def test_what_another_machine_says_of_a_trial_that_was_taken_from_it_counts_for_nothing(journal):
+    import optuna
+
+    other, study = opened(journal), opened(journal)
+    other._owner = {"machine": "another", "process": 1, "born": "1"}
+    trial = other.ask(1)
+    other.values(trial)
     trial.set_user_attr("beat", time.time() - 3600)
-    again = study.ask(2)
-    assert (study.values(again), again.number) == (values, 2)
+    run(study, 1, value=2.0)
+    with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
+        other.finish(trial, 1.0, 0.0)
+    assert [record.value for record in study.finished()] == [2.0]
+
+
+def test_a_start_that_two_processes_ask_for_at_once_is_not_lost(journal):
+    first, second = opened(journal), opened(journal)
+    run(first)
+    first._study.enqueue_trial(
+        first.space.asked({"optimizer.lr": 0.05, "network.members": 2}), user_attrs={"start": "x"}
+    )
+    second._is_within = lambda *_: False  # the other one was faster
+    assert second.ask(2) is Room.WAIT
+    assert run(first, 2)[1] == {"optimizer.lr": 0.05, "network.members": 2}
+    assert first.finished()[-1].origin == "x"
+
+
+def test_starts_that_a_shorter_time_cut_short_are_tried_once_more_when_there_is_more(journal):
+    study = opened(journal)
+    starts = [("as given", {"optimizer.lr": 2e-3, "network.members": 8})]
+    trial = study.ask(None, 4.0)
+    study.values(trial)
+    study.finish(trial, 3.0, 4.0, cut_short=True)
+    run(study)
+    assert [(r.limit_s, r.cut_short) for r in study.finished()] == [(4.0, True), (math.inf, False)]
+    assert study.redo(starts, 5.0) == 0
+    assert study.redo(starts, 60.0) == 1
+    assert study.redo(starts, 60.0) == 0
+    again = opened(journal).ask(None, 60.0)
+    assert study.values(again) == starts[0][1]
+    study.finish(again, 1.0, 30.0)
+    assert [(r.value, r.limit_s) for r in study.finished() if r.origin] == [(3.0, 4.0), (1.0, 60.0)]
+    assert study.redo(starts, 600.0) == 0
+
+
+def test_a_trial_is_compared_at_a_rung_with_those_that_had_as_much_time(journal):
+    study = opened(journal)
+    for value in (1.0, 1.1, 1.2, 1.3):
+        trial = study.ask(None, 60.0)
+        assert at_rung(study, trial, 12, value)
+        study.finish(trial, value, 0.0)
+    short, alike = study.ask(None, 10.0), study.ask(None, 50.0)
+    assert at_rung(study, short, 12, 5.0)
+    assert not at_rung(study, alike, 12, 5.0)
+
+
+@pytest.mark.parametrize("scheme", ["journal", "sqlite"])
+def test_a_study_of_something_else_in_which_nothing_is_finished_begins_anew(tmp_path, scheme):
+    where = tmp_path / "s.journal" if scheme == "journal" else f"sqlite:///{tmp_path}/s.db"
+    opened(where)
+    study = opened(where)
+    study.values(lost := study.ask(None))
+    with pytest.raises(TrainingError, match="is of others"):  # somebody is at it
+        opened(where, about={"table": {"rows": 120}})
+    study.give_back(lost)
+    again = opened(where, about={"table": {"rows": 120}}, space={"network.members": [1, 2]})
+    assert (again.is_new_again, study.is_new_again) == (True, False)
+    assert run(again)[1] == {"network.members": 8}
+    assert not opened(where, about={"table": {"rows": 120}}, space={"network.members": [1, 2]}).is_new_again
+    with pytest.raises(TrainingError, match="is of others"):
+        opened(where)
 
 
 def test_trials_of_all_processes_are_counted_together(journal):
@@ -159,15 +288,104 @@ def test_a_trial_far_behind_the_others_is_ended_at_a_rung_once_there_are_some(jo
     assert [(r.value, r.why) for r in study.finished() if r.pruned] == [(6.5, "after 12%")]
 
 
+def at_rung(study, trial, percent, value):
+    """Whether a trial passes a rung."""
+    import optuna
+
+    study.values(trial)
+    try:
+        study.rung(trial, percent, value)
+    except optuna.TrialPruned as pruned:
+        study.prune(trial, str(pruned), 0.0)
+        return False
+    return True
+
+
+def test_a_trial_that_was_killed_has_no_say_at_the_rung_where_it_is_tried_again(journal):
+    study = opened(journal)
+    for value in (1.0, 1.1, 1.2, 1.3):
+        trial = study.ask(None)
+        assert at_rung(study, trial, 12, value)
+        study.finish(trial, value, 0.0)
+    for _ in range(3):  # the best of all, whose process is gone each time
+        dead = opened(journal)
+        dead._owner = dead._owner | {"process": gone()}
+        assert at_rung(dead, dead.ask(None), 12, 0.5)
+    study = opened(journal)
+    assert at_rung(study, study.ask(None), 12, 0.5)
+    assert not at_rung(study, study.ask(None), 12, 1.25)
+
+
+def test_a_trial_passes_the_rung_again_that_it_had_passed_before_its_process_was_gone(journal):
+    dead, study = opened(journal), opened(journal)
+    dead._owner = dead._owner | {"process": gone()}
+    trial = dead.ask(None)
+    assert at_rung(dead, trial, 12, 5.0)  # the first to come there
+    for value in (1.0, 1.1, 1.2, 1.3):
+        ahead = study.ask(None)
+        if ahead.number == 1:  # the repetition: keep it for the end
+            first = ahead
+            ahead = study.ask(None)
+        assert at_rung(study, ahead, 12, value)
+        assert at_rung(study, ahead, 36, value)
+        study.finish(ahead, value, 0.0)
+    assert study.values(first) == dead.values(trial)
+    assert at_rung(study, first, 12, 5.0)
+    assert not at_rung(study, first, 36, 5.0)
+
+
+def test_after_kills_the_same_is_tried_as_without_them(tmp_path):
+    def all_of(where, *, killed):
+        tried = []
+        for number in range(14):
+            study = opened(where)
+            if number in killed:
+                dead = opened(where)
+                dead._owner = dead._owner | {"process": gone()}
+                ghost = dead.ask(None)
+                ghost.report(abs(dead.values(ghost)["optimizer.lr"] - 0.02), 12)
+            trial = study.ask(None)
+            values = study.values(trial)
+            value = abs(values["optimizer.lr"] - 0.02)
+            tried.append((values, at_rung(study, trial, 12, value)))
+            if tried[-1][1]:
+                study.finish(trial, value, 0.0)
+        return tried
+
+    undisturbed = all_of(tmp_path / "one", killed=())
+    assert all_of(tmp_path / "two", killed=(0, 3, 4, 11, 12)) == undisturbed
+    assert {passed for _, passed in undisturbed} == {True, False}
+
+
 def test_a_study_of_something_else_is_refused_with_what_differs_and_stays_as_it_was(journal):
     run(opened(journal))
     before = journal.read_bytes()
-    with pytest.raises(TrainingError, match=r"table\.rows is 120 here and 100 there"):
+    with pytest.raises(TrainingError, match=r"others: rows is 120 here and 100 there"):
         opened(journal, about={"table": {"rows": 120}})
-    with pytest.raises(TrainingError, match=r"space\.network\.members is \[1, 8\] here and \[1, 2, 8\] there"):
+    with pytest.raises(TrainingError, match=r"network\.members is searched in \[1, 8\] here and in \[1, 2, 8\] there"):
         opened(journal, space=SPACE | {"network.members": [1, 8]})
+    with pytest.raises(TrainingError) as refused:
+        opened(journal, space={"network.layers": {"depth": [1, 2], "width": [8, 16]}})
+    told = (
+        "optimizer.lr is searched there and not here, network.members is searched there and not here, network.layers "
+        "is searched here and not there; go on"
+    )
+    assert told in str(refused.value)
     assert journal.read_bytes() == before
     assert len(opened(journal).finished()) == 1
+
+
+def test_a_table_that_has_changed_is_told_with_its_rows_and_no_digest(journal):
+    there = {"rows": 600, "the number of its test rows": 120, "SHA-256": "ab" * 32, "folds": None}
+    run(opened(journal, about={"table": there, "config": {"fit": {"epochs": 3}}}))
+    here = there | {"rows": 1601, "the number of its test rows": 320, "SHA-256": "cd" * 32}
+    with pytest.raises(TrainingError) as refused:
+        opened(journal, about={"table": here, "config": {"fit": {"patience": 4}}})
+    told = (
+        "is of others: the table's content has changed: it holds 1,601 rows here and 600 there, fit.epochs is the "
+        "default here and 3 there, fit.patience is 4 here and the default there; go on"
+    )
+    assert told in str(refused.value)
 
 
 def test_a_line_that_a_kill_has_cut_off_is_taken_away(journal):
@@ -222,7 +440,14 @@ def test_a_database_keeps_a_study_as_a_journal_does(tmp_path):
     ("where", "error", "sentence"),
     [
         ("sqlite:////nowhere/at/all/s.db", TrainingError, "unable to open database file; nothing was tried"),
-        ("postgresql://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'psycopg2-binary'"),
+        ("postgresql://me:secret@127.0.0.1:1/s", ConfigError, "needs the module psycopg, which is not installed: pip"),
+        ("postgres://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'psycopg[binary]'"),
+        ("postgresql+psycopg://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'psycopg[binary]'"),
+        ("postgresql+psycopg2://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'psycopg2-binary'"),
+        ("mysql://me:secret@127.0.0.1:1/s", ConfigError, "needs the module MySQLdb, which is not installed: pip"),
+        ("mysql+pymysql://me:secret@127.0.0.1:1/s", ConfigError, "pip install 'pymysql'"),
+        ("postgresql+asyncpg://me:secret@127.0.0.1:1/s", ConfigError, "got 'postgresql+asyncpg://...'"),
+        ("postgresql://me:secret@host:port/s", ConfigError, "--storage takes the URL of a database"),
         ("postgresql://host:port/s", ConfigError, "--storage takes the URL of a database"),
         ("sqlite://", ConfigError, "which is in memory: name its file, such as"),
         ("sqlite:///:memory:", ConfigError, "which is in memory: name its file"),

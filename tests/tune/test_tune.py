@@ -83,6 +83,47 @@ def test_a_study_ends_with_a_published_model_and_is_gone_on_with(capfd, home):
     assert Repository(home / "repository").versions("shop") == [1]
 
 
+def test_the_same_command_after_the_end_publishes_nothing_again(capfd, home):
+    def again(*further):
+        code, summary, err = command(capfd, home, "--name", "twice", "--trials", 2, *further)
+        assert code == 0, err
+        return summary["model"], err
+
+    first, _ = again()
+    second, err = again()
+    assert (first["version"], second) == (1, first)
+    assert "the study 'twice' is complete: 2 trials finished of 2" in err
+    assert "twice:1 came of it before: nothing new is published" in err
+    assert again("--set", "fit.seeds=2")[0]["version"] == 2  # another last fit
+    assert again("--set", "fit.seeds=2")[0]["version"] == 2
+    Repository(home / "repository").remove("twice", 2)
+    assert again("--set", "fit.seeds=2")[0]["version"] >= 2
+    shop = rowcast.tune(home / "shop.csv", target="amount", trials=1, verbose=False, space=SPACE, **tables.QUICK)
+    assert shop.model is not None
+
+
+def test_a_study_that_began_nothing_binds_nobody(capfd, home):
+    code, _, err = command(capfd, home, "--name", "unbound", "--budget", "0.01s")
+    assert (code, "nothing was tried" in err) == (1, True)
+    code, summary, err = command(capfd, home, "--name", "unbound", "--trials", 1, "--epochs", 2, "--no-publish")
+    assert (code, summary["trials"]) == (0, 1)
+    assert "of the study 'unbound' nothing was finished, and it was of something else: it begins anew" in err
+
+
+def test_a_space_with_an_end_ends_the_study_and_says_so(tmp_path):
+    said = []
+    tuned = tune(
+        tables.every_kind(120).drop("class"),
+        config_of(tune={"space": {"network.layers": [[8], [16]]}}),
+        name="m",
+        repository=Repository(tmp_path),
+        trials=20,
+        say=said.append,
+    )
+    assert len(tuned.trials) == 2
+    assert "all 2 configs of the space were tried: there is no other one" in said
+
+
 @pytest.mark.parametrize(("flag", "file"), [("--out", "nowhere/best.toml"), ("--table-out", "nowhere/all.csv")])
 def test_a_file_that_cannot_be_written_is_told_before_anything_is_tried(capfd, home, flag, file):
     (home / "nowhere").touch()

@@ -9,6 +9,8 @@
     study/          the study: what is tried next, and what came of it; kept where a kill costs nothing
     clock.py        how the time is shared among trials and the last fit
     try_out.py      the loop: ask what is to be tried, try it, say what came of it
+    last_fit.py     the fit of the best config: whether it can be had, is there already, what time it has
+    published.py    which version came of the best trial before
     telling.py      what is told of a study as it goes on
     run.py          all of it in order, ending with a published model
     worker.py       a further process of this machine that tries configs of the same study

@@ -8,6 +8,10 @@ from pydantic import Field
 
 from rowcast.training.settings import ComponentConfig
 
+OF_LAST_FIT = ("seeds", "folds", "refit", "max_members", "max_row_us", "until_spent")
+"""Fields of ``fit`` that are for the last fit alone: no trial reads them, so they are not searched, and they may change
+while a study goes on."""
+
 
 class TuneConfig(ComponentConfig):
     """What `rowcast tune` searches; a training run does without it."""

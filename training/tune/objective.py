@@ -36,6 +36,10 @@ class GivenUp(Exception):
     """A trial that was asked to end before it was over."""
 
 
+class OutOfTime(TrainingError):
+    """A trial whose time was over before the last of its fits: that says nothing of its values."""
+
+
 @dataclass(frozen=True)
 class Measure:
     """What the value of a trial is: lower is better."""
@@ -71,6 +75,8 @@ class Measured:
     """Of the fits, and of reading the columns where the features were new."""
     fitted: Fitted | None = None
     """Of the one fit; None where there were folds."""
+    cut_short: bool = False
+    """Whether the time of the trial ended a fit of it: with more it might have done better."""
 
 
 @dataclass
@@ -107,21 +113,26 @@ class Trials:
 
         Raises:
             GivenUp: the interrupt or ``look`` has ended it.
-            TrainingError: the fit cannot go on, or there is no time for that of a fold.
+            OutOfTime: there is no time for a fit, or for that of a fold.
+            TrainingError: the fit cannot go on.
         """
         started = time.monotonic()
         values: list[float] = []
         fitted: Fitted | None = None
+        cut_short = False
         parts = self.rows.prepared(config)
         ladder = _Ladder(rung, len(parts))
         for number, prepared in enumerate(parts):
             left = budget_s - (time.monotonic() - started)
             if left <= 0.0:  # what was shown some batches would say nothing
-                raise TrainingError(_over(budget_s, number, len(parts)))
-            value, fitted = self._fit(prepared, _once(config, left / (len(parts) - number)), values, ladder, look)
+                raise OutOfTime(_over(budget_s, number, len(parts)))
+            share = left / (len(parts) - number)
+            value, fitted = self._fit(prepared, _once(config, share), values, ladder, look)
             values.append(value)
+            cut_short = cut_short or (fitted[1].stopped == "budget" and share < own_limit(config))
             ladder.climb(values)
-        return Measured(float(np.mean(values)), time.monotonic() - started, fitted if len(parts) == 1 else None)
+        seconds = time.monotonic() - started
+        return Measured(float(np.mean(values)), seconds, fitted if len(parts) == 1 else None, cut_short)
 
     def _fit(
         self, prepared: Prepared, config: Config, before: Sequence[float], ladder: _Ladder, look: Callable[[], bool]
@@ -178,9 +189,13 @@ def _over(budget_s: float, number: int, folds: int) -> str:
     )
 
 
+def own_limit(config: Config) -> float:
+    """Seconds that the config itself gives a fit; infinite for no end."""
+    return math.inf if config.fit.budget_s == "none" else config.fit.budget_s
+
+
 def _once(config: Config, budget_s: float) -> Config:
     """The config of a fit of a trial: one seed, no second fit, and its share of the time."""
-    own = math.inf if config.fit.budget_s == "none" else config.fit.budget_s
-    within = min(own, budget_s)
+    within = min(own_limit(config), budget_s)
     fields = {"seeds": 1, "folds": "none", "refit": False, "budget_s": "none" if math.isinf(within) else within}
     return config.model_copy(update={"fit": config.fit.model_copy(update=fields)})

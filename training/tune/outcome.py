@@ -10,8 +10,8 @@ import polars as pl
 
 from rowcast.training.config import Config, make_config, to_toml
 from rowcast.training.tune.config import TuneConfig
-from rowcast.training.tune.space import value_in, with_values
-from rowcast.training.tune.study.study import Record
+from rowcast.training.tune.space import AS_GIVEN, value_in, with_values
+from rowcast.training.tune.study.record import Record
 
 if TYPE_CHECKING:
     from rowcast.training.train import Trained
@@ -39,6 +39,10 @@ class Tuned:
     """How much each field mattered, the most first; empty after too few trials."""
     trained: Trained | None = None
     """The last fit, where one was asked for."""
+    passed_over: str = ""
+    """Why a better trial was not taken, where one was not."""
+    is_new: bool = True
+    """Whether the model came of it now, and not before."""
     ended_by: str = ""
     """The signal that ended the study before it was over, if one did."""
 
@@ -81,10 +85,15 @@ class Tuned:
         return pl.DataFrame(columns)
 
 
+def ranked(trials: Sequence[Record]) -> list[Record]:
+    """The trials that ran through, the best first."""
+    through = [trial for trial in trials if not trial.pruned and trial.value is not None]
+    return sorted(through, key=lambda trial: (trial.value, trial.number))
+
+
 def best_of(trials: Sequence[Record]) -> Record | None:
     """The best trial that ran through; None where none did."""
-    through = [trial for trial in trials if not trial.pruned and trial.value is not None]
-    return min(through, key=lambda trial: (trial.value, trial.number), default=None)
+    return next(iter(ranked(trials)), None)
 
 
 def config_of(config: Config, best: Record) -> Config:
@@ -116,7 +125,25 @@ def sentence_of(tuned: Tuned) -> str:
         f"tuned on validation rows: trial {tuned.best.number} is the best of {len(tuned.trials)} ({pruned} of them "
         f"pruned) of study {tuned.study!r}, {tuned.measure} {tuned.best.value:.6g} with {values}; metrics of "
         "validation rows, which chose it, look a little better than they are, and those of test rows do not"
+        + _told_of_time(tuned.trials)
+        + (f"; {tuned.passed_over}" if tuned.passed_over else "")
         + (f"; {tuned.ended_by} ended the study before it was over" if tuned.ended_by else "")
+    )
+
+
+def _told_of_time(trials: Sequence[Record]) -> str:
+    """What the time of the trials did to them, where it did anything."""
+    through = [trial for trial in trials if not trial.pruned]
+    cut = [trial for trial in through if trial.cut_short]
+    if not cut:
+        return ""
+    text = f"; the time cut short {len(cut)} of the {len(through)} trials that ran through"
+    given = next((trial for trial in cut if trial.origin == AS_GIVEN), None)
+    if given is None:
+        return text
+    return (
+        f"{text}, that of the config as given among them: it takes longer than the {given.limit_s:.3g} s of a trial, "
+        "so that with this budget `rowcast train` may do better"
     )
 
 

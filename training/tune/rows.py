@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,11 +24,12 @@ from rowcast.training.data.table import Table, sha256_of
 from rowcast.training.parts import in_order_of_time, split_table, times_of
 from rowcast.training.prepare import Prepared, open_table, prepare_split
 from rowcast.training.stream.choose import refuse_streamed
+from rowcast.training.tune.config import OF_LAST_FIT
 
 _KEPT = 4
 """Prepared tables that are kept: the encoded rows of a large one are most of the memory."""
 _NOT_COMPARED = {"tune", "track", "device"}
-_OF_LAST_FIT = {"seeds", "folds", "refit", "deterministic"}
+_MAY_CHANGE = {*OF_LAST_FIT, "deterministic"}
 
 
 @dataclass
@@ -67,13 +68,22 @@ class Rows:
             raise error if len(self.splits) == 1 else TableError(f"in fold {number}: {error}") from error
 
 
-def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
+def rows_of(
+    source: Any,
+    config: Config,
+    folds: int | None,
+    *,
+    own_test: bool = False,
+    check: Callable[[Table, Target, Split], None] = lambda *_: None,
+) -> Rows:
     """Read a table, and set its test rows aside.
 
     Args:
         source: a file or a data frame.
         config: ``config.data`` says what to read, and how to split.
         folds: how many to divide training and validation rows into; None for the one split of a training run.
+        own_test: test rows come from a table of their own.
+        check: told of the whole table and its split before test rows are set aside; raises where the last fit would.
 
     Raises:
         TableError: the table cannot be used, or has too few rows or groups for the folds.
@@ -83,7 +93,8 @@ def rows_of(source: Any, config: Config, folds: int | None) -> Rows:
     refuse_streamed(source, config.data, "tuning")
     table, target = open_table(source, config)
     reading_s = time.monotonic() - began
-    split = split_table(table, target, config)
+    split = split_table(table, target, config, own_test=own_test)
+    check(table, target, split)
     about = {
         "rows": len(table),
         "the number of its test rows": len(split.test),
@@ -122,17 +133,31 @@ def _folds(table: Table, target: Target, config: Config, folds: int) -> list[Spl
         plans = plan_folds(table, target, config, folds, validation=0.0)  # a trial measures on the fold itself
     except TableError as error:
         raise TableError(f"{error}; {folds} folds divide what the test rows leave") from error
-    for plan in plans:
+    for number, plan in enumerate(plans, 1):
         split = Split(plan.train, plan.test, nothing)
+        _check_classes(target, split, number)
         if config.data.split_by_time:
             split = in_order_of_time(split, times_of(table, config.data.split_by_time, config.data))
         found.append(split)
     return found
 
 
+def _check_classes(target: Target, split: Split, number: int) -> None:
+    """Make sure that the fit of a fold learns every class that it is asked for."""
+    learned = set(target.values[split.train]) if target.classes else set()
+    asked = set(target.values[split.validation]) if target.classes else set()
+    absent = [label for label in target.classes if label in asked - learned]
+    if absent:
+        raise TableError(
+            f"the fit of every fold must learn every class, but none of the {len(split.train):,} rows that it learns "
+            f"beside fold {number} is of class {absent[0]!r} of {target.name!r}: use fewer folds, add rows of it, or "
+            "join it with another class"
+        )
+
+
 def about_study(rows: Rows, config: Config) -> dict[str, Any]:
     """What a study is of: nothing else may go on with it."""
     # Without defaults, so that a field that a later version adds does not end a study.
     held = config.model_dump(mode="json", exclude=_NOT_COMPARED, exclude_defaults=True)
-    held["fit"] = {name: value for name, value in held.get("fit", {}).items() if name not in _OF_LAST_FIT}
+    held["fit"] = {name: value for name, value in held.get("fit", {}).items() if name not in _MAY_CHANGE}
     return {"table": rows.about, "config": held}

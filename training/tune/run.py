@@ -5,43 +5,54 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
-from rowcast.training.bagging.plan import check_folds
+from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.crossvalidate import MAX_FOLDS
 from rowcast.training.data.files.paths import STDIN
+from rowcast.training.data.split import Split
+from rowcast.training.data.table import Table
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
 from rowcast.training.fit.loop import Report
 from rowcast.training.own import NOTHING_OWN, Own
 from rowcast.training.prepare import Prepared
-from rowcast.training.ranks.ranks import ALONE
-from rowcast.training.start.start import check_start
 from rowcast.training.threads import usable_threads
-from rowcast.training.track.tracker import check_trackers
 from rowcast.training.train import Before, train
 from rowcast.training.tune.clock import Clock, clock_of
 from rowcast.training.tune.config import TuneConfig
-from rowcast.training.tune.objective import Fitted, Trials, measure_of
+from rowcast.training.tune.last_fit import (
+    best_to_fit,
+    check_export,
+    check_last_fit,
+    check_rows,
+    in_time,
+    kept,
+    why_too_slow,
+    without_limits,
+)
+from rowcast.training.tune.objective import Trials, measure_of
 from rowcast.training.tune.outcome import Tuned, best_of, config_of, sentence_of
-from rowcast.training.tune.rows import about_study, rows_of
+from rowcast.training.tune.published import keep_published, published_before, sha256_of_test
+from rowcast.training.tune.rows import Rows, about_study, rows_of
 from rowcast.training.tune.space_reading import space_of
-from rowcast.training.tune.study.storage import default_file, open_storage
-from rowcast.training.tune.study.study import Record, open_study
+from rowcast.training.tune.study.limits import is_longer
+from rowcast.training.tune.study.opening import open_study
+from rowcast.training.tune.study.record import Record
+from rowcast.training.tune.study.storage import StorageLost, default_file, open_storage
+from rowcast.training.tune.study.study import Study
 from rowcast.training.tune.telling import Standing, Telling, count
 from rowcast.training.tune.try_out import try_out
 from rowcast.training.tune.worker import workers
 
 TRIALS = 50
 """How many are wanted where neither a number nor a budget is given."""
-ENOUGH = 2.0
-"""Times that a trial took which its budget cut short: with so much time left its config is fitted once more."""
 
 
 def tune(
@@ -56,6 +67,7 @@ def tune(
     jobs: int = 1,
     folds: int | None = None,
     publish: bool = True,
+    test: Any = None,
     report: Callable[[Standing], None] = lambda _: None,
     report_fit: Report = lambda _: None,
     say: Callable[[str], None] = lambda _: None,
@@ -66,7 +78,8 @@ def tune(
     Test rows are set aside before anything else; trials see training and validation rows, and the best of them is the
     one that does best on validation rows. A study can be gone on with: what is finished is not done again.
 
-    The first SIGINT or SIGTERM ends the trials; the model is then fitted with the best config so far.
+    The first SIGINT or SIGTERM ends the trials; the model is then fitted with the best config so far. What was
+    published of the best trial before is not published again.
 
     Args:
         source: a file or a data frame.
@@ -79,6 +92,7 @@ def tune(
         jobs: processes of this machine that try configs at the same time.
         folds: a trial fits once a fold of the training and validation rows, and its value is their mean.
         publish: whether to fit and publish a model in the end.
+        test: a table that the model alone is measured on, instead of a share of ``source``.
         report: called after each trial.
         report_fit: called after each look of the last fit.
         say: told what happens meanwhile, in a sentence.
@@ -87,27 +101,21 @@ def tune(
     Raises:
         ConfigError: an argument is out of range, or the space is not valid.
         TableError: the table cannot be used, or has too few rows for the folds.
-        TrainingError: the study is of another table, config or space; the storage cannot be used; or the budget is too
-            small for one trial. Nothing is published, and the study is as it was.
+        TrainingError: the study is of another table, config or space; the storage cannot be used; no trial ran through;
+            or the budget is too small for one. Nothing is published, and no finished trial is lost.
         KeyboardInterrupt: a signal came before a trial was finished.
     """
     began = time.monotonic()
     check_model_name(name)
     _check(trials, budget_s, jobs, folds, own)
-    trying = own.written_in(config)
-    trying.distil.check_unused()
-    if publish:
-        _check_last_fit(trying, own)
+    trying = _as_tried(source, test, config, own, publish=publish)
     device = training_device(config.device, config.fit.precision)
-    space_of(trying)  # what is wrong with it is told before a large table is read
-    if isinstance(source, str | os.PathLike) and os.fspath(source) == STDIN:
-        raise ConfigError(
-            "tuning reads its table twice, for the trials and for the model, so it takes no '-': name a file"
-        )
     if publish:
         repository.check_writable(name)
-    rows = rows_of(source, trying, folds)
+    rows = _rows_of(source, test, trying, folds, own, publish=publish)
     prepared = rows.prepared(trying)[0]
+    if publish:
+        check_export(prepared, trying, own)
     space = space_of(trying, without=_meaningless(prepared, own))
     trying = trying.model_copy(update={"tune": TuneConfig(space=space.said())})
     measure = measure_of(prepared, trying, own).name
@@ -116,77 +124,159 @@ def tune(
     where = default_file(repository.root, name) if storage is None else storage
     opened = open_storage(where)
     study = open_study(opened, name, about_study(rows, trying), space, space.starts(trying), config.seed)
-    found = study.finished()
-    if found:
-        say(f"the study {name!r} goes on: {count(len(found))} finished before")
-    say(f"{opened.shown} is kept at each step: it may end at any moment, and the same command goes on")
+    _tell_of(study, wanted, say)
     telling = Telling(study, measure, wanted, clock, report, say)
+    preparing_s = time.monotonic() - began
     with usable_threads() as threads:
         with ended_by_signals() as interrupt:  # the last fit has its own, which a signal from then on is for
             interrupt.begun = True
             fits = Trials(rows, device, own, interrupt)
-            if clock.for_trial(telling.taken) is not None:
-                crew = workers(jobs - 1, rows, trying, study, where, wanted, clock, interrupt, say)
-                with crew as helping:
-                    try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
-            telling()
+            over = _search(study, fits, trying, wanted, clock, jobs, where, telling, say)
             records = tuple(study.finished())
-            best = best_of(records)
-            if best is None:
-                raise _why_nothing(interrupt, records, budget_s, time.monotonic() - began)
+            if best_of(records) is None:
+                raise _why_nothing(interrupt, records, budget_s, preparing_s, over)
+            best, passed_over = best_to_fit(records, lambda one: why_too_slow(rows, config_of(trying, one), own))
             importance = study.importance()
+        for text in (passed_over, f"no more trials: of the one that is given back {over}" if over else ""):
+            if text:
+                say(text)
         if interrupt:
             say(f"{interrupt.name}: no more trials; the best so far is trial {best.number}")
         chosen = config_of(config, best)
-        tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, ended_by=interrupt.name)
+        tuned = Tuned(name, opened.shown, measure, records, best, chosen, importance, passed_over=passed_over)
+        tuned = replace(tuned, ended_by=interrupt.name)
         if not publish:
             return tuned
-        fitted = _kept(fits, best, chosen, clock)
-        within = chosen if fitted else _in_time(chosen, best, clock, rows.reading_s)
-        doing = "publishing the network" if fitted else "fitting the config"
-        say(f"{doing} of trial {best.number}, the best of {count(len(records))}")
-        trained = train(
-            source,
-            within,
-            name=name,
-            repository=repository,
-            report=report_fit,
-            say=say,
-            network=own.network,
-            loss=own.loss,
-            before=Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"]),
-        )
+        how = {"name": name, "repository": repository, "test": test, "report": report_fit, "say": say}
+        return _published(tuned, study, fits, clock, source, threads, how)
+
+
+def _published(
+    tuned: Tuned,
+    study: Study,
+    fits: Trials,
+    clock: Clock,
+    source: Any,
+    threads: Sequence[str],
+    how: Mapping[str, Any],
+) -> Tuned:
+    """A study with the model of its best trial: the one that came of it before, or a new one.
+
+    Args:
+        tuned: without the model.
+        study: where it is kept which version came of which trial.
+        fits: of this process, among which the network may be.
+        clock: says what time is left.
+        source: the table.
+        threads: decisions on them.
+        how: arguments of :func:`rowcast.training.train.train`.
+    """
+    best, chosen, rows, own, say = tuned.best, tuned.config, fits.rows, fits.own, how["say"]
+    of_test = sha256_of_test(how["test"], chosen)
+    if own == NOTHING_OWN:  # nobody knows whether a function is still the same
+        left_s = clock.left_in_all_s - rows.reading_s
+        before = published_before(study, best, chosen, of_test, how["repository"], left_s)
+        if before is not None:
+            version = f"{study.name}:{before.model.manifest.version}"
+            say(
+                f"trial {best.number} is the best, and {version} came of it before: nothing new is published; to fit "
+                f"it again, remove that with `rowcast models remove {version}`"
+            )
+            return replace(tuned, trained=before, is_new=False)
+    fitted = kept(fits, best, chosen, clock, rows.reading_s)
+    within = chosen if fitted else in_time(chosen, best, clock, rows.reading_s)
+    doing = "publishing the network" if fitted else "fitting the config"
+    say(f"{doing} of trial {best.number}, the best of {count(len(tuned.trials))}")
+    told = Before([sentence_of(tuned), *threads], fitted, sha256=rows.about["SHA-256"])
+    trained = train(source, within, network=own.network, loss=own.loss, before=told, **how)
+    try:
+        keep_published(study, best, chosen, of_test, trained)
+    except StorageLost as error:  # the model is there all the same
+        say(str(error))
     return replace(tuned, trained=trained)
 
 
-def _kept(fits: Trials, best: Record, chosen: Config, clock: Clock) -> Fitted | None:
-    """The network of the best trial, where this process has it and another fit would give no other one."""
-    if fits.best is None or fits.best[0] != best.number or chosen.fit.seeds > 1 or chosen.fit.folds != "none":
-        return None
-    fitted = fits.best[1].fitted
-    was_cut_short = fitted is not None and fitted[1].stopped == "budget" and chosen.fit.budget_s == "none"
-    return None if was_cut_short and clock.left_in_all_s > ENOUGH * best.seconds else fitted
-
-
-def _in_time(chosen: Config, best: Record, clock: Clock, reading_s: float) -> Config:
-    """The config of the last fit, which takes what is left of the time, and no less than its trial did."""
-    if math.isinf(clock.budget_s):
-        return chosen
-    most = math.inf if chosen.fit.budget_s == "none" else chosen.fit.budget_s
-    within = min(max(clock.left_in_all_s - reading_s, best.seconds, 1.0), most)
-    return chosen.model_copy(update={"fit": chosen.fit.model_copy(update={"budget_s": within})})
-
-
-def _check_last_fit(config: Config, own: Own) -> None:
-    """Make sure that the last fit can be had at all: to be told that after the last trial would be late.
+def _as_tried(source: Any, test: Any, config: Config, own: Own, *, publish: bool) -> Config:
+    """The config where trials begin, once all is checked that needs no table.
 
     Raises:
-        ConfigError: it cannot be; names both of what does not go together.
+        ConfigError: something of it does not go together.
     """
-    check_trackers(config.track)
-    check_start(None, config)
-    if config.fit.folds != "none":
-        check_folds(config, validation=None, start=None, own_network=own.network is not None, ranks=ALONE)
+    trying = own.written_in(config)
+    trying.distil.check_unused()
+    if publish:
+        check_last_fit(trying, own)
+    else:
+        trying = without_limits(trying)
+    space_of(trying)  # what is wrong with it is told before a large table is read
+    if any(isinstance(one, str | os.PathLike) and os.fspath(one) == STDIN for one in (source, test)):
+        raise ConfigError(
+            "tuning reads its table twice, for the trials and for the model, so it takes no '-': name a file"
+        )
+    return trying
+
+
+def _rows_of(source: Any, test: Any, trying: Config, folds: int | None, own: Own, *, publish: bool) -> Rows:
+    """The rows of the trials, once it is made sure that the last fit can have its own."""
+
+    def check(table: Table, target: Target, split: Split) -> None:
+        if publish:
+            check_rows(table, target, split, trying, own, test)
+
+    return rows_of(source, trying, folds, own_test=test is not None, check=check)
+
+
+def _tell_of(study: Study, wanted: int | None, say: Callable[[str], None]) -> None:
+    """Tell what a study holds, and where it is kept."""
+    name, found = study.name, len(study.finished())
+    if study.is_new_again:
+        say(f"of the study {name!r} nothing was finished, and it was of something else: it begins anew")
+    if wanted is not None and found >= wanted:
+        say(f"the study {name!r} is complete: {count(found)} finished of {wanted}; for more raise --trials")
+        return
+    if found:
+        say(f"the study {name!r} goes on: {count(found)} finished before")
+    say(f"{study.storage.shown} is kept at each step: it may end at any moment, and the same command goes on")
+
+
+def _search(
+    study: Study,
+    fits: Trials,
+    trying: Config,
+    wanted: int | None,
+    clock: Clock,
+    jobs: int,
+    where: str | os.PathLike[str],
+    telling: Telling,
+    say: Callable[[str], None],
+) -> str:
+    """Run trials, in this process and others, until it is over; what one lacked time for, see :func:`try_out`."""
+    over = ""
+    if clock.for_trial(telling.taken, cut_short=telling.cut_short) is not None:
+        if wanted is None or len(study.finished()) < wanted:
+            _redo(study, trying, clock, say)
+        with workers(jobs - 1, fits.rows, trying, study, where, wanted, clock, fits.interrupt, say) as helping:
+            over = try_out(study, fits, trying, wanted, clock, tell=telling, helping=helping)
+    telling()
+    if study.is_exhausted():
+        say(f"all {len(study.configs or ()):,} configs of the space were tried: there is no other one")
+    return over
+
+
+def _redo(study: Study, trying: Config, clock: Clock, say: Callable[[str], None]) -> None:
+    """Have the configs to start with tried again where trials may take much longer than those that were cut short."""
+    before = study.finished()
+    cut = [record for record in before if record.cut_short and is_longer(clock.trial_s, record.limit_s)]
+    if not cut:
+        return
+    redone = study.redo(study.space.starts(trying), clock.trial_s)
+    now = "as long as it takes" if math.isinf(clock.trial_s) else f"{clock.trial_s:.3g} s"
+    longest = max(record.limit_s for record in cut)
+    say(
+        f"{len(cut)} of {count(len(before))} finished before were cut short after at most {longest:.3g} s, and a trial "
+        f"has {now} by now: they may look worse than they are"
+        + (f"; {count(redone)} to start with {'is' if redone == 1 else 'are'} tried once more" if redone else "")
+    )
 
 
 def _check(trials: int | None, budget_s: float | None, jobs: int, folds: int | None, own: Own) -> None:
@@ -217,17 +307,23 @@ def _meaningless(prepared: Prepared, own: Own) -> list[str]:
     return [*found, *(["network"] if own.network is not None else [])]
 
 
-def _why_nothing(interrupt: Interrupt, records: Sequence[Record], budget_s: float | None, used: float) -> BaseException:
-    """Why no trial ran through."""
+def _why_nothing(
+    interrupt: Interrupt, records: Sequence[Record], budget_s: float | None, preparing_s: float, over: str
+) -> BaseException:
+    """Why no trial ran through; ``over``: what one lacked time for."""
     if interrupt.name == "Ctrl-C":
         return KeyboardInterrupt()
     if interrupt:
         return SystemExit(143)
+    if over:
+        return TrainingError(
+            f"no trial ran through: of the one under way {over}; it counts for nothing, and nothing was published"
+        )
     failed = [record for record in records if record.value is None]
     if failed or budget_s is None:
         why = f", the last one for: {failed[-1].why}" if failed else ""
         return TrainingError(f"no trial ran through{why}; nothing was published")
     return TrainingError(
         f"the budget must be enough for one trial and the last fit, got {budget_s:g} s, of which reading and preparing "
-        f"the table took {used:.1f} s: raise --budget; nothing was published, and the study is as it was"
+        f"the table took {preparing_s:.1f} s: raise --budget; nothing was tried, and nothing was published"
     )

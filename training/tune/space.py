@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Protocol
 
 from rowcast.training.config import PRESETS, Config, make_config
 
+AS_GIVEN = "as given"
+"""The origin of the trial of the config as it is given."""
+MOST_LISTED = 10_000
+"""Configs of a space that are listed, to know when all were tried."""
 _IN_RANGE = "in range"
 """The choice that stands for a value of the range."""
 
@@ -46,6 +52,17 @@ class Range:
         steps = 0.0 if self.step is None else (value - self.low) / self.step
         return (not self.whole or value == int(value)) and abs(steps - round(steps)) < 1e-9
 
+    def values(self) -> list[Any] | None:
+        """All of these; None where there is no end to them, or where they are too many to be listed."""
+        if self.low == self.high:
+            return [int(self.low) if self.whole else self.low]
+        step = self.step or (1 if self.whole else None)
+        count = math.inf if step is None else round((self.high - self.low) / step, 9) + 1
+        if step is None or count > MOST_LISTED:
+            return None
+        found = [self.low + i * step for i in range(int(count))]
+        return [int(value) for value in found] if self.whole else found
+
     def nearest(self, value: float) -> float | int:
         """The one of these that is nearest to a number."""
         near = min(max(value, self.low), self.high)
@@ -75,6 +92,13 @@ class Layers:
     def holds(self, value: Any) -> bool:
         """Whether a list of widths is one of these."""
         return bool(value) and len(set(value)) == 1 and self.depth.holds(len(value)) and self.width.holds(value[0])
+
+    def values(self) -> list[Any] | None:
+        """All of these, or None: see :meth:`Range.values`."""
+        depths, widths = self.depth.values(), self.width.values()
+        if depths is None or widths is None:
+            return None
+        return [[width] * depth for depth in depths for width in widths]
 
     def nearest(self, value: Sequence[int]) -> list[int]:
         """The one of these that is nearest to a list of widths."""
@@ -107,6 +131,11 @@ class Field:
     def holds(self, value: Any) -> bool:
         """Whether a trial may take this value."""
         return value in self.choices or (self.within is not None and self.within.holds(value))
+
+    def values(self) -> list[Any] | None:
+        """All that a trial may take, or None: see :meth:`Range.values`."""
+        within = [] if self.within is None else self.within.values()
+        return None if within is None else [*self.choices, *within]
 
     def asked(self, value: Any) -> dict[str, Any]:
         """What Optuna is to suggest for a trial to take this value, which the field holds."""
@@ -150,6 +179,16 @@ class Space:
         """A value for each field, by its name."""
         return {field.name: field.suggest(trial) for field in self.fields}
 
+    def configs(self) -> dict[str, dict[str, Any]] | None:
+        """All that it holds, each by its :func:`key_of`; None where there is no end to them, or where they are too many
+        to be listed."""
+        values = [field.values() for field in self.fields]
+        if any(some is None for some in values) or math.prod(len(some or ()) for some in values) > MOST_LISTED:
+            return None
+        names = [field.name for field in self.fields]
+        found = [dict(zip(names, chosen, strict=True)) for chosen in product(*(some or () for some in values))]
+        return {key_of(config): config for config in found}
+
     def asked(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What Optuna is to suggest for a trial of these values."""
         return {name: said for field in self.fields for name, said in field.asked(values[field.name]).items()}
@@ -161,7 +200,7 @@ class Space:
             what each is called, and its values by field; none twice.
         """
         given = {field.name: value_in(config, field.name) for field in self.fields}
-        found = [("as given", given)]
+        found = [(AS_GIVEN, given)]
         for name in PRESETS:
             preset = make_config(overrides={"preset": name})
             near = {f.name: f.nearest(value_in(preset, f.name)) for f in self.fields}
@@ -173,6 +212,12 @@ class Space:
     def said(self) -> dict[str, Any]:
         """As the config says it."""
         return {field.name: field.said() for field in self.fields}
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """The values of a trial, by field, as a text that is the same for the same ones."""
+    plain = {name: float(f"{value:.12g}") if isinstance(value, float) else value for name, value in values.items()}
+    return json.dumps(plain, sort_keys=True)
 
 
 def value_in(config: Config, name: str) -> Any:

@@ -21,6 +21,7 @@ from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError
 from rowcast.training.config import Config
 from rowcast.training.settings import did_you_mean
+from rowcast.training.tune.config import OF_LAST_FIT
 from rowcast.training.tune.space import Field, Layers, Range, Space, value_in, with_values
 
 DEFAULT_SPACE: dict[str, Any] = {
@@ -40,16 +41,12 @@ _FIXED = {
     "seed": "is the same for all trials: give it once, with --seed",
     "device": "says where trials run: give it once, with --device",
     "data": "says which rows and columns there are, and trials have to be of the same ones",
+    "distil": "says what is learned from a teacher, and trials have none",
     "track": "says who is told",
     "tune": "says what is searched",
     "fit.budget_s": "says how long a trial takes: give it once, with --set fit.budget_s=60s",
-    "fit.seeds": "is for the last fit: trials fit once",
-    "fit.refit": "is for the last fit: trials fit once",
-    "fit.folds": "is for the last fit: trials fit once",
-    "fit.max_members": "is for the last fit: trials fit once",
-    "fit.max_row_us": "is for the last fit: trials fit once",
-    "fit.until_spent": "is for the last fit: trials fit once",
     "fit.freeze": "is for a fit that starts from a model, and trials start from none",
+    **{f"fit.{name}": "is for the last fit: trials fit once" for name in OF_LAST_FIT},
 }
 _COMPARABLE = ("label_smoothing",)
 """Fields of the objective that change how a network learns, and not what its answers are measured by."""

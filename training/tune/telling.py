@@ -9,7 +9,10 @@ from dataclasses import dataclass
 
 from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.outcome import best_of
-from rowcast.training.tune.study.study import Record, Study
+from rowcast.training.tune.space import AS_GIVEN
+from rowcast.training.tune.study.limits import is_longer
+from rowcast.training.tune.study.record import Record
+from rowcast.training.tune.study.study import Study
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,14 @@ class Telling:
         self._began, self._before = time.monotonic(), len(before)
         self.taken = _seconds_through(before)
         """Seconds of the trials that ran through."""
+        self.cut_short = any_cut_short(before, clock)
+        """Whether the time cut one of these short, as it would one that is begun now."""
 
     def __call__(self) -> None:
         """Tell of the trials that are over since it was last called."""
         records = self._study.finished()
         self.taken = _seconds_through(records)
+        self.cut_short = any_cut_short(records, self._clock)
         told = [record for record in records if record.number in self._known]
         for record in records:
             if record.number not in self._known:
@@ -69,20 +75,30 @@ class Telling:
                     record, len(told), self._wanted, best_of(told), self._measure, self._left_s(len(told))
                 )
                 self._report(standing)
+                if record.cut_short and record.origin == AS_GIVEN:
+                    self._say(
+                        f"the config as given takes longer than the {record.limit_s:.3g} s of a trial: trials are cut "
+                        "short, and half of the time is kept for the last fit; raise --budget, or try fewer with "
+                        "--trials, for trials that say more"
+                    )
         self._known = {record.number for record in records}
 
     def waits(self) -> None:
         """Take in that there is nothing to try but what others are at."""
-        trials = self._study.under_way()
-        if trials:
-            self._say(f"{count(trials)} under way in other processes: waiting for what comes of them")
+        for trial in self._study.waited_for():
+            self._say(f"waiting: {trial}")
 
     def _left_s(self, done: int) -> float | None:
-        left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s, 0.0)
+        left = math.inf if math.isinf(self._clock.budget_s) else max(self._clock.left_s(cut_short=self.cut_short), 0.0)
         if self._wanted is not None and done:
             each = (time.monotonic() - self._began) / max(done - self._before, 1)
             left = min(left, max(self._wanted - done, 0) * each)
         return None if math.isinf(left) else left
+
+
+def any_cut_short(records: Sequence[Record], clock: Clock) -> bool:
+    """Whether the time cut a trial short, as it would one that is begun now."""
+    return any(record.cut_short and not is_longer(clock.trial_s, record.limit_s) for record in records)
 
 
 def _seconds_through(records: Sequence[Record]) -> list[float]:

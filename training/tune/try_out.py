@@ -13,8 +13,10 @@ import torch
 from rowcast.models.errors import ConfigError, ExportRefused, RowcastError, TableError, TrainingError
 from rowcast.training.config import Config
 from rowcast.training.tune.clock import Clock
-from rowcast.training.tune.objective import GivenUp, Trials
+from rowcast.training.tune.last_fit import check_members
+from rowcast.training.tune.objective import GivenUp, OutOfTime, Trials
 from rowcast.training.tune.space import with_values
+from rowcast.training.tune.study.storage import StorageLost
 from rowcast.training.tune.study.study import Room, Study
 
 _WAIT_S = 0.1
@@ -30,6 +32,8 @@ class Telling(Protocol):
 
     taken: list[float]
     """Seconds of the trials that ran through."""
+    cut_short: bool
+    """Whether the time cut one of these short."""
 
     def __call__(self) -> None: ...
 
@@ -46,7 +50,7 @@ def try_out(
     *,
     tell: Telling,
     helping: Callable[[], None] = lambda: None,
-) -> None:
+) -> str:
     """Run trials until as many are finished as are wanted, the time is up, or a signal ends it.
 
     Processes that try configs of the study on one machine share its threads: two that each took all of them would wait
@@ -61,12 +65,16 @@ def try_out(
         tell: called after each trial, and while there is none to run.
         helping: called likewise: looks after the other processes.
 
+    Returns:
+        what a trial lacked time for, which ended them: it is given back, and tried again by whoever goes on; else
+        nothing.
+
     Raises:
         TrainingError: the first trials all failed, or the storage cannot be used any more.
     """
     threads = torch.get_num_threads()
     try:
-        _try_out(study, fits, config, wanted, clock, threads, tell, helping)
+        return _try_out(study, fits, config, wanted, clock, threads, tell, helping)
     finally:
         torch.set_num_threads(threads)
 
@@ -80,16 +88,16 @@ def _try_out(
     threads: int,
     tell: Telling,
     helping: Callable[[], None],
-) -> None:
+) -> str:
     """See :func:`try_out`. ``threads``: of this machine, to be shared with whoever else tries configs on it."""
     failed, waits = 0, False
     while not fits.interrupt:
-        budget_s = clock.for_trial(tell.taken)
+        budget_s = clock.for_trial(tell.taken, cut_short=tell.cut_short)
         if budget_s is None:
-            return
-        trial = study.ask(wanted)
-        if trial is Room.NONE:
-            return
+            break
+        trial = study.ask(wanted, budget_s)
+        if trial in (Room.NONE, Room.ALL):
+            break
         if isinstance(trial, Room):
             if not waits:
                 tell.waits()
@@ -98,16 +106,31 @@ def _try_out(
         else:
             waits = False
             torch.set_num_threads(max(1, threads // study.crowd()))
-            error = _run(study, fits, config, trial, budget_s)
+            try:
+                error = _run(study, fits, config, trial, budget_s)
+            except OutOfTime as over:
+                # One that is slower than those that ran through is not given back for ever.
+                study.give_back(trial, counts=bool(tell.taken))
+                return str(over)
+            except (
+                optuna.exceptions.UpdateFinishedTrialError
+            ):  # another machine has not heard of us, and tries it again
+                error = None
             failed = 0 if error is None or tell.taken else failed + 1
             if error is not None and failed >= _CHANCES:
                 raise TrainingError(f"the first {failed} trials could not be fitted, the last one for: {error}")
         helping()
         tell()
+    return ""
 
 
 def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget_s: float) -> Exception | None:
-    """Run a trial; what was wrong with its values, if anything was."""
+    """Run a trial; what was wrong with its values, if anything was.
+
+    Raises:
+        OutOfTime: it is not over, and says nothing of its values.
+        StorageLost: the study cannot be written any more.
+    """
     started = time.monotonic()
 
     def rung(percent: int, value: float) -> None:
@@ -115,9 +138,12 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
 
     try:
         chosen = with_values(config, study.values(trial))
+        check_members(chosen)
         measured = fits.run(chosen, budget_s=budget_s, rung=rung, look=study.beat(trial))
     except optuna.TrialPruned as pruned:
         study.prune(trial, str(pruned), time.monotonic() - started)
+    except (OutOfTime, StorageLost):
+        raise
     except GivenUp:
         study.give_back(trial)
     except _OF_ITS_VALUES as error:
@@ -131,6 +157,6 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
         if not math.isfinite(measured.value):
             study.prune(trial, "its answers are no numbers", measured.seconds)
             return None
-        study.finish(trial, measured.value, measured.seconds)
+        study.finish(trial, measured.value, measured.seconds, cut_short=measured.cut_short)
         fits.keep(trial.number, measured)
     return None

@@ -34,8 +34,10 @@ from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.objective import Trials
 from rowcast.training.tune.rows import Rows, about_study
 from rowcast.training.tune.space_reading import space_of
+from rowcast.training.tune.study.opening import open_study
 from rowcast.training.tune.study.storage import open_storage
-from rowcast.training.tune.study.study import Study, open_study
+from rowcast.training.tune.study.study import Study
+from rowcast.training.tune.telling import any_cut_short
 from rowcast.training.tune.try_out import try_out
 
 _END_S = 10.0
@@ -98,8 +100,8 @@ def workers(
             "study": study.name,
             "storage": os.fspath(storage),
             "wanted": wanted,
-            "until": None if math.isinf(clock.budget_s) else time.time() + clock.left_s,
-            "trial_s": None if math.isinf(clock.trial_s) else clock.trial_s,
+            "until": None if math.isinf(clock.budget_s) else time.time() + clock.left_in_all_s,
+            "clock": {} if math.isinf(clock.budget_s) else clock.shares(),
             "threads": torch.get_num_threads(),
         }
         started = [_start(job) for _ in range(count)]
@@ -115,7 +117,8 @@ def workers(
 
         try:
             yield look_after
-            until = time.monotonic() + (0.0 if math.isinf(clock.budget_s) else max(clock.left_s, 0.0) + _GRACE_S)
+            left = 0.0 if math.isinf(clock.budget_s) else max(clock.left_s(cut_short=False), 0.0) + _GRACE_S
+            until = time.monotonic() + left
             while not interrupt and time.monotonic() < until and any(w.process.poll() is None for w in started):
                 time.sleep(0.05)
         finally:
@@ -165,15 +168,18 @@ def _end(started: list[_Worker]) -> None:
 class _Silent:
     """Tells nobody."""
 
-    def __init__(self, study: Study) -> None:
-        self._study = study
+    def __init__(self, study: Study, clock: Clock) -> None:
+        self._study, self._clock = study, clock
         self.taken: list[float] = []
+        self.cut_short = False
 
     def waits(self) -> None:
         pass
 
     def __call__(self) -> None:
-        self.taken = [record.seconds for record in self._study.finished() if not record.pruned]
+        records = self._study.finished()
+        self.taken = [record.seconds for record in records if not record.pruned]
+        self.cut_short = any_cut_short(records, self._clock)
 
 
 def main() -> None:
@@ -189,11 +195,10 @@ def main() -> None:
         about = about_study(rows, config)
         study = open_study(open_storage(job["storage"]), job["study"], about, space, [], config.seed)
         left = math.inf if job["until"] is None else job["until"] - time.time()
-        most = math.inf if job["trial_s"] is None else job["trial_s"]
         device = training_device(config.device, config.fit.precision)
-        tell = _Silent(study)
+        clock = Clock(time.monotonic(), left, **job["clock"])
+        tell = _Silent(study, clock)
         tell()
-        clock = Clock(time.monotonic(), left, trial_s=most)
         with usable_threads():
             try_out(study, Trials(rows, device, NOTHING_OWN, interrupt), config, job["wanted"], clock, tell=tell)
 

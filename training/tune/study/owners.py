@@ -15,6 +15,10 @@ from optuna.trial import FrozenTrial, TrialState
 SILENT_S = 600.0
 """Without a sign of life, a trial of another machine is taken for dead; on this machine the system says whether a
 process is."""
+BEAT_S = 20.0
+"""Between two signs of life of a trial, at least."""
+LAST_SILENT_S = 5 * BEAT_S
+"""The same where nothing is left to try but such trials: to try one twice costs less than to wait."""
 RECENT_S = 30.0
 """After a trial, for its process to be taken for one that is at work."""
 STARTS_S = 60.0
@@ -26,15 +30,64 @@ def this_process() -> dict[str, Any]:
     return {"machine": _machine(), "process": os.getpid(), "born": born(os.getpid())}
 
 
-def is_alive(trial: FrozenTrial, me: Mapping[str, Any]) -> bool:
-    """Whether somebody still runs a trial."""
-    owner = trial.user_attrs.get("owner")
-    since = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+def is_alive(trial: FrozenTrial, me: Mapping[str, Any], silent_s: float = SILENT_S) -> bool:
+    """Whether somebody still runs a trial.
+
+    Args:
+        trial: that is under way.
+        me: this process.
+        silent_s: without a sign of life for so long, another machine is taken to be gone.
+    """
+    owner, beat = trial.user_attrs.get("owner"), _beat_of(trial)
     if owner is None:
-        return time.time() - since < STARTS_S
+        return time.time() - _start_of(trial) < STARTS_S
     if owner["machine"] == me["machine"]:
         return bool(born(owner["process"]) == owner["born"])
-    return time.time() - float(trial.user_attrs.get("beat", since)) < SILENT_S
+    silence = time.time() - beat
+    if _is_restarted(owner["machine"], me["machine"]) and beat < _up_since():
+        return False
+    return silence < silent_s
+
+
+def whose(trial: FrozenTrial, me: Mapping[str, Any]) -> str:
+    """Whose trial it is, and how long one waits for it, in words."""
+    owner = trial.user_attrs.get("owner")
+    if owner is None:
+        return f"trial {trial.number} has just begun in another process"
+    if owner["machine"] == me["machine"]:
+        return f"trial {trial.number} is under way in process {owner['process']} of this machine, as long as that lives"
+    silence = max(time.time() - _beat_of(trial), 0.0)
+    return (
+        f"trial {trial.number} is under way in process {owner['process']} of {_host(owner['machine'])!r}, last heard "
+        f"of {silence:.0f} s ago, and is tried here once that is {LAST_SILENT_S:.0f} s"
+    )
+
+
+def _start_of(trial: FrozenTrial) -> float:
+    return trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+
+
+def _beat_of(trial: FrozenTrial) -> float:
+    """The last sign of life of a trial, in seconds since the epoch."""
+    return float(trial.user_attrs.get("beat", _start_of(trial)))
+
+
+def _host(machine: str) -> str:
+    return machine.partition(" ")[0]
+
+
+def _is_restarted(machine: str, mine: str) -> bool:
+    """Whether another machine is this one, before it was started anew: by its name, which is all that has stayed."""
+    boots = [one.split()[1:2] for one in (machine, mine)]
+    return _host(machine) == _host(mine) and all(boots) and boots[0] != boots[1]
+
+
+def _up_since() -> float:
+    """When this machine was started, in seconds since the epoch; 0 where that is not known."""
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/stat").read_text().splitlines()
+        return float(next(line for line in lines if line.startswith("btime ")).split()[1])
+    return 0.0
 
 
 def is_recent(trial: FrozenTrial) -> bool:

@@ -1,7 +1,9 @@
 """Rungs: when a trial is compared with those before it, and ended if it is no good.
 
 This is asynchronous successive halving (Li et al. 2020, "A system for massively parallel hyperparameter tuning",
-section 3.2), but that the first trials at a rung all go on: among so few, being second best says nothing.
+section 3.2), but that the first trials at a rung all go on: among so few, being second best says nothing. A trial that
+was ended from outside is tried again, and so it counts once: by what its repetition does. One that had much more time,
+or less, has come to a rung after other steps, and is not compared.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ from __future__ import annotations
 import math
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
+
+from rowcast.training.tune.study.limits import are_alike, limit_of
 
 RUNGS = (12, 36)
 """Percent of a trial after which it is compared. Of one fit both lie in the half in which the learning rate stays at
@@ -32,7 +36,10 @@ class Rungs(optuna.pruners.BasePruner):  # type: ignore[misc, unused-ignore]
         others = [
             other.intermediate_values[rung]
             for other in study.get_trials(deepcopy=False)
-            if other.number != trial.number and rung in other.intermediate_values
+            if other.number != trial.number
+            and other.state != TrialState.FAIL
+            and rung in other.intermediate_values
+            and are_alike(limit_of(other), limit_of(trial))
         ]
         ahead = sum(other <= value for other in others)
         return len(others) >= FREE and ahead >= math.ceil((len(others) + 1) / SURVIVING)

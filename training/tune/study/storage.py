@@ -11,7 +11,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,23 +25,30 @@ from rowcast.models.errors import ConfigError, TrainingError
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from sqlalchemy import URL
+
 STUDIES_FOLDER = ".studies"
 """In the repository; no model can be called so, and nothing there is served."""
 _LOCK = ".flock"
 """Behind the name of a journal. Not ``.lock``, which is there or not where Optuna's own lock is taken or not."""
 _BEGINS = b'{"op_code"'
-_DRIVERS = {
-    "postgresql": ("psycopg2", "psycopg2-binary"),
-    "postgresql+psycopg": ("psycopg", "psycopg[binary]"),
-    "mysql": ("MySQLdb", "mysqlclient"),
-    "mysql+pymysql": ("pymysql", "pymysql"),
-    "sqlite": ("sqlite3", ""),
+_PACKAGES = {
+    "postgresql": {"psycopg": "psycopg[binary]", "psycopg2": "psycopg2-binary"},
+    "mysql": {"mysqldb": "mysqlclient", "pymysql": "pymysql"},
+    "sqlite": {"pysqlite": ""},
 }
-"""URLs that are known to work: the module each needs, and how it is installed."""
+"""Databases that are known to work, the drivers of each, and how these are installed. Which one is meant by a URL that
+names none is for SQLAlchemy to say: it has changed from one version to the next."""
+_ALIASES = {"postgres": "postgresql"}
+"""What hosts of databases call one, and SQLAlchemy does not."""
 _PATIENCE_S = 10
 """For a database to answer at all."""
 _ATTEMPTS, _MEANWHILE_S = 5, 0.5
 """At a database whose tables another process makes just now."""
+
+
+class StorageLost(TrainingError):
+    """A study can be written or read no more, which says nothing of the trial under way."""
 
 
 def default_file(repository: Path, study: str) -> Path:
@@ -150,7 +157,7 @@ class Storage:
         """Errors of the storage become a sentence.
 
         Raises:
-            TrainingError: it cannot be reached or written any more.
+            StorageLost: it cannot be reached or written any more.
         """
         from optuna.exceptions import StorageInternalError
 
@@ -160,7 +167,7 @@ class Storage:
             of_database = type(error).__module__.startswith("sqlalchemy")
             if not (of_database or isinstance(error, OSError | StorageInternalError)):
                 raise
-            raise TrainingError(
+            raise StorageLost(
                 f"a study is written as it goes on, but {self.shown} can no longer be used: {_reason(error)}; what it "
                 "holds is intact: go on with the same command"
             ) from error
@@ -208,38 +215,38 @@ def _journal(file: Path) -> Storage:
 
 
 def _database(url: str) -> Storage:
-    scheme = url.partition("://")[0]
-    if scheme not in _DRIVERS:
+    scheme, _, rest = url.partition("://")
+    database, _, driver = scheme.partition("+")
+    database = _ALIASES.get(database, database)
+    drivers = _PACKAGES.get(database, {})
+    if not drivers or driver not in ("", *drivers):
         raise ConfigError(
-            f"--storage takes a file, or the URL of a database that begins with one of "
-            f"{', '.join(f'{known}://' for known in _DRIVERS)}; got {named(f'{scheme}://...')}"
+            f"--storage takes a file, or the URL of a database that begins with one of {', '.join(_schemes())}; got "
+            f"{named(f'{scheme}://...')}"
         )
-    module, package = _DRIVERS[scheme]
     try:
         import sqlalchemy
         from optuna.storages import RDBStorage
     except ModuleNotFoundError as error:
         raise ConfigError(f"a database as storage needs {error.name}: pip install 'rowcast[train]'") from None
     try:
-        made = sqlalchemy.make_url(url)
+        made = sqlalchemy.make_url(f"{database}{'+' if driver else ''}{driver}://{rest}")
         shown = f"the storage {made.render_as_string(hide_password=True)}"
     except (sqlalchemy.exc.ArgumentError, ValueError):
         raise ConfigError(
             f"--storage takes the URL of a database, such as {scheme}://user:password@host/name; what came is none"
         ) from None
-    if scheme == "sqlite" and made.database in (None, "", ":memory:"):
+    if database == "sqlite" and made.database in (None, "", ":memory:"):
         raise ConfigError(
             f"--storage takes a database that is there for whoever goes on, got {named(url)}, which is in memory: name "
             "its file, such as sqlite:///study.db"
         )
-    wait = {"timeout": _PATIENCE_S} if scheme == "sqlite" else {"connect_timeout": _PATIENCE_S}
-    engine = {"connect_args": wait, **({} if scheme == "sqlite" else {"pool_pre_ping": True})}
+    _check_driver(made, shown, drivers)
+    wait = {"timeout": _PATIENCE_S} if database == "sqlite" else {"connect_timeout": _PATIENCE_S}
+    engine = {"connect_args": wait, **({} if database == "sqlite" else {"pool_pre_ping": True})}
     for left in reversed(range(_ATTEMPTS)):
         try:
-            return Storage(RDBStorage(url, engine_kwargs=engine), shown)
-        except ImportError:
-            way = f": pip install '{package}'" if package else ""
-            raise ConfigError(f"{shown} needs the module {module}, which is not installed{way}") from None
+            return Storage(RDBStorage(made.render_as_string(hide_password=False), engine_kwargs=engine), shown)
         except (sqlalchemy.exc.SQLAlchemyError, OSError, RuntimeError, ValueError) as error:
             if not left or not (isinstance(error, sqlalchemy.exc.IntegrityError) or "already exists" in str(error)):
                 raise TrainingError(
@@ -247,6 +254,31 @@ def _database(url: str) -> Storage:
                 ) from None
             time.sleep(_MEANWHILE_S)  # another process makes the same tables
     raise AssertionError("the last attempt returns or raises")
+
+
+def _schemes() -> list[str]:
+    """How the URL of a database may begin."""
+    return [
+        f"{database}{way}://"
+        for database, drivers in _PACKAGES.items()
+        for way in ("", *(f"+{driver}" for driver in drivers if len(drivers) > 1))
+    ]
+
+
+def _check_driver(url: URL, shown: str, drivers: Mapping[str, str]) -> None:
+    """Make sure that the module is there by which a database is reached.
+
+    Raises:
+        ConfigError: it is not; says how it is installed.
+    """
+    dialect = url.get_dialect()
+    try:
+        dialect.import_dbapi()
+    except ImportError as error:
+        package = drivers.get(dialect.driver, "")
+        needed = getattr(error, "name", None) or dialect.driver
+        way = f": pip install '{package}'" if package else ""
+        raise ConfigError(f"{shown} needs the module {needed}, which is not installed{way}") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -8,11 +8,11 @@ so a kill, whatever the moment, costs the trials that were under way and nothing
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -20,20 +20,27 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from rowcast.models.errors import TrainingError
-from rowcast.training.fit.checkpoint import differences
-from rowcast.training.tune.space import Space
-from rowcast.training.tune.study.owners import born, is_alive, is_recent, this_process
-from rowcast.training.tune.study.rungs import Rungs
+from rowcast.training.tune.space import Space, key_of
+from rowcast.training.tune.study.limits import is_longer, limit_of
+from rowcast.training.tune.study.owners import (
+    BEAT_S,
+    LAST_SILENT_S,
+    SILENT_S,
+    born,
+    is_alive,
+    is_recent,
+    this_process,
+    whose,
+)
+from rowcast.training.tune.study.record import Record, record_of, values_of
 from rowcast.training.tune.study.storage import Storage
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-TRIES = 10
-"""Times that values are sampled until some were not tried yet: a space of single values is small."""
-BEAT_S = 20.0
-"""Between two signs of life of a trial, at least."""
-_DIFFERENCES = 5
-_FORMAT = 1
+TRIES, FEW_TRIES = 10, 3
+"""Times that values are sampled until some were not tried yet; of a space whose configs can be listed, until one that
+was not is taken from the list."""
+_LASTING = ("start", "passed", "redone")
+"""What is known of a trial and holds when it is tried again."""
 
 
 class Room(Enum):
@@ -41,28 +48,11 @@ class Room(Enum):
 
     WAIT = "as many are finished or under way as are wanted"
     NONE = "as many are finished as are wanted"
-
-
-@dataclass(frozen=True)
-class Record:
-    """A trial that is finished."""
-
-    number: int
-    """From 0, in the order in which they began."""
-    value: float | None
-    """What it is measured by, lower is better; of a pruned one at the rung that it was pruned at, if it got so far."""
-    pruned: bool
-    values: dict[str, Any]
-    """Of the fields that are searched, by name."""
-    seconds: float
-    origin: str
-    """``as given``, the name of a preset, or nothing where the values were sampled."""
-    why: str
-    """Why it was pruned."""
+    ALL = "all configs of the space are finished"
 
 
 class Study:
-    """A study that this process takes part in; made by :func:`open_study`."""
+    """A study that this process takes part in; made by :func:`rowcast.training.tune.study.opening.open_study`."""
 
     def __init__(self, storage: Storage, study: optuna.Study, space: Space, seed: int) -> None:
         self.storage = storage
@@ -70,6 +60,10 @@ class Study:
         self._study = study
         self._seed = seed
         self._owner = this_process()
+        self.configs = space.configs()
+        """All configs of the space, by :func:`key_of`; None where there is no end to them."""
+        self.is_new_again = False
+        """Whether it was of something else, of which nothing was finished, and begins anew."""
 
     @property
     def name(self) -> str:
@@ -78,37 +72,41 @@ class Study:
 
     # --- a trial ------------------------------------------------------------------------------------------------------
 
-    def ask(self, wanted: int | None) -> optuna.Trial | Room:
+    def ask(self, wanted: int | None, limit_s: float = math.inf) -> optuna.Trial | Room:
         """Get a trial to run.
 
         Args:
             wanted: how many are to be finished in all, by whatever process; None for no end.
+            limit_s: seconds that it may take, which are kept with it; infinite for no end.
         """
-        with self.storage.told(), _quiet():
+        with self.storage.told(), quiet():
             self._take_over()
             tries = 0
             while True:
-                room = self._room(wanted)
+                room = self._room(wanted) or self._room_in_space()
+                if room is Room.WAIT and self._take_over(LAST_SILENT_S):
+                    continue
                 if room is not None:
                     return room
                 trial = self._study.ask()
                 trial.set_user_attr("beat", time.time())
                 trial.set_user_attr("owner", self._owner)
+                trial.set_user_attr("limit", None if math.isinf(limit_s) else round(limit_s, 3))
                 if not self._is_within(trial.number, wanted):  # others asked at the same time
-                    self._study.tell(trial, state=TrialState.FAIL)
+                    self._fail(self._frozen(trial), counts=False)  # one that is to be tried goes back into the queue
                     return Room.WAIT
-                # Seeded by its number, so that neither a restart nor a second process draws what was drawn before.
-                seed = int(np.random.SeedSequence([self._seed, trial.number]).generate_state(1)[0])
-                self._study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+                self._study.sampler = optuna.samplers.TPESampler(seed=self._seed_of(trial, tries), constant_liar=True)
                 self.space.suggest(trial)
                 tries += 1
-                if tries == TRIES or not self._was_tried(trial):
+                if not self._was_tried(trial) or (self.configs is None and tries == TRIES):
                     return trial
                 self._study.tell(trial, state=TrialState.FAIL)
+                if self.configs is not None and tries % FEW_TRIES == 0:
+                    self._ask_for_another(self._seed_of(trial, tries))
 
     def values(self, trial: optuna.Trial) -> dict[str, Any]:
         """What a trial is to try, by field."""
-        with self.storage.told(), _quiet():
+        with self.storage.told(), quiet():
             return self.space.suggest(trial)
 
     def rung(self, trial: optuna.Trial, percent: int, value: float) -> None:
@@ -117,10 +115,13 @@ class Study:
         Raises:
             optuna.TrialPruned: it is not among the best that came so far.
         """
-        with self.storage.told(), _quiet():
+        with self.storage.told(), quiet():
             trial.report(value, percent)
-            if trial.should_prune():
+            passed = int(trial.user_attrs.get("passed", 0))  # before its process was gone
+            if percent > passed and trial.should_prune():
                 raise optuna.TrialPruned(f"after {percent}%")
+            if percent > passed:
+                trial.set_user_attr("passed", percent)
 
     def beat(self, trial: optuna.Trial) -> Callable[[], bool]:
         """What gives a sign of life of a trial, called as often as one likes; it ends nothing."""
@@ -136,22 +137,25 @@ class Study:
 
         return sign
 
-    def finish(self, trial: optuna.Trial, value: float, seconds: float) -> None:
-        """A trial ran through."""
-        self._end(trial, TrialState.COMPLETE, value, seconds, "")
+    def finish(self, trial: optuna.Trial, value: float, seconds: float, *, cut_short: bool = False) -> None:
+        """A trial ran through; ``cut_short``: its time ended a fit of it."""
+        self._end(trial, TrialState.COMPLETE, value, {"seconds": round(seconds, 3), "cut_short": cut_short})
 
     def prune(self, trial: optuna.Trial, why: str, seconds: float) -> None:
         """A trial was ended for being no good."""
-        self._end(trial, TrialState.PRUNED, None, seconds, why)
+        self._end(trial, TrialState.PRUNED, None, {"seconds": round(seconds, 3), "why": why})
 
-    def give_back(self, trial: optuna.Trial) -> None:
-        """A trial was not run to its end for a reason that has nothing to do with it: it is tried again."""
-        with self.storage.told(), _quiet():
-            self._fail(next(one for one in self._trials() if one.number == trial.number), counts=False)
+    def give_back(self, trial: optuna.Trial, *, counts: bool = False) -> None:
+        """A trial was not run to its end for a reason that has nothing to do with it: it is tried again.
 
-    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, seconds: float, why: str) -> None:
-        with self.storage.told(), _quiet():
-            trial.set_user_attr("end", {"seconds": round(seconds, 3), "why": why})
+        ``counts``: so often as one that ends its process, and not for ever.
+        """
+        with self.storage.told(), quiet():
+            self._fail(self._frozen(trial), counts=counts)
+
+    def _end(self, trial: optuna.Trial, state: TrialState, value: float | None, end: Mapping[str, Any]) -> None:
+        with self.storage.told(), quiet():
+            trial.set_user_attr("end", dict(end))
             self._study.tell(trial, value, state=state, skip_if_finished=True)
 
     # --- all of them --------------------------------------------------------------------------------------------------
@@ -159,12 +163,51 @@ class Study:
     def finished(self) -> list[Record]:
         """All finished trials, by number."""
         with self.storage.told():
-            return [self._record(trial) for trial in self._trials() if trial.state in FINISHED]
+            return [record_of(trial, self.space) for trial in self._trials() if trial.state in FINISHED]
 
     def under_way(self) -> int:
         """How many trials are under way, in whatever process."""
         with self.storage.told():
             return sum(trial.state == TrialState.RUNNING for trial in self._trials())
+
+    def is_exhausted(self) -> bool:
+        """Whether all configs of the space are finished."""
+        with self.storage.told():
+            return self._room_in_space() is Room.ALL
+
+    def waited_for(self) -> list[str]:
+        """Of each trial under way: whose it is, and how long one waits for it."""
+        with self.storage.told():
+            return [whose(one, self._owner) for one in self._trials() if one.state == TrialState.RUNNING]
+
+    def redo(self, starts: Sequence[tuple[str, Any]], limit_s: float) -> int:
+        """Have the configs to start with tried once more that a much shorter time has cut short; how many.
+
+        Args:
+            starts: what each is called, and its values by field.
+            limit_s: seconds that a trial may take now.
+        """
+        redone = 0
+        with self.storage.told(), quiet(), self.storage.exclusive():
+            trials = [trial for trial in self._trials() if trial.state != TrialState.FAIL]
+            for origin, values in starts:
+                before = [trial for trial in trials if trial.user_attrs.get("start") == origin]
+                if before and all(_was_cut_short(trial, limit_s) for trial in before):
+                    attributes = {"start": origin, "redone": True}
+                    self._study.enqueue_trial(self.space.asked(values), user_attrs=attributes)
+                    redone += 1
+        return redone
+
+    @property
+    def published(self) -> dict[str, Any]:
+        """What was published of it, as :meth:`publish` kept it; empty where nothing was."""
+        with self.storage.told():
+            return dict(self._study.user_attrs.get("published", {}))
+
+    def publish(self, what: Mapping[str, Any]) -> None:
+        """Keep what was published of it, as JSON holds it."""
+        with self.storage.told(), quiet():
+            self._study.set_user_attr("published", dict(what))
 
     def crowd(self) -> int:
         """How many processes of this machine are at work on this study, this one among them."""
@@ -181,7 +224,7 @@ class Study:
         By PED-ANOVA (Watanabe et al. 2023), which asks how the best tenth of the trials differ from all.
         """
         names = {field.name for field in self.space.fields}
-        with self.storage.told(), _quiet():
+        with self.storage.told(), quiet():
             complete = [trial for trial in self._trials() if trial.state == TrialState.COMPLETE]
             if len(complete) < MIN_IMPORTANCE or len({trial.value for trial in complete}) < 2:
                 return {}
@@ -193,20 +236,8 @@ class Study:
             by_field[field] += share
         return dict(sorted(by_field.items(), key=lambda item: -item[1]))
 
-    def _record(self, trial: FrozenTrial) -> Record:
-        end = trial.user_attrs.get("end", {})
-        value = trial.value
-        if value is None and trial.intermediate_values:
-            value = trial.intermediate_values[max(trial.intermediate_values)]
-        return Record(
-            number=trial.number,
-            value=value,
-            pruned=trial.state == TrialState.PRUNED,
-            values=self.space.suggest(_Said(trial.params)),
-            seconds=float(end.get("seconds", 0.0)),
-            origin=str(trial.user_attrs.get("start", "")),
-            why=str(end.get("why", "")),
-        )
+    def _frozen(self, trial: optuna.Trial) -> FrozenTrial:
+        return next(one for one in self._trials() if one.number == trial.number)
 
     def _trials(self) -> list[FrozenTrial]:
         return list(self._study.get_trials(deepcopy=False))
@@ -232,19 +263,64 @@ class Study:
         running = sorted((one.datetime_start, one.number) for one in trials if one.state == TrialState.RUNNING)
         return number in [one for _, one in running][: max(wanted - finished, 0)]
 
+    def _seed_of(self, trial: optuna.Trial, tries: int) -> int:
+        """Seeds what is sampled for a trial by how many are finished or under way of those before it.
+
+        So neither a restart nor a second process draws what was drawn before, and after a kill the same is drawn that
+        would have been without it: trials that failed count for nothing.
+        """
+        before = sum(
+            one.number < trial.number and one.state in (*FINISHED, TrialState.RUNNING) for one in self._trials()
+        )
+        place = [before] if tries == 0 else [before, tries]
+        return int(np.random.SeedSequence([self._seed, *place]).generate_state(1)[0])
+
     def _was_tried(self, trial: optuna.Trial) -> bool:
-        """Whether another trial, over or under way, has the same values."""
+        """Whether another trial, over or under way, has the same values; of one that is redone, with as much time."""
+        mine = key_of(self.space.suggest(trial))
+        redone, limit_s = "redone" in trial.user_attrs, limit_of(self._frozen(trial))
         return any(
-            one.params == trial.params
-            for one in self._trials()
-            if one.number != trial.number and one.state in (*FINISHED, TrialState.RUNNING)
+            key == mine and not (redone and is_longer(limit_s, limit_of(one)))
+            for one, key in self._keys((*FINISHED, TrialState.RUNNING))
+            if one.number != trial.number
         )
 
-    def _take_over(self) -> None:
-        """Have the trials tried again whose owner is gone."""
-        for trial in self._trials():
-            if trial.state == TrialState.RUNNING and not is_alive(trial, self._owner):
-                self._fail(trial, counts=True)
+    def _keys(self, states: Sequence[TrialState]) -> Iterator[tuple[FrozenTrial, str]]:
+        """The trials in some states that have all of their values, and these."""
+        for one in self._trials():
+            values = values_of(one, self.space) if one.state in states else None
+            if values is not None:
+                yield one, key_of(values)
+
+    def _room_in_space(self) -> Room | None:
+        """Why the space has no further config; None where it has, or where it cannot be said."""
+        states = {trial.state for trial in self._trials()}
+        if self.configs is None or TrialState.WAITING in states:
+            return None
+        tried = {key for _, key in self._keys((*FINISHED, TrialState.RUNNING))}
+        if not self.configs.keys() <= tried:
+            return None
+        return Room.WAIT if TrialState.RUNNING in states else Room.ALL
+
+    def _ask_for_another(self, seed: int) -> None:
+        """Have a config tried that was not."""
+        assert self.configs is not None
+        tried = {key for _, key in self._keys((*FINISHED, TrialState.RUNNING))}
+        others = [key for key in self.configs if key not in tried]
+        if others:
+            chosen = others[int(np.random.default_rng(seed).integers(len(others)))]
+            self._study.enqueue_trial(self.space.asked(self.configs[chosen]))
+
+    def _take_over(self, silent_s: float = SILENT_S) -> int:
+        """Have the trials tried again whose owner is gone; how many.
+
+        ``silent_s``: without a sign of life from another machine.
+        """
+        lost = [one for one in self._trials() if one.state == TrialState.RUNNING]
+        lost = [one for one in lost if not is_alive(one, self._owner, silent_s)]
+        for trial in lost:
+            self._fail(trial, counts=True)
+        return len(lost)
 
     def _fail(self, trial: FrozenTrial, *, counts: bool) -> None:
         """Mark a trial as failed, and have its values tried once more.
@@ -255,7 +331,7 @@ class Study:
             self._study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, RuntimeError, optuna.exceptions.UpdateFinishedTrialError):
             return  # another process was faster
-        begun = {key: trial.user_attrs[key] for key in ("start",) if key in trial.user_attrs}
+        begun = {key: trial.user_attrs[key] for key in _LASTING if key in trial.user_attrs}
         again = int(trial.user_attrs.get("again", 0)) + counts
         asked = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
         if asked and again <= MAX_AGAIN:
@@ -268,77 +344,14 @@ MAX_AGAIN = 3
 """Times that the values of a trial are tried again."""
 
 
-def open_study(
-    storage: Storage, name: str, about: Mapping[str, Any], space: Space, starts: Sequence[tuple[str, Any]], seed: int
-) -> Study:
-    """Begin a study, or go on with it.
-
-    Args:
-        storage: where it is kept.
-        name: of the study.
-        about: what it is of, nested, as JSON holds it.
-        space: what is searched.
-        starts: where to begin: what each is called, and its values by field.
-        seed: of what is sampled.
-
-    Raises:
-        TrainingError: there is one of this name that is of something else; says what differs.
-    """
-    about = json.loads(json.dumps({"format": _FORMAT, **about, "space": space.said()}))
-    with storage.told(), _quiet(), storage.exclusive():
-        study = _begun(storage, name)
-        found = study.user_attrs.get("about")
-        if found is None and not study.get_trials(deepcopy=False):
-            study.set_user_attr("about", about)
-        elif found != about:
-            raise TrainingError(_refusal(name, storage, found, about))
-        begun = {trial.user_attrs.get("start") for trial in study.get_trials(deepcopy=False)}
-        for origin, values in starts:
-            if origin not in begun:
-                study.enqueue_trial(space.asked(values), user_attrs={"start": origin})
-    return Study(storage, study, space, seed)
-
-
-def _begun(storage: Storage, name: str) -> optuna.Study:
-    """The study of a name; one that is there is only read."""
-    with suppress(KeyError):
-        return optuna.load_study(storage=storage.backend, study_name=name, pruner=Rungs())
-    return optuna.create_study(
-        storage=storage.backend, study_name=name, direction="minimize", pruner=Rungs(), load_if_exists=True
-    )
-
-
-def _refusal(name: str, storage: Storage, found: Any, about: Mapping[str, Any]) -> str:
-    """Why a study cannot be gone on with."""
-    way = "go on with those, or begin another study with --name"
-    if not isinstance(found, dict):
-        return f"a study goes on if tuning began it, but {name!r} in {storage.shown} is of something else: {way}"
-    differing = differences(found, about)
-    more = f" and {len(differing) - _DIFFERENCES} more" if len(differing) > _DIFFERENCES else ""
-    return (
-        f"a study goes on with the table, config and space it began with, but {name!r} in {storage.shown} is of others"
-        f": {', '.join(differing[:_DIFFERENCES])}{more}; {way}"
-    )
-
-
-class _Said:
-    """Suggests what a trial has been told."""
-
-    def __init__(self, params: Mapping[str, Any]) -> None:
-        self._params = params
-
-    def suggest_float(self, name: str, *_: Any, **__: Any) -> float:
-        return float(self._params[name])
-
-    def suggest_int(self, name: str, *_: Any, **__: Any) -> int:
-        return int(self._params[name])
-
-    def suggest_categorical(self, name: str, _: Any) -> Any:
-        return self._params[name]
+def _was_cut_short(trial: FrozenTrial, limit_s: float) -> bool:
+    """Whether a trial that is over had so much less time that it might do better with this."""
+    is_cut = bool(trial.user_attrs.get("end", {}).get("cut_short")) or trial.state == TrialState.PRUNED
+    return trial.state in FINISHED and is_cut and is_longer(limit_s, limit_of(trial))
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Optuna says nothing by itself: what there is to say, we say."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
