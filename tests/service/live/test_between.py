@@ -503,12 +503,15 @@ def test_an_alias_of_the_settings_that_stands_for_another_version_by_now_is_told
 
 @pytest.fixture
 def crashing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A module that ends every process that tries a version, as long as it is there."""
+    """Where :func:`crash` puts a module that ends every process that tries a version, as long as it is there."""
     file = tmp_path / "code/onnxruntime.py"
     file.parent.mkdir()
-    file.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
     monkeypatch.setenv("PYTHONPATH", str(file.parent))
     return file
+
+
+def crash(crashing: Path) -> None:
+    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
 
 
 def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is_over(
@@ -518,6 +521,7 @@ def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is
 
     async def scenario() -> None:
         async with live(root) as service:
+            crash(crashing)
             await service.until(lambda: service.reason(0))
             words = (
                 "rollout: flights:2 is not on trial here yet, and is tried again: it ended the process that tried it"
@@ -533,14 +537,14 @@ def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is
     assert [one.what for one in read_rollout(root / "flights").history] == ["canary"]
 
 
-@pytest.mark.usefixtures("crashing")
 def test_what_happens_again_and_again_is_no_accident_and_ends_the_trial(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, crashing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(verdicts, "RETRY_SECONDS", 0.1)
 
     async def scenario() -> None:
         async with live(root) as service:
+            crash(crashing)
             try_out(root, 1, 0.5, live_version=2)  # an older one, which nothing but its trial is about
             await service.until(lambda: read_rollout(root / "flights").trial is None)
             await service.until(lambda: not service.reason(0))
