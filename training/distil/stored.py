@@ -11,11 +11,8 @@ from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.repository import StoredModel
 from rowcast.models.session import Session
 from rowcast.training.distil.answers import checked, columns_of_classes
-from rowcast.training.distil.teacher import Answers, Asked, Lesson, Taught
+from rowcast.training.distil.teacher import LEARNED, TRAINING_ROWS, Answers, Asked, Lesson, Taught
 from rowcast.training.predict import bulk_session, columns_for, nulls_of, predict_columns, renaming
-
-_SPLIT = ("split_by_time", "group", "split", "fold", "validation_share", "test_share")
-"""Fields of ``data`` that say which rows are held out."""
 
 
 class StoredTeacher:
@@ -61,13 +58,13 @@ class StoredTeacher:
         def ask(asked: Asked) -> Answers:
             return self._answers(session, asked, places, lesson, flag)
 
-        validation = lesson.validation
+        validation, is_known = lesson.validation, self._learned_the_same(lesson)
         return Taught(
             train=ask(lesson.train),
             validation=None if validation is None else ask(validation),
             ask=ask,
-            notes=() if self._held_out_the_same(lesson) else (unknown_rows(self.called),),
-            facts={"sha256": self.stored.sha256},
+            notes=() if is_known else (unknown_rows(self.called),),
+            facts={"sha256": self.stored.sha256} | ({LEARNED: TRAINING_ROWS} if is_known else {}),
         )
 
     def _answers(self, session: Session, asked: Asked, places: list[int], lesson: Lesson, flag: str) -> Answers:
@@ -82,18 +79,21 @@ class StoredTeacher:
         values: Any = said.prediction if said.probabilities is None else said.probabilities[:, places]
         return checked(np.asarray(values, np.float64), lesson.target, table.where, flag, ConfigError)
 
-    def _held_out_the_same(self, lesson: Lesson) -> bool:
-        """Whether it learned from the training rows of this fit and no others."""
-        manifest, config = self.stored.manifest, lesson.config
-        data, fit = manifest.config.get("data", {}), manifest.config.get("fit", {})
+    def _learned_the_same(self, lesson: Lesson) -> bool:
+        """Whether it learned the training rows of this fit, stopped by its validation rows, and knows of no others."""
+        theirs, ours = self.stored.manifest.data, lesson.prepared.data
+        split, same = theirs.get("split", {}), ours["split"]  # models of earlier versions do not tell it
         return (
-            all(manifest.data.get(field) == lesson.prepared.data.get(field) for field in ("sha256", "apart"))
-            and "start_from" not in manifest.data
-            and "refit" not in manifest.data
-            and fit.get("folds", "none") == "none"
-            and manifest.config.get("seed") == config.seed
-            and all(data.get(field) == getattr(config.data, field) for field in _SPLIT)
+            theirs.get("sha256") == ours["sha256"]
+            and all(split.get(part) == same[part] for part in ("train", "validation"))
+            and not {"start_from", "refit", "folds"} & set(theirs)
+            and _was_taught_by_these(theirs.get("teacher"))
         )
+
+
+def _was_taught_by_these(teacher: dict[str, Any] | None) -> bool:
+    """Whether a model's own teacher, if it has learned from one, learned the rows of its fit and no others."""
+    return teacher is None or not teacher["kept"] or teacher.get(LEARNED) == TRAINING_ROWS
 
 
 def unknown_rows(called: str) -> str:

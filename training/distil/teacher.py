@@ -18,6 +18,9 @@ Answers = NDArray[np.float64]
 """Probabilities ``[rows, classes]`` in the order of the target's classes, each row's sum 1; or numbers ``[rows]`` in
 the target's own units."""
 
+LEARNED, TRAINING_ROWS = "learned", "training rows"
+"""What ``model.json`` keeps of a teacher that is known to have learned the training rows of the fit and no others."""
+
 
 @dataclass(frozen=True)
 class Asked:

@@ -27,7 +27,7 @@ from rowcast.training.data.folds import folds_in_time, folds_of_groups, random_f
 from rowcast.training.data.table import Table
 from rowcast.training.distil.answers import checked
 from rowcast.training.distil.boosters import BOOSTERS, Ask, Task, library
-from rowcast.training.distil.teacher import Answers, Asked, Lesson, Taught, TooLate
+from rowcast.training.distil.teacher import LEARNED, TRAINING_ROWS, Answers, Asked, Lesson, Taught, TooLate
 from rowcast.training.parts import texts_of, times_of
 
 _FARTHEST = float(np.finfo(np.float32).max)
@@ -119,7 +119,7 @@ class TreesTeacher:
             validation=mean(lesson.prepared.validation.columns),
             ask=ask,
             notes=(note + left_out,),
-            facts={"version": release, "folds": n_folds},
+            facts={"version": release, "folds": n_folds, LEARNED: TRAINING_ROWS},
         )
 
 
