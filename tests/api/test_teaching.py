@@ -13,6 +13,7 @@ import rowcast
 from rowcast.api.teaching import teacher_at
 from rowcast.training.config import make_config
 from rowcast.training.distil.stored import StoredTeacher, unknown_rows
+from rowcast.training.distil.teacher import TooLate
 from tests.support import tables
 from tests.support.command import run
 from tests.support.lessons import lesson
@@ -141,6 +142,13 @@ def test_a_model_of_an_earlier_version_or_of_an_unknown_teacher_cautions(binary,
     for facts in ({"kept": False}, {"kept": True, "learned": "training rows"}):
         manifest = binary.stored.manifest.model_copy(update={"data": known | {"teacher": facts}})
         assert StoredTeacher(replace(binary.stored, manifest=manifest)).teach(lesson(table, "large")).notes == ()
+
+
+def test_a_model_that_would_answer_too_slowly_is_given_up(binary, frame, monkeypatch):
+    monkeypatch.setattr("rowcast.training.distil.stored.CHUNK_ROWS", 10)
+    given = replace(lesson(frame.drop("amount"), "large"), seconds=1e-9)
+    with pytest.raises(TooLate, match=r"^old on 192 rows takes about"):
+        StoredTeacher(binary.stored, "old").teach(given)
 
 
 def test_lazy_rows_that_an_object_is_asked_about_are_those_that_are_learned(frame):

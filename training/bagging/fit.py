@@ -24,6 +24,7 @@ from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
 from rowcast.training.fit.checkpoint import Checkpoint
+from rowcast.training.fit.enough import is_too_short
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult, Progress, Report
 from rowcast.training.fit.objective import Objective
@@ -217,8 +218,7 @@ def _check_budget(looks: Sequence[Progress], result: FitResult, config: Config, 
     Raises:
         TrainingError: it had not.
     """
-    n_fits = max(1, len(result.fits))
-    if result.stopped != "budget" or not looks or len(looks) > n_fits or any(look.ends_epoch for look in looks):
+    if not is_too_short(looks, result):
         return
     assert config.fit.budget_s != "none"
     share = config.fit.budget_s / folds

@@ -83,6 +83,8 @@ class Taught:
     """Of the validation rows; None where it was not asked about them."""
     ask: Callable[[Asked], Answers] | None = None
     """Answers to made-up rows; None where it knows only the rows of the table."""
+    row_s: float = 0.0
+    """Seconds that it takes to answer a row; 0 where that is next to nothing."""
     notes: tuple[str, ...] = ()
     """What was decided meanwhile, in sentences."""
     facts: Mapping[str, Any] = field(default_factory=dict)
