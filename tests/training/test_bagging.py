@@ -361,12 +361,45 @@ def test_one_fold_is_none_and_cross_validation_has_its_own(table):
             "^--folds 6 with --fold own needs 6 different values there",
         ),
         ([i // 8 for i in range(60)], {"split_by_time": "own"}, "^6 folds by time need 7 different times"),
+        (
+            [i // 6 for i in range(60)],
+            {"split_by_time": "own"},
+            "^fold 1 has one time before it, and needs two, .* use fewer folds; 6 folds divide",
+        ),
+        (
+            list(range(60)),
+            {"split_by_time": "own"},
+            "^fold 1 has 7 rows before it, and needs 10, .* use fewer folds; 6 folds divide",
+        ),
     ],
 )
 def test_more_folds_than_rows_of_a_class_groups_or_times_are_refused(column, data, refused):
     rows = tables.every_kind(60).with_columns(pl.Series("own", column))
     with pytest.raises(TableError, match=refused):
         opened(rows, config_for(data.pop("target", "amount"), folds=6, data=data))
+
+
+@pytest.mark.parametrize(
+    ("column", "data", "refused"),
+    [
+        (
+            [f"g{i % 3}" for i in range(60)],
+            {"group": "own"},
+            "^fold . has rows of one group outside it, and needs those",
+        ),
+        ([["a", "b"][i > 4] for i in range(60)], {"target": "own"}, "^fold . has one row of class 'a' outside it, and"),
+    ],
+)
+def test_what_lies_outside_a_fold_must_be_enough_to_split(column, data, refused):
+    """The table holds more than what is counted there."""
+    rows = tables.every_kind(60).with_columns(pl.Series("own", column))
+    config = config_for(data.pop("target", "amount"), folds=2, data={**data, "test_share": 0.0})
+    table, target = open_table(rows, config)
+    if target.classes:
+        keep = np.flatnonzero((target.values != "a") | (np.arange(60) < 3))
+        table, target = table.take(keep), replace(target, values=target.values[keep])
+    with pytest.raises(TableError, match=refused):
+        plan_of(table, target, config, 2)
 
 
 def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):
