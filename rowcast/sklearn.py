@@ -60,7 +60,7 @@ EXPECTED_FAILED_CHECKS = {
 }
 """What of scikit-learn's ``check_estimator`` does not hold, and why."""
 _ARGUMENTS = (
-    *("preset", "budget", "seed", "device", "network", "loss"),
+    *("preset", "budget", "seed", "device", "network", "loss", "folds", "max_members", "max_row_us", "teacher"),
     *("optimizer", "objective", "features", "augment"),
 )
 """Parameters that are arguments of :func:`rowcast.fit` as they are."""
@@ -85,6 +85,9 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         network: fields of the network, or a function that builds a torch module.
         loss: the name of a loss, or a function.
+        folds, max_members, max_row_us, refit: see :func:`rowcast.fit`.
+        teacher: likewise. scikit-learn clones an estimator that is a parameter unfitted, in a search say: give it as a
+            ``sklearn.frozen.FrozenEstimator``.
         optimizer, objective, features, augment, data: fields of these sections, see :func:`rowcast.fit`.
         fit_settings: fields of the section ``fit``, whose name is a method's here.
         verbose: what is shown meanwhile, see :func:`rowcast.fit`.
@@ -109,6 +112,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         device: str | None = None,
         network: Any = None,
         loss: Any = None,
+        folds: int | None = None,
+        max_members: int | None = None,
+        max_row_us: float | None = None,
+        teacher: Any = None,
+        refit: bool = False,
         optimizer: Mapping[str, Any] | None = None,
         objective: Mapping[str, Any] | None = None,
         features: Mapping[str, Any] | None = None,
@@ -124,6 +132,11 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
         self.device = device
         self.network = network
         self.loss = loss
+        self.folds = folds
+        self.max_members = max_members
+        self.max_row_us = max_row_us
+        self.teacher = teacher
+        self.refit = refit
         self.optimizer = optimizer
         self.objective = objective
         self.features = features
@@ -201,6 +214,7 @@ class _Estimator(BaseEstimator):  # type: ignore[misc]
                 data=data | own,
                 fit=length,
                 verbose=self.verbose,
+                refit=self.refit,
                 **settings,
             )
         self._names = None if isinstance(table, np.ndarray) else names
@@ -333,7 +347,8 @@ class RowcastClassifier(ClassifierMixin, _Estimator):  # type: ignore[misc]
         from rowcast.training.data.split import split_random
 
         own = dict(self.data or {})
-        if np.bincount(places).min() > 1 or _WAYS_TO_SPLIT & own.keys():
+        folds = (self.fit_settings or {}).get("folds", "none") if self.folds is None else self.folds
+        if np.bincount(places).min() > 1 or _WAYS_TO_SPLIT & own.keys() or folds != "none":
             return None
         shared = np.flatnonzero(np.bincount(places)[places] > 1)
         texts = places.astype(str).astype(object)

@@ -21,7 +21,7 @@ from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.data.config import DataConfig
 from rowcast.training.data.folds import check_groups, folds_in_time, folds_of_groups, random_folds
-from rowcast.training.data.split import Split, split_by_group, split_by_time, split_random
+from rowcast.training.data.split import MIN_ROWS, Split, split_by_group, split_by_time, split_random
 from rowcast.training.data.table import Table
 from rowcast.training.device import training_device
 from rowcast.training.export.graph import export
@@ -176,7 +176,8 @@ def plan_folds(
         fold_of = folds_of_groups(groups, k=folds, seed=seed)
     else:
         fold_of = random_folds(len(table), k=folds, seed=seed, labels=labels)
-    return [_without(fold_of, fold, labels, groups, seed, validation) for fold in range(int(fold_of.max()) + 1)]
+    n_folds = int(fold_of.max()) + 1
+    return [_without(fold_of, fold, labels, groups, seed, validation) for fold in range(n_folds)]
 
 
 def _folds_named(table: Table, name: str) -> NDArray[np.int64]:
@@ -209,16 +210,50 @@ def _without(
     """The fold as test rows; of the others, some as validation rows, with groups on one side."""
     others = np.flatnonzero(fold_of != fold)
     if groups is not None:
+        n_groups = len(np.unique(groups[others]))
+        if validation > 0 and n_groups < 2:
+            raise TableError(
+                f"fold {fold + 1} has rows of one group outside it, and needs those of two, to learn and to say when "
+                "to stop: name a column of more groups"
+            )
         rest = split_by_group(groups[others], seed=seed, test=0.0, validation=validation)
     else:
+        _check_rows(len(others), fold, "outside")
         of_others = None if labels is None else labels[others]
+        if validation > 0 and labels is not None:
+            _check_classes(labels[others], fold)
         rest = split_random(len(others), seed=seed, labels=of_others, test=0.0, validation=validation)
     return Split(others[rest.train], others[rest.validation], np.flatnonzero(fold_of == fold))
+
+
+def _check_rows(rows: int, fold: int, where: str) -> None:
+    """Make sure that so many rows can be split; ``where`` they stand of a fold."""
+    if rows < MIN_ROWS:
+        raise TableError(
+            f"fold {fold + 1} has {rows} rows {where} it, and needs {MIN_ROWS}, to learn and to say when to stop: use "
+            "fewer folds"
+        )
+
+
+def _check_classes(labels: NDArray[Any], fold: int) -> None:
+    """Make sure that rows of each class can be split; ``labels`` of those outside a fold."""
+    classes, counts = count_levels(labels)
+    if counts.min() < 2:
+        raise TableError(
+            f"fold {fold + 1} has one row of class {classes[int(counts.argmin())]!r} outside it, and needs two, to "
+            "learn and to say when to stop: add rows of it, take it out, or join it with another class"
+        )
 
 
 def _in_time(fold_of: NDArray[np.int64], fold: int, times: NDArray[Any], validation: float) -> Split:
     """The fold as test rows, those just before it as validation rows, and the earlier ones as training rows."""
     before = np.flatnonzero(fold_of < fold)
+    n_times = len(np.unique(times[before]))
+    if validation > 0 and n_times < 2:
+        raise TableError(
+            f"fold {fold + 1} has one time before it, and needs two, to learn and to say when to stop: use fewer folds"
+        )
+    _check_rows(len(before), fold, "before")
     rest = split_by_time(times[before], test=0.0, validation=validation)
     split = Split(before[rest.train], before[rest.validation], np.flatnonzero(fold_of == fold))
     return in_order_of_time(split, times)

@@ -25,6 +25,7 @@ from rowcast.training.columns.sentinels import notes_on_target, with_sentinels
 from rowcast.training.columns.target import Target, read_target, read_target_like
 from rowcast.training.columns.target_rows import reading_of_target, with_target, with_target_like
 from rowcast.training.data.config import DataConfig, TableConfig
+from rowcast.training.data.fingerprint import fingerprints
 from rowcast.training.data.split import Split
 from rowcast.training.data.table import Table, read_table, sha256_of
 from rowcast.training.features.vary import keep_what_varies
@@ -147,8 +148,10 @@ def prepare(
     split = split_table(table, target, config, own_validation=validation is not None, own_test=test is not None)
     prepared = prepare_split(table, target, split, config, validation=validation, test=test, start=start)
     seconds = time.monotonic() - started
-    apart = [part for part, own in (("validation", validation), ("test", test)) if own is not None]
-    data = prepared.data | {"sha256": sha256_of(source, table)} | ({"apart": apart} if apart else {})
+    parts = {"validation": (validation, prepared.validation), "test": (test, prepared.test)}
+    apart = {name: part.target for name, (own, part) in parts.items() if own is not None}
+    data = prepared.data | {"sha256": sha256_of(source, table)} | ({"apart": list(apart)} if apart else {})
+    data |= {"split": fingerprints(table, target.values, split, apart)}
     kept = None if whole is None else _whole(whole, table, split)
     return replace(prepared, data=data, seconds=seconds, whole=kept)
 

@@ -241,9 +241,10 @@ def _train(
     if config.fit.refit == "auto":  # where whoever asks for it by name would be refused, there is none
         is_ruled_out = isinstance(prepared, Bag) or teacher is not None or prepared.stored is not None
         is_refitted = not is_ruled_out and (spending or config.fit.budget_s == "none")
-    reserved = 0.0
-    if ranks.leads and not before.fitted:  # fits until the budget is spent keep back what each network takes themselves
-        networks = n_folds * (1 if spending else _answering(config, n_folds))
+    reserved, networks = 0.0, n_folds
+    if ranks.leads and not before.fitted:
+        # fits until the budget is spent, and rounds of folds, keep back what each further network takes themselves
+        networks *= 1 if spending or isinstance(prepared, Bag) else config.fit.seeds
         reserved = networks * _check_before(first, config, held_out, own)
     ranks.meet()
     within = less_budget(config, ranks.said(time.monotonic() - started + reserved))
@@ -261,7 +262,7 @@ def _train(
     firsts: tuple[First, ...] = ()
     core: Core
     if isinstance(prepared, Bag):
-        bagged = fit_bag(prepared, within, device, told, **how)
+        bagged = fit_bag(prepared, within, device, told, **how, after=reserved / networks)
         core, fit_result, notes = bagged.core, bagged.fit, bagged.decisions
         prepared, unseen = bagged.bag, {"validation": bagged.answers}
     elif teacher is not None:
@@ -353,14 +354,6 @@ def _train(
     counts = {"train": prepared.n_train, "validation": len(prepared.validation), "test": len(prepared.test)}
     cautions = tuple(note for note in (*prepared.decisions, *notes) if isinstance(note, Caution))
     return Trained(model, fit_result, counts, told.ended_by, cautions)
-
-
-def _answering(config: Config, n_folds: int) -> int:
-    """Networks of a fold, or of a fit without folds, that answer at most."""
-    fit = config.fit
-    if fit.max_members == "none":
-        return fit.seeds
-    return max(1, min(fit.seeds, fit.max_members // (n_folds * config.network.members)))
 
 
 def _check_same(before: Before, prepared: Prepared) -> None:

@@ -43,6 +43,8 @@ def fit(
     start_from: Any = None,
     freeze: str | Sequence[str] | None = None,
     folds: int | None = None,
+    max_members: int | None = None,
+    max_row_us: float | None = None,
     teacher: Any = None,
     refit: bool = False,
     callbacks: Sequence[Callable[[Progress], object]] = (),
@@ -87,6 +89,8 @@ def fit(
         folds: so many fits that each leave out a fold of the training rows, and whose members answer together:
             calibration, intervals and metrics of validation rows are those of all folds, each answered by the fit that
             has not seen it. They share the budget.
+        max_members: of a fit with folds, members that answer at most.
+        max_row_us: the same by what a row alone may take, in microseconds on this machine.
         teacher: what else is learned from, see ``docs/distil.md``: a :class:`rowcast.Model`, its name or its folder; a
             file or a frame of predictions; ``"lightgbm"``, ``"catboost"`` or ``"xgboost"``, fitted here; or an object
             that has ``predict_proba`` or ``predict``.
@@ -123,7 +127,13 @@ def fit(
         budget=budget,
         network=network,
         loss=loss,
-        length={"folds": folds, "refit": refit or None, "freeze": freeze},
+        length={
+            "folds": folds,
+            "max_members": max_members,
+            "max_row_us": max_row_us,
+            "refit": refit or None,
+            "freeze": freeze,
+        },
         start=start,
         arguments=list(inspect.signature(fit).parameters),
     )

@@ -203,3 +203,21 @@ def test_without_scikit_learn_the_command_that_installs_it_is_named(monkeypatch)
     monkeypatch.delitem(sys.modules, "rowcast.sklearn")
     with warnings.catch_warnings(), pytest.raises(ModuleNotFoundError, match=r"pip install 'rowcast\[train\]'"):
         importlib.import_module("rowcast.sklearn")
+
+
+def test_folds_a_teacher_and_a_fit_on_all_rows_are_parameters_and_clones_keep_them():
+    x, y = np.random.default_rng(0).normal(size=(120, 3)), np.arange(120) % 2
+    given = {"folds": 2, "max_members": 4, "max_row_us": 1e6, "refit": True, "teacher": "lightgbm"}
+    estimator = RowcastClassifier(**given)
+    assert {name: clone(estimator).get_params()[name] for name in given} == given
+    assert clone(estimator).set_params(folds=None, refit=False).get_params()["refit"] is False
+    small = {"preset": "quick", "epochs": 1, "network": {"members": 4, "layers": [8]}}
+    folded = clone(RowcastClassifier(folds=2, max_members=4, **small)).fit(x, y)
+    assert folded.model_.stored.manifest.config["fit"]["folds"] == 2
+    assert any(said.startswith("of 4 members of each of 2 folds ") for said in folded.model_.decisions)
+    taught = RowcastClassifier(teacher="lightgbm", **small).set_params(fit_settings={"batch_size": 32}).fit(x, y)
+    assert taught.model_.stored.manifest.data["teacher"]["name"] == "lightgbm"
+    again = RowcastRegressor(refit=True, **small).fit(x, x[:, 0])
+    assert again.model_.stored.manifest.data["refit"] == 120
+    with pytest.raises(ValueError, match="every class needs 2 rows at least"):
+        RowcastClassifier(folds=2, **small).fit(x, np.where(np.arange(120) == 5, 2, y))

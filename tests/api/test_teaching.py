@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -10,6 +12,8 @@ import pytest
 import rowcast
 from rowcast.api.teaching import teacher_at
 from rowcast.training.config import make_config
+from rowcast.training.distil.stored import StoredTeacher, unknown_rows
+from rowcast.training.distil.teacher import TooLate
 from tests.support import tables
 from tests.support.command import run
 from tests.support.lessons import lesson
@@ -102,6 +106,49 @@ def test_a_model_whose_test_rows_stood_elsewhere_may_have_learned_those_of_the_s
     assert model.stored.manifest.data["apart"] == ["test"]
     _, said = taught(model, table, "large")
     assert said.notes[0].startswith("what rows the model that is not published has learned from is not known here")
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student"),
+    [
+        ({"drop": ["times"]}, {"weight": "times"}),
+        ({"drop": ["times"], "null": ["-7"]}, {"drop": ["times"]}),
+        ({"drop": ["times"]}, {"drop": ["times"], "validation_share": 0.2}),
+    ],
+    ids=["rows of weight 0", "rows without a target", "another share"],
+)
+def test_a_model_of_other_rows_of_the_same_table_cautions(frame, tmp_path, teacher, student):
+    """Rows of no weight or without a target are taken out before the split, which is another then."""
+    nulls = pl.when(pl.int_range(pl.len()) % 5 == 0).then(-7.0).otherwise(pl.col("amount"))
+    table = frame.drop("large", "took").with_columns(amount=nulls, times=(pl.int_range(pl.len()) % 3).sign())
+    rows = tmp_path / "rows.csv"
+    table.write_csv(rows)
+    model = rowcast.fit(rows, target="amount", data=teacher, **tables.QUICK)
+    assert taught(model, rows, "amount", data=teacher)[1].notes == ()
+    (note,) = taught(model, rows, "amount", data=student)[1].notes
+    assert note.startswith("what rows the model that is not published has learned from is not known here")
+
+
+def test_a_model_of_an_earlier_version_or_of_an_unknown_teacher_cautions(binary, frame):
+    table = frame.drop("amount")
+    known = binary.stored.manifest.data
+    for facts in (
+        {key: value for key, value in known.items() if key != "split"},
+        known | {"teacher": {"name": "shops:1", "kept": True}},
+    ):
+        manifest = binary.stored.manifest.model_copy(update={"data": facts})
+        teacher = StoredTeacher(replace(binary.stored, manifest=manifest), "old")
+        assert teacher.teach(lesson(table, "large")).notes == (unknown_rows("old"),)
+    for facts in ({"kept": False}, {"kept": True, "learned": "training rows"}):
+        manifest = binary.stored.manifest.model_copy(update={"data": known | {"teacher": facts}})
+        assert StoredTeacher(replace(binary.stored, manifest=manifest)).teach(lesson(table, "large")).notes == ()
+
+
+def test_a_model_that_would_answer_too_slowly_is_given_up(binary, frame, monkeypatch):
+    monkeypatch.setattr("rowcast.training.distil.stored.CHUNK_ROWS", 10)
+    given = replace(lesson(frame.drop("amount"), "large"), seconds=1e-9)
+    with pytest.raises(TooLate, match=r"^old on 192 rows takes about"):
+        StoredTeacher(binary.stored, "old").teach(given)
 
 
 def test_lazy_rows_that_an_object_is_asked_about_are_those_that_are_learned(frame):

@@ -96,6 +96,15 @@ def test_validation_rows_stand_alone_and_show_no_figure_of_test_rows(tables):
     assert "1.1000" not in text
 
 
+def test_validation_rows_that_a_last_fit_learned_have_no_figure(tables):
+    best = (Rowcast("best", label="quick"), Rowcast("quick", settings=("fit.refit=true",)))
+    text = "\n".join(validation(tables, best))
+    assert "| **Rowcast" not in text
+    assert "None of **Rowcast, quick**, **Rowcast, quick**: a last fit learns them." in text
+    assert "| CatBoost | 1.9000 | 1.7000 |" in text
+    assert validation([], best) == ["", "## Validation rows", "", text.splitlines()[-1]]
+
+
 def test_numbers_have_the_digits_their_size_needs():
     assert [number(v) for v in (None, 0.43551, 10.0, 5312.04)] == ["", "0.4355", "10.0", "5,312.0"]
     assert [duration(v) for v in (None, 0.26, 61.4)] == ["", "0.3", "61"]

@@ -73,6 +73,13 @@ def test_a_budget_that_is_too_small_for_two_fits_goes_for_one(tmp_path):
     assert len(within.fit.fits) == 1
 
 
+def test_a_fit_that_a_budget_ends_in_its_first_epoch_has_hardly_learned_and_says_so(tmp_path):
+    fit = {"budget_s": 1e-3, "epochs": 50, "batch_size": 8}
+    for preset in ("quick", "best"):
+        within = fitted(tmp_path, preset=preset, fit=fit, **NOTHING_ELSE)
+        assert any("within its first epoch" in note for note in within.model.manifest.decisions)
+
+
 def test_those_that_answer_are_made_again_on_all_rows_in_the_ways_that_were_theirs(tmp_path, monkeypatch):
     made = []
 

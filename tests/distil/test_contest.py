@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,6 +11,7 @@ import polars as pl
 import pytest
 
 from rowcast.models import ConfigError, Repository, TableError
+from rowcast.models.errors import TrainingError
 from rowcast.training.config import make_config
 from rowcast.training.distil.refusals import check_teacher
 from rowcast.training.distil.teacher import TooLate
@@ -102,6 +104,23 @@ def test_a_teacher_that_takes_too_long_leaves_the_fit_on_targets_alone(tmp_path,
         "model is that of targets alone" in model.summary()["decisions"]
     )
     assert model.model.manifest.files["weights.safetensors"] == alone.model.manifest.files["weights.safetensors"]
+
+
+def test_a_budget_that_is_too_small_for_the_fit_on_targets_alone_publishes_nothing(tmp_path):
+    fit = {"budget_s": 1e-3, "epochs": 50, "batch_size": 8}
+    says = r"^a budget must be enough for an epoch of each of 4 fits, got less than 0.01 s, once .* leave out --teacher"
+    with pytest.raises(TrainingError, match=says):
+        fitted(tmp_path, noisy(), Says(lambda rows: 3 * rows["x"].to_numpy()), fit=fit)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_made_up_rows_that_a_teacher_would_answer_too_slowly_are_left_out(tmp_path):
+    slow = SimpleNamespace(called="slow", check=lambda: None)
+    slow.teach = lambda lesson: replace(Says(lambda rows: 3 * rows["x"].to_numpy()).teach(lesson), row_s=100.0)
+    model = fitted(tmp_path, noisy(), slow, fit={"budget_s": 20_000, "epochs": 1})
+    seconds = 100 * model.rows["train"]
+    why = f"no student of made-up rows was fitted: slow would take about {seconds} s to answer them, more than half of"
+    assert any(said.startswith(why) for said in model.summary()["decisions"])
 
 
 def test_a_callback_ends_the_fit_that_is_going_on_and_all_after_it(tmp_path, alone):

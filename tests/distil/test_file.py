@@ -7,7 +7,10 @@ import polars as pl
 import pytest
 
 from rowcast.models import ConfigError, RowcastError, TableError
+from rowcast.training.config import make_config
+from rowcast.training.crossvalidate import cross_validate
 from rowcast.training.distil.file import FileTeacher
+from tests.support import tables
 from tests.support.lessons import lesson, numbered
 
 NUMBER = "amount"
@@ -104,11 +107,30 @@ def first(**columns):
             TableError,
             r"'prediction', which --teacher lacks: its columns are",
         ),
+        (SOFT.with_columns(prediction=None), NUMBER, TableError, r"finite number for each validation row, got none"),
         (
-            SOFT.with_columns(first(prediction=None)),
+            SOFT.with_columns(first(prediction=float("inf"))),
             "amount",
             TableError,
-            r"finite number for each row, got no number",
+            r"finite number for each row, got inf for row 1$",
+        ),
+        (
+            SHARES.with_columns(first(probability_small=None)),
+            "class",
+            TableError,
+            r"finite number for each row, got no number for row 1$",
+        ),
+        (
+            SHARES.rename({"probability_small": "small", "probability_large": "large"}).with_columns(maybe=0.25),
+            "class",
+            TableError,
+            r"but --teacher adds 'maybe': give",
+        ),
+        (
+            SHARES.rename({"probability_small": "klein", "probability_large": "large"}),
+            "class",
+            TableError,
+            r"but --teacher lacks 'small' and adds 'klein': give",
         ),
         (TABLE.rename({"amount": "prediction"}), NUMBER, ConfigError, r"share one column, .* --set distil.key=size"),
         (SHARES.drop("probability_small"), "class", TableError, r"'large', 'small', but --teacher lacks 'small': give"),
@@ -131,6 +153,62 @@ def first(**columns):
 def test_what_is_no_prediction_for_each_row_is_refused(predictions, target, error, says):
     with pytest.raises(error, match=says):
         said(predictions, TABLE if target == "amount" else CLASSES, target)
+
+
+def places(table=TABLE):
+    """Positions of the training, validation and test rows."""
+    split = lesson(table).whole.split
+    return split.train, split.validation, split.test
+
+
+def without(rows):
+    """Predictions of which these have none, in the lines that they have."""
+    at = pl.Series(np.isin(np.arange(len(SOFT)), rows))
+    return SOFT.with_columns(prediction=pl.when(at).then(None).otherwise(pl.col("prediction")))
+
+
+def test_training_rows_without_an_answer_learn_their_own_targets_and_are_counted():
+    train, _, _ = places()
+    given, taught = said(without(train[:7]))
+    target = given.prepared.train.target
+    np.testing.assert_array_equal(taught.train[:7], target[:7])
+    assert (taught.train[7:] != target[7:]).mean() > 0.9
+    rows = f"7 of {len(train)} training rows, row {train[0] + 1} for one, have no answer in the table of predictions"
+    assert taught.notes[0].startswith(rows)
+
+
+def test_all_validation_rows_have_an_answer_and_all_test_rows_or_none():
+    train, validation, test = places()
+    assert said(without(test))[1].notes == said(SOFT.filter(~pl.int_range(pl.len()).is_in(test)))[1].notes
+    for rows, says in (
+        (test[1:4], rf"for each test row, got none for row {test[1] + 1} of data frame and for 2 other test rows$"),
+        (validation[:1], rf"for each validation row, got none for row {validation[0] + 1} of data frame$"),
+        (train, r"must say something of training rows, got nothing for row \d+ and all others$"),
+    ):
+        with pytest.raises(TableError, match=says):
+            said(without(rows))
+    with pytest.raises(TableError, match=rf"there is none for row {test[0] + 1} of"):
+        said(SOFT.filter(pl.int_range(pl.len()) != test[0]))
+    here = pl.int_range(pl.len()) == test[0]
+    with pytest.raises(TableError, match=rf"got inf for row {test[0] + 1}$"):
+        said(SOFT.with_columns(prediction=pl.when(here).then(float("inf")).otherwise(pl.col("prediction"))))
+
+
+def test_what_cross_validation_in_time_says_may_teach(tmp_path):
+    table = TABLE.with_columns(day=pl.int_range(pl.len()))
+    config = make_config(overrides={**tables.QUICK, "data": {"target": "amount", "split_by_time": "day"}})
+    found = cross_validate(table, config, folds=2)
+    found.predictions.write_csv(tmp_path / "soft.csv")
+    given, taught = said(tmp_path / "soft.csv", table, data={"split_by_time": "day"})
+    n = int(found.predictions["prediction"].is_null().sum())
+    assert taught.notes[0].startswith(f"{n} of {len(given.prepared.train)} training rows, row 1 for one,")
+
+
+def test_columns_of_the_table_and_texts_beside_classes_are_no_answers():
+    bare = SHARES.rename({"probability_small": "small", "probability_large": "large"})
+    beside = bare.with_columns(CLASSES["size"], note=pl.lit("none"), fold=pl.lit(1))
+    _, taught = said(beside, CLASSES, "class", distil={"key": "id"})
+    np.testing.assert_array_equal(taught.train[0], [0.75, 0.25])
 
 
 def test_the_key_may_be_named_and_must_be_a_rows_alone():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from rowcast.training.distil.boosters import BOOSTERS
 from rowcast.training.distil.made_up import make_up
 from rowcast.training.distil.teacher import TooLate
 from rowcast.training.distil.trees import Columns, TreesTeacher, folds_of_training
+from rowcast.training.distil.watch import Watch
 from tests.support import tables
 from tests.support.lessons import lesson, numbered
 
@@ -88,11 +90,31 @@ def test_a_library_that_is_not_there_is_told_with_the_line_that_installs_it(monk
         TreesTeacher("catboost").check()
 
 
-def test_trees_that_would_take_too_long_are_not_waited_for():
-    given = lesson(numbered())
-    clock = iter(range(100))
+@pytest.mark.parametrize("name", BOOSTERS)
+@pytest.mark.parametrize(
+    ("seconds", "rounds", "says"),
+    [(30.0, 5, r"on 5 folds takes about (501|5001) s$"), (1.5, 1, r"on 5 folds takes about ")],
+    ids=["told from a few rounds", "at once when the time is up"],
+)
+def test_trees_that_would_take_too_long_are_given_up_within_the_first_fold(name, seconds, rounds, says):
+    pytest.importorskip(name)
+    given, times = lesson(numbered()), []
+
+    def clock():
+        """A second for each look at it, of which there is one a round."""
+        times.append(0)
+        return float(len(times))
+
+    with pytest.raises(TooLate, match=f"^{name} {says}"):
+        TreesTeacher(name, clock=clock).teach(replace(given, seconds=seconds))
+    assert len(times) == 2 + rounds  # when it began, when the fold did, and each round
+
+
+def test_folds_that_would_take_too_long_are_not_waited_for():
+    watch = Watch("lightgbm", 5, 2.0, 0.0, iter([0.0, 1.0]).__next__)
+    watch.begin(0)
     with pytest.raises(TooLate, match=r"^lightgbm on 5 folds takes about 5 s$"):
-        TreesTeacher("lightgbm", clock=lambda: float(next(clock))).teach(type(given)(given.prepared, given.config, 2.0))
+        watch.end(0)
 
 
 def test_what_a_library_says_of_rows_that_it_cannot_learn_is_told_in_a_line(monkeypatch):

@@ -16,17 +16,20 @@ from safetensors.torch import save
 import rowcast
 from rowcast.models import Repository, Session
 from rowcast.models.errors import ConfigError, ModelRefused, RowcastError, TableError, TrainingError
-from rowcast.training.bagging.core import networks_of
+from rowcast.training.bagging.core import FoldedCore, networks_of
 from rowcast.training.bagging.fit import fit_bag
 from rowcast.training.bagging.plan import check_folds, plan_of
 from rowcast.training.bagging.prepare import bag_of, open_bag
+from rowcast.training.bagging.rounds import seconds_of_round
+from rowcast.training.bagging.select import chosen_members, most_members
 from rowcast.training.bagging.told import told_once
-from rowcast.training.bagging.unseen import to_all
+from rowcast.training.bagging.unseen import outputs_of_fold, to_all
 from rowcast.training.config import make_config
 from rowcast.training.crossvalidate import cross_validate
 from rowcast.training.data.split import Split
 from rowcast.training.export.gate import check_parity
 from rowcast.training.export.graph import export
+from rowcast.training.fit.objective import Objective
 from rowcast.training.fit_network import fit_network, signature_of
 from rowcast.training.own import NOTHING_OWN
 from rowcast.training.predict import metrics_of, predict_columns
@@ -297,14 +300,57 @@ def test_a_callback_that_ends_a_fold_leaves_those_before_it(table, tmp_path):
     assert any(decision.startswith("1 of 2 folds were fitted") for decision in trained.summary()["decisions"])
 
 
-def test_what_serving_costs_is_a_setting_and_the_best_seeds_answer(table):
-    config = config_for("class", fit={"seeds": 2, "max_members": 6})
-    bagged = fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
-    assert len(networks_of(bagged.core)) == 3  # of two members each
-    said = next(decision for decision in bagged.decisions if decision.startswith("of 2 networks of each fold 1 answer"))
-    assert "chosen by rows that they have not seen" in said
+@pytest.mark.parametrize(("target", "normalisation"), [("class", "batch"), ("amount", "none")])
+def test_what_serving_costs_is_a_setting_and_the_best_members_of_each_fold_answer(table, target, normalisation):
+    network = {"members": 4, "layers": [8], "normalisation": normalisation}
+    config = config_for(target, network=network, fit={"seeds": 2, "max_members": 11})
+    bag = opened(table, config)
+    bagged = fit_bag(bag, config, CPU, own=NOTHING_OWN)
+    kept = [len(outputs_of_fold(bagged.core, fold, bag.test)) for fold in range(3)]
+    assert kept[0] in (1, 2, 3)
+    assert kept == [kept[0]] * 3
+    said = next(decision for decision in bagged.decisions if decision.startswith("of 8 members of each of 3 folds"))
+    assert f" {kept[0]} answer, chosen by rows that they have not seen" in said
+    assert check_parity(bagged.core, export(bagged.core, signature_of(bag, bagged.core)), bag.test.columns)
+
+
+def test_members_are_chosen_by_the_rows_of_their_fold_and_say_what_they_said_before(table):
+    config = config_for("amount", network={"members": 4, "layers": [8]})
+    bag = opened(table, config)
+    cores = [alone(bag, config, fold) for fold in range(3)]
+    objective = Objective(bag.target, config.objective)
+    whole = FoldedCore(cores, objective.head)
+    before = [outputs_of_fold(whole, fold, prepared.test) for fold, prepared in enumerate(bag.folds)]
+    target = [objective.encode(prepared.test.target) for prepared in bag.folds]
+    best = [
+        min(range(4), key=lambda i, said=said, y=y: float(objective.score(said[[i]], y)))
+        for said, y in zip(before, target, strict=True)
+    ]
+    fewer = FoldedCore(chosen_members(cores, bag, objective, 1, 0)[0], objective.head)
+    for fold, prepared in enumerate(bag.folds):
+        said = outputs_of_fold(fewer, fold, prepared.test)
+        assert len(said) == 1
+        assert float((said - before[fold][[best[fold]]]).abs().max()) < 1e-6
+
+
+def test_what_a_row_may_take_bounds_members_by_what_is_measured(table, monkeypatch):
+    monkeypatch.setattr("rowcast.training.bagging.select._microseconds", lambda *args: 100.0 + 10 * args[-1])
+    config = config_for("class", fit={"seeds": 3, "max_row_us": 145.0})
+    assert most_members(opened(table, config), config, NOTHING_OWN) == 4
+    assert most_members(opened(table, config), with_fit(config, max_row_us=200.0), NOTHING_OWN) == 6
+    with pytest.raises(
+        ConfigError, match="at least, 110 us with one member for each of 3 folds on this machine, got 1"
+    ):
+        most_members(opened(table, config), with_fit(config, max_row_us=1.0), NOTHING_OWN)
+
+
+def test_a_bound_that_no_member_of_each_fold_can_keep_is_refused(table):
     for field, value, refused in (
-        ("max_members", 5, "'fit.max_members' must be at least 6, 3 folds of 2 members, got 5"),
+        (
+            "max_members",
+            2,
+            "'fit.max_members' must be at least 3, a member for each of 3 folds, got 2: use fewer folds",
+        ),
         ("max_row_us", 0.5, "'fit.max_row_us' must be what a row alone takes at least"),
     ):
         config = config_for("class", fit={field: value})
@@ -312,6 +358,10 @@ def test_what_serving_costs_is_a_setting_and_the_best_seeds_answer(table):
             fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
     with pytest.raises(ConfigError, match="are for a fit with folds: add --folds"):
         config_for("class", folds="none", fit={"max_members": 8})
+
+
+def with_fit(config, **fields):
+    return config.model_copy(update={"fit": config.fit.model_copy(update=fields)})
 
 
 def test_the_python_api_takes_folds(table):
@@ -361,12 +411,45 @@ def test_one_fold_is_none_and_cross_validation_has_its_own(table):
             "^--folds 6 with --fold own needs 6 different values there",
         ),
         ([i // 8 for i in range(60)], {"split_by_time": "own"}, "^6 folds by time need 7 different times"),
+        (
+            [i // 6 for i in range(60)],
+            {"split_by_time": "own"},
+            "^fold 1 has one time before it, and needs two, .* use fewer folds; 6 folds divide",
+        ),
+        (
+            list(range(60)),
+            {"split_by_time": "own"},
+            "^fold 1 has 7 rows before it, and needs 10, .* use fewer folds; 6 folds divide",
+        ),
     ],
 )
 def test_more_folds_than_rows_of_a_class_groups_or_times_are_refused(column, data, refused):
     rows = tables.every_kind(60).with_columns(pl.Series("own", column))
     with pytest.raises(TableError, match=refused):
         opened(rows, config_for(data.pop("target", "amount"), folds=6, data=data))
+
+
+@pytest.mark.parametrize(
+    ("column", "data", "refused"),
+    [
+        (
+            [f"g{i % 3}" for i in range(60)],
+            {"group": "own"},
+            "^fold . has rows of one group outside it, and needs those",
+        ),
+        ([["a", "b"][i > 4] for i in range(60)], {"target": "own"}, "^fold . has one row of class 'a' outside it, and"),
+    ],
+)
+def test_what_lies_outside_a_fold_must_be_enough_to_split(column, data, refused):
+    """The table holds more than what is counted there."""
+    rows = tables.every_kind(60).with_columns(pl.Series("own", column))
+    config = config_for(data.pop("target", "amount"), folds=2, data={**data, "test_share": 0.0})
+    table, target = open_table(rows, config)
+    if target.classes:
+        keep = np.flatnonzero((target.values != "a") | (np.arange(60) < 3))
+        table, target = table.take(keep), replace(target, values=target.values[keep])
+    with pytest.raises(TableError, match=refused):
+        plan_of(table, target, config, 2)
 
 
 def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):
@@ -377,7 +460,7 @@ def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):
         core, result, notes = fit_network(prepared, config, *args, **more)
         return core, replace(result, seconds=1000.0), notes
 
-    monkeypatch.setattr("rowcast.training.bagging.fit.fit_network", held_by_a_checkpoint)
+    monkeypatch.setattr("rowcast.training.bagging.rounds.fit_network", held_by_a_checkpoint)
     config = config_for("class", fit={"budget_s": 3000.0, "epochs": 1})
     fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN)
     assert budgets == pytest.approx([1000.0, 1000.0, 1000.0], abs=60)
@@ -394,11 +477,44 @@ def test_a_budget_that_is_too_small_for_a_fold_publishes_nothing(table, tmp_path
 
 def test_what_follows_the_fits_is_kept_back_for_every_network_of_every_fold(table, tmp_path, monkeypatch):
     monkeypatch.setattr("rowcast.training.train._check_before", lambda *_: 1000.0)  # seconds, of one network
-    config = config_for("amount", fit={"budget_s": 8500.0, "seeds": 3, "epochs": 50, "batch_size": 8})
+    config = config_for("amount", fit={"budget_s": 2500.0, "seeds": 3, "epochs": 50, "batch_size": 8})
     with pytest.raises(TrainingError, match=r"got less than 0.01 s for each"):
         train(table, config, name="m", repository=Repository(tmp_path))
-    few = config.model_copy(update={"fit": config.fit.model_copy(update={"max_members": 6, "epochs": 1})})
-    assert train(table, few, name="m", repository=Repository(tmp_path)).model.manifest.version == 1
+    more = with_fit(config, budget_s=8500.0, epochs=1)  # for 3 networks of one seed, 6 of two, but not 9 of three
+    trained = train(table, more, name="m", repository=Repository(tmp_path))
+    (note,) = [said for said in trained.model.manifest.decisions if said.startswith("the budget left ")]
+    assert ": 6 of 9 were made, 2 of each fold, and took " in note
+
+
+def test_a_budget_goes_for_a_fit_of_each_fold_before_further_ones(table):
+    order = []
+    config = config_for("amount", fit={"budget_s": 3000.0, "seeds": 2, "epochs": 1})
+    fit_bag(opened(table, config), config, CPU, lambda progress: order.append(round(progress.done, 3)), own=NOTHING_OWN)
+    assert order == [round((i + 1) / 6, 3) for i in range(6)]
+    tight = fit_bag(opened(table, config), config, CPU, own=NOTHING_OWN, after=3000.0)
+    assert len(networks_of(tight.core)) == 3
+    assert any("3 of 6 were made, 1 of each fold" in said for said in tight.decisions)
+
+
+@pytest.mark.parametrize(
+    ("left", "rounds", "seconds"),
+    [(30.0, 1, 10.0), (17.0, 1, 8.5), (11.0, 1, 11.0), (5.9, 1, 0.0), (12.0, 3, 12.0)],
+)
+def test_a_round_is_begun_only_if_it_can_have_most_of_what_one_takes(left, rounds, seconds):
+    assert seconds_of_round(left, 10.0, rounds, 4, 0.0) == seconds
+
+
+def test_a_round_that_is_ended_leaves_those_before_it(table, tmp_path):
+    trained = train(
+        table,
+        config_for("amount", folds=2, fit={"seeds": 2}),
+        name="m",
+        repository=Repository(tmp_path),
+        callbacks=[lambda progress: progress.done > 0.8],
+    )
+    assert trained.summary()["stopped"] == "interrupted"
+    assert "round 2 of 2 was ended in fold 2: the 1 of each fold before it answer" in trained.summary()["decisions"]
+    assert trained.summary()["rows"] == {"train": 192, "validation": 192, "test": 48}
 
 
 def test_what_all_folds_say_is_told_once():

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,22 +10,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rowcast.models.arguments import named
-from rowcast.models.errors import TrainingError
 from rowcast.models.session import Predictions
 from rowcast.training.bagging.core import FoldedCore
 from rowcast.training.bagging.prepare import Bag
-from rowcast.training.bagging.select import chosen_seeds, most_seeds
-from rowcast.training.bagging.told import told_once
+from rowcast.training.bagging.rounds import fit_rounds
+from rowcast.training.bagging.select import chosen_members, most_members
 from rowcast.training.bagging.unseen import by_all_that_have_not_learned, by_its_fold, outputs_of_fold, to_all
 from rowcast.training.columns.row_weights import mean_of_one
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
 from rowcast.training.fit.checkpoint import Checkpoint
 from rowcast.training.fit.interrupt import Interrupt
-from rowcast.training.fit.loop import FitResult, Progress, Report
+from rowcast.training.fit.loop import FitResult, Report
 from rowcast.training.fit.objective import Objective
-from rowcast.training.fit_network import calibrate_head, fit_network, joined
+from rowcast.training.fit_network import calibrate_head
 from rowcast.training.network.head import ClassHead, RegressionHead
 from rowcast.training.own import Own
 from rowcast.training.prepare import Part
@@ -55,6 +51,7 @@ def fit_bag(
     own: Own,
     interrupt: Interrupt | None = None,
     checkpoint: Checkpoint | None = None,
+    after: float = 0.0,
 ) -> Bagged:
     """Train a network for each fold, and calibrate them together.
 
@@ -66,55 +63,16 @@ def fit_bag(
         own: a loss in place of that of the config.
         interrupt: ends the fit of a fold at its next step, once it is true: those before it answer without it.
         checkpoint: where the fits are kept, and what they go on with.
+        after: seconds to leave for what follows each network that answers beside the first of its fold.
 
     Raises:
         TrainingError: a fit cannot go on, or the budget is too small for one.
         TableError: the target cannot be computed with.
         ExportRefused: an encoder would make too much of a value that training did not see.
     """
-    started = time.monotonic()
-    n_folds, seeds = len(bag.folds), config.fit.seeds
-    most = most_seeds(bag, config, own)
-    cores: list[Core] = []
-    fits: list[FitResult] = []
-    said: list[list[str]] = []
-    for number, prepared in enumerate(bag.folds):
-        spent = sum(fit.seconds for fit in fits)
-        looks: list[Progress] = []
-
-        def told(
-            progress: Progress, number: int = number, spent: float = spent, looks: list[Progress] = looks
-        ) -> object:
-            looks.append(progress)
-            done = (number + progress.done) / n_folds
-            return report(replace(progress, done=done, seconds=spent + progress.seconds))
-
-        used = max(time.monotonic() - started, spent)  # folds that a checkpoint holds were paid for before
-        core, result, notes = fit_network(
-            prepared,
-            _share(config, used, n_folds - number),
-            device,
-            told,
-            own=own,
-            interrupt=interrupt,
-            checkpoint=checkpoint,
-            first=number * seeds,
-            calibrated=False,
-        )
-        _check_budget(looks, result, config, n_folds)
-        if result.stopped == "interrupted" and fits:
-            break
-        cores.append(core)
-        fits.append(result)
-        said.append(notes)
-        if result.stopped == "interrupted":
-            break
-    decisions = told_once(said)
-    if len(cores) < n_folds:
-        decisions.append(
-            f"{len(cores)} of {n_folds} folds were fitted before it ended: they answer, and what is measured and "
-            "calibrated are the rows of these"
-        )
+    most = most_members(bag, config, own)
+    fitted = fit_rounds(bag, config, device, report, own=own, interrupt=interrupt, checkpoint=checkpoint, after=after)
+    cores, decisions = fitted.cores, fitted.decisions
     objective = Objective(bag.target, config.objective, own.loss)
     bag = replace(bag, folds=bag.folds[: len(cores)], plan=bag.plan[: len(cores)])
     if config.data.split_by_time:
@@ -122,7 +80,7 @@ def fit_bag(
         decisions += note
     rows = bag.rows(np.concatenate([split.test for split in bag.plan]))
     weight = _weight_of(rows)
-    cores, note = chosen_seeds(cores, bag, objective, most, weight)
+    cores, note = chosen_members(cores, bag, objective, most, config.seed)
     decisions += note
     folded, by_time = FoldedCore(cores, objective.head).cpu().eval(), bool(config.data.split_by_time)
     by_one = by_its_fold(folded, bag)
@@ -139,10 +97,7 @@ def fit_bag(
     answers = predictions_of(objective, objective.head(by_one))
     if isinstance(objective.head, RegressionHead) and objective.head.intervals != "quantiles":
         folded.network.keep_first()
-    result = joined(fits)
-    if len(fits) < n_folds:
-        result = replace(result, stopped="interrupted")
-    return Bagged(folded, result, decisions, replace(bag, validation=rows), answers)
+    return Bagged(folded, fitted.fit, decisions, replace(bag, validation=rows), answers)
 
 
 def _weight_of(rows: Part) -> Tensor | None:
@@ -201,30 +156,3 @@ def predictions_of(objective: Objective, answers: Tensor) -> Predictions:
     if head.further:
         further = np.stack([lower[:, 1:], upper[:, 1:]], axis=2).reshape(len(numbers), -1)
     return Predictions(prediction=prediction, lower=lower[:, 0], upper=upper[:, 0], further=further)
-
-
-def _share(config: Config, used: float, folds: int) -> Config:
-    """The config of a fold, which has its share of the budget that is left."""
-    if config.fit.budget_s == "none":
-        return config
-    share = max(config.fit.budget_s - used, 1e-6) / folds
-    return config.model_copy(update={"fit": config.fit.model_copy(update={"budget_s": share})})
-
-
-def _check_budget(looks: Sequence[Progress], result: FitResult, config: Config, folds: int) -> None:
-    """Make sure that a fold had time enough for its first regular look at the rows that say when to stop.
-
-    Raises:
-        TrainingError: it had not.
-    """
-    n_fits = max(1, len(result.fits))
-    if result.stopped != "budget" or not looks or len(looks) > n_fits or any(look.ends_epoch for look in looks):
-        return
-    assert config.fit.budget_s != "none"
-    share = config.fit.budget_s / folds
-    got = f"{share:.2g} s" if share >= 0.01 else "less than 0.01 s"
-    raise TrainingError(
-        f"a budget must be enough for an epoch of each of {folds} folds, got {got} for each, once the table is "
-        f"prepared and publishing is paid for: raise --budget, or use fewer folds than --folds {named(folds)}; "
-        "nothing was published"
-    )

@@ -18,6 +18,7 @@ from rowcast.training.columns.infer import ColumnRule, read_column
 from rowcast.training.columns.levels import CountedLevels
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
+from rowcast.training.data.fingerprint import fingerprints
 from rowcast.training.data.split import Split
 from rowcast.training.data.table import Table, sha256_of
 from rowcast.training.features.encoder import FeatureEncoder, fit_encoder
@@ -84,7 +85,9 @@ def open_bag(
     place = np.sort(np.concatenate([split.train, split.validation]))
     plan, how = plan_of(table.take(place), fitted_target(target, place), config, config.fit.folds)
     bag = bag_of(table, target, place, plan, how, config, held_out=split.test, test=test)
-    data = bag.data | {"sha256": sha256_of(source, table)}
+    nothing, apart = np.zeros(0, np.int64), {} if test is None else {"test": bag.test.target}
+    parts = fingerprints(table, target.values, Split(place, nothing, split.test), apart)
+    data = bag.data | {"sha256": sha256_of(source, table), "split": parts}
     return replace(bag, data=data, seconds=time.monotonic() - started)
 
 

@@ -77,6 +77,11 @@ class Table:
     def _known(self) -> frozenset[str]:
         return frozenset(self.names)
 
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """A number for each row, ``[rows]``, that is its alone in the source, and grows in its order."""
+        return self.rows if self.file_of is None else self.file_of * 2**40 + self.rows
+
     def where(self, index: int) -> str:
         """Where the row at the 0-based position ``index`` stands in the source: ``row 5 (line 6)``, or ``row 5``."""
         row = f"row {self.rows[index]}"
@@ -95,10 +100,7 @@ class Table:
     def places_in(self, whole: Table) -> NDArray[np.int64]:
         """The 0-based positions of these rows in the table that they were taken from, ``[rows]``."""
 
-        def keys(of: Table) -> NDArray[np.int64]:
-            return of.rows if of.file_of is None else of.file_of * 2**40 + of.rows
-
-        return np.searchsorted(keys(whole), keys(self))
+        return np.searchsorted(whole.keys, self.keys)
 
     def drop(self, names: Collection[str]) -> Table:
         """Without these columns.

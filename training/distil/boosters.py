@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.models.extras import told_where_missing
+from rowcast.training.distil.teacher import TooLate
 
+ROUNDS_OF_XGBOOST, ROUNDS_OF_CATBOOST = 100, 1000
 Matrix = NDArray[np.float64]
 Ask = Callable[[Matrix], NDArray[np.float64]]
 """Rows ``[rows, columns]`` to numbers ``[rows]``, or to probabilities ``[rows, classes]``."""
@@ -32,6 +34,8 @@ class Task:
     """Columns of the matrix that hold codes of levels, from 0; NaN is missing."""
     threads: int
     seed: int
+    look: Callable[[int, int], None] = field(default=lambda done, rounds: None)
+    """Called after each round with how many are done, and of how many; ends the fit with :class:`TooLate`."""
 
 
 Fit = Callable[[Matrix, NDArray[Any], NDArray[np.float64] | None, Task], Ask]
@@ -58,7 +62,7 @@ def _lightgbm(x: Matrix, y: NDArray[Any], weight: NDArray[np.float64] | None, ta
     data = lightgbm.Dataset(
         x, y, weight=weight, categorical_feature=list(task.categories), params={"verbosity": -1}, free_raw_data=True
     )
-    model = lightgbm.train(settings, data)
+    model = lightgbm.train(settings, data, callbacks=[lambda at: task.look(at.iteration + 1, at.end_iteration)])
     return lambda rows: _of_both(np.asarray(model.predict(rows, num_threads=task.threads), np.float64), task)
 
 
@@ -75,7 +79,12 @@ def _xgboost(x: Matrix, y: NDArray[Any], weight: NDArray[np.float64] | None, tas
         given = dict(zip(("label", "weight"), labels, strict=False))
         return xgboost.DMatrix(rows, **given, feature_types=types, enable_categorical=True, nthread=task.threads)
 
-    model = xgboost.train(settings, matrix(x, y, weight), num_boost_round=100)
+    def after_iteration(_: Any, model: Any, epoch: int, evals_log: Any) -> bool:
+        task.look(epoch + 1, ROUNDS_OF_XGBOOST)
+        return False
+
+    looks = type("Looks", (xgboost.callback.TrainingCallback,), {"after_iteration": after_iteration})()
+    model = xgboost.train(settings, matrix(x, y, weight), num_boost_round=ROUNDS_OF_XGBOOST, callbacks=[looks])
     return lambda rows: _of_both(np.asarray(model.predict(matrix(rows)), np.float64), task)
 
 
@@ -89,11 +98,30 @@ def _catboost(x: Matrix, y: NDArray[Any], weight: NDArray[np.float64] | None, ta
         numbers = np.ascontiguousarray(rows[:, plain], np.float32)
         return catboost.FeaturesData(numbers if plain else None, codes if levels else None)
 
+    looks = _Looks(task)
     kind = catboost.CatBoostClassifier if task.n_classes else catboost.CatBoostRegressor
     model = kind(random_seed=task.seed, thread_count=task.threads, verbose=False, allow_writing_files=False)
-    model.fit(catboost.Pool(features(x), label=y, weight=weight))
+    model.fit(catboost.Pool(features(x), label=y, weight=weight), callbacks=[looks])
+    if looks.ended_by is not None:
+        raise looks.ended_by
     ask = model.predict_proba if task.n_classes else model.predict
     return lambda rows: np.asarray(ask(catboost.Pool(features(rows))), np.float64)
+
+
+class _Looks:
+    """Looks at the clock for CatBoost, which a callback ends by its answer and not by what it raises."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.ended_by: TooLate | None = None
+
+    def after_iteration(self, info: Any) -> bool:
+        """Whether to go on."""
+        try:
+            self.task.look(info.iteration, ROUNDS_OF_CATBOOST)
+        except TooLate as error:
+            self.ended_by = error
+        return self.ended_by is None
 
 
 def _of_both(said: NDArray[np.float64], task: Task) -> NDArray[np.float64]:

@@ -9,13 +9,16 @@ from typing import Any
 
 import torch
 
+from rowcast.models.errors import TrainingError
 from rowcast.models.session import Predictions
 from rowcast.training.config import Config
 from rowcast.training.distil.made_up import make_up
 from rowcast.training.distil.student import Way, student_rows
 from rowcast.training.distil.teacher import Answers, Asked, Lesson, Taught, Teacher, TooLate
+from rowcast.training.distil.watch import seconds_told
 from rowcast.training.export.graph import Core
 from rowcast.training.fit.deviance import mean_deviance, power_of
+from rowcast.training.fit.enough import is_too_short
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult, Progress, Report, outputs_of
 from rowcast.training.fit.objective import Objective
@@ -78,6 +81,7 @@ def distil(
         say: told what happens meanwhile, in a sentence.
 
     Raises:
+        TrainingError: the budget is too small for the fit on targets alone.
         RowcastError: the teacher does not fit the table; or see :func:`rowcast.training.fit_network.fit_network`.
     """
     started = time.monotonic()
@@ -101,9 +105,16 @@ def distil(
         assert taught is not None
         assert taught.ask is not None
         made = make_up(prepared, lesson.train, config)
-        say(f"asking {teacher.called} about {len(made.part):,} made-up rows")
-        way = replace(best.way, made_up=config.distil.made_up)
-        contest.enter(way, taught.train, (made, taught.ask(made)))
+        takes, left = taught.row_s * len(made.part), contest.seconds_left()
+        if takes > TEACHER_SHARE * left:
+            contest.left_out = (
+                f"no student of made-up rows was fitted: {teacher.called} would take about {seconds_told(takes)} s to "
+                f"answer them, more than half of the {seconds_told(max(left, 0.0))} s that the budget leaves"
+            )
+        else:
+            say(f"asking {teacher.called} about {len(made.part):,} made-up rows")
+            way = replace(best.way, made_up=config.distil.made_up)
+            contest.enter(way, taught.train, (made, taught.ask(made)))
     return contest.result(teacher, taught, too_late)
 
 
@@ -127,6 +138,13 @@ class _Contest:
         self.ended = False
         """Whether somebody ended a fit."""
         self.seconds = 0.0
+        self.left_out = ""
+        """What was not tried, and why."""
+
+    def seconds_left(self) -> float:
+        """Of the budget."""
+        budget = self.config.fit.budget_s
+        return float("inf") if budget == "none" else budget - (time.monotonic() - self.started)
 
     def enter(self, way: Way, said: Answers | None, made: tuple[Asked, Answers] | None = None) -> None:
         """Fit one, unless those before were ended."""
@@ -142,18 +160,33 @@ class _Contest:
         if within.fit.budget_s != "none":
             share = within.fit.budget_s / (self.n_fits - number)
             within = within.model_copy(update={"fit": within.fit.model_copy(update={"budget_s": share})})
+        looks: list[Progress] = []
 
         def told(progress: Progress) -> object:
+            looks.append(progress)
             done = (number + progress.done) / self.n_fits
             return self.report(replace(progress, done=done, seconds=self.seconds + progress.seconds))
 
         core, fit, notes = fit_network(rows, within, self.device, told, own=self.own, interrupt=self.interrupt)
+        if way.weight == 0.0 and is_too_short(looks, fit):
+            raise self._too_small(within)
         self.seconds += fit.seconds
         self.ended = fit.stopped == "interrupted"
         if self.ended and self.tried:
             return
         score = _score(self._answers(core), self.prepared, self.config)
         self.tried.append(_Tried(way, core, fit, notes, score))
+
+    def _too_small(self, within: Config) -> TrainingError:
+        """The error of a budget that does not let the fit on targets alone come through an epoch."""
+        got = within.fit.budget_s
+        assert got != "none"
+        each = "the fit on targets alone" if self.n_fits == 1 else f"each of {self.n_fits} fits"
+        return TrainingError(
+            f"a budget must be enough for an epoch of {each}, got {seconds_told(got)} s, once the table is prepared, "
+            "the teacher has been asked and publishing is paid for: raise --budget, or leave out --teacher; nothing "
+            "was published"
+        )
 
     def best(self, *, taught: bool) -> _Tried | None:
         """The best of the students, or of those on targets alone; None if there is none."""
@@ -189,6 +222,7 @@ class _Contest:
             f"a student of {teacher.called} ({student.way}) has a {metric} of {student.score:.4g} on validation rows: "
             f"{verdict}{says}{also}"
         )
+        notes += [self.left_out] if self.left_out else []
         return Distilled(kept.core, fit, [*notes, *kept.notes], facts)
 
     def _answers(self, core: Core) -> Predictions:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,17 @@ from numpy.typing import NDArray
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TableError
 from rowcast.training.columns.reading import BLANKS, level_texts, parse_numbers
-from rowcast.training.columns.target import Target, class_of
+from rowcast.training.columns.target import class_of
 from rowcast.training.data.table import Table, read_table
-from rowcast.training.distil.answers import checked, columns_of_classes
+from rowcast.training.distil.answers import checked, columns_of_classes, own_answers
 from rowcast.training.distil.stored import unknown_rows
-from rowcast.training.distil.teacher import Lesson, Taught
+from rowcast.training.distil.teacher import Answers, Lesson, Taught
 
 ROW = "row"
 """The column that numbers the rows of the table, where there is no key."""
 PREDICTION, PROBABILITY = "prediction", "probability_"
 """What :func:`rowcast.training.predict.predict_table` calls its answers."""
+NO_LINE = -1
 _NO_KEYS = frozenset({PREDICTION, "label", "lower", "upper", "fold"})
 
 
@@ -62,8 +64,11 @@ class FileTeacher:
             self.check()
         table = self._table
         assert table is not None
-        names = self._columns(table, lesson.target)
-        line = self._lines(table, lesson)
+        key = self._key(table, lesson.whole.table, lesson)
+        names = self._columns(table, lesson, key)
+        blank = np.logical_and.reduce([_blank(table.frame[name]) for name in names])
+        line = self._lines(table, lesson, key)
+        line = np.where((line >= 0) & ~blank[line], line, NO_LINE)
         split = lesson.whole.split
 
         def said(places: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -72,14 +77,59 @@ class FileTeacher:
             values = np.stack(columns, axis=1) if lesson.target.classes else columns[0]
             return checked(values, lesson.target, lambda row: table.where(int(lines[row])), self.flag, TableError)
 
+        self._check_held_out(line, lesson)
+        if (line[split.test] >= 0).any():  # nobody asks about test rows, but a file that holds them wrongly is wrong
+            said(split.test)
+        train, note = self._of_training_rows(line, said, lesson)
         return Taught(
-            train=said(split.train),
+            train=train,
             validation=said(split.validation) if len(split.validation) else None,
-            notes=(unknown_rows(self.called),),
+            notes=(*note, unknown_rows(self.called)),
         )
 
-    def _columns(self, table: Table, target: Target) -> list[str]:
+    def _check_held_out(self, line: NDArray[np.int64], lesson: Lesson) -> None:
+        """Make sure that all validation rows have an answer, and all test rows or none.
+
+        Raises:
+            TableError: one has none.
+        """
+        whole, split = lesson.whole.table, lesson.whole.split
+        for part, places in (("validation", split.validation), ("test", split.test)):
+            absent = places[line[places] < 0]
+            if len(absent) and not (part == "test" and len(absent) == len(places)):
+                more = f" and for {len(absent) - 1:,} other {part} rows" if len(absent) > 1 else ""
+                raise TableError(
+                    f"{self.flag} must say a finite number for each {part} row, got none for "
+                    f"{whole.where(int(absent[0]))} of {whole.source}{more}"
+                )
+
+    def _of_training_rows(
+        self, line: NDArray[np.int64], said: Callable[[NDArray[np.int64]], Answers], lesson: Lesson
+    ) -> tuple[Answers, list[str]]:
+        """The answers to training rows, of those that have none their own targets; and what is to be told.
+
+        Raises:
+            TableError: none has one.
+        """
+        whole, places = lesson.whole.table, lesson.whole.split.train
+        has = line[places] >= 0
+        if has.all():
+            return said(places), []
+        first = whole.where(int(places[~has][0]))
+        if not has.any():
+            raise TableError(f"{self.flag} must say something of training rows, got nothing for {first} and all others")
+        answers = own_answers(lesson.prepared.train.target, lesson.target)
+        answers[has] = said(places[has])
+        n = int((~has).sum())
+        note = (
+            f"{n:,} of {len(places):,} training rows, {first} for one, have no answer in {self.called}, as rows before "
+            "the first fold in time have none: they learn their own targets alone"
+        )
+        return answers, [note]
+
+    def _columns(self, table: Table, lesson: Lesson, key: str | None) -> list[str]:
         """The columns that hold the answers: one for each class, in their order, or that of the numbers."""
+        target = lesson.target
         if not target.classes:
             if PREDICTION not in table.names:
                 raise TableError(
@@ -90,6 +140,7 @@ class FileTeacher:
         names = [name for name in table.names if name.startswith(PROBABILITY)]
         if not names:  # as columns that bear the names of the classes
             names = [name for name in table.names if class_of(name, target.classes)]
+            names += self._of_no_class(table, lesson, key) if names else []
         if not names:
             raise TableError(
                 f"probabilities stand in columns such as {PROBABILITY + target.classes[0]!r}, one for each class, and "
@@ -99,16 +150,26 @@ class FileTeacher:
         way_out = f"give a column {PROBABILITY}CLASS for each class and no other"
         return [names[i] for i in columns_of_classes(known, target, self.flag, way_out, TableError)]
 
+    def _of_no_class(self, table: Table, lesson: Lesson, key: str | None) -> list[str]:
+        """Further columns of numbers, which are of other classes as far as anyone knows."""
+        no_answers = {key, ROW, *_NO_KEYS, *lesson.whole.table.names, *table.index}
+        return [
+            name
+            for name in table.names
+            if name not in no_answers
+            and class_of(name, lesson.target.classes) is None
+            and np.isfinite(_numbers(table.frame[name])).any()
+        ]
+
     # --- which line is for which row ----------------------------------------------------------------------------------
 
-    def _lines(self, table: Table, lesson: Lesson) -> NDArray[np.int64]:
+    def _lines(self, table: Table, lesson: Lesson, key: str | None) -> NDArray[np.int64]:
         """For each row of the table that was given, its line among the predictions, ``[rows]``; -1 where there is none.
 
-        Every row that holds a target has one.
+        Every row that holds a target has one, but for test rows, all of which may have none.
         """
         whole, split = lesson.whole.table, lesson.whole.split
         held = np.sort(np.concatenate([split.train, split.validation, split.test]))
-        key = self._key(table, whole, lesson)
         if key is None and ROW not in table.names:
             if len(table) != len(whole):
                 raise TableError(
@@ -132,7 +193,9 @@ class FileTeacher:
                 f"{self.flag}: a prediction must be for a row of {whole.source}, but none has the {name!r} "
                 f"{theirs[unknown]!r} of {table.where(unknown)}: take such lines out"
             )
-        line = np.array([lines.get(text, -1) for text in ours.to_list()], np.int64)
+        line = np.array([lines.get(text, NO_LINE) for text in ours.to_list()], np.int64)
+        if (line[split.test] < 0).all():
+            held = np.sort(np.concatenate([split.train, split.validation]))
         missing = held[line[held] < 0]
         if len(missing):
             more = f" and for {len(missing) - 1:,} other rows" if len(missing) > 1 else ""
@@ -193,6 +256,15 @@ def _texts(table: Table, name: str) -> pl.Series:
     """A key as texts ``[rows]``: 3.0 is 3."""
     texts = level_texts(table, table.frame[name]).cast(pl.String).str.strip_chars(BLANKS)
     return texts.str.replace(r"^([+-]?\d+)\.0+$", "$1")
+
+
+def _blank(column: pl.Series) -> NDArray[np.bool_]:
+    """Which lines hold nothing, ``[rows]``."""
+    if column.dtype == pl.String:
+        nothing = column.is_null() | (column.str.strip_chars(BLANKS) == "")
+    else:
+        nothing = column.is_null() | (column.is_nan() if column.dtype.is_float() else False)
+    return nothing.to_numpy().astype(bool)
 
 
 def _numbers(column: pl.Series) -> NDArray[np.float64]:

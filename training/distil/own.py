@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -42,9 +43,11 @@ class ObjectTeacher:
             values = self._probabilities(asked, lesson) if lesson.target.classes else self._numbers(asked)
             return checked(values, lesson.target, asked.table.where, self.says, ConfigError)
 
-        validation = lesson.validation
+        validation, started = lesson.validation, time.monotonic()
+        train = ask(lesson.train)
         return Taught(
-            train=ask(lesson.train),
+            train=train,
+            row_s=(time.monotonic() - started) / len(train),
             validation=None if validation is None else ask(validation),
             ask=ask,
             notes=(unknown_rows(self.called),),

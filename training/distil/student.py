@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.training.columns.target import Target
+from rowcast.training.distil.answers import own_answers
 from rowcast.training.distil.teacher import Answers, Asked
 from rowcast.training.prepare import Part, Prepared
 from rowcast.training.refit import joined_rows
@@ -43,7 +44,7 @@ def student_rows(prepared: Prepared, way: Way, said: Answers, made: tuple[Asked,
         made: made-up rows and what it says of them, where there are to be some.
     """
     part, target = prepared.train, prepared.target
-    own = _own(part.target, target)
+    own = own_answers(part.target, target)
     taught = replace(part, taught=(1.0 - way.weight) * own + way.weight * said)
     if made is None:
         return replace(prepared, train=taught)
@@ -52,14 +53,6 @@ def student_rows(prepared: Prepared, way: Way, said: Answers, made: tuple[Asked,
     of_made = replace(asked.part, taught=answers, target=_targets(asked.part, answers, said[asked.base], target))
     rows = joined_rows([taught, of_made])
     return replace(prepared, train=replace(rows, taught=np.concatenate([taught.taught, answers])))
-
-
-def _own(values: NDArray[np.generic], target: Target) -> Answers:
-    """Targets as a teacher would say them that is certain."""
-    if not target.classes:
-        return np.asarray(values, np.float64)
-    index = {label: i for i, label in enumerate(target.classes)}
-    return np.eye(len(target.classes))[[index[str(label)] for label in values]]
 
 
 def _targets(made: Part, answers: Answers, said_of_base: Answers, target: Target) -> NDArray[np.generic]:

@@ -18,6 +18,9 @@ Answers = NDArray[np.float64]
 """Probabilities ``[rows, classes]`` in the order of the target's classes, each row's sum 1; or numbers ``[rows]`` in
 the target's own units."""
 
+LEARNED, TRAINING_ROWS = "learned", "training rows"
+"""What ``model.json`` keeps of a teacher that is known to have learned the training rows of the fit and no others."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -80,6 +83,8 @@ class Taught:
     """Of the validation rows; None where it was not asked about them."""
     ask: Callable[[Asked], Answers] | None = None
     """Answers to made-up rows; None where it knows only the rows of the table."""
+    row_s: float = 0.0
+    """Seconds that it takes to answer a row; 0 where that is next to nothing."""
     notes: tuple[str, ...] = ()
     """What was decided meanwhile, in sentences."""
     facts: Mapping[str, Any] = field(default_factory=dict)

@@ -27,7 +27,8 @@ from rowcast.training.data.folds import folds_in_time, folds_of_groups, random_f
 from rowcast.training.data.table import Table
 from rowcast.training.distil.answers import checked
 from rowcast.training.distil.boosters import BOOSTERS, Ask, Task, library
-from rowcast.training.distil.teacher import Answers, Asked, Lesson, Taught, TooLate
+from rowcast.training.distil.teacher import LEARNED, TRAINING_ROWS, Answers, Asked, Lesson, Taught, TooLate
+from rowcast.training.distil.watch import Watch
 from rowcast.training.parts import texts_of, times_of
 
 _FARTHEST = float(np.finfo(np.float32).max)
@@ -70,17 +71,19 @@ class TreesTeacher:
                 "a column as levels with --category"
             )
         fold_of, how = folds_of_training(asked.table, target, config)
-        task = Task(len(target.classes), columns.categories, torch.get_num_threads(), config.seed)
+        n_folds = int(fold_of.max()) + 1
+        watch = Watch(self.called, n_folds, lesson.seconds, started, self.clock)
+        task = Task(len(target.classes), columns.categories, torch.get_num_threads(), config.seed, watch.look)
         x = columns.matrix(asked.part.columns)
         fitted: list[Ask] = []
         out_of_fold = np.empty((len(x), len(target.classes)) if target.classes else len(x))
-        n_folds = int(fold_of.max()) + 1
         for fold in range(n_folds):
+            watch.begin(fold)
             inside, outside = np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)
             try:
                 fitted.append(_fit(self.called, x, asked, inside, target, task))
                 out_of_fold[outside] = fitted[-1](x[outside])
-            except RowcastError:
+            except (RowcastError, TooLate):
                 raise
             except Exception as error:  # whatever the library raises of rows that it cannot learn from
                 first = next(iter(str(error).strip().splitlines()), "")
@@ -88,9 +91,7 @@ class TreesTeacher:
                     f"{self.called} could not be fitted on fold {fold + 1} of {n_folds}, {type(error).__name__}: "
                     f"{first}; leave out --teacher, or name another"
                 ) from error
-            needed = (self.clock() - started) / (fold + 1) * n_folds
-            if needed > lesson.seconds:
-                raise TooLate(f"{self.called} on {n_folds} folds takes about {needed:.0f} s")
+            watch.end(fold)
 
         def mean(part: Mapping[str, NDArray[Any]]) -> Answers:
             rows = columns.matrix(part)
@@ -119,7 +120,7 @@ class TreesTeacher:
             validation=mean(lesson.prepared.validation.columns),
             ask=ask,
             notes=(note + left_out,),
-            facts={"version": release, "folds": n_folds},
+            facts={"version": release, "folds": n_folds, LEARNED: TRAINING_ROWS},
         )
 
 

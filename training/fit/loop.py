@@ -89,8 +89,8 @@ class FitConfig(ComponentConfig):
     as much as a fit alone, in training and in serving. Calibration, intervals and metrics of validation rows are those
     of all folds, each answered by the fit that has not seen it."""
     max_members: Annotated[int, Field(ge=1)] | Literal["none"] = "none"
-    """Of a fit with folds: members that answer at most. Of several seeds the best ones do, by rows that they have not
-    seen."""
+    """Of a fit with folds: members that answer at most, as many of each fold. The best ones do, by rows that they have
+    not seen."""
     max_row_us: Annotated[float, Field(gt=0.0)] | Literal["none"] = "none"
     """The same by what a row alone may take, in microseconds on the machine that trains."""
     refit: bool | Literal["auto"] = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rowcast.models.warnings import Caution, InterruptedWarning
+from rowcast.training.fit.enough import is_too_short
 from rowcast.training.fit.interrupt import Interrupt
 from rowcast.training.fit.loop import FitResult, Progress, Report
 
@@ -19,6 +20,7 @@ class Told:
 
     def __init__(self, reports: Sequence[Report], say: Callable[[str], None]) -> None:
         self.reports = list(reports)
+        self.looks: list[Progress] = []
         self.say = say
         self.interrupt = Interrupt()
         self._said = False
@@ -26,6 +28,7 @@ class Told:
         """The signal that ended the fit before it was over, if one did."""
 
     def __call__(self, progress: Progress) -> bool:
+        self.looks.append(progress)
         answers = [bool(report(progress)) for report in self.reports]
         self._say_once()
         return any(answers)
@@ -40,10 +43,15 @@ class Told:
             )
 
     def how_it_ended(self, result: FitResult) -> list[str]:
-        """Sentences for the decisions, where epochs were added, and where a signal or a callback ended the fit."""
+        """Sentences for the decisions: epochs that were added, and a budget, signal or callback that ended the fit."""
         most = "at most " if len(result.fits) > 1 else ""
         added = [f"{most}{result.added} epochs were added to those planned, since validation rows still got better"]
         added = added if result.added else []
+        if is_too_short(self.looks, result):
+            added.append(
+                "the budget ended the fit within its first epoch, before a regular look at the validation rows: the "
+                "model has hardly learned; raise --budget"
+            )
         if result.stopped != "interrupted":
             return added
         self._say_once()

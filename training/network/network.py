@@ -85,6 +85,10 @@ class MemberScales(nn.Module):
         factors = torch.randn(members, 1, len(columns))
         self.weight = nn.Parameter(factors.repeat_interleave(torch.tensor(columns), dim=2))
 
+    def keep_members(self, which: Tensor) -> None:
+        """Forget all members but these."""
+        self.weight = nn.Parameter(self.weight[which].contiguous())
+
     def forward(self, x: Tensor) -> Tensor:
         return x * self.weight
 
@@ -142,6 +146,10 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(members, 1, d))
         self.total: Callable[[Tensor], Tensor] | None = None
         """Adds up a tensor over the processes that share a batch, where there are several; gradients flow through."""
+
+    def keep_members(self, which: Tensor) -> None:
+        """Forget all members but these."""
+        self.running_mean, self.running_var = self.running_mean[which], self.running_var[which]
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -207,6 +215,11 @@ class Heads(nn.Module):
         """Forget all outputs but the first: what is not asked for need not be computed."""
         self.weight = nn.Parameter(self.weight[..., :1].contiguous())
         self.bias = nn.Parameter(self.bias[..., :1].contiguous())
+
+    def keep_members(self, which: Tensor) -> None:
+        """Forget all members but these."""
+        self.weight = nn.Parameter(self.weight[which].contiguous())
+        self.bias = nn.Parameter(self.bias[which].contiguous())
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
@@ -323,6 +336,13 @@ class Network(Embedded):
     def keep_first(self) -> None:
         """See :meth:`Heads.keep_first`."""
         self.heads.keep_first()
+
+    def keep_members(self, which: Sequence[int]) -> None:
+        """Forget all members but these: a member is its scales, its running statistics and its head."""
+        at = torch.tensor(which, dtype=torch.int64, device=self.heads.weight.device)
+        for module in self.modules():
+            if isinstance(module, MemberScales | BatchNorm | Heads):
+                module.keep_members(at)
 
 
 class Ensemble(nn.Module):

@@ -54,6 +54,11 @@ class Rowcast:
         """In tables."""
         return f"**Rowcast, {self.short}**"
 
+    @property
+    def learns_validation(self) -> bool:
+        """Whether a last fit may learn validation rows, of which its answers say nothing then."""
+        return make_config(settings=self.settings, overrides={"preset": self.preset}).fit.refit is not False
+
     def config(self, parts: Parts, seed: int) -> Config:
         """Of one fit.
 

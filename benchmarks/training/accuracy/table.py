@@ -154,18 +154,24 @@ def _no_slower(table: Table, ours: str, peer: str) -> bool:
 
 
 def validation(tables: Sequence[Table], ours: Sequence[Rowcast]) -> list[str]:
-    """Every contender on validation rows: what choices are made by."""
+    """Every contender on validation rows: what choices are made by. One whose last fit learned them has no figure."""
     there = [table for table in tables if not table.reason]
     heads = [f"{table.name}, {_HEADS[primary(table.task)]}" for table in there]
-    out = ["", "## Validation rows", "", "In brackets: AUC.", ""]
-    out += [f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
-    for contender in (*ours, *PEER_LIST):
+    learned = [one for one in ours if one.learns_validation]
+    lines = []
+    for contender in (*(one for one in ours if one not in learned), *PEER_LIST):
         line = []
         for table in there:
             text = number(table.mean(contender.name, "validation", primary(table.task)))
             auc = table.mean(contender.name, "validation", "roc_auc")
             line.append(text if auc is None else f"{text} ({auc:.4f})")
-        out.append(f"| {contender.title} | {' | '.join(line)} |")
+        if any(line):
+            lines.append(f"| {contender.title} | {' | '.join(line)} |")
+    out = ["", "## Validation rows", ""]
+    if lines:
+        out += ["In brackets: AUC.", "", f"| | {' | '.join(heads)} |", "|---|" + "---|" * len(heads), *lines]
+    if learned:
+        out += ["", f"None of {', '.join(one.title for one in learned)}: a last fit learns them."][not lines :]
     return out
 
 
