@@ -20,8 +20,16 @@ LOCK_SECONDS = 60.0
 _LOCK_LOOK_SECONDS = 0.01
 
 
-class NoFolderError(ModelRefused):
+class UnreadableError(ModelRefused):
+    """The system did not let it be read, at that moment: what it holds nobody knows."""
+
+
+class NoFolderError(UnreadableError):
     """There is nothing where a folder was looked for, at that moment."""
+
+
+class NoFileError(UnreadableError):
+    """There is nothing where a file was looked for, at that moment."""
 
 
 class Folder:
@@ -32,7 +40,7 @@ class Folder:
 
     Raises:
         NoFolderError: there is nothing at ``path``.
-        ModelRefused: it is no folder, or a link.
+        UnreadableError: it is no folder, or a link, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +48,7 @@ class Folder:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            refused = NoFolderError if isinstance(error, FileNotFoundError) else ModelRefused
+            refused = NoFolderError if isinstance(error, FileNotFoundError) else UnreadableError
             raise refused(f"{path} cannot be read as a plain folder: {error.strerror}") from None
 
     def __enter__(self) -> Folder:
@@ -67,7 +75,9 @@ class Folder:
         """The content of a file.
 
         Raises:
-            ModelRefused: it is absent, no plain file, or longer than ``at_most`` bytes.
+            NoFileError: it is absent.
+            UnreadableError: it is a link, or cannot be opened or read.
+            ModelRefused: it is no plain file, or longer than ``at_most`` bytes.
         """
         with self._open(name, at_most) as descriptor:
             content = bytearray()
@@ -96,7 +106,8 @@ class Folder:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
         except OSError as error:
-            raise ModelRefused(f"{file} cannot be read as a plain file: {error.strerror}") from None
+            refused = NoFileError if isinstance(error, FileNotFoundError) else UnreadableError
+            raise refused(f"{file} cannot be read as a plain file: {error.strerror}") from None
         try:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
@@ -105,7 +116,7 @@ class Folder:
                 raise self._too_long(name, at_most)
             yield descriptor
         except OSError as error:
-            raise ModelRefused(f"{file} cannot be read: {error.strerror}") from None
+            raise UnreadableError(f"{file} cannot be read: {error.strerror}") from None
         finally:
             os.close(descriptor)
 

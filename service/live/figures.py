@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from rowcast.models.errors import ModelRefused
+from rowcast.models.plain_files import Folder
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
 
@@ -41,23 +44,31 @@ def remove_figures(home: Path) -> None:
 
     A service that still has a version on trial writes its own anew within seconds.
     """
-    for file in home.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            file.unlink()
+    with contextlib.suppress(OSError):  # of a folder that cannot be read just now
+        for file in home.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def read_figures(home: Path, since: str | None) -> dict[str, Any] | None:
     """What all services have measured of the trial that began at a moment; None where none has written any of it."""
     whole: Tally | None = None
-    for file in sorted(home.glob(f"{_PREFIX}*.json"))[:_MOST_FILES]:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # of a stranger
-            if file.stat().st_size > _MOST_BYTES:
-                continue
-            content = orjson.loads(file.read_bytes())
-            if content["since"] == since:
-                tally = Tally.of_numbers(content["tally"])
+    for content in _contents(home):
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # of a stranger
+            found = orjson.loads(content)
+            if found["since"] == since:
+                tally = Tally.of_numbers(found["tally"])
                 whole = tally if whole is None else whole.plus(tally)
     return None if whole is None else whole.told()
+
+
+def _contents(home: Path) -> Iterator[bytes]:
+    """What stands in the files of all services, as far as each is a plain one of a file's size."""
+    with contextlib.suppress(ModelRefused, OSError), Folder(home) as folder:
+        names = [name for name in folder.names() if name.startswith(_PREFIX) and name.endswith(".json")]
+        for name in sorted(names)[:_MOST_FILES]:
+            with contextlib.suppress(ModelRefused):
+                yield folder.read(name, _MOST_BYTES)
 
 
 def _own(home: Path) -> Path:
