@@ -23,7 +23,7 @@ def repeated_key(text: bytes) -> str | None:
     A reader would take the last without a word, and a person the first.
 
     >>> repeated_key(b'{"canary": 0.01, "canary": 1}')
-    "canary: an object must have each key once, got this one twice"
+    'canary: an object must have each key once, got this one twice'
     """
     twice: list[str] = []
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -13,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from rowcast.models.errors import ModelError, ModelRefused
+
+logger = logging.getLogger("rowcast.models")
 
 _PIECE = 2**20
 LOCK_SECONDS = 60.0
@@ -122,6 +126,53 @@ class Folder:
 
     def _too_long(self, name: str, at_most: int) -> ModelRefused:
         return ModelRefused(f"{self.path / name} must hold at most {at_most:,} bytes, got more")
+
+
+def read_plain(file: Path, at_most: int) -> bytes:
+    """The content of a plain file that somebody named, or that a link leads to. A pipe is not waited for.
+
+    Args:
+        file: the file.
+        at_most: bytes that it may hold; of a longer one, one byte more is read, and the caller tells.
+
+    Raises:
+        OSError: it is absent, no plain file, or cannot be read.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_plain(descriptor, file)
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(at_most + 1)
+    finally:
+        os.close(descriptor)
+
+
+def append_plain(file: Path, content: bytes) -> None:
+    """Add to the end of a plain file, which is made when it is absent, in one write.
+
+    Raises:
+        OSError: it is no plain file, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(file, flags, 0o666)
+    try:
+        _check_plain(descriptor, file)
+        with open(descriptor, "ab", closefd=False) as stream:
+            stream.write(content)
+    finally:
+        os.close(descriptor)
+
+
+def tell_of_pipe(file: Path) -> None:
+    """Say that a pipe is waited for, where a file is one that somebody may have forgotten to write into."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.stat(file).st_mode) and not os.fspath(file).startswith(("/dev/", "/proc/")):
+            logger.warning("%s is a pipe: what is written into it is waited for", file)
+
+
+def _check_plain(descriptor: int, file: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file", os.fspath(file))
 
 
 def write_new(file: Path, content: bytes) -> None:
