@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rowcast.loadtest import openloop
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.highest_rate import find
 from rowcast.loadtest.plan.capacity import MOST_REQUESTS, capacity, p99_ms
@@ -86,7 +87,8 @@ async def observe(
     measured: list[float] = []
     spreads: list[tuple[int, ...]] = []
     # without a limit: what is measured is compared, and not judged
-    told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, blank.connections)
+    seconds = openloop.longest(rate, blank.duration_s)
+    told = Verdict("void", "", blank.url, rate, 1000.0, seconds, blank.seed + 100, blank.connections)
     for run in range(RUNS + SPARE_RUNS):
         del spreads[len(measured) :]  # of a run that did not count
         verdict = await trial(
