@@ -19,13 +19,13 @@ _SHOWN = 200
 
 
 async def describe(endpoint: Endpoint, model: str | None) -> ServedModel:
-    """Ask the service what it serves under a name, or under the only name there is.
+    """Ask the service what it serves as ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``, or under the only name there is.
 
     Raises:
         NotServed: nobody answers, or there is no such model, or several and none was named.
     """
     name = only_name(await _get(endpoint, "/models")) if model is None else model
-    return ServedModel.of(await _get(endpoint, model_path(name)))
+    return ServedModel.of(await _get(endpoint, model_path(name)), name)
 
 
 async def _get(endpoint: Endpoint, path: str) -> object:
@@ -60,7 +60,7 @@ async def version_of(endpoint: Endpoint) -> str | None:
 async def changed(endpoint: Endpoint, served: ServedModel) -> str | None:
     """How what the service serves differs from before; None where it does not, or the service cannot be asked."""
     try:
-        now = await describe(endpoint, served.name)
+        now = await describe(endpoint, served.asked or served.name)
     except NotServed:
         return None  # a service that went away shows in the figures
     if now == served:

@@ -23,9 +23,10 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
+from rowcast.loadtest import openloop
 from rowcast.loadtest.asking import describe
 from rowcast.loadtest.connection import Endpoint, run_precisely
-from rowcast.loadtest.served import NotServed, ServedModel
+from rowcast.loadtest.served import NotServed, ServedModel, name_of
 from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
 from rowcast.models.access import key_of_environment
@@ -139,7 +140,7 @@ def search(
 
     Args:
         url: of the service.
-        model: its name; may be None where only one is served.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; may be None where only one is served.
         p99_ms: the promise.
         step_s: length of a step in seconds.
         errors: share of requests that may fail.
@@ -154,11 +155,11 @@ def search(
         RowcastError: the package hdrhistogram is missing.
     """
     check_promise(p99_ms, errors, connections)
-    for flag, value in (("--duration", step_s), ("--from", first_rate)):
-        if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{flag} must be a number above 0, got {value}")
+    openloop.check_length(first_rate, step_s, "--from")
     if not 0.001 <= precision <= 1:
         raise ConfigError(f"--precision must be a share from 0.1% to 100%, got {100 * precision:g}%")
+    if model is not None:
+        name_of(model)
     blank = Verdict("void", "", url, first_rate, p99_ms, step_s, seed, connections, errors)
     endpoint = Endpoint.of(url, key_of_environment() or "")
     found = run_precisely(find(endpoint, model, blank, precision))
@@ -240,6 +241,10 @@ class _Steps:
         rate = _round(rate)
         seconds = self._blank.duration_s * length
         seconds = min(max(seconds, GOOD_REQUESTS / rate), LONGEST_STEP * self._blank.duration_s)
+        if openloop.longest(rate, seconds) < seconds:
+            seconds = openloop.longest(rate, seconds)
+            most = f"{openloop.MOST_REQUESTS:,} requests"
+            self._console.print(f"  {rate:,.1f}/s for {seconds:,.0f} s: a run has at most {most}", highlight=False)
         blank = replace(self._blank, rate=rate, duration_s=seconds, seed=self._blank.seed + 2 * len(self.taken))
         warm_up_s = WARM_UP_S if self.taken else FIRST_WARM_UP_S
         verdict = await trial(self._endpoint, self._served, blank, warm_up_s=min(warm_up_s, seconds))

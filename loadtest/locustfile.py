@@ -23,7 +23,7 @@ from rowcast.loadtest.by_hand.bodies import INFER, PROTOCOLS, Asked, asked
 from rowcast.loadtest.by_hand.ending import Promise
 from rowcast.loadtest.by_hand.open_loop import OpenLoopUser
 from rowcast.loadtest.payloads import Payloads
-from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, name_of, only_name
 from rowcast.models.access import key_of_environment
 from rowcast.models.durations import seconds
 from rowcast.models.errors import ConfigError
@@ -37,7 +37,8 @@ DISTINCT_REQUESTS = 128
 def add_arguments(parser: Any) -> None:
     """Add our arguments to Locust's own, and so to its page."""
     add = parser.add_argument
-    add("--model", env_var="LOCUST_MODEL", default="", help="model to ask; needed only where several are served")
+    which = "NAME, NAME:VERSION or NAME@ALIAS; needed only where several are served"
+    add("--model", env_var="LOCUST_MODEL", type=_told(_model), default="", help=which)
     mix = "rows in a request: 1, or a mix such as 1,8,64"
     add("--rows", env_var="LOCUST_ROWS", type=_told(_mix), default="1", help=mix)
     add("--protocol", env_var="LOCUST_PROTOCOL", choices=PROTOCOLS, default="rows", help="what is spoken")
@@ -76,7 +77,7 @@ class Predictor(OpenLoopUser):
         key = key_of_environment()
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
         name = options.model or self._read("/models", only_name)
-        served: ServedModel = self._read(model_path(name), ServedModel.of)
+        served: ServedModel = self._read(model_path(name), lambda said: ServedModel.of(said, name))
         self.requests = _requests(served, options.protocol, str(options.rows))
         self.turn = 17 * self.seed
         self.call: Any = None
@@ -125,12 +126,12 @@ class Predictor(OpenLoopUser):
         raise StopUser
 
 
-_made: dict[tuple[str, str, str], list[Asked]] = {}
+_made: dict[tuple[str, str, str, str], list[Asked]] = {}
 
 
 def _requests(served: ServedModel, protocol: str, rows: str) -> list[Asked]:
     """What is sent in turn, made once."""
-    key = (served.sha256, protocol, rows)
+    key = (served.asked, served.sha256, protocol, rows)
     if key not in _made:
         mix, payloads, chance = rows_of(rows), Payloads(served.signature), random.Random(0)
         drawn = ([payloads.row() for _ in range(chance.choice(mix))] for _ in range(DISTINCT_REQUESTS))
@@ -148,6 +149,12 @@ def _told(read: Callable[[str], Any]) -> Callable[[str], Any]:
             raise ArgumentTypeError(str(error)) from None
 
     return argument
+
+
+def _model(text: str) -> str:
+    if text:
+        name_of(text)
+    return text
 
 
 def _mix(text: str) -> str:

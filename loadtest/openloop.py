@@ -96,15 +96,34 @@ def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
     Raises:
         ConfigError: a figure is not a positive number, or there are more requests than a client can hold.
     """
-    for flag, value in (("--rate", rate), ("--duration", duration_s)):
+    check_length(rate, duration_s)
+    return np.sort(np.random.default_rng(seed).uniform(0.0, duration_s, size=round(rate * duration_s)))
+
+
+def check_length(rate: float, duration_s: float, flag: str = "--rate") -> None:
+    """Make sure that a run can be as long as it is to be, before anything is sent.
+
+    Args:
+        rate: requests a second.
+        duration_s: length of the run.
+        flag: that the rate came by.
+
+    Raises:
+        ConfigError: a figure is not a positive number, or there are more requests than a client can hold.
+    """
+    for name, value in ((flag, rate), ("--duration", duration_s)):
         if not (value > 0 and math.isfinite(value)):
-            raise ConfigError(f"{flag} must be a number above 0, got {value}")
+            raise ConfigError(f"{name} must be a number above 0, got {value}")
     if rate * duration_s > MOST_REQUESTS:
         raise ConfigError(
-            f"a run has at most {MOST_REQUESTS:,} requests, got {rate:g} a second for {duration_s:g} s: lower --rate "
+            f"a run has at most {MOST_REQUESTS:,} requests, got {rate:g} a second for {duration_s:g} s: lower {flag} "
             "or --duration"
         )
-    return np.sort(np.random.default_rng(seed).uniform(0.0, duration_s, size=round(rate * duration_s)))
+
+
+def longest(rate: float, duration_s: float) -> float:
+    """So long as is asked for, or as a client can hold the requests of: a step that measures is none the worse."""
+    return min(duration_s, (MOST_REQUESTS - 1) / rate)  # one less, for rounding
 
 
 async def run(

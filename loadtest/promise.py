@@ -11,7 +11,7 @@ from rowcast.loadtest import openloop
 from rowcast.loadtest.asking import describe, version_of
 from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.promise_file import Promise, promise_of, record
-from rowcast.loadtest.served import NotServed
+from rowcast.loadtest.served import NotServed, name_of
 from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import key_of_environment
@@ -45,7 +45,7 @@ def check(
 
     Args:
         url: of the service: ``http://127.0.0.1:3000``.
-        model: its name; may be None where only one is served.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; may be None where only one is served.
         rate: mean requests a second. What is not given of this and the next two is read from ``promise``.
         p99_ms: the promise, from when a request was due to the end of its answer.
         duration_s: length of the measurement; a warm-up of at most 2 s comes first.
@@ -62,9 +62,10 @@ def check(
         RowcastError: the package hdrhistogram is missing.
     """
     endpoint = Endpoint.of(url, key_of_environment() or "")
+    name = None if model is None else name_of(model)
     if promise is None and (rate is None or p99_ms is None or duration_s is None):
         try:
-            name = model if model is not None else run_precisely(describe(endpoint, None)).name
+            name = run_precisely(describe(endpoint, None)).name if name is None else name
         except NotServed as error:
             verdict = Verdict("void", str(error), url, rate or 0.0, p99_ms or 0.0, duration_s or 0.0, seed, connections)
             verdict.show(console)

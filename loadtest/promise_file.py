@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import tomllib
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,13 +18,18 @@ from typing import Any
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import checked_address
-from rowcast.models.durations import seconds
+from rowcast.models.durations import as_float, seconds
 from rowcast.models.errors import ConfigError
+from rowcast.models.listing import is_absent
+from rowcast.models.plain_files import append_plain, read_plain
+from rowcast.models.printable import brief
 from rowcast.models.shares import share
 from rowcast.models.version import VERSION
 
 PROMISE_FILE, KEPT_FILE = "promise.toml", "promise-kept.jsonl"
 _MAX_BYTES = 2**16
+_MAX_KEPT_BYTES, _MAX_ENTRY = 2**26, 2**14
+"""Of the record, and characters of a line of it."""
 _KEYS = {"rate": True, "p99_ms": True, "duration": True, "errors": False}
 """What the file holds, and whether it has to."""
 
@@ -47,8 +53,7 @@ class Promise:
             ConfigError: it is not there, no TOML, or a value breaks its rule; names the file and the key.
         """
         try:
-            with path.open("rb") as file:
-                content = file.read(_MAX_BYTES + 1)
+            content = read_plain(path, _MAX_BYTES)
         except OSError as error:
             raise ConfigError(
                 f"{path} cannot be read ({error.strerror}): give --rate, --p99-ms and --duration, or write a "
@@ -59,9 +64,11 @@ class Promise:
                 raise ValueError(f"it is longer than {_MAX_BYTES // 1024} KiB")
             given = tomllib.loads(content.decode("utf-8"))
         except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are of it
-            raise ConfigError(f"{path} must be TOML: {error}") from None
+            raise ConfigError(f"{path} must be TOML: {brief(str(error))}") from None
+        except RecursionError:
+            raise ConfigError(f"{path} must be TOML: it is nested too deeply") from None
         if unknown := sorted(given.keys() - _KEYS.keys()):
-            raise ConfigError(f"{path} must hold {', '.join(_KEYS)} and nothing else, got {unknown[0]!r}")
+            raise ConfigError(f"{path} must hold {', '.join(_KEYS)} and nothing else, got {brief(repr(unknown[0]))}")
         if missing := [key for key, needed in _KEYS.items() if needed and key not in given]:
             raise ConfigError(f"{path} must hold rate, p99_ms and duration: {missing[0]} is missing")
         duration = given["duration"]
@@ -73,6 +80,20 @@ class Promise:
             else _positive(duration, f"{path}: duration"),
             share(given.get("errors", 0.0), f"{path}: errors"),
         )
+
+    @classmethod
+    def read_if_there(cls, path: Path) -> Promise | None:
+        """The same; None where there is no file.
+
+        Raises:
+            ConfigError: as :meth:`read`.
+        """
+        try:
+            os.stat(path)
+        except OSError as error:
+            if is_absent(error):
+                return None
+        return cls.read(path)
 
 
 def promise_of(repository: Path, name: str) -> Path:
@@ -122,22 +143,23 @@ def record(verdict: Verdict, promise_file: Path, service: str | None) -> Path:
         },
     }
     path = promise_file.with_name(KEPT_FILE)
-    with path.open("a", encoding="utf-8") as out:
-        out.write(json.dumps(entry) + "\n")  # one write of a few hundred bytes at the end: two checks do not mix
+    append_plain(path, json.dumps(entry).encode() + b"\n")  # a few hundred bytes at once: two checks do not mix
     return path
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
-    """The record of a file's folder, oldest first; what is no record in it is passed over."""
+    """The record of a file's folder, oldest first; what is no record in it is passed over, and one without an end."""
     try:
-        lines = path.with_name(KEPT_FILE).read_text("utf-8", "replace").splitlines()
+        content = read_plain(path.with_name(KEPT_FILE), _MAX_KEPT_BYTES)
     except OSError:
         return []
     found = []
-    for line in lines:
+    for line in content.decode("utf-8", "replace").splitlines():
+        if len(line) > _MAX_ENTRY:
+            continue
         try:
             entry = json.loads(line)
-        except ValueError:  # half a line, of a disk that was full
+        except (ValueError, RecursionError):  # half a line, of a disk that was full
             continue
         if isinstance(entry, dict):
             found.append(entry)
@@ -145,6 +167,7 @@ def kept(path: Path) -> list[dict[str, Any]]:
 
 
 def _positive(value: object, called: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise ConfigError(f"{called} must be a number above 0, got {value!r}")
-    return float(value)
+    number = math.nan if isinstance(value, bool) or not isinstance(value, int | float) else as_float(value)
+    if not 0 < number < math.inf:
+        raise ConfigError(f"{called} must be a number above 0, got {brief(repr(value))}")
+    return number

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import orjson
 from pydantic import ValidationError
 
-from rowcast.models.errors import RowcastError
+from rowcast.models.errors import ConfigError, ModelError, RowcastError
+from rowcast.models.names import asked_of_service, is_version
 from rowcast.models.printable import printable
 from rowcast.models.signature import Signature
 
@@ -32,10 +33,16 @@ class ServedModel:
     version: int
     sha256: str
     signature: Signature
+    asked: str = ""
+    """``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``, as it is asked; empty: by its name."""
 
     @classmethod
-    def of(cls, description: object) -> ServedModel:
+    def of(cls, description: object, asked: str = "") -> ServedModel:
         """Read the parsed answer of ``GET /models/{name}``.
+
+        Args:
+            description: the answer.
+            asked: the model, as it was asked for.
 
         Raises:
             NotServed: a part is missing or is not what the contract says.
@@ -48,6 +55,7 @@ class ServedModel:
                 version=int(description["version"]),
                 sha256=str(description["sha256"]),
                 signature=Signature.model_validate(description["signature"]),
+                asked=asked,
             )
         except KeyError as error:
             raise NotServed(f"a service describes its model with {error}, which this answer lacks") from None
@@ -61,7 +69,18 @@ class ServedModel:
     @property
     def predict_path(self) -> str:
         """The route that predicts with this model."""
-        return f"{model_path(self.name)}/predict"
+        return f"{model_path(self.asked or self.name)}/predict"
+
+    @property
+    def infer_path(self) -> str:
+        """The same of Open Inference."""
+        return f"/v2{model_path(self.asked or self.name)}/infer"
+
+    @property
+    def model_field(self) -> tuple[str, str]:
+        """The name and the version that a request over gRPC names; the version is empty where none was asked for."""
+        name, _, version = (self.asked or self.name).partition(":")
+        return name, version
 
     def fault(self, body: bytes, rows: int) -> str | None:
         """What is wrong with the body of a 200 answer to ``rows`` rows; None when it is in the model's shape."""
@@ -116,9 +135,24 @@ class ServedModel:
         return None
 
 
-def model_path(name: str) -> str:
-    """The route that describes a model."""
-    return f"/models/{quote(name, safe='')}"
+def model_path(model: str) -> str:
+    """The route that describes a model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``."""
+    name, separator, version = model.partition(":")
+    if separator and is_version(version):
+        return f"/models/{quote(name, safe='')}/versions/{version}"
+    return f"/models/{quote(model, safe='@')}"
+
+
+def name_of(model: str) -> str:
+    """The name in ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``.
+
+    Raises:
+        ConfigError: it is none of these.
+    """
+    try:
+        return asked_of_service(model)[0]
+    except ModelError as error:
+        raise ConfigError(f"--model: {error}") from None
 
 
 def only_name(listing: object) -> str:

@@ -153,7 +153,7 @@ def _setting(value: str | None) -> str:
         return "an argument"
     try:
         given: Any = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         given = text
     said = _value(given)
     for name in reversed(field.split(".") if field else ()):

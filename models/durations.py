@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from numbers import Real
+from typing import Any
 
 from rowcast.models.errors import ConfigError
+from rowcast.models.printable import brief
 
 _SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -33,9 +36,12 @@ def seconds(text: str, called: str = "a duration") -> float:
         ConfigError: the text is no such duration, or not above 0.
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text, re.ASCII)
-    if match is None or float(match[1]) == 0:
-        raise ConfigError(f"{called} must be a positive number and s, m or h, such as 60s or 30m, got {text!r}")
-    return float(match[1]) * _SECONDS[match[2]]
+    found = 0.0 if match is None else float(match[1]) * _SECONDS[match[2]]
+    if match is None or not 0 < found < math.inf:
+        raise ConfigError(
+            f"{called} must be a positive number and s, m or h, such as 60s or 30m, got {brief(repr(text))}"
+        )
+    return found
 
 
 def budget_seconds(budget: object) -> float | None:
@@ -48,6 +54,21 @@ def budget_seconds(budget: object) -> float | None:
         return None
     if isinstance(budget, str):
         return seconds(budget, "--budget")
-    if isinstance(budget, bool) or not isinstance(budget, Real) or not 0 < float(budget) < math.inf:
-        raise ConfigError(f'--budget must be more than 0 seconds, or a text such as "30m", got {budget!r}')
-    return float(budget)
+    number = math.nan if isinstance(budget, bool) or not isinstance(budget, Real) else as_float(budget)
+    if not 0 < number < math.inf:
+        raise ConfigError(
+            f'--budget must be more than 0 seconds, or a text such as "30m", got {brief(reprlib.repr(budget))}'
+        )
+    return number
+
+
+def as_float(number: Any) -> float:
+    """A number of any kind; infinity where it is larger than any float.
+
+    >>> as_float(10**400)
+    inf
+    """
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf if number > 0 else -math.inf

@@ -7,6 +7,7 @@ service nor is served.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ class Versions:
     """What was passed over and why, a line each."""
     pretrained: list[int] = field(default_factory=list)
     """Versions that answer nothing, and that fits start from; oldest first."""
+    unknown: list[str] = field(default_factory=list)
+    """What the system did not let be looked at and why, a line each: a version may be there all the same."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,10 @@ class Listing:
 
 
 def list_models(root: Path) -> Listing:
-    """Look at a folder of models. One that is absent holds none."""
+    """Look at a folder of models. One that is absent holds none; of one that cannot be read, that is told."""
     listing = Listing()
+    if fault := _fault(root):
+        listing.ignored.append(f"{shown(root)} is passed over: {fault}")
     for name, entry in _entries(root):
         if is_model_name(name):
             versions = list_versions(root, name)
@@ -72,16 +77,14 @@ def list_versions(root: Path, name: str) -> Versions:
     """Look at a model. One that is absent, or that no model may be called, has no version."""
     versions = Versions()
     home = root / name
-    if not is_model_name(name) or not os.path.isdir(home):
+    if not is_model_name(name) or not _is_folder(home, versions):
         return versions
     if os.path.islink(home):
         if _holds_versions(home):
             versions.ignored.append(f"{shown(home)} is passed over: a model's folder must be no link")
         return versions
-    try:
-        os.listdir(home)
-    except OSError as error:
-        versions.ignored.append(f"{shown(home)} is passed over: {error.strerror}")
+    if fault := _fault(home):
+        _pass_over(home, fault, versions)
         return versions
     for text, entry in _entries(home):
         if not is_version(text):
@@ -94,7 +97,7 @@ def list_versions(root: Path, name: str) -> Versions:
             versions.pretrained.append(int(text))
             way = f"a fit starts from it with --from {named(name)}"
             versions.ignored.append(f"{name}:{text} is pre-trained: it is not served, and {way}")
-        elif os.path.isdir(entry):
+        elif _is_folder(entry, versions):
             versions.numbers.append(int(text))
     versions.numbers.sort()
     versions.pretrained.sort()
@@ -105,6 +108,35 @@ def shown(path: Path) -> str:
     """A path of which others chose a part, in few characters that stand on one line."""
     text = printable(str(path))
     return text if len(text) <= _SHOWN + len(str(path.parent)) else text[: _SHOWN + len(str(path.parent))] + "..."
+
+
+def is_absent(error: OSError) -> bool:
+    """Whether an error says that there is nothing; any other says that nobody knows what there is."""
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
+def _is_folder(path: Path, versions: Versions) -> bool:
+    """Whether a folder is there, or a link to one; what cannot be told is told among the versions."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        if not is_absent(error) and not os.path.islink(path):
+            _pass_over(path, error.strerror or str(error), versions)
+        return False
+
+
+def _pass_over(path: Path, why: str, versions: Versions) -> None:
+    versions.ignored.append(f"{shown(path)} is passed over: {why}")
+    versions.unknown.append(f"{shown(path)} cannot be read: {why}")
+
+
+def _fault(folder: Path) -> str:
+    """Why what is in a folder cannot be told; empty where it can, or where there is no folder."""
+    try:
+        os.listdir(folder)
+    except OSError as error:
+        return "" if is_absent(error) else error.strerror or str(error)
+    return ""
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -49,6 +49,42 @@ def is_alias(text: str) -> bool:
     return _WHOLE_ALIAS.fullmatch(text) is not None and text not in (LATEST, LIVE)
 
 
+def asked_of_service(model: str) -> tuple[str, int | None, str]:
+    """What ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS`` asks of a service.
+
+    Returns:
+        the name; the version, None unless its number is given; and the path that describes it.
+
+    >>> asked_of_service("flights:3")
+    ('flights', 3, '/models/flights/versions/3')
+
+    Raises:
+        ModelError: it is none of these, or an alias that only a repository knows.
+    """
+    name, separator, alias = model.partition("@")
+    if separator and is_model_name(name):
+        if is_alias(alias):
+            return name, None, f"/models/{model}"
+        if alias in (LATEST, LIVE):
+            raise ModelError(
+                f"NAME@{alias} is for a repository: a service answers for what is live as {name!r}, got {model!r}"
+            )
+    name, separator, version = model.partition(":")
+    if not is_model_name(name):
+        raise ModelError(
+            "a model is NAME, NAME@ALIAS or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got "
+            f"{model[:80]!r}"
+        )
+    if not separator:
+        return name, None, f"/models/{name}"
+    if not is_version(version):
+        raise ModelError(
+            f"a model is NAME, NAME@ALIAS or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got "
+            f"{model[:80]!r}"
+        )
+    return name, int(version), f"/models/{name}/versions/{version}"
+
+
 def check_model_name(name: str) -> str:
     """Return ``name`` if a model may bear it.
 

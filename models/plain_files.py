@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -14,14 +16,24 @@ from pathlib import Path
 
 from rowcast.models.errors import ModelError, ModelRefused
 
+logger = logging.getLogger("rowcast.models")
+
 _PIECE = 2**20
 LOCK_SECONDS = 60.0
 """How long a lock is waited for. Whoever may read a file may lock it, and keep the lock."""
 _LOCK_LOOK_SECONDS = 0.01
 
 
-class NoFolderError(ModelRefused):
+class UnreadableError(ModelRefused):
+    """The system did not let it be read, at that moment: what it holds nobody knows."""
+
+
+class NoFolderError(UnreadableError):
     """There is nothing where a folder was looked for, at that moment."""
+
+
+class NoFileError(UnreadableError):
+    """There is nothing where a file was looked for, at that moment."""
 
 
 class Folder:
@@ -32,7 +44,7 @@ class Folder:
 
     Raises:
         NoFolderError: there is nothing at ``path``.
-        ModelRefused: it is no folder, or a link.
+        UnreadableError: it is no folder, or a link, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -40,7 +52,7 @@ class Folder:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError as error:
-            refused = NoFolderError if isinstance(error, FileNotFoundError) else ModelRefused
+            refused = NoFolderError if isinstance(error, FileNotFoundError) else UnreadableError
             raise refused(f"{path} cannot be read as a plain folder: {error.strerror}") from None
 
     def __enter__(self) -> Folder:
@@ -67,7 +79,9 @@ class Folder:
         """The content of a file.
 
         Raises:
-            ModelRefused: it is absent, no plain file, or longer than ``at_most`` bytes.
+            NoFileError: it is absent.
+            UnreadableError: it is a link, or cannot be opened or read.
+            ModelRefused: it is no plain file, or longer than ``at_most`` bytes.
         """
         with self._open(name, at_most) as descriptor:
             content = bytearray()
@@ -96,7 +110,8 @@ class Folder:
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             descriptor = os.open(name, flags, dir_fd=self._descriptor)
         except OSError as error:
-            raise ModelRefused(f"{file} cannot be read as a plain file: {error.strerror}") from None
+            refused = NoFileError if isinstance(error, FileNotFoundError) else UnreadableError
+            raise refused(f"{file} cannot be read as a plain file: {error.strerror}") from None
         try:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode):
@@ -105,12 +120,59 @@ class Folder:
                 raise self._too_long(name, at_most)
             yield descriptor
         except OSError as error:
-            raise ModelRefused(f"{file} cannot be read: {error.strerror}") from None
+            raise UnreadableError(f"{file} cannot be read: {error.strerror}") from None
         finally:
             os.close(descriptor)
 
     def _too_long(self, name: str, at_most: int) -> ModelRefused:
         return ModelRefused(f"{self.path / name} must hold at most {at_most:,} bytes, got more")
+
+
+def read_plain(file: Path, at_most: int) -> bytes:
+    """The content of a plain file that somebody named, or that a link leads to. A pipe is not waited for.
+
+    Args:
+        file: the file.
+        at_most: bytes that it may hold; of a longer one, one byte more is read, and the caller tells.
+
+    Raises:
+        OSError: it is absent, no plain file, or cannot be read.
+    """
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        _check_plain(descriptor, file)
+        with open(descriptor, "rb", closefd=False) as stream:
+            return stream.read(at_most + 1)
+    finally:
+        os.close(descriptor)
+
+
+def append_plain(file: Path, content: bytes) -> None:
+    """Add to the end of a plain file, which is made when it is absent, in one write.
+
+    Raises:
+        OSError: it is no plain file, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(file, flags, 0o666)
+    try:
+        _check_plain(descriptor, file)
+        with open(descriptor, "ab", closefd=False) as stream:
+            stream.write(content)
+    finally:
+        os.close(descriptor)
+
+
+def tell_of_pipe(file: Path) -> None:
+    """Say that a pipe is waited for, where a file is one that somebody may have forgotten to write into."""
+    with contextlib.suppress(OSError):
+        if stat.S_ISFIFO(os.stat(file).st_mode) and not os.fspath(file).startswith(("/dev/", "/proc/")):
+            logger.warning("%s is a pipe: what is written into it is waited for", file)
+
+
+def _check_plain(descriptor: int, file: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "it is not a plain file", os.fspath(file))
 
 
 def write_new(file: Path, content: bytes) -> None:

@@ -9,6 +9,9 @@ _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 pairs, and the separators of lines and paragraphs."""
 
 
+_BRIEF = 200
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""The text on one line, with every character that does not simply stand there as ``\x1b`` or ``\u202e``.
 
@@ -24,3 +27,13 @@ def printable(text: str, keep: str = "") -> str:
         else character.encode("unicode_escape", "surrogatepass").decode("ascii")
         for character in text
     )
+
+
+def brief(text: str, most: int = _BRIEF) -> str:
+    """The same of a text of any length, of which so many characters are shown at most.
+
+    >>> brief("a" * 300, 5)
+    'aaaaa...'
+    """
+    shown = printable(text[: most + 1])
+    return shown if len(shown) <= most else shown[:most] + "..."

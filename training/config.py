@@ -15,6 +15,8 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from rowcast.models.errors import ConfigError
+from rowcast.models.plain_files import tell_of_pipe
+from rowcast.models.printable import brief
 from rowcast.training.data.config import DataConfig
 from rowcast.training.distil.config import DistilConfig
 from rowcast.training.features.config import FeaturesConfig
@@ -147,13 +149,16 @@ def _let_loss_choose_task(chosen: dict[str, Any]) -> None:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
+        tell_of_pipe(file)
         return tomllib.loads(file.read_text("utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"there is no config file {file}; `rowcast init TABLE --target COL` prints one") from None
     except OSError as error:
         raise ConfigError(f"the config file {file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the config file {file} is not valid TOML: {error}") from None
+    except ValueError as error:  # TOMLDecodeError and UnicodeDecodeError are of it, and a number of 5,000 digits
+        raise ConfigError(f"the config file {file} is not valid TOML: {brief(str(error))}") from None
+    except RecursionError:
+        raise ConfigError(f"the config file {file} is not valid TOML: it is nested too deeply") from None
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:
@@ -172,7 +177,7 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 def _toml_or_word(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text.strip()  # a bare word is a string
 
 

@@ -13,8 +13,11 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from rowcast.models.errors import ConfigError
+from rowcast.models.printable import brief
 
 QUOTE = '"'
+_TOLD = 20
+"""Faults that are told at a time."""
 
 
 class ComponentConfig(BaseModel):
@@ -138,7 +141,7 @@ def explain(error: ValidationError, root: type[BaseModel], also: Iterable[str] =
         if fault["type"] == "extra_forbidden":
             known = ", ".join(owner.model_fields)
             meant = _meant(name, owner, also if owner is root else ())
-            sentences[name] = f"there is no field {name!r}{meant}; fields there: {known}"
+            sentences[name] = f"there is no field {brief(repr(name))}{meant}; fields there: {known}"
         elif fault["type"] == "missing":
             sentences[name] = f"{name!r} is needed"
         else:
@@ -147,8 +150,10 @@ def explain(error: ValidationError, root: type[BaseModel], also: Iterable[str] =
             said = f"must be {rule or kind}" if rule or kind else fault["msg"].removeprefix("Value error, ")
             colon = "" if said.startswith("must ") else ":"
             meant = did_you_mean(fault["input"], _words(field.annotation)) if field is not None else ""
-            sentences[name] = f"{name!r}{colon} {said}, got {fault['input']!r}{meant}"
-    return ConfigError("; ".join(sentences.values()))
+            sentences[name] = f"{name!r}{colon} {said}, got {brief(repr(fault['input']))}{meant}"
+    more = len(sentences) - _TOLD
+    told = [*sentences.values()][:_TOLD] + ([f"and {more:,} more"] if more > 0 else [])
+    return ConfigError("; ".join(told))
 
 
 def _meant(name: str, owner: type[BaseModel], also: Iterable[str]) -> str:

@@ -76,8 +76,7 @@ def _v2(served: ServedModel, rows: Sequence[Row]) -> Asked:
         except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
             return "the answer is none of Open Inference"
 
-    path = f"/v2/models/{served.name}/infer"
-    return Asked(path, {"Content-Type": "application/json"}, orjson.dumps({"inputs": inputs}), fault)
+    return Asked(served.infer_path, {"Content-Type": "application/json"}, orjson.dumps({"inputs": inputs}), fault)
 
 
 def _arrow(served: ServedModel, rows: Sequence[Row]) -> Asked:
@@ -95,7 +94,7 @@ def _arrow(served: ServedModel, rows: Sequence[Row]) -> Asked:
 
 
 def _grpc(served: ServedModel, rows: Sequence[Row]) -> Asked:
-    message = _bytes_field(1, served.name.encode())
+    message = b"".join(_bytes_field(n, text.encode()) for n, text in enumerate(served.model_field, 1) if text)
     raws = []
     for column in served.signature.columns:
         kind = column.dtype.kind

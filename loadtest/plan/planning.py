@@ -32,7 +32,9 @@ from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.errors import ConfigError, ModelNotFound
 from rowcast.models.machine.limits import core_limit, usable_cores
+from rowcast.models.names import CHOICE, MAX_VERSION
 from rowcast.models.repository import Repository
+from rowcast.models.rollout import version_called
 
 USED = 0.8
 """Share of a worker's capacity that a plan uses: arrivals are no better known than that, and a machine may fail."""
@@ -191,7 +193,7 @@ def plan(
 
     Args:
         repository: holds the model; the service is started from there, with one worker and then with two.
-        model: ``name`` or ``name:version``; may be None where there is one.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; may be None where there is one.
         rate: requests a second that are to be served.
         p99_ms: the promise.
         cores: of a machine; as many as this one has unless given. Each has a worker.
@@ -298,6 +300,12 @@ def _model_of(repository: Path, model: str | None) -> str:
             known = ", ".join(names) or "none"
             raise ModelNotFound(f"a plan is for one model, and {repository} holds {known}: choose one with --model")
         model = names[0]
-    name, _, version = model.partition(":")
-    path = Repository(repository).resolve(name, int(version) if version.isdigit() else None)
-    return f"{name}:{path.name}"
+    match = CHOICE.fullmatch(model)
+    if match is None:
+        raise ConfigError(
+            f"a model is NAME, NAME@ALIAS or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got "
+            f"{model[:80]!r}"
+        )
+    name, version, alias = match.groups()
+    number = version_called(repository, name, alias) if alias else int(version) if version else None
+    return f"{name}:{Repository(repository).resolve(name, number).name}"

@@ -110,7 +110,8 @@ async def observe(
     results: list[openloop.Result] = []
     spreads: list[tuple[int, ...]] = []
     # without a limit: what is measured is compared, and not judged
-    told = Verdict("void", "", blank.url, rate, 1000.0, blank.duration_s, blank.seed + 100, blank.connections)
+    seconds = openloop.longest(rate, blank.duration_s)
+    told = Verdict("void", "", blank.url, rate, 1000.0, seconds, blank.seed + 100, blank.connections)
     began = await counts(endpoint, served.name)
     for run in range(RUNS + SPARE_RUNS):
         del spreads[len(results) :]  # of a run that did not count

@@ -102,7 +102,7 @@ async def sweep(endpoint: Endpoint, served: ServedModel, blank: Verdict, step_s:
 
     async def at(rate: float) -> bool:
         """Measure a rate; whether it was too much."""
-        seconds = max(step_s, min(4 * step_s, 200 / rate))
+        seconds = openloop.longest(rate, max(step_s, min(4 * step_s, 200 / rate)))
         step = replace(blank, rate=float(f"{rate:.3g}"), p99_ms=UNLIMITED_MS, duration_s=seconds, errors=0.0)
         point = await measure(endpoint, served, replace(step, seed=blank.seed + 2 * len(points)))
         result = point.verdict.result

@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 from rich.console import Console
 
+from rowcast.loadtest import openloop
 from rowcast.loadtest.asking import describe
 from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.promise_file import Promise, kept, promise_of
 from rowcast.loadtest.report.measure import UNLIMITED_MS, Point, curve, measure, spread, sweep
-from rowcast.loadtest.served import NotServed, ServedModel
+from rowcast.loadtest.served import NotServed, ServedModel, name_of
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
 from rowcast.models.access import key_of_environment, shown
@@ -96,7 +97,7 @@ def report(
     Args:
         url: of the service.
         out: the file.
-        model: its name; may be None where only one is served.
+        model: ``NAME``, ``NAME:VERSION`` or ``NAME@ALIAS``; may be None where only one is served.
         rate: of the run whose latencies are shown whole; that of the promise, or half of what the service holds.
         p99_ms: the promise; that of the file unless given.
         promise: the file; ``promise.toml`` of the model's folder unless given, if there is one.
@@ -115,6 +116,8 @@ def report(
         raise ConfigError(f"--duration must be a number above 0, got {step_s}")
     if rate is not None and not 0 < rate < 1e9:
         raise ConfigError(f"--rate must be a number above 0, got {rate}")
+    if model is not None:
+        name_of(model)
     endpoint = Endpoint.of(url, key_of_environment() or "")
     blank = Verdict("void", "", url, rate or 0.0, p99_ms or UNLIMITED_MS, DURATION_STEPS * step_s, seed, connections)
     try:
@@ -122,11 +125,13 @@ def report(
     except NotServed as error:
         return Report(None, replace(blank, reason=str(error)), False)
     file = promise_of(repository or DEFAULT_REPOSITORY, served.name) if promise is None else promise
-    said = Promise.read(file) if promise is not None or file.exists() else None
+    said = Promise.read_if_there(file) if promise is None else Promise.read(file)
     if said is not None:
         rate = said.rate if rate is None else rate
         p99_ms = said.p99_ms if p99_ms is None else p99_ms
         blank = replace(blank, duration_s=said.duration_s, errors=said.errors)
+    if rate is not None:  # told before the sweep
+        openloop.check_length(rate, blank.duration_s)
     try:
         points, whole = run_precisely(_measure(endpoint, served, blank, rate, p99_ms, step_s))
     except NotServed as error:
@@ -146,7 +151,8 @@ async def _measure(
     points = await sweep(endpoint, served, blank, step_s)
     if rate is None:
         held = [point.verdict.rate for point in points if point.verdict.outcome == "kept"]
-        rate = float(f"{LOAD * (held[-1] if held else points[0].verdict.rate):.3g}")
+        most = (openloop.MOST_REQUESTS - 1) / blank.duration_s
+        rate = min(most, float(f"{LOAD * (held[-1] if held else points[0].verdict.rate):.3g}"))
     verdict = replace(blank, rate=rate, p99_ms=UNLIMITED_MS if p99_ms is None else p99_ms)
     told.print(f"{rate:,.0f} requests/s for {verdict.duration_s:g} s", highlight=False)
     return points, await measure(endpoint, served, verdict, warm_up_s=_WARM_UP_S)

@@ -7,6 +7,7 @@ too. It is written whole or not at all, under the lock of the model's folder.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -15,10 +16,21 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rowcast.models.errors import ModelRefused
+from rowcast.models.faults import first_fault, repeated_key
+from rowcast.models.listing import is_absent
 from rowcast.models.names import LOCK, STAGING
-from rowcast.models.plain_files import Folder, NoFolderError, flush_folder, locked, write_new
-from rowcast.models.printable import printable
+from rowcast.models.plain_files import (
+    Folder,
+    NoFileError,
+    NoFolderError,
+    UnreadableError,
+    flush_folder,
+    locked,
+    write_new,
+)
 from rowcast.models.rollout.record import Rollout
+
+logger = logging.getLogger("rowcast.models")
 
 ROLLOUT_FILE = "rollout.json"
 KEPT_FILE = ".rollout-last.json"
@@ -33,22 +45,27 @@ def read_rollout(home: Path) -> Rollout:
         home: the folder of the model, which holds its versions.
 
     Raises:
-        ModelRefused: the file is none of ours, or cannot be read.
+        UnreadableError: the system does not let it be read: nobody knows what is said.
+        ModelRefused: the file is none of ours.
     """
-    if not os.path.lexists(home / ROLLOUT_FILE):
-        return Rollout()
+    file = home / ROLLOUT_FILE
     try:
+        os.stat(file, follow_symlinks=False)
         with Folder(home) as folder:
             text = folder.read(ROLLOUT_FILE, _MOST_BYTES)
-    except NoFolderError:
+    except (NoFolderError, NoFileError):
         return Rollout()
-    try:
-        return Rollout.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = printable(".".join(str(part) for part in first["loc"])) or "it"
-        words = f"{home / ROLLOUT_FILE} is not as `rowcast rollout` writes it: {where}: {first['msg']}"
-        raise ModelRefused(f"{words}; correct or remove it") from None
+    except OSError as error:
+        if is_absent(error):
+            return Rollout()
+        raise UnreadableError(f"{file} cannot be read: {error.strerror}") from None
+    fault = repeated_key(text)
+    if fault is None:
+        try:
+            return Rollout.model_validate_json(text)
+        except ValidationError as error:
+            fault = first_fault(error)
+    raise ModelRefused(f"{file} is not as `rowcast rollout` writes it: {fault}; correct or remove it")
 
 
 def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
@@ -70,10 +87,19 @@ def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
             text = after.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
             Rollout.model_validate_json(text)  # what nobody could read is not written
             _write_whole(home / f"{STAGING}{ROLLOUT_FILE}", text, home / ROLLOUT_FILE)
-            flush_folder(home)
+            _flush(home)
             with contextlib.suppress(OSError):  # what counts is written
                 keep_rollout(home, after)
         return after
+
+
+def _flush(home: Path) -> None:
+    """Have a change on the disk. It is there already, for every reader: what fails now does not undo it."""
+    try:
+        flush_folder(home)
+    except OSError as error:
+        file = home / ROLLOUT_FILE
+        logger.warning("%s is changed, and may be as before after a power failure: %s", file, error.strerror)
 
 
 def keep_rollout(home: Path, said: Rollout) -> None:

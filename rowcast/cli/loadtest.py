@@ -19,7 +19,9 @@ app = typer.Typer(help="Load tests of a running service.", no_args_is_help=True,
 
 UrlOption = Annotated[str, typer.Option(help="Of the service.")]
 P99Option = Annotated[float, typer.Option(help="The promise: p99 latency in milliseconds.")]
-ModelOption = Annotated[str | None, typer.Option(help="Which model, where several are served.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; which, where several are served.")
+]
 ErrorsOption = Annotated[str, typer.Option(help="Share of requests that may fail: 0.1% or 0.001.")]
 SeedOption = Annotated[int, typer.Option(help="Of arrivals and rows.")]
 ConnectionsOption = Annotated[int, typer.Option(help="Connections at most.")]
@@ -91,7 +93,7 @@ def search(
         seed=seed,
         connections=connections,
         first_rate=first_rate,
-        precision=share(precision, "--precision"),
+        precision=share(precision, "--precision", whole=True),
         console=progress_console if as_json else None,
     )
     if as_json:
@@ -103,7 +105,7 @@ def search(
 def plan(
     rate: Annotated[float, typer.Option(help="Requests a second to be served.")],
     p99_ms: P99Option,
-    model: Annotated[str | None, typer.Option(help="NAME or NAME:VERSION, where the repository has several.")] = None,
+    model: Annotated[str | None, typer.Option(help="NAME, NAME:VERSION or NAME@ALIAS; which, of several.")] = None,
     cores: Annotated[int | None, typer.Option(help="Of a machine; default: this one's.")] = None,
     price: Annotated[float | None, typer.Option(help="Of a machine for an hour.")] = None,
     duration: Annotated[str, typer.Option(help="How long a step of the measurements lasts: 3, 3s.")] = "3s",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,16 +64,13 @@ def predict(
 def _predict_through(
     url: str, model: str | None, table: Path, out: Path, how: Mapping[str, Any]
 ) -> tuple[str, int, int]:
-    """Name and version of the model behind a service, and how many predictions of it were written."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    """Name and version of the model behind a service, and how many predictions of it were written.
 
-    from rowcast.client import Client, Failed, Unusable
+    All are of the version that the service describes, whatever is published meanwhile. Where that one is not served any
+    more before the last row, the whole table is predicted by the one that is, once.
+    """
+    from rowcast.client import Client, Refused, Unusable
     from rowcast.models.access import key_of_environment
-    from rowcast.models.labels import LABEL_TYPE, typed_labels
-    from rowcast.models.signature import Signature
-    from rowcast.training.predict import answers_of, no_predictions
-    from rowcast.training.stream.predict import predict_file_elsewhere
 
     key = key_of_environment()
     try:
@@ -81,6 +79,32 @@ def _predict_through(
         raise ConfigError(str(error)) from None
     with first as client:
         about = client.describe()
+        try:
+            return _predict_by(url, key, about, table, out, how)
+        except Refused as error:
+            if error.status != HTTPStatus.NOT_FOUND or not table.is_file():  # a pipe is read but once
+                raise
+            again = client.describe()
+            if (again["name"], again["version"]) == (about["name"], about["version"]):
+                raise
+            served = f"{again['name']}:{again['version']} is served now, and predicts the whole table"
+            print_result(f"{error}: {served}", aside=True)
+    return _predict_by(url, key, again, table, out, how)
+
+
+def _predict_by(
+    url: str, key: str | None, about: Mapping[str, Any], table: Path, out: Path, how: Mapping[str, Any]
+) -> tuple[str, int, int]:
+    """The same, of the version that is described."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from rowcast.client import Client, Failed
+    from rowcast.models.labels import LABEL_TYPE, typed_labels
+    from rowcast.models.signature import Signature
+    from rowcast.training.predict import answers_of, no_predictions
+    from rowcast.training.stream.predict import predict_file_elsewhere
+
     name, version = str(about["name"]), int(about["version"])
     of = about.get(LABEL_TYPE, "text")  # a service of an earlier version does not tell
     try:
@@ -89,7 +113,6 @@ def _predict_through(
     except (ValueError, KeyError):
         raise Failed("the model's signature cannot be read: is the service of this version of Rowcast?") from None
     columns = (BarColumn(12), MofNCompleteColumn(), TimeRemainingColumn())
-    # always the version that was described, whatever is published meanwhile
     chosen = Client(url, f"{name}:{version}", api_key=key, protocol="arrow")
     with chosen as client, Bar(*columns, console=progress_console) as bar:
         task, asked = bar.add_task("", total=None), 0

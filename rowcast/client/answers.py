@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from rowcast.client.errors import Busy, ClientError, Failed, Refused, Unsendable
+from rowcast.client.errors import Busy, ClientError, Failed, Refused, SeveralVersions, Unsendable
 from rowcast.client.tables import Answer
 from rowcast.models.arrow import MEDIA_TYPE, Malformed, Stream, head_of, metadata_of
 from rowcast.models.errors import Fault, RequestError
@@ -51,6 +51,48 @@ class Part(NamedTuple):
     answer: Answer
     version: int | None
     """Of the model that answered; None where it does not say."""
+
+
+class Parts:
+    """The answers to the requests of one table, as they come.
+
+    Args:
+        progress: told how many more rows are done; fewer than none where they are to be done again.
+    """
+
+    def __init__(self, progress: Callable[[int], None] | None) -> None:
+        self._progress = progress
+        self._parts: list[Part] = []
+        self._version: int | None = None
+        self._rows = 0
+
+    def add(self, rows: int, part: Part) -> None:
+        """Take the answer to the next request, of so many rows.
+
+        Raises:
+            SeveralVersions: it is of another version than those before. No further request is of any use.
+        """
+        if self._version is None:
+            self._version = part.version
+        if part.version not in (None, self._version):
+            if self._progress is not None and self._rows:
+                self._progress(-self._rows)
+            raise SeveralVersions(
+                f"one version must answer all parts of a table, got {self._version} and {part.version}: choose one "
+                "with model='NAME:VERSION'"
+            )
+        self._parts.append(part)
+        self._rows += rows
+        if self._progress is not None:
+            self._progress(rows)
+
+    def joined(self) -> Answer:
+        """The answers as one.
+
+        Raises:
+            Failed: they are of different columns.
+        """
+        return _joined([part.answer for part in self._parts])
 
 
 def understood(asked: Asked, response: Response) -> Part:
@@ -136,19 +178,7 @@ def columns_of(about: Mapping[str, Any]) -> frozenset[str]:
         raise _unreadable("its signature must list columns with their names") from None
 
 
-def joined(parts: list[Part]) -> Answer:
-    """The answers to the parts of a table, as one.
-
-    Raises:
-        Failed: they are of several versions, or of different columns.
-    """
-    answers = [part.answer for part in parts]
-    versions = sorted({part.version for part in parts if part.version is not None})
-    if len(versions) > 1:
-        raise Failed(
-            f"one version must answer all parts of a table, got {' and '.join(map(str, versions))}: choose one with "
-            "model='NAME:VERSION'"
-        )
+def _joined(answers: list[Answer]) -> Answer:
     if any(answer.keys() != answers[0].keys() for answer in answers):
         raise Failed("all parts of a table must be answered with the same columns, got others: is this one service?")
     if len(answers) == 1:

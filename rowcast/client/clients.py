@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -13,15 +14,16 @@ from typing import Any, Self, TypeAlias
 
 import httpcore
 
-from rowcast.client.answers import Response, columns_of, described, joined, names_unknown_column, understood
+from rowcast.client.answers import Parts, Response, columns_of, described, names_unknown_column, understood
 from rowcast.client.arrivals import Arrival, Trouble
 from rowcast.client.base import TROUBLES, Base
-from rowcast.client.errors import Refused
+from rowcast.client.errors import Refused, SeveralVersions
 from rowcast.client.exchange import RetryPolicy, Sent
 from rowcast.client.tables import Given, given
 from rowcast.client.wire import ATTEMPT, Attempt
 
 _Pools: TypeAlias = "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, httpcore.AsyncConnectionPool]"
+logger = logging.getLogger("rowcast.client")
 _lock = threading.Lock()
 """Held while connections are made anew."""
 
@@ -60,7 +62,8 @@ class Client(Base):
         Args:
             table: a polars or pandas data frame, a pyarrow table, a dict of columns, or a list of rows, each a dict.
                 Columns that the model does not know, such as its target, are left out.
-            progress: told how many more rows are done, request by request.
+            progress: told how many more rows are done, request by request; a negative number where another version
+                went live meanwhile and the whole table is sent again.
 
         Returns:
             a table of the same family: ``label`` and a ``probability_CLASS`` for each class, or ``prediction`` with
@@ -85,13 +88,18 @@ class Client(Base):
         return self._predict(again, progress)
 
     def _predict(self, table: Given, progress: Callable[[int], None] | None) -> Any:
-        """Predict a table of which every column is sent."""
-        parts = []
+        """Predict a table of which every column is sent; twice where another version goes live meanwhile."""
+        try:
+            return self._predict_once(table, progress)
+        except SeveralVersions as error:
+            logger.warning("the whole table is sent again, once: %s", error)
+        return self._predict_once(table, progress)
+
+    def _predict_once(self, table: Given, progress: Callable[[int], None] | None) -> Any:
+        parts = Parts(progress)
         for sent in self._speaker.requests(table):
-            parts.append(understood(sent.asked, self._ask(sent)))
-            if progress is not None:
-                progress(sent.asked.rows)
-        return table.answered(joined(parts))
+            parts.add(sent.asked.rows, understood(sent.asked, self._ask(sent)))
+        return table.answered(parts.joined())
 
     def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.
@@ -192,13 +200,18 @@ class AsyncClient(Base):
         return await self._predict(again, progress)
 
     async def _predict(self, table: Given, progress: Callable[[int], None] | None) -> Any:
-        """Predict a table of which every column is sent."""
-        parts = []
+        """Predict a table of which every column is sent; twice where another version goes live meanwhile."""
+        try:
+            return await self._predict_once(table, progress)
+        except SeveralVersions as error:
+            logger.warning("the whole table is sent again, once: %s", error)
+        return await self._predict_once(table, progress)
+
+    async def _predict_once(self, table: Given, progress: Callable[[int], None] | None) -> Any:
+        parts = Parts(progress)
         for sent in self._speaker.requests(table):
-            parts.append(understood(sent.asked, await self._ask(sent)))
-            if progress is not None:
-                progress(sent.asked.rows)
-        return table.answered(joined(parts))
+            parts.add(sent.asked.rows, understood(sent.asked, await self._ask(sent)))
+        return table.answered(parts.joined())
 
     async def describe(self) -> dict[str, Any]:
         """What the service says of the model: its signature, metrics, versions and an example.

@@ -42,3 +42,7 @@ class Busy(ClientError):
 
 class Failed(ClientError):
     """The service failed, or what answered is none of ours."""
+
+
+class SeveralVersions(Failed):
+    """Two versions answered parts of one table: another went live meanwhile. Sent again as a whole, one may answer."""

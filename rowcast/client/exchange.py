@@ -15,7 +15,7 @@ from rowcast.client.errors import Unreachable, Unsendable, Unusable
 from rowcast.client.tables import Given
 from rowcast.models.arrow import MEDIA_TYPE
 from rowcast.models.errors import ModelError
-from rowcast.models.names import LATEST, LIVE, MAX_VERSION, check_model_name, is_alias, is_model_name, is_version
+from rowcast.models.names import asked_of_service
 
 Protocol: TypeAlias = Literal["auto", "json", "arrow"]
 
@@ -182,25 +182,7 @@ def _named(model: str | None) -> tuple[str | None, int | None, str]:
         return None, None, ""
     if not isinstance(model, str):
         raise Unusable(f"a model is NAME, NAME@ALIAS or NAME:VERSION, got {type(model).__name__}")
-    name, separator, alias = model.partition("@")
-    if separator and is_model_name(name):
-        if is_alias(alias):
-            return name, None, f"/models/{model}"
-        if alias in (LATEST, LIVE):
-            raise Unusable(
-                f"NAME@{alias} is for a repository: a service answers for what is live as {name!r}, got {model!r}"
-            )
-    name, separator, version = model.partition(":")
     try:
-        check_model_name(name)
-    except ModelError:
-        raise Unusable(
-            f"a model is NAME, NAME@ALIAS or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and '-', got "
-            f"{model[:80]!r}"
-        ) from None
-    if separator and not is_version(version):
-        raise Unusable(
-            f"a model is NAME, NAME@ALIAS or NAME:VERSION with a whole number from 1 to {MAX_VERSION:,}, got "
-            f"{model[:80]!r}"
-        )
-    return (name, int(version), f"/models/{name}/versions/{version}") if separator else (name, None, f"/models/{name}")
+        return asked_of_service(model)
+    except ModelError as error:
+        raise Unusable(str(error)) from None

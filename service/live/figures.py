@@ -14,6 +14,8 @@ from typing import Any
 
 import orjson
 
+from rowcast.models.errors import ModelRefused
+from rowcast.models.plain_files import Folder
 from rowcast.models.printable import printable
 from rowcast.service.rollout.tally import Tally
 from rowcast.service.rollout.trial import Trial
@@ -45,9 +47,10 @@ def remove_figures(home: Path) -> None:
 
     A service that still has a version on trial writes its own anew within seconds.
     """
-    for file in home.glob(f"{_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            file.unlink()
+    with contextlib.suppress(OSError):  # of a folder that cannot be read just now
+        for file in home.glob(f"{_PREFIX}*"):
+            with contextlib.suppress(OSError):
+                file.unlink()
 
 
 def read_figures(home: Path, since: str | None) -> dict[str, Any] | None:
@@ -69,13 +72,20 @@ def read_waits(home: Path, since: str | None) -> str:
 
 def _contents(home: Path, since: str | None) -> Iterator[dict[str, Any]]:
     """What each service has written of a trial."""
-    for file in sorted(home.glob(f"{_PREFIX}*.json"))[:_MOST_FILES]:
-        with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # of a stranger
-            if file.stat().st_size > _MOST_BYTES:
-                continue
-            content = orjson.loads(file.read_bytes())
+    for text in _texts(home):
+        with contextlib.suppress(ValueError, TypeError, KeyError):  # of a stranger
+            content = orjson.loads(text)
             if content["since"] == since:
                 yield content
+
+
+def _texts(home: Path) -> Iterator[bytes]:
+    """What stands in the files of all services, as far as each is a plain one of a file's size."""
+    with contextlib.suppress(ModelRefused, OSError), Folder(home) as folder:
+        names = [name for name in folder.names() if name.startswith(_PREFIX) and name.endswith(".json")]
+        for name in sorted(names)[:_MOST_FILES]:
+            with contextlib.suppress(ModelRefused):
+                yield folder.read(name, _MOST_BYTES)
 
 
 def _own(home: Path) -> Path:

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from rowcast.models.listing import list_versions
+from rowcast.models.listing import is_absent, list_versions
 from rowcast.models.names import is_model_name
 
 _FRESH_NS = 2_000_000_000
@@ -60,12 +60,28 @@ class Look:
             if known is not None and known.mark == mark and time.time_ns() - about.st_mtime_ns > _FRESH_NS:
                 return known
             os.listdir(self._root / name)  # one that cannot be read is not one without versions
-        except FileNotFoundError:  # it has just gone
-            return None
         except OSError as error:
-            self.faults[name] = f"{self._root / name} cannot be read: {error.strerror}"
-            return known._replace(mark=()) if known is not None else _Listed((), [])
-        return _Listed(mark, list_versions(self._root, name).numbers)
+            if is_absent(error):  # it has just gone
+                return None
+            return self._keep(name, f"{self._root / name} cannot be read: {error.strerror}")
+        versions = list_versions(self._root, name)
+        if versions.unknown:
+            return self._keep(name, versions.unknown[0])
+        return _Listed(mark, versions.numbers)
+
+    def _keep(self, name: str, fault: str) -> _Listed:
+        """What a name held when that could be told last."""
+        self.faults[name] = fault
+        known = self._listed.get(name)
+        return known._replace(mark=()) if known is not None else _Listed((), [])
+
+
+def is_gone(folder: Path) -> bool:
+    """Whether a folder is there no more; one that cannot be looked at may be."""
+    try:
+        return not stat.S_ISDIR(os.stat(folder).st_mode)
+    except OSError as error:
+        return is_absent(error)
 
 
 def mark_of(folder: Path) -> Mark | None:

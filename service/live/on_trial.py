@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Set
+from collections.abc import Callable, Set
 from pathlib import Path
 
+from rowcast.models.rollout.record import percent
 from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.live.candidate import Candidate
 from rowcast.service.live.counted import MOST_TRIALS
@@ -53,6 +54,8 @@ class Trials:
         """The numbers of trials that are over, whatever the file says."""
         self.faults: dict[str, str] = {}
         """Why what is said of a name cannot be done."""
+        self._ignored: set[int] = set()
+        """The numbers of trials that are over and that files still had at the last look."""
         self._has_shown_aliases = False
         self._seen: dict[tuple[str, int], Mark | None] = {}
         """The files of versions that are to be on trial, as they were at the last look."""
@@ -74,13 +77,18 @@ class Trials:
         """
         self.faults = {name: fault for name, fault in self.faults.items() if name in found}
         self._seen = {key: mark for key, mark in self._seen.items() if key[0] in found}
+        seen, self._ignored = self._ignored, set()
         for name, versions in found.items():
+            if not self._rollouts.is_known(name):  # it could not be read yet: what is on goes on
+                continue
             on, said = self.of(name), self._rollouts.said(name)
             wanted = Trial.of(name, said)
             if wanted is not None and wanted.number in self.ended:
+                self._ignore(wanted, seen)
                 wanted = None
-            if wanted == on:
+            elif wanted == on:
                 self.faults.pop(name, None)
+            if wanted == on:
                 continue
             if wanted is None:
                 assert on is not None
@@ -91,14 +99,13 @@ class Trials:
                 return True
         return False
 
-    def show_aliases(self, names: Iterable[str]) -> None:
+    def show_aliases(self, names: Set[str]) -> None:
         """Have workers know versions by what somebody called them."""
-        aliases = [
-            (name, alias, version)
-            for name in sorted(names)
-            for alias, version in sorted(self._rollouts.said(name).aliases.items())
-        ]
         before = self._owner.catalog.aliases
+        known = {name for name in names if self._rollouts.is_known(name)}
+        kept = [one for one in before if one[0] in names - known]  # of those nobody knows anything else
+        said = [(name, *one) for name in known for one in self._rollouts.said(name).aliases.items()]
+        aliases = sorted([*kept, *said])
         if tuple(aliases) != before:
             self._owner.change(aliases=aliases)
             if self._has_shown_aliases:
@@ -179,6 +186,26 @@ class Trials:
             self._rollouts.end_trial(wanted, "rollback", f"{name}:{version} cannot be served: {why}")
             self.ended.add(wanted.number)
         return True
+
+    def _ignore(self, trial: Trial, seen: Set[int]) -> None:
+        """Tell of a trial that is over and that the file still has, unless that is about to be written down.
+
+        Args:
+            trial: that is over.
+            seen: the numbers of those that the last look found so; a first one may have come between.
+        """
+        self._ignored.add(trial.number)
+        if trial.number not in seen or self._rollouts.is_writing(trial):
+            return
+        name, version = trial.name, trial.version
+        shares = {"canary": trial.canary, "shadow": trial.shadow}
+        flags = " ".join(f"--{what} {percent(share)}" for what, share in shares.items() if share is not None)
+        self._cannot(
+            name,
+            f"rollout.json of {name} has {name}:{version} on trial ({trial.told}), and this service has ended that "
+            f"trial and ignores it: `rowcast rollout {name} --rollback` ends it there as well, and `rowcast rollout "
+            f"{name}:{version} {flags}` begins another",
+        )
 
     def _cannot(self, name: str, why: str) -> None:
         if self.faults.get(name) != why:

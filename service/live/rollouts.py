@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from rowcast.models.errors import ModelError, ModelRefused
+from rowcast.models.listing import is_absent
+from rowcast.models.plain_files import UnreadableError
 from rowcast.models.rollout import (
     KEPT_FILE,
     ROLLOUT_FILE,
@@ -65,7 +67,7 @@ class Rollouts:
         """What is to be written down of trials, by their numbers."""
         self._told: dict[int, End] = {}
         """What of it could not be, as the log has it."""
-        self._going_on: dict[Trial, tuple[int, ...] | None] = {}
+        self._going_on: dict[Trial, tuple[int, ...]] = {}
         """The files that were there when trials were found to go on."""
 
     def read(self, names: Iterable[str], kept: Iterable[str] = ()) -> None:
@@ -73,7 +75,8 @@ class Rollouts:
 
         Args:
             names: whose folders are there.
-            kept: names of which the last that was said holds on, though their folders are not there just now.
+            kept: names of which the last that was said holds on, though their folders are not there just now, or
+                cannot be read.
         """
         names = set(names)
         for known in (self._marks, self._said, self._obeyed, self.faults):
@@ -84,13 +87,15 @@ class Rollouts:
 
     def _read(self, name: str) -> None:
         mark = _mark(self._root / name / ROLLOUT_FILE)
-        if name in self._marks and self._marks[name] == mark:
+        if mark is not None and self._marks.get(name) == mark:
             return
         self._marks[name] = mark
         try:
             self._said[name] = read_rollout(self._root / name)
             self.faults.pop(name, None)
         except ModelRefused as error:
+            if isinstance(error, UnreadableError):  # it may be read in a moment, and be the same file
+                self._marks[name] = None
             if self.faults.get(name) != str(error):
                 logger.error("%s; what was served is served on", error)
             self.faults[name] = str(error)
@@ -112,13 +117,18 @@ class Rollouts:
         """The last that was said of a name and is no nonsense."""
         return self._said.get(name) or Rollout()
 
+    def is_known(self, name: str) -> bool:
+        """Whether what is said of a name was ever read; else nobody knows whether anything is."""
+        return name in self._said
+
     def said_since(self, name: str) -> str:
         """Who said meanwhile that something else of a name is to be served than what was read last; empty for nobody.
 
         What takes seconds asks before its last step, so that it does not pass over what an operator wants.
         """
         home, known = self._root / name, self.said(name)
-        if _mark(home / ROLLOUT_FILE) == self._marks.get(name):
+        mark = _mark(home / ROLLOUT_FILE)
+        if mark is not None and mark == self._marks.get(name):
             return ""
         try:
             now = read_rollout(home)
@@ -261,6 +271,10 @@ class Rollouts:
         """
         self._ends[trial.number] = _Ended(trial, how, why, f"{who}, on {socket.gethostname()}")
 
+    def is_writing(self, trial: Trial) -> bool:
+        """Whether it is about to be written down how a trial ended, and that has not failed."""
+        return trial.number in self._ends and trial.number not in self._told
+
     def write_ends(self) -> bool:
         """Write down how trials ended; whether nothing is left to be written. What fails is tried again."""
         for number in list(self._ends):
@@ -285,13 +299,13 @@ class Rollouts:
         """
         home = self._root / trial.name
         mark = _mark(home / ROLLOUT_FILE)
-        if self._going_on.get(trial) == mark:
+        if mark is None or self._going_on.get(trial) == mark:
             return None
         try:
             now = read_rollout(home)
         except ModelRefused:  # nonsense changes nothing
             return None
-        if mark is not None and now.trial is None and now.last_word is not None:
+        if mark and now.trial is None and now.last_word is not None:
             return now.last_word
         self._going_on = {trial: mark} | {one: last for one, last in self._going_on.items() if one.name != trial.name}
         return None
@@ -303,8 +317,9 @@ def _served(said: Rollout) -> tuple[object, ...]:
 
 
 def _mark(file: Path) -> tuple[int, ...] | None:
+    """What changes whenever a file does, and is empty where there is none; None where that cannot be told."""
     try:
         about = os.stat(file, follow_symlinks=False)
-    except OSError:
-        return None
+    except OSError as error:
+        return () if is_absent(error) else None
     return about.st_mtime_ns, about.st_ctime_ns, about.st_size, about.st_ino

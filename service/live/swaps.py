@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, S
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.guard import Guard
-from rowcast.service.live.look import Look, Mark, mark_of
+from rowcast.service.live.look import Look, Mark, is_gone, mark_of
 from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.live.slots import Order
@@ -162,7 +161,7 @@ class Swaps:
         live = self._live(self._owner.catalog)
         if found is not None:
             names = {*found, *(name for name, _ in self._pinned)}
-            self._rollouts.read(names, kept=live)
+            self._rollouts.read(names - self._look.faults.keys(), kept={*live, *self._look.faults})
             self._trials.show_aliases({*names, *live})
         self._write_down_reload(live)
         self._tell(found, live)
@@ -523,7 +522,7 @@ class Swaps:
         if loading is not None:
             notes.append(Note(loading.name, loading.version, "LOADING", "it is being tried"))
         for entry in self._owner.catalog.entries:
-            if not os.path.isdir(entry.path):
+            if is_gone(Path(entry.path)):
                 words = f"{entry.name}:{entry.version} is served on until it is replaced, though {entry.path} is gone"
                 notes.append(Note(entry.name, entry.version, "REMOVED", words, "removed"))
         tried = None if loading is None else (loading.name, loading.version)

@@ -15,7 +15,8 @@ import rowcast.api
 from tests.support.tables import QUICK
 
 MODULES = [f"rowcast.api.{module.name}" for module in pkgutil.iter_modules(rowcast.api.__path__)]
-OTHERS = ["rowcast.sklearn", "rowcast.models.labels", "rowcast.models.durations", "rowcast.training.data.arrays"]
+ROOMS = ["durations", "faults", "labels", "names", "printable", "shares"]
+OTHERS = ["rowcast.sklearn", "rowcast.training.data.arrays", *(f"rowcast.models.{room}" for room in ROOMS)]
 
 
 @pytest.fixture(scope="module")

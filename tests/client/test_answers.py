@@ -138,8 +138,43 @@ def test_no_table_is_answered_by_two_versions(ask: Any, protocol: str) -> None:
     with stub(answered(step, 1), answered(1, 1)) as service:
         assert len(ask(service.url, table, protocol=protocol)["prediction"]) == step + 1
     words = "one version must answer all parts of a table, got 1 and 2: choose one"
-    with stub(answered(step, 1), answered(1, 2)) as service, pytest.raises(Failed, match=words):
+    mixed = [answered(step, 1), answered(1, 2)]
+    with stub(*mixed, *mixed) as service, pytest.raises(Failed, match=words):
         ask(service.url, table, protocol=protocol)
+    assert len(service.heard) == 4  # the whole table twice
+
+
+@both
+def test_a_table_into_which_a_swap_falls_is_sent_again_as_a_whole_at_once(
+    ask: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    sizes = [2048, 2048, 2048, 4]
+
+    def answered(version: int, rows: int) -> tuple[int, dict[str, str], bytes]:
+        predictions = [{"prediction": float(version)}] * rows
+        return 200, JSON, orjson.dumps({"model": "m", "version": version, "predictions": predictions})
+
+    before = [answered(1, 2048), answered(2, 2048)]
+    after = [answered(2, rows) for rows in sizes]
+    with stub(*before, *after) as service:
+        answers = ask(service.url, {"x": list(range(sum(sizes)))}, protocol="json")
+    assert answers == {"prediction": [2.0] * sum(sizes)}
+    keys = [headers["x-rowcast-key"] for _, headers, _ in service.heard]
+    assert [len(set(keys[:2])), len(set(keys[2:])), len(keys)] == [1, 1, 6]  # two requests in vain, and then all four
+    (line,) = caplog.messages
+    assert line.startswith("the whole table is sent again, once: one version must answer all parts of a table, got 1")
+
+
+def test_the_progress_of_a_table_that_is_sent_again_is_taken_back() -> None:
+    def answered(version: int, rows: int) -> tuple[int, dict[str, str], bytes]:
+        predictions = [{"prediction": 1.0}] * rows
+        return 200, JSON, orjson.dumps({"model": "m", "version": version, "predictions": predictions})
+
+    seen: list[int] = []
+    answers = [answered(1, 2048), *[answered(2, rows) for rows in (2, 2048, 2)]]
+    with stub(*answers) as service, Client(service.url, protocol="json") as client:
+        client.predict({"x": list(range(2050))}, progress=seen.append)
+    assert seen == [2048, -2048, 2048, 2]
 
 
 def test_no_mutilated_answer_does_anything_but_fail() -> None:

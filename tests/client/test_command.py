@@ -123,6 +123,30 @@ def test_what_goes_wrong_is_a_line_and_leaves_no_file(home: Path, service: Serve
     assert [file.name for file in tmp_path.iterdir()] == ["lacks.csv"]
 
 
+def test_a_table_whose_version_goes_before_its_last_row_is_predicted_by_the_next_as_a_whole(
+    home: Path, tmp_path: Path, capfd: Any
+) -> None:
+    about = rowcast.load(home / "repository" / "amount" / "1").signature.model_dump(mode="json")
+
+    def described(version: int) -> tuple[int, dict[str, str], bytes]:
+        return 200, {}, json.dumps({"name": "m", "version": version, "signature": about}).encode()
+
+    def answered(version: int) -> tuple[int, dict[str, str], bytes]:
+        row = {"prediction": float(version), "lower": 0.0, "upper": 9.0}
+        return 200, {}, json.dumps({"model": "m", "version": version, "predictions": [row] * 400}).encode()
+
+    gone = (404, {}, b'{"error": "no version 1 of m is served"}')
+    out = tmp_path / "out.csv"
+    with stub(described(1), gone, described(2), answered(2)) as service:
+        code, said, err = run(capfd, "predict", "m", home / "rows.csv", "--out", out, "--url", service.url, "--json")
+    assert (code, json.loads(said.splitlines()[-1])["version"]) == (0, 2), err
+    assert "no version 1 of m is served: m:2 is served now, and predicts the whole table\n" in err
+    assert read(out)["prediction"].to_list() == [2.0] * 400
+    with stub(described(1), gone, described(1)) as service:  # it is there, and the route is not
+        code, _, err = run(capfd, "predict", "m", home / "rows.csv", "--out", out, "--url", service.url)
+    assert (code, err.splitlines()[-1]) == (1, "rowcast: no version 1 of m is served")
+
+
 @pytest.mark.parametrize(
     ("variable", "url", "code", "words"),
     [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from rowcast.models.signature import Signature
 from tests.support.handmade import BINARY, late, score
 
 SHA256 = "5e" * 32
+_ROUTE = re.compile(r"/models/[a-z0-9_-]+(@[a-z]+|/versions/3)?(/predict)?")
 
 
 @dataclass
@@ -61,6 +63,8 @@ class Stub:
     port: int = 0
     rowcast: str = ""
     """The version that it says it is of."""
+    paths: set[str] = field(default_factory=set)
+    """What was asked for predictions."""
     asked: list[list[dict]] = field(default_factory=list)
     """The rows of every prediction request, in order."""
     connections: int = 0
@@ -88,15 +92,17 @@ class Stub:
         if (method, path) == ("GET", "/models"):
             return None, 200, {"models": [self.describe(name) for name in self.names]}
         parts = path.split("/")
-        if len(parts) < 3 or parts[1] != "models" or parts[2] not in self.names:
+        name = parts[2].partition("@")[0] if len(parts) > 2 else ""
+        if parts[1] != "models" or name not in self.names or not _ROUTE.fullmatch(path):
             return None, 404, {"error": f"no model at {path}"}
         if method == "GET":
-            return None, 200, self.describe(parts[2])
+            return None, 200, self.describe(name)
+        self.paths.add(path)
         rows = json.loads(body)["rows"]
         self.asked.append(rows)
         reply = Reply(good(self.signature, rows))
         self.misbehave(len(self.asked), reply)
-        return reply, reply.status, {"model": parts[2], "version": reply.version, "predictions": reply.predictions}
+        return reply, reply.status, {"model": name, "version": reply.version, "predictions": reply.predictions}
 
     async def handle(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, standstill: asyncio.Lock

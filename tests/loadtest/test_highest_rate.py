@@ -7,6 +7,7 @@ import pytest
 
 from rowcast.loadtest import search
 from rowcast.loadtest.highest_rate import PRECISION, WIDEST, Search, Unsteady, bisect, settled
+from rowcast.loadtest.openloop import check_length, longest
 from rowcast.models.errors import ConfigError
 from tests.loadtest.stub import Reply, serving
 
@@ -114,6 +115,25 @@ def test_a_service_that_is_always_too_slow_holds_no_rate():
     assert found.line() == "NONE: p99 is above 5 ms even at 50 requests/s"
 
 
+@pytest.mark.alone
+def test_a_step_is_as_long_as_a_client_can_hold_its_requests(monkeypatch, capsys):
+    monkeypatch.setattr("rowcast.loadtest.openloop.MOST_REQUESTS", 41)
+
+    def slow(n: int, reply: Reply) -> None:
+        reply.delay_s = 0.004
+
+    with serving(slow) as stub:
+        found = search(stub.url, p99_ms=1000, step_s=0.4, first_rate=100, precision=0.99)
+    assert max(step.rate * step.duration_s for step in found.steps) == pytest.approx(40)
+    assert "s: a run has at most 41 requests\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rate", [1e-3, 3.0, 7.77, 12_345.6, 1e9])
+def test_the_longest_run_is_one_that_is_not_refused(rate):
+    check_length(rate, longest(rate, 1e12))
+    assert longest(rate, 1e-3) == pytest.approx(min(1e-3, 2e7 / rate))
+
+
 def test_a_port_where_nobody_listens_makes_the_search_void():
     with serving() as stub:
         pass
@@ -140,6 +160,10 @@ def test_a_wrong_answer_ends_the_search_at_once():
         ({"step_s": -1}, "--duration must be a number above 0, got -1"),
         ({"first_rate": float("nan")}, "--from must be a number above 0, got nan"),
         ({"errors": 1.5}, "--errors must be a share from 0 to less than 1, such as 0.1% or 0.001, got 1.5"),
+        (
+            {"step_s": 3600.0, "first_rate": 1e4},
+            "a run has at most 20,000,000 requests, got 10000 a second for 3600 s: lower --from or --duration",
+        ),
         ({"precision": 0}, "--precision must be a share from 0.1% to 100%, got 0%"),
         ({"connections": 513}, "--connections must be from 1 to 512, got 513"),
     ],

@@ -45,6 +45,14 @@ def test_two_users_ask_the_named_model_without_a_failure():
     assert len({json.dumps(rows) for rows in asked}) > len(asked) / 2, "rows are random"
 
 
+@pytest.mark.parametrize(("model", "path"), [("trains@old", "trains@old"), ("trains:3", "trains/versions/3")])
+def test_two_users_ask_a_version_or_an_alias(model, path):
+    with serving(names=("flights", "trains")) as stub:
+        code, figures, _ = locust(stub.url, "--model", model)
+    assert code == 0
+    assert set(figures) == {f"/models/{path}", f"/models/{path}/predict"}
+
+
 def test_the_only_model_is_found_without_being_named():
     with serving() as stub:
         code, figures, _ = locust(stub.url)

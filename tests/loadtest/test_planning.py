@@ -7,14 +7,17 @@ from dataclasses import replace
 import pytest
 
 from rowcast.loadtest.plan.local_service import shared_out
-from rowcast.loadtest.plan.planning import Figures, Plan, figures_of, plan
+from rowcast.loadtest.plan.planning import Figures, Plan, _model_of, figures_of, plan
 from rowcast.loadtest.plan.service_times import Measured, _ascending, client_costs, under_load
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.plan.validation import Validation
 from rowcast.loadtest.scrape import Counts, read
 from rowcast.loadtest.served import NotServed
 from rowcast.models.errors import ConfigError, ModelNotFound
+from rowcast.models.repository import Repository
+from rowcast.models.rollout import name_version
 from tests.loadtest.test_verdict import GOOD
+from tests.support import handmade
 
 TIMES = ServiceTimes((1.0, 2.0), (0.001, 0.002), (0.001, 0.002), 0.0, 0.000005, 0.00005, 0.001, (0.0,), ())
 """A worker of a thousand requests a second, whatever their batches."""
@@ -133,6 +136,17 @@ def test_an_empty_repository_has_nothing_to_plan_for(tmp_path):
     with pytest.raises(ModelNotFound) as caught:
         plan(tmp_path, rate=100, p99_ms=5)
     assert str(caught.value) == f"a plan is for one model, and {tmp_path} holds none: choose one with --model"
+
+
+def test_a_plan_is_for_a_version_or_an_alias_of_a_repository(tmp_path):
+    for _ in range(2):
+        Repository(tmp_path).publish("flights", handmade.manifest(), {"model.onnx": handmade.graph()})
+    name_version(tmp_path / "flights", "old", 1, "operator")
+    wanted = {None: 2, "flights": 2, "flights:1": 1, "flights@old": 1, "flights@latest": 2}
+    assert {model: _model_of(tmp_path, model) for model in wanted} == {m: f"flights:{v}" for m, v in wanted.items()}
+    for model in ("flights:x", "flights:\N{ARABIC-INDIC DIGIT ONE}", "a b"):
+        with pytest.raises(ConfigError, match="a model is NAME, NAME@ALIAS or NAME:VERSION"):
+            _model_of(tmp_path, model)
 
 
 def test_the_sums_of_one_model_are_read_from_metrics():

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import functools
 import json
+import os
 
 import pytest
 
 from rowcast.loadtest import check
+from rowcast.loadtest.highest_rate import search
 from rowcast.loadtest.machine import processor
 from rowcast.loadtest.promise_file import KEPT_FILE, Promise, kept
+from rowcast.loadtest.report.write import report
 from rowcast.models.errors import ConfigError
+from rowcast.models.plain_files import append_plain
 from rowcast.models.version import VERSION
 from tests.loadtest.stub import SHA256, Reply, serving
 
@@ -82,6 +87,42 @@ def test_a_record_with_half_a_line_is_read_all_the_same(promise):
     assert [entry["model"] for entry in kept(promise)] == ["a", "c"]
 
 
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(promise):
+    record = promise.with_name(KEPT_FILE)
+    os.mkfifo(record)
+    assert kept(promise) == []
+    with pytest.raises(OSError, match="No such device or address"):
+        append_plain(record, b"{}\n")
+    promise.unlink()
+    os.mkfifo(promise)
+    for read in (Promise.read, Promise.read_if_there):
+        with pytest.raises(ConfigError, match=r"promise\.toml cannot be read \(it is not a plain file\): give --rate"):
+            read(promise)
+
+
+def test_a_record_is_read_whatever_else_stands_in_it(promise):
+    deep, long = "[" * 5000, json.dumps({"model": "x" * 100_000})
+    promise.with_name(KEPT_FILE).write_text(f'{{"model": "a"}}\n{deep}\n{long}\n{{"model": "c"}}\n')
+    assert [entry["model"] for entry in kept(promise)] == ["a", "c"]
+
+
+@pytest.mark.parametrize("model", ["flights@old", "flights:3"])
+def test_a_version_or_an_alias_is_checked_by_its_own_path_with_the_promise_of_its_model(promise, model):
+    with serving() as stub:
+        verdict = check(stub.url, model=model, repository=promise.parents[1])
+    assert (verdict.model, verdict.version, verdict.result.errors) == ("flights", 3, {})
+    assert stub.paths == {
+        {"flights@old": "/models/flights@old/predict"}.get(model, "/models/flights/versions/3/predict")
+    }
+
+
+@pytest.mark.parametrize("model", ["flights:x", "flights:0", "flights@live", "Flights", "../a"])
+def test_what_names_no_model_of_a_service_is_wrong_usage(tmp_path, model):
+    for ask in (check, search, functools.partial(report, out=tmp_path / "load.html")):
+        with pytest.raises(ConfigError, match="NAME"):
+            ask("http://127.0.0.1:9", model=model, p99_ms=5)
+
+
 def test_without_a_file_the_three_flags_are_asked_for(tmp_path):
     with serving() as stub, pytest.raises(ConfigError) as caught:
         check(stub.url, rate=10, p99_ms=5, repository=tmp_path)
@@ -104,6 +145,16 @@ def test_where_nobody_answers_the_verdict_is_void_before_a_file_is_looked_for(tm
     [
         ("rate = 0", "rate must be a number above 0, got 0"),
         ("rate = true", "rate must be a number above 0, got True"),
+        ("rate = " + "1" * 400, f"rate must be a number above 0, got {'1' * 200}..."),
+        ("p99_ms = " + "1" * 400, f"p99_ms must be a number above 0, got {'1' * 200}..."),
+        (
+            f'duration = "{"9" * 400}"',
+            f"duration must be a positive number and s, m or h, such as 60s or 30m, got '{'9' * 199}...",
+        ),
+        (
+            "errors = " + "1" * 400,
+            f"errors must be a share from 0 to less than 1, such as 0.1% or 0.001, got {'1' * 200}...",
+        ),
         ("p99_ms = nan", "p99_ms must be a number above 0, got nan"),
         ('p99_ms = "fast"', "p99_ms must be a number above 0, got 'fast'"),
         ('duration = "soon"', "duration must be a positive number and s, m or h, such as 60s or 30m, got 'soon'"),
@@ -126,6 +177,11 @@ def test_a_value_that_breaks_its_rule_is_named_with_its_file(promise, change, me
         ("rate = 1\np99_ms = 2", "must hold rate, p99_ms and duration: duration is missing"),
         ("rate =", "must be TOML: Invalid value (at end of document)"),
         ("#" * 70_000, "must be TOML: it is longer than 64 KiB"),
+        ("rate = " + "[" * 3000 + "]" * 3000, "must be TOML: it is nested too deeply"),
+        (
+            PROMISE + "x" * 60_000 + " = 1",
+            f"must hold rate, p99_ms, duration, errors and nothing else, got '{'x' * 199}...",
+        ),
     ],
 )
 def test_a_file_that_is_no_promise_is_refused(promise, text, message):

@@ -39,6 +39,16 @@ def test_of_nothing_there_is_no_curve():
     assert spread(np.zeros(0)) == {"edges": [], "counts": []}
 
 
+@pytest.mark.parametrize("said", ["", 'rate = 100000\np99_ms = 5\nduration = "1h"\n'])
+def test_more_requests_than_a_client_can_hold_are_refused_before_the_sweep(tmp_path, said):
+    (tmp_path / "flights").mkdir()
+    if said:
+        (tmp_path / "flights" / "promise.toml").write_text(said)
+    with serving() as stub, pytest.raises(ConfigError, match="a run has at most 20,000,000 requests, got 100000 a sec"):
+        report(stub.url, tmp_path / "load.html", repository=tmp_path, rate=None if said else 1e5, step_s=60)
+    assert stub.asked == []
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A report of a service of 2 ms a request, with a promise that it breaks."""

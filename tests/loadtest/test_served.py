@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, name_of, only_name
 from rowcast.models.signature import Signature
 from tests.loadtest.stub import SHA256, Stub, good
 from tests.support.handmade import BINARY, REGRESSION
@@ -132,3 +133,17 @@ def test_a_listing_without_exactly_one_model_is_refused(listing, message):
 
 def test_a_name_is_quoted_in_a_path():
     assert model_path("../a b") == "/models/..%2Fa%20b"
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "field"),
+    [
+        ("flights", "/models/flights", ("flights", "")),
+        ("flights@old", "/models/flights@old", ("flights@old", "")),
+        ("flights:12", "/models/flights/versions/12", ("flights", "12")),
+    ],
+)
+def test_a_version_and_an_alias_have_paths_of_their_own_in_every_protocol(asked, path, field):
+    model = replace(served(), asked=asked)
+    assert (model_path(asked), name_of(asked)) == (path, "flights")
+    assert (model.predict_path, model.infer_path, model.model_field) == (f"{path}/predict", f"/v2{path}/infer", field)

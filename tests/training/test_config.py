@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+
 import numpy as np
 import pytest
 
@@ -74,6 +77,42 @@ def test_a_config_file_that_is_absent_or_no_toml_is_named(tmp_path):
     broken.write_text("[network\nmembers = 3")
     with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML"):
         make_config(file=broken)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = " + "[" * 3000 + "]" * 3000, "is not valid TOML: it is nested too deeply"),
+        ("x = " + "1" * 5000, "is not valid TOML: Exceeds the limit"),
+        ("[" + "x" * 100_000 + "]\n[" + "x" * 100_000 + "]", "is not valid TOML: "),
+        ("[optimizer]\nlr = " + "1" * 400, "'optimizer.lr' must be "),
+        ("[network]\nmembers = " + "1" * 400, "'network.members' must be "),
+        ("x" * 100_000 + " = 1", "there is no field 'xxx"),
+        ("\n".join(f"x{i} = 1" for i in range(1000)), "; and 980 more"),
+    ],
+)
+def test_nonsense_of_any_size_is_refused_in_a_few_lines(tmp_path, text, words):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(ConfigError) as refused:
+        make_config(file=tmp_path / "c.toml")
+    assert words in str(refused.value)
+    assert len(str(refused.value)) < 5000
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, "1" * 5000])
+def test_a_setting_that_no_reader_takes_is_a_word(text):
+    with pytest.raises(ConfigError, match=r"'fit\.epochs' must be "):
+        make_config(settings=[f"fit.epochs={text}"])
+
+
+def test_a_pipe_is_waited_for_with_a_word(tmp_path, caplog):
+    pipe = tmp_path / "c.toml"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=("[fit]\nepochs = 7\n",))
+    writer.start()
+    assert make_config(file=pipe).fit.epochs == 7
+    writer.join()
+    assert caplog.messages == [f"{pipe} is a pipe: what is written into it is waited for"]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import hashlib
 import io
 import json
 import lzma
+import os
 import sys
+import threading
 import zipfile
 from functools import partial
 from pathlib import Path
@@ -35,6 +37,16 @@ else:
 CSV = b"a,b\n1,x\n2,y\n"
 ROWS = [("1", "x"), ("2", "y")]
 PACK = {".gz": partial(gzip.compress, mtime=0), ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
+
+
+def test_a_table_may_come_through_a_pipe_which_is_told(tmp_path, caplog):
+    pipe = tmp_path / "t.csv"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(CSV,))
+    writer.start()
+    assert read_table(pipe).frame.rows() == ROWS
+    writer.join()
+    assert caplog.messages == [f"{pipe} is a pipe: what is written into it is waited for"]
 
 
 def zipped(**members: bytes) -> bytes:

@@ -410,6 +410,12 @@ def test_a_lock_whose_holder_was_killed_stops_nobody(journal):
     assert len(opened(journal).finished()) == 1
 
 
+def test_a_pipe_in_the_place_of_a_journal_is_not_waited_for(journal):
+    os.mkfifo(journal)
+    with pytest.raises(TrainingError, match=r"a study needs a file that it can write, but .*: it is not a plain file;"):
+        opened(journal)
+
+
 @pytest.mark.parametrize("content", [b"a,b\n1,2\n", b"a", b'{"rows": 1}'])
 def test_a_file_that_is_no_journal_is_refused_and_stays_as_it_is(journal, content):
     journal.write_bytes(content)

@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TrainingError
+from rowcast.models.plain_files import read_plain
+from rowcast.models.printable import brief
 from rowcast.training.fit.history import Look
 from rowcast.training.fit.sealed import read_sealed, replace_file, write_sealed
 from rowcast.training.fit.snapshot import Moving, Position, Snapshot, load_weights
@@ -35,6 +37,7 @@ LEAST_SECONDS = 1.0
 """Between two writes at least: the epochs of a small table are shorter."""
 SHARE = 0.05
 """Of the time that writing may take."""
+_MAX_ABOUT_BYTES = 2**26
 _DIFFERENCES = 5
 """Fields that a refusal names at most."""
 
@@ -132,7 +135,7 @@ class Checkpoint:
 
     def _read_about(self, file: Path) -> dict[str, Any]:
         try:
-            found = json.loads(file.read_bytes())
+            found = json.loads(read_plain(file, _MAX_ABOUT_BYTES))
             if all(isinstance(found[part], dict) for part in ("table", "config", "machine")):
                 return dict(found)
             raise ValueError("a part of it is no object")
@@ -254,7 +257,7 @@ def differences(there: Facts, here: Facts, where: str = "here", elsewhere: str =
     """
     one, other = dict(_flat(there)), dict(_flat(here))
     return [
-        f"{name} is {_shown(other, name)} {where} and {_shown(one, name)} {elsewhere}"
+        f"{brief(name)} is {_shown(other, name)} {where} and {_shown(one, name)} {elsewhere}"
         for name in one | other
         if one.get(name, ...) != other.get(name, ...)
     ]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.training.bagging.plan import check_folds, plan_of
 from rowcast.training.bagging.prepare import Bag, bag_of
-from rowcast.training.bagging.select import most_seeds
+from rowcast.training.bagging.select import most_members
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.data.split import Split
@@ -70,7 +70,7 @@ def check_rows(table: Table, target: Target, split: Split, config: Config, own: 
     """
     if config.fit.folds != "none":
         place = np.sort(np.concatenate([split.train, split.validation]))
-        most_seeds(_bag_of(table, target, place, config, held_out=split.test, test=test), config, own)
+        most_members(_bag_of(table, target, place, config, held_out=split.test, test=test), config, own)
         return
     fitted = fitted_target(target, split.train)
     for positions in (split.validation, split.test):
@@ -95,20 +95,6 @@ def check_export(prepared: Prepared, config: Config, own: Own) -> None:
         precheck(core, signature_of(prepared, core), held_out, train.columns, train.target)
 
 
-def check_members(config: Config) -> None:
-    """Make sure that the last fit could have the config of a trial, by its number of members.
-
-    Raises:
-        ConfigError: it could not.
-    """
-    fit, members = config.fit, config.network.members
-    if fit.folds != "none" and fit.max_members != "none" and fit.folds * members > fit.max_members:
-        raise ConfigError(
-            f"the last fit may have {fit.max_members} members, as 'fit.max_members' says, and {fit.folds} folds of "
-            f"{members} are {fit.folds * members}"
-        )
-
-
 def why_too_slow(rows: Rows, config: Config, own: Own) -> str:
     """Why the last fit would refuse a config: a row would take longer than ``fit.max_row_us``; empty where it would
     not. It is measured for those that are to be fitted, and not for each trial."""
@@ -117,7 +103,7 @@ def why_too_slow(rows: Rows, config: Config, own: Own) -> str:
     everywhere = np.arange(len(rows.table))
     bag = _bag_of(rows.table, rows.target, everywhere, config, held_out=np.zeros(0, np.int64), test=None)
     try:
-        most_seeds(bag, config, own)
+        most_members(bag, config, own)
     except ConfigError as error:
         return str(error)
     return ""

@@ -13,7 +13,6 @@ import torch
 from rowcast.models.errors import ConfigError, ExportRefused, RowcastError, TableError, TrainingError
 from rowcast.training.config import Config
 from rowcast.training.tune.clock import Clock
-from rowcast.training.tune.last_fit import check_members
 from rowcast.training.tune.objective import GivenUp, OutOfTime, Trials
 from rowcast.training.tune.space import with_values
 from rowcast.training.tune.study.storage import StorageLost
@@ -138,7 +137,6 @@ def _run(study: Study, fits: Trials, config: Config, trial: optuna.Trial, budget
 
     try:
         chosen = with_values(config, study.values(trial))
-        check_members(chosen)
         measured = fits.run(chosen, budget_s=budget_s, rung=rung, look=study.beat(trial))
     except optuna.TrialPruned as pruned:
         study.prune(trial, str(pruned), time.monotonic() - started)

@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from rowcast.models.errors import TableError
+from rowcast.models.plain_files import tell_of_pipe
 from rowcast.training.data.files import spreadsheet
 from rowcast.training.data.files.delimited import read_delimited
 from rowcast.training.data.files.extensions import (
@@ -53,6 +54,7 @@ def read_file(path: Path, form: FileForm) -> Content:
     extension, packed = kind_of(path.name)
     if extension not in EXTENSIONS and packed != ".zip":
         raise _unknown(path.name)
+    tell_of_pipe(path)
     try:
         with path.open("rb") as stream:
             name = path.name

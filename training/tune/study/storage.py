@@ -21,6 +21,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from rowcast.models.arguments import named
 from rowcast.models.errors import ConfigError, TrainingError
+from rowcast.models.plain_files import read_plain
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -192,8 +193,7 @@ def _journal(file: Path) -> Storage:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.exists():
-            with open(file, "rb") as opened:
-                head = opened.read(len(_BEGINS))
+            head = read_plain(file, len(_BEGINS) - 1)
             if not _BEGINS.startswith(head):
                 raise TrainingError(
                     f"a study is kept in a journal of its own, but {file} holds something else: name another file with "
