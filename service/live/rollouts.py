@@ -102,7 +102,7 @@ class Rollouts:
             if name not in self._said and (kept := kept_rollout(self._root / name)) is not None:
                 self._said[name] = kept  # the service has started by it
         else:
-            self._keep(name, is_there=mark is not None)
+            self._keep(name, is_there=mark != ())
 
     def _keep(self, name: str, *, is_there: bool) -> None:
         """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""

@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 from rowcast.service.process.parent import end_with
@@ -36,6 +37,8 @@ def main() -> None:
                 from rowcast.service.live.trial import work
 
                 work(task)
+        except Exception:  # noqa: BLE001 - whatever it is, the supervisor tells its last line
+            traceback.print_exc()
         finally:
             sys.stderr.flush()
             os._exit(0)  # what a graph of somebody's has left behind need not be tidied up
