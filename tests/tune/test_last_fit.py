@@ -152,7 +152,8 @@ def test_the_last_fit_has_no_more_members_than_may_answer(tmp_path):
         }
     )
     tuned = tune(shop(), config, name="m", repository=Repository(tmp_path), trials=1)
-    assert any(decision.startswith("of 8 members of each of 3 folds ") for decision in tuned.trained.model.manifest.decisions)
+    decisions = tuned.trained.model.manifest.decisions
+    assert any(decision.startswith("of 8 members of each of 3 folds ") for decision in decisions)
 
 
 def test_a_better_trial_whose_rows_take_too_long_is_passed_over_and_told():
