@@ -151,7 +151,12 @@ def under_load(times: ServiceTimes, told: Counts, results: Sequence[openloop.Res
         times: what was measured of one worker.
         told: what the service counted under the load.
         results: of the client meanwhile.
+
+    Raises:
+        NotServed: nothing was answered, or the service has counted nothing.
     """
+    if not results or not told.runs:
+        raise NotServed("nothing was answered while the load was measured: is the machine busy with something else?")
     worker = told.cpu_s / (told.runs * times.cycle(told.rows / told.runs))
     used = sum(one.client_cpu / one.achieved_rate for one in results)
     turns = sum(one.client_turns / one.ok for one in results)

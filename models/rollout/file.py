@@ -130,11 +130,16 @@ def read_or_kept(home: Path) -> tuple[Rollout, str]:
 
     Args:
         home: the folder of the model.
+
+    Raises:
+        UnreadableError: the system does not let it be read, nor the last that made sense: nobody knows what is said.
     """
     try:
         return read_rollout(home), ""
     except (ModelRefused, OSError) as error:
         said = kept_rollout(home)
+        if said is None and isinstance(error, UnreadableError):
+            raise
         if said is None:
             return Rollout(), f"{error}; nothing is kept that it said before"
         return said, f"{error}; until then what it said last holds, which {KEPT_FILE} keeps"
@@ -142,7 +147,10 @@ def read_or_kept(home: Path) -> tuple[Rollout, str]:
 
 def versions_named(home: Path) -> set[int]:
     """All versions that are named of a model; where the file is nonsense, by what is kept."""
-    return read_or_kept(home)[0].named
+    try:
+        return read_or_kept(home)[0].named
+    except UnreadableError:
+        return set()
 
 
 def _write_whole(made: Path, text: bytes, file: Path) -> None:

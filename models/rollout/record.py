@@ -190,7 +190,7 @@ class Rollout(_Frozen):
                 held.add(one.after)
             elif one.what in ("live", "rollback"):
                 held.discard(one.after)
-                if one.before is not None and (one.after or 0) < one.before:
+                if one.before is not None and one.after is not None and one.after < one.before:
                     held.add(one.before)
         return {version for version in held if version is not None}
 

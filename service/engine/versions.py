@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import NamedTuple, TypeVar
 
 from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
 from rowcast.models.interface import differences
+from rowcast.models.listing import list_versions
+from rowcast.models.names import MAX_VERSION
+from rowcast.models.plain_files import UnreadableError
 from rowcast.models.repository import Repository, StoredModel, read_manifest
 from rowcast.models.rollout import Rollout, read_or_kept
 from rowcast.models.session import Session
@@ -81,15 +84,21 @@ def choose_by(
     repository = Repository(settings.repository)
     for line in repository.listing().warnings:
         logger.warning("%s", line)
-    choices = settings.choices or [(name, None) for name in repository.names()]
+    choices: Sequence[tuple[str, int | None]] = settings.choices
+    if not choices:
+        names = repository.names()
+        unreadable = [name for name in served or () if list_versions(repository.root, name).unknown]
+        choices = [(name, None) for name in sorted({*names, *unreadable})]
 
     def settle(choice: tuple[str, int | None]) -> tuple[tuple[str, int], T]:
         name, version = choice
         home, now = repository.root / name, (served or {}).get(name)
         if version is None:
             return _best(repository, name, attempt, now, auto=settings.reload == "auto")
+        if not served:
+            repository.resolve(name, version)  # says what there is
         follows = None if now is None else home / str(now)
-        allowed = version in read_or_kept(home)[0].allowed
+        allowed = version in _said(home, version)[0].allowed
         return (name, version), attempt(Wanted(name, version, home / str(version), follows, allowed))
 
     with ThreadPoolExecutor(at_once) as pool:
@@ -138,7 +147,7 @@ def _best(
         ModelNotFound: there is none.
         ModelRefused: none is good; says what is wrong with the first that was looked at.
     """
-    said, fault = read_or_kept(repository.root / name)
+    said, fault = _said(repository.root / name, now)
     if fault:
         logger.error("%s", fault)
     versions = repository.versions(name)
@@ -164,6 +173,27 @@ def _best(
     if first is None:
         repository.resolve(name)  # says what there is
     raise first or ModelNotFound(f"no model {name!r} in {repository.root}")
+
+
+def _said(home: Path, known: int | None) -> tuple[Rollout, str]:
+    """What is said of a name, or was last; and what is wrong with it.
+
+    Args:
+        home: the folder of the name.
+        known: the version that is served, or asked for: it is enough to know. None: what is said decides.
+
+    Raises:
+        UnreadableError: it cannot be read, and decides: the newest may be one that somebody went back from.
+    """
+    try:
+        said, fault = read_or_kept(home)
+    except UnreadableError as error:
+        if known is None:
+            raise
+        said, fault = Rollout(), str(error)
+    if fault and known is not None and said == Rollout():  # nothing is known of what was said
+        said = Rollout(live=known, newest=MAX_VERSION)
+    return said, fault
 
 
 def _in_turn(repository: Repository, name: str, said: Rollout, order: list[int], now: int | None) -> Iterator[Wanted]:

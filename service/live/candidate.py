@@ -139,8 +139,9 @@ def _read(out: bytes, errors: bytes) -> str:
     number = verdict.get("signal", 0)
     if number == signal.SIGXCPU:
         raise Refused("slow", f"to load it and run it took more than {CPU_SECONDS} s of the processor")
+    kind = "memory" if number == signal.SIGKILL else "crashed"  # the kernel ends it first where memory runs out
     how = f", by {signal.Signals(number).name}" if number else ""
     how += " (as happens when memory is short)" if number == signal.SIGKILL else ""
     said = errors.decode(errors="replace").strip().splitlines()
     words = f": {said[-1][:_SHOWN]}" if said else ""
-    raise Refused("crashed", f"it ended the process that tried it{how}{words}")
+    raise Refused(kind, f"it ended the process that tried it{how}{words}")

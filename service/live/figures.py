@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,11 +36,15 @@ def write_figures(home: Path, trial: Trial, tally: Tally, waits: str = "") -> No
         waits: what it has to wait for before it is promoted.
     """
     file = _own(home)
-    made = file.with_name(f"{file.name}.new")
+    made = file.with_name(f"{file.name}.{secrets.token_hex(8)}.new")
     told = {"since": trial.since, "version": trial.version, "tally": tally.as_numbers(), "waits": waits}
     with contextlib.suppress(OSError):
-        made.write_bytes(orjson.dumps(told))
-        os.replace(made, file)
+        try:
+            with made.open("xb") as new:  # nothing that somebody else has put there is written to
+                new.write(orjson.dumps(told))
+            os.replace(made, file)
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def remove_figures(home: Path) -> None:

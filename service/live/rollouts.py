@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -53,10 +53,12 @@ class Rollouts:
 
     Args:
         root: the repository.
+        only_read: names of which nothing is kept: the service serves versions of them that it was told, and no others.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, only_read: Set[str] = frozenset()) -> None:
         self._root = root
+        self._only_read = only_read
         self._marks: dict[str, tuple[int, ...] | None] = {}
         self._said: dict[str, Rollout] = {}
         self._obeyed: dict[str, Rollout] = {}
@@ -107,6 +109,8 @@ class Rollouts:
     def _keep(self, name: str, *, is_there: bool) -> None:
         """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""
         home = self._root / name
+        if name in self._only_read:
+            return
         with contextlib.suppress(OSError):
             if is_there:
                 keep_rollout(home, self._said[name])

@@ -49,7 +49,8 @@ def settle(settings: Settings, owner: CatalogOwner, stop: Callable[[], bool]) ->
         before = owner.catalog
         trials = _Trials(settings, owner, before, stop)
         try:
-            at_once = min(usable_cores(), _MOST_AT_ONCE)
+            # on a GPU, which all share, one beside others would be taken for slow
+            at_once = min(usable_cores(), _MOST_AT_ONCE) if settings.device == "cpu" else 1
             found, follow = choose_by(settings, trials.attempt, served=trials.served, at_once=at_once)
             entries = [entry for _, entry in sorted(found.items())]
             names = {entry.name for entry in entries}

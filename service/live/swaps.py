@@ -60,7 +60,8 @@ class Swaps:
         self._pinned = {(name, version) for name, version in choices if version is not None}
         self._followed = [name for name, version in choices if version is None] if choices else None
         self._look = Look(settings.repository, self._followed)
-        self._rollouts = Rollouts(settings.repository)
+        only_pinned = {name for name, version in choices if version is not None} - set(self._followed or ())
+        self._rollouts = Rollouts(settings.repository, only_read=only_pinned)
         self._verdicts = Verdicts()
         self._trials = Trials(
             settings.repository, owner, self._rollouts, self._bring_beside, self._pinned, self._verdicts
@@ -116,28 +117,31 @@ class Swaps:
         for name, entry in live.items():
             self._rollouts.done_if(name, entry.version)  # somebody may have chosen another since
 
-    def _write_down_start(self) -> None:
+    def _write_down_start(self, name: str, entry: Entry) -> None:
         """Write down what is served since the start, so that whoever reads the repository knows.
 
-        Where versions go live by hand alone, it is a choice: a service that starts later serves it as well.
+        Where versions go live by hand alone, it is a choice: a service that starts later serves it as well. It is none
+        while another that was served before is there, which this start could not have.
         """
-        for name, entry in sorted(self._lived.items()):
-            said = self._rollouts.said(name)
-            versions = list_versions(self._settings.repository, name).numbers
-            before = None if said.served == entry.version else said.served
-            if entry.version not in versions or name in self._rollouts.faults:
-                continue
-            if self._settings.reload == "manual" and said.live is None:
+        said = self._rollouts.said(name)
+        versions = list_versions(self._settings.repository, name).numbers
+        before = None if said.served == entry.version else said.served
+        if entry.version not in versions or name in self._rollouts.faults:
+            return
+        if self._settings.reload == "manual" and said.live is None:
+            if before not in versions:
                 self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False, seen=said)
-            elif said.served != entry.version:
-                self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
+        elif said.served != entry.version:
+            self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
 
     def _run(self) -> None:
-        try:
-            self._write_down_start()
-        except Exception:
-            logger.exception("what is served since the start is in this log alone")
+        started = sorted(self._lived.items(), reverse=True)
         while not self._stopping.wait(_LOOK_SECONDS):
+            try:
+                if started:  # one at a time: whoever holds the lock of a name is waited for
+                    self._write_down_start(*started.pop())
+            except Exception:
+                logger.exception("what is served since the start is in this log alone")
             try:
                 self.step()
             except Interrupted:

@@ -6,6 +6,7 @@ It goes on in a process of its own (:mod:`rowcast.service.live.trial_process`), 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import sys
@@ -24,12 +25,16 @@ from rowcast.service.process.worker_count import GRAPH_COPIES
 
 CPU_SECONDS = 60
 """Of the processor's time that it may take for all of it."""
+_OF_THE_MACHINE = frozenset(
+    {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+)
+"""Errors that say nothing of the version: a mount that is away, or a process that has too many files."""
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def work(task: dict[str, Any]) -> None:
     """Write the verdict on a version to standard output."""
-    _limit(task["device"])
+    _limit(task["device"], beside_others=bool(task["workers"]))
     try:
         verdict = _try(task)
     except Refused as refused:
@@ -51,9 +56,9 @@ def _try(task: dict[str, Any]) -> dict[str, Any]:
     try:
         stored = open_version(Path(task["path"]))
     except ModelError as error:
-        raise Refused("damaged", str(error)) from None
+        raise Refused(_kind(error.__context__), str(error)) from None
     except OSError as error:
-        raise Refused("damaged", f"{error.filename or task['path']} cannot be read: {error.strerror}") from None
+        raise Refused(_kind(error), f"{error.filename or task['path']} cannot be read: {error.strerror}") from None
     if task["workers"]:
         _check_memory(len(stored.graph), task["workers"])
     _hand_over(stored, task["into"])
@@ -68,6 +73,11 @@ def _try(task: dict[str, Any]) -> dict[str, Any]:
             compatible = False
     check_runs(stored, old.signature if old is not None and compatible else None, task["device"])
     return {"kind": "", "sha256": stored.sha256}
+
+
+def _kind(error: BaseException | None) -> str:
+    """Of what keeps a version from being read: this machine's, for a moment perhaps, or the version's."""
+    return "unreadable" if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE else "damaged"
 
 
 def _known(task: dict[str, Any]) -> Manifest | None:
@@ -105,14 +115,14 @@ def _check_memory(graph_bytes: int, workers: int) -> None:
         raise Refused("memory", f"beside the version that is served it needs {mib}")
 
 
-def _limit(device: str) -> None:
-    """Take no more time, and no more memory, than there is."""
+def _limit(device: str, *, beside_others: bool) -> None:
+    """Take no more time, and no more memory, than there is; at a start there are no others who need their pages."""
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_CPU, CPU_SECONDS)
     if device == "cpu" or not cuda_device_count():  # CUDA reserves addresses by the terabyte
         with contextlib.suppress(OSError):
             mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * _PAGE
-            _lower(resource.RLIMIT_AS, mapped + int(available_memory(beside_others=True).amount))
+            _lower(resource.RLIMIT_AS, mapped + int(available_memory(beside_others=beside_others).amount))
 
 
 def _lower(limit: int, to: int) -> None:

@@ -21,7 +21,7 @@ TRIES = 3
 """How often a version is tried that may fail by accident, such as a worker that somebody kills meanwhile."""
 RETRY_SECONDS = 5.0
 """After what may be an accident, or is the machine's fault."""
-_TRANSIENT = frozenset({"memory", "device"})
+_TRANSIENT = frozenset({"memory", "device", "unreadable"})
 """Reasons that are the machine's."""
 _ACCIDENTS = frozenset({"crashed", "worker", "busy"})
 """Reasons that may be an accident the first time."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, TypeAlias
 
 from rowcast.models.errors import RowcastError
@@ -72,13 +75,31 @@ def settled(settle: Settle) -> Settled:
         held = CatalogOwner()
     except OSError as error:
         raise RowcastError(f"there is no room to hold the models for the workers: {error.strerror}") from None
-    models = settle(settings, held, lambda: False).open()
+    with _ending_when_told() as stop:
+        models = settle(settings, held, stop).open()
     workers = worker_count(settings, models)
     settings = settings.model_copy(update={"workers": workers.workers})
     hand_on(settings, os.environ)
     os.environ[CATALOG] = held.address
     use_own_metrics_folder()
     return Settled(settings, models, workers, held)
+
+
+@contextmanager
+def _ending_when_told() -> Iterator[Callable[[], bool]]:
+    """Have SIGTERM end this process as who was told to: once nobody tries a version any more, and afterwards at once,
+    until the supervisor has a way of its own. What is yielded tells whether it was told."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield lambda: False
+        return
+    told = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: told.set())
+    try:
+        yield told.is_set
+    finally:
+        if told.is_set():
+            os._exit(0)
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 
 def settle_anew(given: Settled, settle: Settle, stop: Callable[[], bool]) -> bool:

@@ -192,3 +192,9 @@ def test_a_load_under_which_all_costs_more_cpu_time_has_longer_cycles_and_turns(
     assert found.compute == pytest.approx([1.2 * seconds for seconds in times.compute])
     assert (found.client_turn, found.client_job) == pytest.approx((60e-6, 7.5e-6))
     assert replace(found, cycles=times.cycles, compute=times.compute, client_turn=40e-6, client_job=5e-6) == times
+
+
+@pytest.mark.parametrize(("runs", "results"), [(0.0, [GOOD]), (10.0, [])])
+def test_a_load_of_which_nothing_was_answered_says_nothing_of_cpu_times(runs, results):
+    with pytest.raises(NotServed, match="nothing was answered while the load was measured"):
+        under_load(TIMES, replace(read(METRICS, "flights"), runs=runs), results)

@@ -79,6 +79,11 @@ def test_the_history_tells_what_was_live_and_what_nobody_is_to_go_back_to(home: 
     assert (said.served, said.once_live, said.held_back) == (2, [2, 1, 3], {3})
 
 
+def test_a_version_whose_folder_was_away_for_a_while_is_none_that_somebody_went_back_from() -> None:
+    gone = {"time": "2026-11-30T00:00:00Z", "who": "SIGHUP", "from": 2, "to": None, "why": "settled anew"}
+    assert Rollout.model_validate({"history": [gone]}, strict=False).held_back == set()
+
+
 def test_what_services_write_down_goes_before_what_was_chosen(home: Path) -> None:
     promote(home, 2, 1, [1, 2])
     said = change_rollout(home, lambda said: said.with_change("start, on host", 2, 1, "2 is damaged"))

@@ -63,6 +63,8 @@ def both(two_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         serving(two_models, home, grpc_port=str(port), models="flights:1,flights:2,delay", max_body="2MiB") as server,
         calling(port) as caller,
     ):
+        while "Completed async startup hook" not in server.log.read_text():  # written when it is ready, by a thread
+            time.sleep(0.01)
         yield Both(server, port, caller)
 
 

@@ -511,7 +511,7 @@ def crashing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def crash(crashing: Path) -> None:
-    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    crashing.write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
 
 
 def test_an_accident_of_one_machine_does_not_end_a_trial_which_begins_when_it_is_over(

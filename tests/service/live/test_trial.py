@@ -176,7 +176,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "code"))
     with pytest.raises(Refused, match=r"that tried it, by SIGKILL \(as happens when memory is short\)") as refused:
         tried(tmp_path, owner, 2)
-    assert refused.value.kind == "crashed"
+    assert refused.value.kind == "memory"  # of this machine, whatever the version is
     assert (tmp_path / "score").read_text() == "1000\n"
 
 

@@ -11,17 +11,22 @@ import pytest
 
 from rowcast.models.plain_files import UnreadableError
 from rowcast.models.rollout import (
+    KEPT_FILE,
     ROLLOUT_FILE,
     Guards,
     Rollout,
     begin_trial,
+    choose_version,
     name_version,
     read_rollout,
     roll_back,
 )
+from rowcast.service.engine.catalog import CatalogOwner
 from rowcast.service.live.figures import read_figures, remove_figures
 from rowcast.service.live.look import Look, is_gone
 from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.settling import settle
+from rowcast.service.settings import Settings
 from tests.service.live.together import live
 from tests.service.live.versions import publish
 from tests.support.powers import bound_by_modes
@@ -110,6 +115,34 @@ def test_what_is_said_is_nothing_where_there_is_no_file_and_unknown_where_it_can
             with pytest.raises(UnreadableError, match="Permission denied"):
                 read_rollout(home)
             path.chmod(mode)
+
+
+def test_a_start_that_cannot_read_what_is_said_serves_nothing_and_sighup_what_is_served(root: Path) -> None:
+    home = root / "flights"
+    choose_version(home, 1, [1, 2], "operator", 2, allow_signature_change=False)
+    (home / KEPT_FILE).unlink()
+    settings, owner = Settings(repository=root, device="cpu", workers=1), CatalogOwner()
+    with bound_by_modes():
+        (home / ROLLOUT_FILE).chmod(0)
+        with pytest.raises(UnreadableError, match=r"rollout\.json cannot be read"):
+            settle(settings, owner, lambda: False)
+        (home / ROLLOUT_FILE).chmod(0o644)
+        assert [entry.version for entry in settle(settings, owner, lambda: False).entries] == [1]
+        (home / ROLLOUT_FILE).chmod(0)
+        assert [entry.version for entry in settle(settings, owner, lambda: False).entries] == [1]
+        home.chmod(0)
+        assert [entry.version for entry in settle(settings, owner, lambda: False).entries] == [1]
+        home.chmod(0o755)
+
+
+def test_of_a_name_that_the_service_does_not_follow_nothing_is_kept(root: Path) -> None:
+    home = root / "flights"
+    begin(home)
+    (home / KEPT_FILE).unlink()
+    rollouts = Rollouts(root, only_read={"flights"})
+    rollouts.read(["flights"])
+    assert rollouts.is_known("flights")
+    assert not (home / KEPT_FILE).exists()
 
 
 def test_a_file_that_could_not_be_opened_is_read_when_it_can_be_though_it_has_not_changed(root: Path) -> None:
