@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -231,6 +232,20 @@ def test_a_study_of_something_else_in_which_nothing_is_finished_begins_anew(tmp_
     assert not opened(where, about={"table": {"rows": 120}}, space={"network.members": [1, 2]}).is_new_again
     with pytest.raises(TrainingError, match="is of others"):
         opened(where)
+
+
+def test_a_study_that_another_process_has_just_opened_does_not_begin_anew_until_that_is_gone(journal):
+    code = (
+        "import sys, time; from pathlib import Path; from tests.tune.test_study import opened; "
+        "opened(Path(sys.argv[1])); print('opened', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", code, str(journal)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).resolve().parents[2]) as other:
+        assert other.stdout.readline() == b"opened\n"
+        with pytest.raises(TrainingError, match="is of others"):  # its first trial is about to begin
+            opened(journal, about={"table": {"rows": 120}})
+        other.kill()
+    assert opened(journal, about={"table": {"rows": 120}}).is_new_again
 
 
 def test_trials_of_all_processes_are_counted_together(journal):

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from rowcast.models.errors import TrainingError
 from rowcast.training.tune.space import Space
-from rowcast.training.tune.study.owners import is_alive, this_process
+from rowcast.training.tune.study.owners import as_opener, is_about_to_begin, is_alive, this_process
 from rowcast.training.tune.study.refusal import refusal_of
 from rowcast.training.tune.study.rungs import Rungs
 from rowcast.training.tune.study.storage import Storage
@@ -54,15 +54,17 @@ def open_study(
         for origin, values in starts:
             if origin not in begun:
                 study.enqueue_trial(space.asked(values), user_attrs={"start": origin})
+        if starts:  # whoever has begun it, and not those who help
+            study.set_user_attr("opener", as_opener())
     opened = Study(storage, study, space, seed)
     opened.is_new_again = is_new_again
     return opened
 
 
 def _holds_nothing(study: optuna.Study) -> bool:
-    """Whether nothing is finished, and nobody is at anything."""
+    """Whether nothing is finished, and nobody is at anything, or about to be."""
     me = this_process()
-    return not any(
+    return not is_about_to_begin(study.user_attrs.get("opener"), me) and not any(
         trial.state in FINISHED or (trial.state == TrialState.RUNNING and is_alive(trial, me))
         for trial in study.get_trials(deepcopy=False)
     )

@@ -30,6 +30,25 @@ def this_process() -> dict[str, Any]:
     return {"machine": _machine(), "process": os.getpid(), "born": born(os.getpid())}
 
 
+def as_opener() -> dict[str, Any]:
+    """This process as one that has opened a study, and is about to begin a trial of it."""
+    return {**this_process(), "at": time.time()}
+
+
+def is_about_to_begin(opener: Mapping[str, Any] | None, me: Mapping[str, Any]) -> bool:
+    """Whether another process that has opened a study is still there, as far as is known.
+
+    Args:
+        opener: the last, as :func:`as_opener` told it; None for nobody.
+        me: this process.
+    """
+    if opener is None or {**opener, "at": None} == {**me, "at": None}:
+        return False
+    if opener["machine"] == me["machine"]:
+        return bool(born(opener["process"]) == opener["born"])
+    return bool(time.time() - opener["at"] < LAST_SILENT_S)
+
+
 def is_alive(trial: FrozenTrial, me: Mapping[str, Any], silent_s: float = SILENT_S) -> bool:
     """Whether somebody still runs a trial.
 
