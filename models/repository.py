@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
+from rowcast.models.faults import first_fault
 from rowcast.models.listing import MANIFEST_FILE, Listing, list_models, list_versions
 from rowcast.models.names import LOCK, MAX_VERSION, STAGING, check_model_name, is_version
 from rowcast.models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
@@ -346,9 +347,7 @@ def _manifest_of(folder: Folder, manifest_file: str, kind: type[Record]) -> Reco
     try:
         manifest = kind.model_validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = printable(".".join(str(part) for part in first["loc"]))
-        raise ModelRefused(f"{path / manifest_file} is not a valid manifest: {where}: {first['msg']}") from None
+        raise ModelRefused(f"{path / manifest_file} is not a valid manifest: {first_fault(error)}") from None
     said = vars(manifest)
     if said["name"] != path.parent.name or str(said["version"]) != path.name:
         belongs = f"{_brief(said['name'])}:{said['version']}"
