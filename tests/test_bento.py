@@ -151,7 +151,7 @@ def test_a_bento_is_made_of_what_bentoml_build_takes_from_the_checkout(built, pu
     staged = {file.relative_to(context).as_posix() for file in context.rglob("*") if file.is_file()}
     source = built[1] / "src"
     taken = {file.relative_to(source).as_posix() for file in source.rglob("*") if file.is_file()}
-    of_a_service = (".pyc", ".lock", "rollout.json", ".rollout-last.json")  # of a test that served from there
+    of_a_service = (".pyc", "/.lock", "/rollout.json", "/.rollout-last.json")  # of a test that served from there
     taken = {file for file in taken if not file.endswith(of_a_service)}
     assert taken - staged == set()
     assert staged - taken == {"image/Dockerfile.j2"}
