@@ -11,24 +11,19 @@ import grpc
 import pytest
 from prometheus_client import REGISTRY
 
-from rowcast.models.rollout import choose_version
 from rowcast.service.engine.catalog import Catalog, Note
 from rowcast.service.live.shown import Shown
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
 from tests.service.live.together import Live, live
-from tests.service.live.versions import publish
+from tests.service.live.versions import one_waits
 
 INDEX = "/v2/repository/index"
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Version 1 is served, and version 2 waits."""
-    for weight in (1.0, 2.0):
-        publish(tmp_path, weight)
-    choose_version(tmp_path / "flights", 1, [1, 2], "somebody", None, allow_signature_change=False)
-    return tmp_path
+    return one_waits(tmp_path)
 
 
 async def index_over_grpc(service: Live, **asked: Any) -> list[tuple[str, str]]:

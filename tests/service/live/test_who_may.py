@@ -15,12 +15,12 @@ import grpc
 import pytest
 
 from proofs.client import post
-from rowcast.models.rollout import choose_version, read_rollout
+from rowcast.models.rollout import read_rollout
 from rowcast.service.http.body import Message, Receive, Scope, Send
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
 from tests.service.live.together import LOCALHOST, Live, live
-from tests.service.live.versions import publish
+from tests.service.live.versions import one_waits
 from tests.service.wire import Service
 
 PATH = "/v2/repository/models/flights/load"
@@ -30,11 +30,7 @@ ONLY_HERE = "what is served may be changed from this machine alone, where there 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Version 1 is served, and version 2 waits."""
-    for weight in (1.0, 2.0):
-        publish(tmp_path, weight)
-    choose_version(tmp_path / "flights", 1, [1, 2], "somebody", None, allow_signature_change=False)
-    return tmp_path
+    return one_waits(tmp_path)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 
 from rowcast.models.repository import Repository, StoredModel
+from rowcast.models.rollout import choose_version
 from rowcast.models.signature import Signature
 from tests.service.hostile_payloads import ROW
 from tests.support import handmade
@@ -31,6 +32,14 @@ def publish(root: Path, weight: float, signature: Signature = handmade.BINARY, n
     """Publish the next version, in which a stop counts so much."""
     files = {"model.onnx": graph(weight, signature)}
     return Repository(root).publish(name, handmade.manifest(signature), files)
+
+
+def one_waits(root: Path) -> Path:
+    """A repository whose version 1 somebody chose, and where version 2 waits for that."""
+    for weight in (1.0, 2.0):
+        publish(root, weight)
+    choose_version(root / "flights", 1, [1, 2], "somebody", None, allow_signature_change=False)
+    return root
 
 
 def publish_as(
