@@ -192,6 +192,19 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def flush_change(folder: Path, what: str) -> None:
+    """Have a change of the names in a folder on the disk. Every reader sees it: what fails now does not undo it.
+
+    Args:
+        folder: in which something got its name.
+        what: says so, in a warning where that fails.
+    """
+    try:
+        flush_folder(folder)
+    except OSError as error:
+        logger.warning("%s, and may not be after a power failure: %s", what, error.strerror)
+
+
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Hold the lock of a file, which is made when it is absent and whose content is left alone.

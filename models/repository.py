@@ -23,7 +23,7 @@ from rowcast.models.errors import ModelError, ModelNotFound, ModelRefused
 from rowcast.models.faults import first_fault
 from rowcast.models.listing import MANIFEST_FILE, Listing, list_models, list_versions
 from rowcast.models.names import LOCK, MAX_VERSION, STAGING, check_model_name, is_version
-from rowcast.models.plain_files import Folder, NoFolderError, check_lock, flush_folder, locked, write_new
+from rowcast.models.plain_files import Folder, NoFolderError, check_lock, flush_change, flush_folder, locked, write_new
 from rowcast.models.printable import printable
 from rowcast.models.rollout.file import ROLLOUT_FILE, versions_named
 from rowcast.models.signature import Signature
@@ -221,7 +221,7 @@ class Repository:
                 write_new(staging / manifest_file, _text_of(record))
                 flush_folder(staging)
                 staging.rename(home / str(version))
-                flush_folder(home)
+                flush_change(home, f"{home / str(version)} is published")
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise

@@ -38,7 +38,8 @@ from rowcast.training.tune.study.storage import open_storage
 from rowcast.training.tune.study.study import Study
 from tests.support import tables
 
-TRIALS, SHARED_TRIALS = 100, 24
+TRIALS, ROWS = 100, 400
+SHARED_TRIALS, SHARED_ROWS = 50, 4000
 SPACE = """
 [network]
 members = {members}
@@ -177,7 +178,7 @@ def left_alone(tuning: Tuning) -> bool:
 
 def shared(fresh: Callable[..., Tuning], most: float) -> bool:
     """Whether two processes need at most this part of the time of the faster one."""
-    heavier = {"trials": SHARED_TRIALS, "members": 4, "width": 128, "epochs": 40}
+    heavier = {"rows": SHARED_ROWS, "trials": SHARED_TRIALS, "members": 4, "width": 128, "epochs": 40}
     seconds = {}
     for threads in ((1,), (1, 1), (2,), (2, 2)):
         seconds[threads] = fresh(**heavier).run(*threads)
@@ -199,11 +200,12 @@ def main() -> int:
     parser.add_argument("--part", choices=["kill", "share"], help="one part alone")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        table = Path(folder) / "table.csv"
-        ended(child(lambda: tables.every_kind(400).drop("class").write_csv(table), Path(folder) / "log", 1))
 
-        def fresh(**how: Any) -> Tuning:
-            home = Path(folder) / "home"
+        def fresh(rows: int = ROWS, **how: Any) -> Tuning:
+            table, home = Path(folder) / f"table{rows}.csv", Path(folder) / "home"
+            if not table.exists():
+                written = child(lambda: tables.every_kind(rows).drop("class").write_csv(table), Path(folder) / "log", 1)
+                ended(written)
             shutil.rmtree(home, ignore_errors=True)
             home.mkdir()
             return Tuning(table, home, **how)

@@ -453,12 +453,12 @@ def fitted_target(target: Target, positions: NDArray[np.int64]) -> Target:
     if target.classes and len(classes) < 2:
         raise TableError(
             f"the training rows hold one class of {target.name!r} only, {classes[0]!r}; "
-            "split at random instead of by time, or train on more rows"
+            "train on more rows, or split them at random"
         )
     if not target.classes and values.min() == values.max():
         raise TableError(
             f"the training rows hold one value of {target.name!r} only, {values[0]:g}; "
-            "split at random instead of by time, or train on more rows"
+            "train on more rows, or split them at random"
         )
     task = target.task if target.task == "regression" else "binary" if len(classes) == 2 else "multiclass"
     weight = None if target.weight is None else target.weight[positions]

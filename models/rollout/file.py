@@ -7,7 +7,6 @@ too. It is written whole or not at all, under the lock of the model's folder.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 from collections.abc import Callable
@@ -24,13 +23,11 @@ from rowcast.models.plain_files import (
     NoFileError,
     NoFolderError,
     UnreadableError,
-    flush_folder,
+    flush_change,
     locked,
     write_new,
 )
 from rowcast.models.rollout.record import Rollout
-
-logger = logging.getLogger("rowcast.models")
 
 ROLLOUT_FILE = "rollout.json"
 KEPT_FILE = ".rollout-last.json"
@@ -87,19 +84,10 @@ def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
             text = after.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
             Rollout.model_validate_json(text)  # what nobody could read is not written
             _write_whole(home / f"{STAGING}{ROLLOUT_FILE}", text, home / ROLLOUT_FILE)
-            _flush(home)
+            flush_change(home, f"{home / ROLLOUT_FILE} is as it was changed")
             with contextlib.suppress(OSError):  # what counts is written
                 keep_rollout(home, after)
         return after
-
-
-def _flush(home: Path) -> None:
-    """Have a change on the disk. It is there already, for every reader: what fails now does not undo it."""
-    try:
-        flush_folder(home)
-    except OSError as error:
-        file = home / ROLLOUT_FILE
-        logger.warning("%s is changed, and may be as before after a power failure: %s", file, error.strerror)
 
 
 def keep_rollout(home: Path, said: Rollout) -> None:

@@ -135,6 +135,21 @@ def test_a_full_disk_publishes_nothing(repository, monkeypatch):
     assert sorted(entry.name for entry in (repository.root / "flights").iterdir()) == [".lock", "1"]
 
 
+def test_what_is_published_stays_though_the_folder_around_it_cannot_be_flushed(repository, monkeypatch, caplog):
+    home = repository.root / "flights"
+    fsync = os.fsync
+
+    def fails(descriptor):
+        if os.path.realpath(f"/proc/self/fd/{descriptor}") == str(home):  # services see the version by now
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)  # as a disk does that ails
+    assert publish(repository).manifest.version == 1
+    assert repository.open("flights").graph == b"graph"
+    assert caplog.messages == [f"{home / '1'} is published, and may not be after a power failure: Input/output error"]
+
+
 def test_what_a_killed_publish_left_is_cleared_by_the_next(repository):
     publish(repository)
     left = repository.root / "flights" / ".publishing-2"

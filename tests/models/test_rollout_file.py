@@ -59,5 +59,5 @@ def test_a_change_that_is_in_the_file_holds_though_the_folder_cannot_be_flushed(
     assert name_version(tmp_path, "champion", 1, "operator").aliases == {"champion": 1}
     assert read_rollout(tmp_path).aliases == {"champion": 1}
     assert caplog.messages == [
-        f"{tmp_path / ROLLOUT_FILE} is changed, and may be as before after a power failure: Input/output error"
+        f"{tmp_path / ROLLOUT_FILE} is as it was changed, and may not be after a power failure: Input/output error"
     ]

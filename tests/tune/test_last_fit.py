@@ -129,7 +129,7 @@ def test_test_rows_that_the_last_fit_cannot_read_or_answer_are_told_before_anyth
     )
     data = {"target": "label", "split_by_time": "at"}
     config = make_config(overrides={**tables.QUICK, "data": data})
-    said = "class 'late' of 'label' occurs in .* drop those rows, or split at random instead of by time"
+    said = "class 'late' of 'label' occurs in .* drop those rows, or split at random"
     with pytest.raises(TableError, match=said):
         tune(unseen, config, name="m", repository=Repository(tmp_path), trials=1)
     assert not (tmp_path / ".studies").exists()

@@ -184,7 +184,7 @@ def _check_classes(fitted: Target, values: NDArray[Any], table: Table, positions
     if unknown:
         raise TableError(
             f"class {values[unknown[0]]!r} of {fitted.name!r} occurs in {table.where(int(positions[unknown[0]]))}, "
-            "but in no training row; drop those rows, or split at random instead of by time"
+            "but in no training row; drop those rows, or split at random"
         )
 
 
