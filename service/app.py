@@ -140,6 +140,7 @@ def build(given: Settled) -> bentoml.Service[Any]:
             drain_on_sigterm(registry, asyncio.get_running_loop(), stop_grpc)
             worker_started(settings.workers)
             if pulse is not None:
+                registry.replaced = pulse.is_replaced
                 pulse.keep_beating(asyncio.get_running_loop())
             if follower is not None:
                 follower.start(asyncio.get_running_loop())

@@ -97,6 +97,8 @@ class Registry:
         """Whether every model is loaded and warmed up."""
         self.draining = False
         """Whether the worker was told to stop, and only serves on until callers have noticed."""
+        self.replaced: Callable[[], bool] = lambda: False
+        """Tells whether another worker has taken its place, if it was told to stop: the service does not end."""
         self.models: dict[str, Model]
         """The model behind each name: its live version."""
         self.versions: dict[tuple[str, int], Model]

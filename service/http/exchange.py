@@ -94,7 +94,7 @@ class Exchange:
 
     def when_ready(self, body: bytes) -> tuple[int, bytes]:
         """A page that is there when every model is loaded, and no more when the service stops."""
-        if self._registry.draining:
+        if self._registry.draining and not self._registry.replaced():
             return HTTPStatus.SERVICE_UNAVAILABLE, error_body(SHUTTING_DOWN)
         if not self._registry.ready:
             return HTTPStatus.SERVICE_UNAVAILABLE, error_body(LOADING)

@@ -1,6 +1,6 @@
 """What a worker says in its slot of the shared memory: whether it has opened a version, and what it was asked for.
 
-A slot holds, behind the count of heartbeats, a verdict and an order. Each is a number and a text; the text is written
+A slot holds, behind the signs of life, a verdict and an order. Each is a number and a text; the text is written
 first and the number last, so that whoever finds a new number finds its text. The supervisor only reads.
 """
 
@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import orjson
 
-from rowcast.service.process.heartbeat import COUNT_BYTES
+from rowcast.service.process.heartbeat import PULSE_BYTES
 
 _NUMBER = struct.Struct("Q")
 _LENGTH = struct.Struct("H")
-_VERDICT_AT, _VERDICT_BYTES = COUNT_BYTES, 504
+_VERDICT_AT, _VERDICT_BYTES = PULSE_BYTES, 504
 _ORDER_AT, _ORDER_BYTES = _VERDICT_AT + _NUMBER.size + _VERDICT_BYTES, 1024
 END = _ORDER_AT + _NUMBER.size + _ORDER_BYTES
 """Where the rest of a slot begins, see :mod:`rowcast.service.live.counted`."""

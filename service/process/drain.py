@@ -1,4 +1,7 @@
-"""A worker's last seconds: told to stop, it says so on ``/readyz`` and serves on until callers have noticed."""
+"""A worker's last seconds: told to stop, it says so on ``/readyz`` and serves on until callers have noticed.
+
+Where another has taken its place, the service goes on, and ``/readyz`` says nothing of it.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def drain_on_sigterm(
     Args:
         registry: is marked as draining.
         loop: the worker's.
-        on_drain: called on it when the seconds begin.
+        on_drain: called on it when the seconds begin, unless another worker has taken the place of this one.
     """
     server_stops = signal.getsignal(signal.SIGTERM)
     server: Any = getattr(server_stops, "__self__", None)  # uvicorn's, whose handler is a method
@@ -41,7 +44,11 @@ def drain_on_sigterm(
 
     def drain() -> None:
         logger.info("told to stop: serving on for %g seconds", registry.settings.grace)
-        on_drain()
+        if registry.replaced():  # whoever took its place accepts what comes; here it might come just before the end
+            for listening in getattr(server, "servers", ()):
+                listening.close()
+        else:
+            on_drain()
         loop.call_later(registry.settings.grace, stop)
 
     def on_signal(number: int, frame: FrameType | None) -> None:

@@ -23,7 +23,9 @@ START_SECONDS = 300.0
 LOOK_SECONDS = 1.0
 """How often the supervisor looks at the counts."""
 _COUNT = struct.Struct("Q")
-COUNT_BYTES = _COUNT.size
+_REPLACED_AT = _COUNT.size
+"""Where the supervisor tells a worker that another has taken its place."""
+PULSE_BYTES = _REPLACED_AT + _COUNT.size
 """Of a slot, from its start."""
 
 
@@ -48,6 +50,10 @@ class Heartbeats:
         """How often the worker of a slot has beaten; 0 until it serves."""
         return int(_COUNT.unpack_from(self.slots[slot])[0])
 
+    def say_replaced(self, slot: int, replaced: bool) -> None:
+        """Tell the worker of a slot why it is to end: another has taken its place, or else the service ends."""
+        _COUNT.pack_into(self.slots[slot], _REPLACED_AT, replaced)
+
 
 class Pulse:
     """A worker's side.
@@ -65,6 +71,10 @@ class Pulse:
         """Say that this worker is well."""
         self._count += 1
         _COUNT.pack_into(self.slot, 0, self._count)
+
+    def is_replaced(self) -> bool:
+        """Whether another has taken this worker's place, if it is told to end."""
+        return bool(_COUNT.unpack_from(self.slot, _REPLACED_AT)[0])
 
     def keep_beating(self, loop: asyncio.AbstractEventLoop) -> None:
         """Beat for as long as a loop turns; from now on silence means that it does not."""

@@ -99,6 +99,8 @@ class Replacements:
         if life is None or signum != signal.SIGTERM:
             return True
         already, life.stopping = life.stopping, True
+        if not already and not self.stopping:  # there are more than there are to be
+            self._say_replaced(pid, True)
         return not already
 
     def look(self) -> None:
@@ -124,12 +126,37 @@ class Replacements:
                     found[slot] = pid
         return found
 
+    @property
+    def have_pulse(self) -> bool:
+        """Whether the workers say that they serve."""
+        return self._heartbeats is not None
+
+    def give_up(self, workers: set[int]) -> None:
+        """Kill workers that do not serve, by process id; nobody takes their places."""
+        for pid in workers & set(self._watcher.processes):
+            logger.error("worker %d is killed: it does not serve", pid)
+            if pid in self._lives:
+                self._lives[pid].stopping = True
+            process = self._watcher.processes.pop(pid)
+            with contextlib.suppress(psutil.Error, ProcessLookupError):
+                process.send_signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Take note that the supervisor was told to stop: whoever ends from now on has no successor."""
+        self.stopping = True
+        for pid in self._watcher.processes:
+            self._say_replaced(pid, False)
+
     def stop_all(self) -> None:
         """Tell all workers to stop."""
         for pid, process in list(self._watcher.processes.items()):
             if self.may_be_signalled(pid=pid, signum=signal.SIGTERM):
                 with contextlib.suppress(psutil.Error, ProcessLookupError):
                     process.send_signal(signal.SIGTERM)
+
+    def _say_replaced(self, pid: int, replaced: bool) -> None:
+        if self._heartbeats is not None:
+            self._heartbeats.say_replaced(self._first_slot + self._watcher.processes[pid].wid, replaced)
 
     def kill(self) -> None:
         """Kill all workers."""

@@ -38,6 +38,7 @@ from rowcast.service.middleware.log_queue import flush_lines, queue_log_lines
 from rowcast.service.process import grpc_port
 from rowcast.service.process.heartbeat import LOOK_SECONDS, Heartbeats
 from rowcast.service.process.parent import SUPERVISED_BY, remove_what_the_launcher_left
+from rowcast.service.process.renewal import Renewal
 from rowcast.service.process.replacements import BUSY_SECONDS, Replacements
 from rowcast.service.process.worker_process import WorkerProcess
 
@@ -100,7 +101,8 @@ def look_after_workers(
         self.heartbeats = Heartbeats(sum(map(_slots, self.watchers)))
         self.replacements = list(_replacements(self.watchers, service, self.heartbeats))
         self.stop_asked_at = None
-        self.reload_requested = self.management_requested = False
+        self.renewal_requested = self.management_requested = False
+        self.renewals = []
         self.settling = self.settle_requested = False
         for watcher in self.watchers:
             watcher.graceful_timeout = grace + _END_SECONDS
@@ -144,7 +146,7 @@ def look_after_workers(
 
 
 def _slots(watcher: Any) -> int:
-    """How many workers of a watcher there may be: while they are reloaded, there are twice as many."""
+    """How many workers of a watcher there may be: while they are replaced, there are twice as many."""
     return 2 * int(watcher.numprocesses) + 1
 
 
@@ -239,20 +241,33 @@ def _settle(arbiter: Any, settle_anew: SettleAnew) -> None:
         if arbiter.settle_requested:
             _settle(arbiter, settle_anew)
         elif is_settled:
-            _reload_when_free(arbiter)
+            _renew_when_free(arbiter)
 
     threading.Thread(target=work, name="settle", daemon=True).start()
 
 
-def _reload_when_free(arbiter: Any, requested: bool = False) -> None:
+def _renew_when_free(arbiter: Any, requested: bool = False) -> None:
     """Replace all workers as soon as the supervisor does nothing else; once, however often it was asked meanwhile."""
-    if arbiter._stopping or (arbiter.reload_requested and not requested):
+    if arbiter._stopping or (arbiter.renewal_requested and not requested):
         return
-    arbiter.reload_requested = not _is_free(arbiter)
-    if arbiter.reload_requested:
-        arbiter.loop.call_later(BUSY_SECONDS, _reload_when_free, arbiter, True)
+    arbiter.renewal_requested = not _is_free(arbiter) or bool(arbiter.renewals)
+    if arbiter.renewal_requested:
+        arbiter.loop.call_later(BUSY_SECONDS, _renew_when_free, arbiter, True)
     else:
-        arbiter.reload(graceful=True)
+        arbiter.renewals = list(map(Renewal, arbiter.watchers, arbiter.replacements))
+        arbiter.manage_watchers()
+        _look_after_renewals(arbiter)
+
+
+def _look_after_renewals(arbiter: Any) -> None:
+    """Have workers told to stop once those who take their places serve."""
+    if arbiter.stop_asked_at is not None:
+        return
+    arbiter.renewals = [renewal for renewal in arbiter.renewals if not renewal.look()]
+    if arbiter.renewals:
+        arbiter.loop.call_later(BUSY_SECONDS, _look_after_renewals, arbiter)
+    else:
+        _manage_when_free(arbiter)
 
 
 def _stop_when_free(arbiter: Any) -> None:
@@ -260,7 +275,7 @@ def _stop_when_free(arbiter: Any) -> None:
     if arbiter.stop_asked_at is None:
         arbiter.stop_asked_at = time.monotonic()
         for replacements in arbiter.replacements:
-            replacements.stopping = True
+            replacements.stop()
         longest = max((watcher.graceful_timeout for watcher in arbiter.watchers), default=0.0)
         arbiter.loop.call_later(longest + _PATIENCE_SECONDS, _kill_all, arbiter)
         _stop_or_wait(arbiter)

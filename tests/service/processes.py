@@ -57,7 +57,11 @@ def addresses(processes: Iterable[psutil.Process]) -> set[str]:
     """Whatever others could send something to: listening TCP ports, UDP ports, unix sockets with a name."""
     found = set()
     for process in processes:
-        for connection in process.net_connections("all"):
+        try:
+            connections = process.net_connections("all")
+        except psutil.NoSuchProcess:  # it has ended, and holds nothing any more
+            continue
+        for connection in connections:
             local = connection.laddr
             if connection.family == socket.AF_UNIX:
                 found |= {f"unix {local}"} if local else set()

@@ -16,6 +16,7 @@ import pytest
 
 from tests.service.hostile_payloads import GOOD
 from tests.service.processes import addresses, alive, family, supervisor, until, workers
+from tests.service.rpc import calling
 from tests.service.servers import ROOT, Server, command, environment, free_port, serving
 
 
@@ -84,6 +85,30 @@ def test_nothing_listens_but_http_and_grpc(one_model: Path, tmp_path: Path) -> N
         assert server.process.wait(20) == 0
         assert alive(members) == []
     assert left_in(tmp_path) == []
+
+
+def test_a_service_whose_workers_are_replaced_is_ready_and_takes_connections_all_along(
+    one_model: Path, tmp_path: Path
+) -> None:
+    """However short the grace: the old workers stay until the new ones, which need seconds, serve."""
+    grpc = free_port()
+    with launched(one_model, tmp_path, grpc_port=str(grpc), grace="0.5") as server:
+        until(lambda: ready_workers(server) == 2, 60)
+        before, found = set(workers(server.process.pid)), supervisor(server.process.pid)
+        assert found is not None
+        assert len(before) == 2
+        found.send_signal(signal.SIGHUP)
+        looks = 0
+        while before & set(workers(server.process.pid)):
+            looks += 1
+            assert server.get("/readyz").status_code == 200, f"look {looks}"
+            with calling(grpc) as caller:  # with a new connection
+                assert caller.ask("ServerReady").ready, f"look {looks}"
+        assert looks > 5
+        assert len(workers(server.process.pid)) == 2
+        text = server.log.read_text()
+    assert "Traceback" not in text
+    assert text.count("told to stop: serving on for 0.5 seconds") == 2
 
 
 def test_plain_bentoml_serve_has_no_control_socket_either(one_model: Path, tmp_path: Path) -> None:

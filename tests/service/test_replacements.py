@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from rowcast.service.process import heartbeat, replacements
+from rowcast.service.process import heartbeat, renewal, replacements
 from rowcast.service.process.heartbeat import SILENT_SECONDS, START_SECONDS, Heartbeats, Pulse, Watch
+from rowcast.service.process.renewal import Renewal
 from rowcast.service.process.replacements import Replacements
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        for module in (heartbeat, replacements):
+        for module in (heartbeat, renewal, replacements):
             monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
 
 
@@ -83,6 +84,7 @@ class Watcher:
         self.spawn_processes: Any = None
         self.arbiter = SimpleNamespace(loop=Loop())
         self.respawn = True
+        self.numprocesses = 2
 
     def is_stopping(self) -> bool:
         return False
@@ -177,3 +179,83 @@ def test_an_end_that_was_asked_for_is_not_logged(clock: Clock, caplog: pytest.Lo
     )
     assert caplog.messages == []
     assert workers.looked_after.accidents == 0
+
+
+class Family:
+    """Two workers that serve, and those that are to take their places."""
+
+    def __init__(self) -> None:
+        self.watcher = Watcher()
+        self.beats = Heartbeats(5)
+        self.looked_after = Replacements(self.watcher, self.beats)
+        self.told: list[tuple[int, int]] = []
+        self.start(1)
+        self.start(2)
+        self.serve(1, 2)
+
+    def start(self, worker: int) -> None:
+        """A new process, whose id and slot are the same number."""
+        sent = self.told
+        process = SimpleNamespace(pid=worker, wid=worker, send_signal=lambda signum: sent.append((worker, signum)))
+        self.watcher.processes[worker] = process
+        self.looked_after.spawned(pid=worker)
+
+    def serve(self, *workers: int) -> None:
+        for worker in workers:
+            Pulse(self.beats.descriptor, worker).beat()
+
+    def replaced(self) -> list[bool]:
+        """What each worker is told of why it is to end."""
+        return [Pulse(self.beats.descriptor, slot).is_replaced() for slot in (1, 2, 3, 4)]
+
+
+def test_workers_are_replaced_once_as_many_new_ones_serve(clock: Clock) -> None:
+    family = Family()
+    renewal = Renewal(family.watcher, family.looked_after)
+    assert family.watcher.numprocesses == 4
+    family.start(3)
+    family.start(4)
+    family.serve(3)
+    assert not renewal.look()
+    family.serve(4)
+    assert renewal.look()
+    assert family.watcher.numprocesses == 2
+    for old in (1, 2):  # by circus, as there are more than there are to be
+        assert family.looked_after.may_be_signalled(pid=old, signum=signal.SIGTERM)
+    assert family.replaced() == [True, True, False, False]
+    family.looked_after.stop()
+    assert family.replaced() == [False] * 4
+
+
+def test_new_workers_that_do_not_serve_in_time_are_given_up_and_old_ones_stay(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    family = Family()
+    renewal = Renewal(family.watcher, family.looked_after)
+    family.start(3)
+    family.start(4)
+    family.serve(4)
+    clock.now += START_SECONDS + 1
+    assert renewal.look()
+    assert family.told == [(3, signal.SIGKILL)]
+    assert list(family.watcher.processes) == [1, 2, 4]  # of which circus ends the oldest
+    assert family.watcher.numprocesses == 2
+    assert caplog.messages == [
+        "1 of 2 new workers serve after 300 s: as many of those before them serve on as are missing",
+        "worker 3 is killed: it does not serve",
+    ]
+
+
+def test_workers_without_a_pulse_are_not_waited_for() -> None:
+    watcher = Watcher()
+    renewal = Renewal(watcher, Replacements(watcher, None))
+    assert renewal.look()
+    assert watcher.numprocesses == 2
+
+
+def test_a_worker_that_ends_with_the_service_is_not_told_that_it_was_replaced() -> None:
+    family = Family()
+    family.looked_after.stop()
+    family.looked_after.stop_all()
+    assert family.told == [(1, signal.SIGTERM), (2, signal.SIGTERM)]
+    assert family.replaced() == [False] * 4

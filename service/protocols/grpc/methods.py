@@ -289,7 +289,7 @@ class Methods:
 
     @property
     def _ready(self) -> bool:
-        return self._registry.ready and not self._registry.draining
+        return self._registry.ready and (not self._registry.draining or self._registry.replaced())
 
     def _find(self, name: str, version: str = "") -> _Model:
         return self._table.find(name, version)
