@@ -15,6 +15,7 @@ from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.labels import LabelType
 from rowcast.models.machine.limits import usable_cores
 from rowcast.models.session import Predictions, Session
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.levels import count_levels
 from rowcast.training.columns.target import Target
@@ -111,6 +112,8 @@ def cross_validate(
     place = table.places_in(whole)
     measured, counted = [], []
     with usable_threads() as threads:
+        if config.fit.budget_s != "none":  # which is each fold's own
+            pay_first_use(config, device)
         for number, split in enumerate(plan, 1):
             try:
                 prepared = prepare_split(table, target, split, config)
