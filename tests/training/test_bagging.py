@@ -168,6 +168,50 @@ def test_means_of_counts_are_put_into_one_unit(table):
     assert float(bagged.core.shift[0]) != float(bagged.core.shift[1])
 
 
+def with_zero(table, config, zero):
+    """A bag of positive amounts, of which the row at ``zero`` is 0; None: no row is."""
+    is_zero = pl.int_range(pl.len()) == (-1 if zero is None else zero)
+    amount = pl.when(is_zero).then(0.0).otherwise(pl.col("amount").abs() + 0.1)
+    return opened(table.drop("class").with_columns(amount=amount), config)
+
+
+@pytest.mark.parametrize("intervals", ["constant", "quantiles"])
+def test_folds_with_and_without_a_target_of_0_are_put_into_one_logarithm(table, intervals):
+    config = config_for("amount", objective={"target_transform": "log", "intervals": intervals})
+    before = with_zero(table, config, None)
+    zero = int(np.flatnonzero(table["amount"].abs() + 0.1 == before.folds[1].test.target[0])[0])
+    bag = with_zero(table, config, zero)
+    bagged = fit_bag(bag, config, CPU, own=NOTHING_OWN)
+    cores = [alone(bag, config, fold) for fold in range(3)]
+    shifts = [core.head.transform.shift for core in cores]
+    assert (shifts[1], max(shifts), bagged.core.head.transform.shift) == (0.0, 1.0, 1.0)
+    for fold, core in enumerate(cores):
+        inputs = core.fronts[0].inputs(bag.test.columns)
+        with torch.no_grad():
+            own = core.network(core.encoder.encode(core.encoder.derive(*inputs[:2])), inputs[2]).to(torch.float64)
+            put = bagged.core.outputs(fold, *inputs)
+        own, common = own * core.head.transform.scale + core.head.transform.mean, bagged.core.head.transform
+        amounts = torch.exp(own[: len(put)]) - shifts[fold]
+        assert float((torch.exp(put * common.scale + common.mean) - 1.0 - amounts).abs().max()) < 1e-5
+    assert save(cores[1].network.state_dict()) == save(alone(before, config, 1).network.state_dict())
+    graph = export(bagged.core, signature_of(bag, bagged.core))
+    check_parity(bagged.core, graph, bag.test.columns)
+    assert np.isfinite(predict_columns(Session(graph, "cpu"), bag.test.columns).prediction).all()
+
+
+def test_the_logarithm_of_one_more_holds_of_any_size(table):
+    config = config_for("amount", objective={"target_transform": "log"})
+    without = with_zero(table, config, None)
+    zero = int(np.flatnonzero(table["amount"].abs() + 0.1 == without.folds[0].test.target[0])[0])
+    bag = with_zero(table, config, zero)
+    core = FoldedCore([alone(bag, config, 0)], Objective(bag.target, config.objective).head)
+    assert core.of_other_logs == [True]
+    logs = torch.tensor([-1e300, -800.0, -1.0, 0.0, 3.0, 800.0, 1e300], dtype=torch.float64)
+    put = core._of_one_more(logs) * core.head.transform.scale + core.head.transform.mean
+    small = np.log1p(np.exp([-1.0, 0.0, 3.0])).tolist()
+    assert put.tolist() == pytest.approx([0.0, 0.0, *small, 800.0, 1e300])
+
+
 def test_folds_may_know_other_columns_levels_and_sentinels(table):
     late = np.arange(240) >= 160  # the rows of the last fold
     odd = table.with_columns(
