@@ -454,11 +454,10 @@ def test_one_fold_is_none_and_cross_validation_has_its_own(table):
             {"fold": "own"},
             "^--folds 6 with --fold own needs 6 different values there",
         ),
-        ([i // 8 for i in range(60)], {"split_by_time": "own"}, "^6 folds by time need 7 different times"),
         (
-            [i // 6 for i in range(60)],
+            [i // 7 for i in range(60)],
             {"split_by_time": "own"},
-            "^fold 1 has one time before it, and needs two, .* use fewer folds; 6 folds divide",
+            "^6 folds by time need 8 different times, two before the first fold, .* holds 7; .* 6 folds divide",
         ),
         (
             list(range(60)),
@@ -494,6 +493,16 @@ def test_what_lies_outside_a_fold_must_be_enough_to_split(column, data, refused)
         table, target = table.take(keep), replace(target, values=target.values[keep])
     with pytest.raises(TableError, match=refused):
         plan_of(table, target, config, 2)
+
+
+def test_as_many_times_as_folds_in_time_need_are_enough():
+    """Two before the first fold, of which the later one says when its fit stops."""
+    rows = tables.every_kind(60).with_columns(own=pl.Series([i // 6 for i in range(60)]))
+    bag = opened(rows, config_for("amount", folds=6, data={"split_by_time": "own"}))
+    assert [(len(fold.train), len(fold.validation), len(fold.test)) for fold in bag.folds[:2]] == [
+        (6, 6, 6),
+        (12, 6, 6),
+    ]
 
 
 def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):
