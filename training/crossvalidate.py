@@ -15,6 +15,7 @@ from rowcast.models.errors import ConfigError, TableError
 from rowcast.models.labels import LabelType
 from rowcast.models.machine.limits import usable_cores
 from rowcast.models.session import Predictions, Session
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.columns.label_type import label_type
 from rowcast.training.columns.levels import count_levels
 from rowcast.training.columns.target import Target
@@ -111,6 +112,8 @@ def cross_validate(
     place = table.places_in(whole)
     measured, counted = [], []
     with usable_threads() as threads:
+        if config.fit.budget_s != "none":  # which is each fold's own
+            pay_first_use(config, device)
         for number, split in enumerate(plan, 1):
             try:
                 prepared = prepare_split(table, target, split, config)
@@ -164,7 +167,7 @@ def plan_folds(
     groups = texts_of(table, data.group, "--group names") if data.group else None
     if data.split_by_time:
         times = times_of(table, data.split_by_time, data)
-        fold_of = folds_in_time(times, k=folds)
+        fold_of = folds_in_time(times, k=folds, before=2 if validation > 0 else 1)
         return [_in_time(fold_of, fold, times, validation) for fold in range(folds)]
     if data.fold:
         fold_of = _folds_named(table, data.fold)
@@ -248,11 +251,6 @@ def _check_classes(labels: NDArray[Any], fold: int) -> None:
 def _in_time(fold_of: NDArray[np.int64], fold: int, times: NDArray[Any], validation: float) -> Split:
     """The fold as test rows, those just before it as validation rows, and the earlier ones as training rows."""
     before = np.flatnonzero(fold_of < fold)
-    n_times = len(np.unique(times[before]))
-    if validation > 0 and n_times < 2:
-        raise TableError(
-            f"fold {fold + 1} has one time before it, and needs two, to learn and to say when to stop: use fewer folds"
-        )
     _check_rows(len(before), fold, "before")
     rest = split_by_time(times[before], test=0.0, validation=validation)
     split = Split(before[rest.train], before[rest.validation], np.flatnonzero(fold_of == fold))

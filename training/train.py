@@ -25,6 +25,7 @@ from rowcast.models.signature import check_model_name
 from rowcast.models.warnings import Caution
 from rowcast.training.bagging.fit import fit_bag
 from rowcast.training.bagging.prepare import Bag, open_bag
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.budget.spend import fit_within, spends
 from rowcast.training.config import Config, to_toml
 from rowcast.training.coverage import coverage_told, shares_inside
@@ -241,6 +242,8 @@ def _train(
     if config.fit.refit == "auto":  # where whoever asks for it by name would be refused, there is none
         is_ruled_out = isinstance(prepared, Bag) or teacher is not None or prepared.stored is not None
         is_refitted = not is_ruled_out and (spending or config.fit.budget_s == "none")
+    if config.fit.budget_s != "none" and not before.fitted:
+        pay_first_use(config, device)
     reserved, networks = 0.0, n_folds
     if ranks.leads and not before.fitted:
         # fits until the budget is spent, and rounds of folds, keep back what each further network takes themselves

@@ -168,6 +168,50 @@ def test_means_of_counts_are_put_into_one_unit(table):
     assert float(bagged.core.shift[0]) != float(bagged.core.shift[1])
 
 
+def with_zero(table, config, zero):
+    """A bag of positive amounts, of which the row at ``zero`` is 0; None: no row is."""
+    is_zero = pl.int_range(pl.len()) == (-1 if zero is None else zero)
+    amount = pl.when(is_zero).then(0.0).otherwise(pl.col("amount").abs() + 0.1)
+    return opened(table.drop("class").with_columns(amount=amount), config)
+
+
+@pytest.mark.parametrize("intervals", ["constant", "quantiles"])
+def test_folds_with_and_without_a_target_of_0_are_put_into_one_logarithm(table, intervals):
+    config = config_for("amount", objective={"target_transform": "log", "intervals": intervals})
+    before = with_zero(table, config, None)
+    zero = int(np.flatnonzero(table["amount"].abs() + 0.1 == before.folds[1].test.target[0])[0])
+    bag = with_zero(table, config, zero)
+    bagged = fit_bag(bag, config, CPU, own=NOTHING_OWN)
+    cores = [alone(bag, config, fold) for fold in range(3)]
+    shifts = [core.head.transform.shift for core in cores]
+    assert (shifts[1], max(shifts), bagged.core.head.transform.shift) == (0.0, 1.0, 1.0)
+    for fold, core in enumerate(cores):
+        inputs = core.fronts[0].inputs(bag.test.columns)
+        with torch.no_grad():
+            own = core.network(core.encoder.encode(core.encoder.derive(*inputs[:2])), inputs[2]).to(torch.float64)
+            put = bagged.core.outputs(fold, *inputs)
+        own, common = own * core.head.transform.scale + core.head.transform.mean, bagged.core.head.transform
+        amounts = torch.exp(own[: len(put)]) - shifts[fold]
+        assert float((torch.exp(put * common.scale + common.mean) - 1.0 - amounts).abs().max()) < 1e-5
+    assert save(cores[1].network.state_dict()) == save(alone(before, config, 1).network.state_dict())
+    graph = export(bagged.core, signature_of(bag, bagged.core))
+    check_parity(bagged.core, graph, bag.test.columns)
+    assert np.isfinite(predict_columns(Session(graph, "cpu"), bag.test.columns).prediction).all()
+
+
+def test_the_logarithm_of_one_more_holds_of_any_size(table):
+    config = config_for("amount", objective={"target_transform": "log"})
+    without = with_zero(table, config, None)
+    zero = int(np.flatnonzero(table["amount"].abs() + 0.1 == without.folds[0].test.target[0])[0])
+    bag = with_zero(table, config, zero)
+    core = FoldedCore([alone(bag, config, 0)], Objective(bag.target, config.objective).head)
+    assert core.of_other_logs == [True]
+    logs = torch.tensor([-1e300, -800.0, -1.0, 0.0, 3.0, 800.0, 1e300], dtype=torch.float64)
+    put = core._of_one_more(logs) * core.head.transform.scale + core.head.transform.mean
+    small = np.log1p(np.exp([-1.0, 0.0, 3.0])).tolist()
+    assert put.tolist() == pytest.approx([0.0, 0.0, *small, 800.0, 1e300])
+
+
 def test_folds_may_know_other_columns_levels_and_sentinels(table):
     late = np.arange(240) >= 160  # the rows of the last fold
     odd = table.with_columns(
@@ -410,11 +454,10 @@ def test_one_fold_is_none_and_cross_validation_has_its_own(table):
             {"fold": "own"},
             "^--folds 6 with --fold own needs 6 different values there",
         ),
-        ([i // 8 for i in range(60)], {"split_by_time": "own"}, "^6 folds by time need 7 different times"),
         (
-            [i // 6 for i in range(60)],
+            [i // 7 for i in range(60)],
             {"split_by_time": "own"},
-            "^fold 1 has one time before it, and needs two, .* use fewer folds; 6 folds divide",
+            "^6 folds by time need 8 different times, two before the first fold, .* holds 7; .* 6 folds divide",
         ),
         (
             list(range(60)),
@@ -450,6 +493,16 @@ def test_what_lies_outside_a_fold_must_be_enough_to_split(column, data, refused)
         table, target = table.take(keep), replace(target, values=target.values[keep])
     with pytest.raises(TableError, match=refused):
         plan_of(table, target, config, 2)
+
+
+def test_as_many_times_as_folds_in_time_need_are_enough():
+    """Two before the first fold, of which the later one says when its fit stops."""
+    rows = tables.every_kind(60).with_columns(own=pl.Series([i // 6 for i in range(60)]))
+    bag = opened(rows, config_for("amount", folds=6, data={"split_by_time": "own"}))
+    assert [(len(fold.train), len(fold.validation), len(fold.test)) for fold in bag.folds[:2]] == [
+        (6, 6, 6),
+        (12, 6, 6),
+    ]
 
 
 def test_folds_that_were_fitted_before_have_been_paid_for(table, monkeypatch):

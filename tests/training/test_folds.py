@@ -71,6 +71,17 @@ def test_folds_in_time_follow_one_another_and_none_is_empty(times, k):
         assert times[folds == fold].min() > times[folds < fold].max()
 
 
+@given(st.lists(st.integers(0, 30), min_size=1, max_size=200), st.integers(2, 5))
+def test_two_times_lie_before_the_first_fold_where_some_say_when_to_stop(times, k):
+    times = np.array(times)
+    assume(len(set(times.tolist())) > k + 1)
+    folds, others = folds_in_time(times, k=k, before=2), folds_in_time(times, k=k)
+    assert set(folds) == {NO_FOLD, *range(k)}
+    assert len(set(times[folds == NO_FOLD])) >= 2
+    if len(set(times[others == NO_FOLD])) >= 2:
+        assert folds.tolist() == others.tolist()
+
+
 def test_stretches_of_time_hold_as_many_rows():
     assert np.bincount(folds_in_time(np.arange(100)[::-1], k=4) + 1).tolist() == [20] * 5
 
@@ -80,6 +91,10 @@ def test_too_few_times_for_the_folds_are_refused():
         TableError, match=r"3 folds by time need 4 different times, one before the first fold; .* holds 3"
     ):
         folds_in_time(np.array([1, 2, 3] * 5), k=3)
+    with pytest.raises(
+        TableError, match=r"3 folds by time need 5 different times, two before the first fold, .* holds 4"
+    ):
+        folds_in_time(np.array([1, 2, 3, 4] * 5), k=3, before=2)
 
 
 def test_a_group_in_two_folds_is_refused_with_its_rows():

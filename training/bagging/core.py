@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rowcast.models.errors import ConfigError
 from rowcast.training.export.graph import Core
 from rowcast.training.features.encoder import FeatureEncoder
 from rowcast.training.network.head import ClassHead, RegressionHead
@@ -23,7 +22,9 @@ class FoldedCore(Core):
 
     ``encoder`` is the front of the first fold, ``further`` are those of the others, and ``network`` holds the networks
     of all, fold after fold. What a member says is in the unit of its own fold's target, and is put into that of the
-    head: ``scale * said + shift``.
+    head: ``scale * said + shift``. Where only some folds learn from a target of 0, their logarithm is of ``1 + y``, as
+    that of the head, and that of the others of ``y``: what these say becomes ``ln(y)`` by ``scale`` and ``shift``, then
+    ``ln(1 + y)`` in the unit of the head.
 
     Args:
         folds: of each the front, the network and a head whose unit it speaks in.
@@ -45,6 +46,8 @@ class FoldedCore(Core):
         self.one_unit = isinstance(head, ClassHead)
         if isinstance(head, RegressionHead):
             scale, shift = zip(*(unit_of(fold, head) for fold in folds), strict=True)
+            self.of_other_logs = [_shift_of(fold.head) != _shift_of(head) for fold in folds]
+            """Whether the logarithm of a fold is of ``y`` where that of the head is of ``1 + y``."""
             self.register_buffer("scale", torch.tensor(scale, dtype=torch.float64))
             self.register_buffer("shift", torch.tensor(shift, dtype=torch.float64))
 
@@ -72,7 +75,16 @@ class FoldedCore(Core):
         whole = said[0] if len(said) == 1 else torch.cat(said)
         if self.one_unit:
             return whole.to(torch.float64)
-        return whole.to(torch.float64) * self.scale[fold : fold + 1] + self.shift[fold : fold + 1]
+        common = whole.to(torch.float64) * self.scale[fold : fold + 1] + self.shift[fold : fold + 1]
+        return self._of_one_more(common) if self.of_other_logs[fold] else common
+
+    def _of_one_more(self, logs: Tensor) -> Tensor:
+        """``ln(1 + y)`` in the unit of the head, of ``ln(y)`` of any size; rising, so that a quantile stays one."""
+        transform = self.head.transform
+        assert isinstance(transform, TargetTransform)
+        one = torch.ones(1, dtype=torch.float64)  # softplus: of doubles, ONNX Runtime has none
+        of_one_more = torch.maximum(logs, 0.0 * one) + torch.log(torch.exp(-torch.abs(logs)) + one)
+        return (of_one_more - transform.mean) / transform.scale
 
     def raw_output(self, *inputs: Tensor) -> Tensor:
         """See :class:`rowcast.training.export.graph.Core`."""
@@ -91,22 +103,22 @@ def networks_of(core: Core) -> list[Embedded]:
 
 
 def unit_of(fold: Core, head: RegressionHead) -> tuple[float, float]:
-    """What makes of a number in the unit of a fold's own head one in the unit of another: a factor, and what is added.
-
-    Raises:
-        ConfigError: no factor does, since the logarithm of one is of something else.
-    """
+    """What makes of a number in the unit of a fold's own head one in the unit of another, or ``ln(y)`` where the
+    logarithm of the other is of ``1 + y``: a factor, and what is added."""
     assert isinstance(fold.head, RegressionHead)
     own, common = fold.head.transform, head.transform
     if isinstance(own, LogLink) and isinstance(common, LogLink):
         return 1.0, math.log(float(own.scale) / float(common.scale))
     assert isinstance(own, TargetTransform)
     assert isinstance(common, TargetTransform)
-    if own.shift != common.shift:
-        raise ConfigError(
-            "'objective.target_transform' may be \"log\" with folds where the training rows of each hold a target of 0 "
-            'or those of none do, and one fold has all of them: use fewer folds, or leave it at "auto"'
-        )
     ours, theirs = own.fitted, common.fitted
+    if own.shift != common.shift:
+        return ours.deviation, ours.centre
     scale = ours.deviation / theirs.deviation
     return scale, (ours.centre / 2.0 - theirs.centre / 2.0) / theirs.deviation * 2.0
+
+
+def _shift_of(head: ClassHead | RegressionHead) -> float:
+    """What is added to a target before its logarithm: 1 where a row that the head knows holds 0, else nothing."""
+    assert isinstance(head, RegressionHead)
+    return head.transform.shift if isinstance(head.transform, TargetTransform) else 0.0

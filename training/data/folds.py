@@ -72,7 +72,7 @@ def folds_of_groups(groups: NDArray[Any], *, k: int, seed: int) -> NDArray[np.in
     return fold_of_group[codes]
 
 
-def folds_in_time(times: NDArray[Any], *, k: int) -> NDArray[np.int64]:
+def folds_in_time(times: NDArray[Any], *, k: int, before: int = 1) -> NDArray[np.int64]:
     """A fold for each row, ``[rows]``, later folds later; the rows before the first fold have :data:`NO_FOLD`.
 
     Time is cut into ``k + 1`` stretches of about as many rows. Each fold is tested by a model of all rows before it,
@@ -82,6 +82,7 @@ def folds_in_time(times: NDArray[Any], *, k: int) -> NDArray[np.int64]:
     Args:
         times: when each row was, ``[rows]``, in any unit, none of them missing.
         k: how many folds, 2 at least.
+        before: distinct times before the first fold at least: 2 where some of these rows say when to stop.
 
     Raises:
         TableError: there are too few distinct times.
@@ -89,15 +90,18 @@ def folds_in_time(times: NDArray[Any], *, k: int) -> NDArray[np.int64]:
     """
     _check(k)
     distinct, when, counts = np.unique(times, return_inverse=True, return_counts=True)
-    if len(distinct) < k + 1:
+    if len(distinct) < k + before:
+        first = (
+            "one before the first fold" if before == 1 else "two before the first fold, to learn and say when to stop"
+        )
         raise TableError(
-            f"{k} folds by time need {k + 1} different times, one before the first fold; the column holds "
-            f"{len(distinct)}; use fewer folds, or name another with --split-by-time"
+            f"{k} folds by time need {k + before} different times, {first}; the column holds {len(distinct)}; use "
+            "fewer folds, or name another with --split-by-time"
         )
     passed = np.concatenate([[0], np.cumsum(counts)])
     starts = [0]  # of each stretch, as a place among the distinct times
     for stretch in range(1, k + 1):
-        lowest, highest = starts[-1] + 1, len(distinct) - (k + 1 - stretch)
+        lowest, highest = starts[-1] + (before if stretch == 1 else 1), len(distinct) - (k + 1 - stretch)
         wanted = len(times) * stretch / (k + 1)
         starts.append(lowest + int(np.abs(passed[lowest : highest + 1] - wanted).argmin()))
     return np.searchsorted(starts, when, side="right") - 2

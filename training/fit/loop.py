@@ -272,11 +272,13 @@ def fit(
     optimizer = make_optimizer(network, optimizer_config)
     schedule = Schedule(optimizer_config)
     average = WeightAverage(network, optimizer_config.average)
+    before_look = clock()
     best = Best(network, evaluate(network, encoder, objective, validation, ranks))
-    is_quick = ranks.said(clock() - started) < QUICK_LOOK_S
-    # The look that follows the last step is paid from the budget too.
+    look_s = clock() - before_look
+    is_quick = ranks.said(look_s) < QUICK_LOOK_S
+    # The look that follows the last step is paid from the budget too: half as much again as the first one took.
     # Never 0, or a budget that the first look has eaten up would be none at all.
-    budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * (clock() - started), 1e-9)
+    budget = math.inf if config.budget_s == "none" else max(config.budget_s - 1.5 * look_s, 1e-9)
 
     moving = Moving(network, average, optimizer, schedule, best)
     at = Position(1, 0, torch.zeros((), device=device), generator.get_state(), (clock() - started) / budget, budget)

@@ -18,6 +18,7 @@ from rowcast.models.pretrained import PRETRAINED_METRIC, StoredPretrained, publi
 from rowcast.models.repository import Repository
 from rowcast.models.signature import MAX_COLUMNS, check_model_name
 from rowcast.models.summary import WEIGHTS_FILE
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.columns.infer import ColumnRule, check_names, read_column
 from rowcast.training.config import Config, to_toml
 from rowcast.training.data.split import split_random
@@ -119,6 +120,8 @@ def pretrain(
     with ExitStack() as stack:
         decisions += stack.enter_context(usable_threads())
         interrupt = stack.enter_context(ended_by_signals())
+        if config.fit.budget_s != "none":
+            pay_first_use(config, device)
         networks, result = _fit(config, encoder, goal, rows[0], rows[1], report, interrupt)
         if interrupt:
             say(f"{interrupt.name}: the fit ends, and the best weights so far are published")

@@ -12,6 +12,7 @@ from typing import Any
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.columns.target import Target
 from rowcast.training.config import Config
 from rowcast.training.crossvalidate import MAX_FOLDS
@@ -120,6 +121,9 @@ def tune(
     trying = trying.model_copy(update={"tune": TuneConfig(space=space.said())})
     measure = measure_of(prepared, trying, own).name
     wanted = TRIALS if trials is None and budget_s is None else trials
+    if budget_s is not None or trying.fit.budget_s != "none":
+        with usable_threads():
+            pay_first_use(trying, device)
     clock = clock_of(trying, budget_s, began=began, wanted=wanted, publish=publish)
     where = default_file(repository.root, name) if storage is None else storage
     opened = open_storage(where)

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import torch
 
+from rowcast.training.budget.first_use import pay_first_use
 from rowcast.training.config import Config, make_config
 from rowcast.training.device import training_device
 from rowcast.training.fit.interrupt import Interrupt, ended_by_signals
@@ -194,8 +195,10 @@ def main() -> None:
         space = space_of(config)
         about = about_study(rows, config)
         study = open_study(open_storage(job["storage"]), job["study"], about, space, [], config.seed)
-        left = math.inf if job["until"] is None else job["until"] - time.time()
         device = training_device(config.device, config.fit.precision)
+        if job["until"] is not None or config.fit.budget_s != "none":
+            pay_first_use(config, device)
+        left = math.inf if job["until"] is None else job["until"] - time.time()
         clock = Clock(time.monotonic(), left, **job["clock"])
         tell = _Silent(study, clock)
         tell()
