@@ -44,6 +44,15 @@ def seconds(text: str, called: str = "a duration") -> float:
     return found
 
 
+def said_seconds(seconds: float) -> str:
+    """So many seconds, in words: three digits of a short time, and whole seconds of a long one.
+
+    >>> said_seconds(38.84), said_seconds(1793.4)
+    ('38.8 s', '1,793 s')
+    """
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
 def budget_seconds(budget: object) -> float | None:
     """Seconds of a budget as Python takes it: a number, a text, or None for no bound.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from rowcast.models.arguments import named
+from rowcast.models.durations import said_seconds
 from rowcast.models.errors import TrainingError
 from rowcast.training.bagging.core import networks_of
 from rowcast.training.bagging.prepare import Bag
@@ -167,8 +168,8 @@ def _together(rounds: Sequence[Sequence[_Fitted]], config: Config, n_folds: int,
     if config.fit.budget_s != "none":
         took = [one.fit.seconds for fold in folds for one in fold]
         decisions.append(
-            f"the budget left {config.fit.budget_s:.3g} s for fits: {n * len(folds)} of {seeds * n_folds} were made, "
-            f"{n} of each fold, and took {min(took):.2g} to {max(took):.2g} s each"
+            f"the budget left {said_seconds(config.fit.budget_s)} for fits: {n * len(folds)} of {seeds * n_folds} were "
+            f"made, {n} of each fold, and took {min(took):.2g} to {max(took):.2g} s each"
         )
     if len(folds) < n_folds:
         decisions.append(

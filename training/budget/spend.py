@@ -17,6 +17,7 @@ from statistics import fmean
 
 import torch
 
+from rowcast.models.durations import said_seconds
 from rowcast.training.budget.choice import Panel
 from rowcast.training.budget.ways import USUAL, Way, twice_as_long, ways_of
 from rowcast.training.config import Config
@@ -203,7 +204,8 @@ def _answering(
 ) -> tuple[list[_Tried], str]:
     """The fits that answer, and the decision about what the budget went for; ``ended``: before it was spent."""
     most = config.fit.seeds
-    left = f"the budget left {config.fit.budget_s:.3g} s for fits"
+    assert config.fit.budget_s != "none"
+    left = f"the budget left {said_seconds(config.fit.budget_s)} for fits"
     enough = f"{left}, and they were ended with {len(tried)} of {most} made" if ended else f"{left}, enough for"
     if len(tried) == 1:
         return list(tried), enough if ended else f"{enough} one of {most}"

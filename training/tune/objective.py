@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rowcast.models.arguments import named
+from rowcast.models.durations import said_seconds
 from rowcast.models.errors import TrainingError
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
@@ -182,10 +183,10 @@ class _Ladder:
 def _over(budget_s: float, number: int, folds: int) -> str:
     """Why a trial ends whose time was over before one of its fits."""
     if folds == 1:
-        return f"its {budget_s:.3g} s were over before its fit began: raise --budget"
+        return f"its {said_seconds(budget_s)} were over before its fit began: raise --budget"
     return (
-        f"its {budget_s:.3g} s were over after {number} of {folds} folds: raise --budget, or use fewer folds than "
-        f"--folds {named(folds)}"
+        f"its {said_seconds(budget_s)} were over after {number} of {folds} folds: raise --budget, or use fewer folds "
+        f"than --folds {named(folds)}"
     )
 
 

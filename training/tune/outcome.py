@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from rowcast.models.durations import said_seconds
 from rowcast.training.config import Config, make_config, to_toml
 from rowcast.training.tune.config import TuneConfig
 from rowcast.training.tune.space import AS_GIVEN, value_in, with_values
@@ -142,8 +143,8 @@ def _told_of_time(trials: Sequence[Record]) -> str:
     if given is None:
         return text
     return (
-        f"{text}, that of the config as given among them: it takes longer than the {given.limit_s:.3g} s of a trial, "
-        "so that with this budget `rowcast train` may do better"
+        f"{text}, that of the config as given among them: it takes longer than the {said_seconds(given.limit_s)} of a "
+        "trial, so that with this budget `rowcast train` may do better"
     )
 
 

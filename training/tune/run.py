@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from rowcast.models.durations import said_seconds
 from rowcast.models.errors import ConfigError, TrainingError
 from rowcast.models.repository import Repository
 from rowcast.models.signature import check_model_name
@@ -274,11 +275,11 @@ def _redo(study: Study, trying: Config, clock: Clock, say: Callable[[str], None]
     if not cut:
         return
     redone = study.redo(study.space.starts(trying), clock.trial_s)
-    now = "as long as it takes" if math.isinf(clock.trial_s) else f"{clock.trial_s:.3g} s"
+    now = "as long as it takes" if math.isinf(clock.trial_s) else f"{said_seconds(clock.trial_s)}"
     longest = max(record.limit_s for record in cut)
     say(
-        f"{len(cut)} of {count(len(before))} finished before were cut short after at most {longest:.3g} s, and a trial "
-        f"has {now} by now: they may look worse than they are"
+        f"{len(cut)} of {count(len(before))} finished before were cut short after at most {said_seconds(longest)}, and "
+        f"a trial has {now} by now: they may look worse than they are"
         + (f"; {count(redone)} to start with {'is' if redone == 1 else 'are'} tried once more" if redone else "")
     )
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from rowcast.models.durations import said_seconds
 from rowcast.training.tune.clock import Clock
 from rowcast.training.tune.outcome import best_of
 from rowcast.training.tune.space import AS_GIVEN
@@ -77,8 +78,8 @@ class Telling:
                 self._report(standing)
                 if record.cut_short and record.origin == AS_GIVEN:
                     self._say(
-                        f"the config as given takes longer than the {record.limit_s:.3g} s of a trial: trials are cut "
-                        "short, and half of the time is kept for the last fit; raise --budget, or try fewer with "
+                        f"the config as given takes longer than the {said_seconds(record.limit_s)} of a trial: trials "
+                        "are cut short, and half of the time is kept for the last fit; raise --budget, or try fewer with "
                         "--trials, for trials that say more"
                     )
         self._known = {record.number for record in records}
