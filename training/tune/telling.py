@@ -79,8 +79,8 @@ class Telling:
                 if record.cut_short and record.origin == AS_GIVEN:
                     self._say(
                         f"the config as given takes longer than the {said_seconds(record.limit_s)} of a trial: trials "
-                        "are cut short, and half of the time is kept for the last fit; raise --budget, or try fewer with "
-                        "--trials, for trials that say more"
+                        "are cut short, and half of the time is kept for the last fit; raise --budget, or try fewer "
+                        "with --trials, for trials that say more"
                     )
         self._known = {record.number for record in records}
 
