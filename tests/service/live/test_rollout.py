@@ -94,17 +94,17 @@ def test_a_canary_answers_its_share_and_the_same_keys_each_time(root: Path) -> N
 
 
 @asynccontextmanager
-async def grpc_of(registry: Registry) -> AsyncIterator[Any]:
-    """The inference method of a server over gRPC."""
+async def grpc_of(registry: Registry, method: str = "ModelInfer") -> AsyncIterator[Any]:
+    """A method of a server over gRPC."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Methods(registry).handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel.unary_unary(
-            f"/{SERVICE}/ModelInfer",
-            request_serializer=REQUEST_CLASSES["ModelInfer"].SerializeToString,
-            response_deserializer=RESPONSE_CLASSES["ModelInfer"].FromString,
+            f"/{SERVICE}/{method}",
+            request_serializer=REQUEST_CLASSES[method].SerializeToString,
+            response_deserializer=RESPONSE_CLASSES[method].FromString,
         )
     await server.stop(None)
 
@@ -277,6 +277,24 @@ def test_what_cannot_be_done_changes_nothing_and_is_told(root: Path) -> None:
             )
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_load_call_without_a_version_takes_the_newest_though_it_is_on_trial(root: Path, protocol: str) -> None:
+    try_out(root, canary=0.1)
+
+    async def scenario() -> None:
+        async with live(root) as service, grpc_of(service.registry, "RepositoryModelLoad") as load:
+            await service.until(lambda: service.registry.splits and not service.registry.notes)
+            if protocol == "http":
+                assert await service.load() == (200, "")
+            else:
+                await load(REQUEST_CLASSES["RepositoryModelLoad"](model_name="flights"), timeout=60)
+            assert (service.version(), service.registry.trials) == (2, {})
+            assert await service.load() == (200, "")  # there is nothing more to be done
+
+    asyncio.run(scenario())
+    assert [(one.what, one.after) for one in read_rollout(root / "flights").history] == [("canary", 2), ("live", 2)]
 
 
 NONSENSE = {
