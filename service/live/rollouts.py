@@ -23,6 +23,7 @@ from rowcast.models.rollout import (
     end_trial,
     keep_rollout,
     kept_rollout,
+    makes_no_sense_after,
     read_rollout,
 )
 from rowcast.models.rollout.steps import last_change
@@ -46,6 +47,10 @@ class _Ended(NamedTuple):
     how: End
     why: str
     who: str
+
+
+class _NotThereError(ModelRefused):
+    """A file names a version that is not there, or not yet."""
 
 
 class Rollouts:
@@ -93,10 +98,10 @@ class Rollouts:
             return
         self._marks[name] = mark
         try:
-            self._said[name] = read_rollout(self._root / name)
+            self._said[name] = self._sense(name)
             self.faults.pop(name, None)
         except ModelRefused as error:
-            if isinstance(error, UnreadableError):  # it may be read in a moment, and be the same file
+            if isinstance(error, UnreadableError | _NotThereError):  # it may be otherwise in a moment, by the same file
                 self._marks[name] = None
             if self.faults.get(name) != str(error):
                 logger.error("%s; what was served is served on", error)
@@ -105,6 +110,19 @@ class Rollouts:
                 self._said[name] = kept  # the service has started by it
         else:
             self._keep(name, is_there=mark != ())
+
+    def _sense(self, name: str) -> Rollout:
+        """What the file of a name says now. Any thread may ask.
+
+        Raises:
+            UnreadableError: the system does not let it be read.
+            ModelRefused: it is nonsense, or after what was said last names a version that is not there.
+        """
+        home = self._root / name
+        now, before = read_rollout(home), self._said.get(name) or kept_rollout(home)
+        if before is not None and (fault := makes_no_sense_after(home, now, before)):
+            raise _NotThereError(fault)
+        return now
 
     def _keep(self, name: str, *, is_there: bool) -> None:
         """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""
@@ -135,7 +153,7 @@ class Rollouts:
         if mark is not None and mark == self._marks.get(name):
             return ""
         try:
-            now = read_rollout(home)
+            now = self._sense(name)
         except ModelRefused:  # nonsense changes nothing
             return ""
         return "" if _served(now) == _served(known) else f"somebody else was first: {last_change(home, now)}"
@@ -284,7 +302,7 @@ class Rollouts:
         for number in list(self._ends):
             trial, how, why, who = ended = self._ends[number]
             try:
-                end_trial(self._root / trial.name, trial.since, how, who, why)
+                end_trial(self._root / trial.name, trial.since, how, who, why, trial.version)
             except ModelError as error:
                 if self._told.get(number) != how:
                     self._told[number] = how
@@ -301,12 +319,11 @@ class Rollouts:
         Args:
             trial: that is on here.
         """
-        home = self._root / trial.name
-        mark = _mark(home / ROLLOUT_FILE)
+        mark = _mark(self._root / trial.name / ROLLOUT_FILE)
         if mark is None or self._going_on.get(trial) == mark:
             return None
         try:
-            now = read_rollout(home)
+            now = self._sense(trial.name)
         except ModelRefused:  # nonsense changes nothing
             return None
         if mark and now.trial is None and now.last_word is not None:

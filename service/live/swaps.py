@@ -14,13 +14,13 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from rowcast.models.errors import ModelRefused
 from rowcast.models.listing import MANIFEST_FILE, list_versions
 from rowcast.models.repository import GRAPH_FILE, Manifest, open_files
-from rowcast.models.rollout import Rollout
+from rowcast.models.rollout import ROLLOUT_FILE, Rollout, absent_versions
 from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused
@@ -89,7 +89,7 @@ class Swaps:
         self._fault = ""
         """Why the repository cannot be looked at."""
         self._absent: dict[str, str] = {}
-        """What ``rollout.json`` of a name chooses, and is not there."""
+        """What ``rollout.json`` of a name chooses or calls something, and is not there."""
         self._moved: dict[str, str] = {}
         """Aliases of ``ROWCAST_MODELS`` that stand for another version than when the service started."""
         self._outcomes: list[tuple[int, str]] = []
@@ -480,14 +480,17 @@ class Swaps:
                 if (version := self._rollouts.said(name).aliases.get(alias)) is not None
                 and (name, version) not in served
             }
-            self._absent = {
-                name: f"rollout.json of {name} chooses version {chosen}, which is not there"
-                for name, versions in found.items()
-                if (chosen := self._rollouts.said(name).live) is not None
-                and chosen not in versions
-                and (name not in live or live[name].version != chosen)
-            }
+            absent = {name: self._absent_of(name, versions, served) for name, versions in found.items()}
+            self._absent = {name: "; ".join(lines) for name, lines in absent.items() if lines}
         self._show()
+
+    def _absent_of(self, name: str, versions: list[int], served: Set[Key]) -> list[str]:
+        """What ``rollout.json`` of a name chooses or calls something, and is neither there nor served; a line each."""
+        if name in self._look.faults:
+            return []
+        there = {*versions, *(version for one, version in served if one == name)}
+        said = self._rollouts.said(name).without_trial()  # which is told where trials begin
+        return absent_versions(name, said, there)
 
     def _is_chosen(self, name: str, version: int) -> bool:
         said = self._rollouts.said(name)

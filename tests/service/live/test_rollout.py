@@ -20,7 +20,16 @@ import pytest
 
 from proofs.client import post
 from rowcast.models.arrow import MEDIA_TYPE
-from rowcast.models.rollout import Guards, begin_trial, choose_version, name_version, read_rollout, roll_back
+from rowcast.models.rollout import (
+    Guards,
+    Rollout,
+    begin_trial,
+    choose_version,
+    name_version,
+    read_rollout,
+    roll_back,
+    version_called,
+)
 from rowcast.models.values import parse_timestamp
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.options import NO_OPTIONS
@@ -295,6 +304,55 @@ def test_a_load_call_without_a_version_takes_the_newest_though_it_is_on_trial(ro
 
     asyncio.run(scenario())
     assert [(one.what, one.after) for one in read_rollout(root / "flights").history] == [("canary", 2), ("live", 2)]
+
+
+def edit(root: Path, **update: Any) -> Rollout:
+    """Write other fields into the file by hand; what it says then."""
+    file = root / "flights/rollout.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | update))
+    return read_rollout(root / "flights")
+
+
+def test_a_file_that_names_a_version_that_is_not_there_ends_no_trial_here_nor_in_a_service_that_starts(
+    root: Path,
+) -> None:
+    try_out(root, canary=0.2)
+    said = read_rollout(root / "flights")
+
+    async def goes_on(service: Live, told: str) -> None:
+        await service.until(lambda: service.registry.trials)
+        await service.until(lambda: service.reason(0) == f"rollout: {told}, which is not there")
+        await asyncio.sleep(0.5)
+        trial = service.registry.trials["flights"].trial
+        assert (service.version(), trial.version, trial.canary) == (1, 2, 0.2)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            await service.until(lambda: service.registry.trials)
+            edit(root, live=77, canary=None, since=None)
+            await goes_on(service, "rollout.json of flights chooses version 77")
+            edit(root, live=1, canary={"version": 77, "share": 0.2}, since=said.since)
+            await goes_on(service, "rollout.json of flights puts version 77 on trial")
+        async with live(root, reload="manual") as service:
+            await goes_on(service, "rollout.json of flights puts version 77 on trial")
+            edit(root, live=1, canary={"version": 2, "share": 0.3})
+            await service.until(lambda: service.registry.trials["flights"].trial.canary == 0.3)
+            await service.until(lambda: not service.reason(0))
+
+    asyncio.run(scenario())
+
+
+def test_an_alias_of_a_version_that_is_not_there_is_told_and_what_else_was_said_is_done(root: Path) -> None:
+    choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            edit(root, live=2, aliases={"champion": 77, "old": 1})
+            await service.until(lambda: service.version() == 2)
+            words = "rollout: rollout.json of flights calls version 77 champion, which is not there"
+            await service.until(lambda: service.reason(0).startswith(words))
+
+    asyncio.run(scenario())
 
 
 NONSENSE = {
