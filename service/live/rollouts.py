@@ -33,6 +33,9 @@ logger = logging.getLogger("rowcast.service")
 
 End = Literal["rollback", "promoted"]
 
+_LOOKS_WITHOUT = 3
+"""Looks in which a file has to be absent before it was removed: an editor may be about to write it anew."""
+
 
 _UNWRITTEN: dict[End, str] = {
     "rollback": "%s:%d is not on trial any more, which this log alone says until it can be written down: %s",
@@ -69,6 +72,8 @@ class Rollouts:
         self._obeyed: dict[str, Rollout] = {}
         self.faults: dict[str, str] = {}
         """What is wrong with the file of a name."""
+        self._looks_without: dict[str, int] = {}
+        """For how many looks the file of a name has been absent that was there."""
         self._warned = False
         self._ends: dict[int, _Ended] = {}
         """What is to be written down of trials, by their numbers."""
@@ -86,14 +91,18 @@ class Rollouts:
                 cannot be read.
         """
         names = set(names)
-        for known in (self._marks, self._said, self._obeyed, self.faults):
+        for known in (self._marks, self._said, self._obeyed, self.faults, self._looks_without):
             for name in known.keys() - names - set(kept):
                 del known[name]
         for name in sorted(names):
             self._read(name)
+            if self._marks[name] == () and name in self._looks_without:
+                self._looks_without[name] += 1
 
     def _read(self, name: str) -> None:
         mark = _mark(self._root / name / ROLLOUT_FILE)
+        if mark:
+            self._looks_without[name] = 0
         if mark is not None and self._marks.get(name) == mark:
             return
         self._marks[name] = mark
@@ -142,6 +151,13 @@ class Rollouts:
     def is_known(self, name: str) -> bool:
         """Whether what is said of a name was ever read; else nobody knows whether anything is."""
         return name in self._said
+
+    def was_removed(self, name: str) -> bool:
+        """Whether the file of a name was there and is no more; it is answered so once."""
+        removed = self._looks_without.get(name, 0) >= _LOOKS_WITHOUT
+        if removed:
+            del self._looks_without[name]
+        return removed
 
     def said_since(self, name: str) -> str:
         """Who said meanwhile that something else of a name is to be served than what was read last; empty for nobody.
@@ -208,6 +224,7 @@ class Rollouts:
         *,
         allowed: bool,
         seen: Rollout | None = None,
+        why: str = "promoted",
     ) -> str:
         """Write down that somebody chose a version, if the repository can be written.
 
@@ -219,6 +236,7 @@ class Rollouts:
             before: the version that was served.
             allowed: whether its signature may be another one.
             seen: what was said when it was chosen: it gives way to whoever has said something since. None: it does not.
+            why: for the history.
 
         Returns:
             who was first, and chose something else; an empty text for nobody.
@@ -227,7 +245,16 @@ class Rollouts:
         while not written:
             known = self.said(name)
             try:
-                choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=seen or known)
+                choose_version(
+                    home,
+                    version,
+                    versions,
+                    who,
+                    before,
+                    allow_signature_change=allowed,
+                    why=why,
+                    seen=seen or known,
+                )
                 written = True
             except ModelError as error:
                 if first := self.said_since(name):

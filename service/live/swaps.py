@@ -117,8 +117,16 @@ class Swaps:
         for name, entry in live.items():
             self._rollouts.done_if(name, entry.version)  # somebody may have chosen another since
 
-    def _write_down_start(self, name: str, entry: Entry) -> None:
-        """Write down what is served since the start, so that whoever reads the repository knows.
+    def _write_down_lost(self, live: dict[str, Entry]) -> None:
+        """Write down what is served where somebody has removed the file that said so."""
+        for name, entry in live.items():
+            if self._rollouts.was_removed(name):
+                why = f"{ROLLOUT_FILE} was removed"
+                logger.warning("%s of %s, which is written anew: %s:%d is served on", why, name, name, entry.version)
+                self._write_down(name, entry, why, "auto")
+
+    def _write_down(self, name: str, entry: Entry, why: str = "served from a start on", who: str = "start") -> None:
+        """Write down what is served, where nobody has said so: whoever reads the repository is to know.
 
         Where versions go live by hand alone, it is a choice: a service that starts later serves it as well. It is none
         while another that was served before is there, which this start could not have.
@@ -130,16 +138,18 @@ class Swaps:
             return
         if self._settings.reload == "manual" and said.live is None:
             if before not in versions:
-                self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False, seen=said)
+                self._rollouts.write_choice(
+                    name, entry.version, versions, who, before, allowed=False, seen=said, why=why
+                )
         elif said.served != entry.version:
-            self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
+            self._rollouts.write_change(name, before, entry.version, why, who, said)
 
     def _run(self) -> None:
         started = sorted(self._lived.items(), reverse=True)
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 if started:  # one at a time: whoever holds the lock of a name is waited for
-                    self._write_down_start(*started.pop())
+                    self._write_down(*started.pop())
             except Exception:
                 logger.exception("what is served since the start is in this log alone")
             try:
@@ -167,6 +177,7 @@ class Swaps:
             names = {*found, *(name for name, _ in self._pinned)}
             self._rollouts.read(names - self._look.faults.keys(), kept={*live, *self._look.faults})
             self._trials.show_aliases({*names, *live})
+            self._write_down_lost(live)
         self._write_down_reload(live)
         self._tell(found, live)
         asked = self._workers.next_order()
