@@ -26,6 +26,7 @@ from rowcast.models.rollout import (
     makes_no_sense_after,
     read_rollout,
 )
+from rowcast.models.rollout.record import What
 from rowcast.models.rollout.steps import last_change
 from rowcast.service.rollout.trial import Trial
 
@@ -33,6 +34,8 @@ logger = logging.getLogger("rowcast.service")
 
 End = Literal["rollback", "promoted"]
 
+BY_HAND = "rollout.json"
+"""Who says what no command has written there."""
 _LOOKS_WITHOUT = 3
 """Looks in which a file has to be absent before it was removed: an editor may be about to write it anew."""
 
@@ -158,6 +161,11 @@ class Rollouts:
         if removed:
             del self._looks_without[name]
         return removed
+
+    def who_chose(self, name: str, version: int) -> str:
+        """Who said that a version is to be live."""
+        said = self.said(name)
+        return BY_HAND if said.last_word is None or said.served != version else said.last_word.who
 
     def said_since(self, name: str) -> str:
         """Who said meanwhile that something else of a name is to be served than what was read last; empty for nobody.
@@ -307,11 +315,39 @@ class Rollouts:
             except (ModelError, OSError) as error:
                 if who == "start":
                     logger.info("%s:%s is served, which this log alone says: %s", name, after, error)
-                elif not self._warned:
-                    self._warned = True
-                    logger.warning("what goes live by itself is in this log alone: %s", error)
+                else:
+                    self._warn(error)
         self._read(name)
         self.done_if(name, after)  # somebody may have chosen another meanwhile
+
+    def write_by_hand(self, name: str, before: int | None, after: int, why: str, what: What) -> None:
+        """Write into the history what somebody changed in the file by hand, once for all services.
+
+        Args:
+            name: of the model.
+            before: the version that was served, or was on trial.
+            after: the version that is.
+            why: for the history.
+            what: has changed.
+        """
+        seen = self.said(name)
+
+        def changed(now: Rollout) -> Rollout:
+            who = f"{BY_HAND}, on {socket.gethostname()}"
+            return now if now != seen else now.with_change(who, before, after, why, what)
+
+        if self._marks.get(name):
+            try:
+                change_rollout(self._root / name, changed)
+            except (ModelError, OSError) as error:
+                self._warn(error)
+        self._read(name)
+
+    def _warn(self, error: Exception) -> None:
+        """Say once that nothing is written down."""
+        if not self._warned:
+            self._warned = True
+            logger.warning("what goes live by itself, or by an edit of rollout.json, is in this log alone: %s", error)
 
     def end_trial(self, trial: Trial, how: End, why: str, who: str = "auto") -> None:
         """Have it written down how a trial ended, once for all services, by :meth:`write_ends`. Any thread may.

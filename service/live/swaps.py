@@ -27,7 +27,7 @@ from rowcast.service.live.checks import Refused
 from rowcast.service.live.guard import Guard
 from rowcast.service.live.look import Look, Mark, is_gone, mark_of
 from rowcast.service.live.on_trial import Trials
-from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.rollouts import BY_HAND, Rollouts
 from rowcast.service.live.slots import Order
 from rowcast.service.live.staging import Interrupted, Workers
 from rowcast.service.live.verdicts import RETRY_SECONDS, Key, Verdicts
@@ -205,9 +205,9 @@ class Swaps:
                 mark = mark_of(path)
                 if self._again.get(name) == said and self._verdicts.hold((name, version), mark, old):
                     continue
-                who = "rollout.json" if said.last_word is None else said.last_word.who
+                who = self._rollouts.who_chose(name, version)
                 if self._promote_from_trial(name, version, old, who):
-                    self._did_as_said(name, version)
+                    self._did_as_said(name, version, old)
                     return True
                 self._seen_asked[name, version] = mark
                 if mark is None or before.get((name, version)) != mark:  # somebody may be about to write it
@@ -216,17 +216,17 @@ class Swaps:
                 if why:
                     self._again[name] = said  # it may have been an accident, or its files may change
                 else:
-                    self._did_as_said(name, version)
+                    self._did_as_said(name, version, old)
                 return True
             self._rollouts.done(name)
         return False
 
-    def _did_as_said(self, name: str, version: int) -> None:
+    def _did_as_said(self, name: str, version: int, old: Entry | None) -> None:
         """Take note that a version is served as ``rollout.json`` says, whose history says so too from now on."""
-        served = self._rollouts.said(name).served
-        if served != version:  # the file was written by hand
-            self._rollouts.write_change(name, served, version, "as rollout.json says")
-        self._rollouts.done(name)
+        if self._rollouts.who_chose(name, version) == BY_HAND:
+            before = None if old is None else old.version
+            self._rollouts.write_by_hand(name, before, version, "as rollout.json says", "live")
+        self._rollouts.done_if(name, version)  # somebody may have chosen another meanwhile
 
     def _write_down_reload(self, live: dict[str, Entry]) -> None:
         """Write down what is served since SIGHUP, which has it settled anew."""

@@ -313,6 +313,79 @@ def edit(root: Path, **update: Any) -> Rollout:
     return read_rollout(root / "flights")
 
 
+def changes(root: Path, caplog: pytest.LogCaptureFixture) -> tuple[list[Any], list[Any]]:
+    """The last changes as the history has them, and as the log does: who, from, to, why."""
+    lines = [line.partition(": ")[2] for line in caplog.messages if line.startswith("what is served has changed")]
+    logged = [[json.loads(line)[key] for key in ("who", "from", "to", "why")] for line in lines]
+    history = read_rollout(root / "flights").history
+    return [[one.who.partition(",")[0], one.before, one.after, one.why] for one in history], logged
+
+
+def test_a_version_that_the_file_was_edited_to_have_live_beside_a_trial_is_in_the_history(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    publish(root, 3.0)
+    try_out(root, 3, canary=0.5)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.registry.trials)
+            edit(root, live=2)
+            await service.until(lambda: service.version() == 2 and service.registry.trials)
+            await service.until(lambda: len(read_rollout(root / "flights").history) > 1)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(scenario())
+    history, logged = changes(root, caplog)
+    by_hand = ["rollout.json", 1, 2, "as rollout.json says"]
+    assert history == [["somebody", 1, 3, "canary 50%"], by_hand]
+    assert [line[:3] for line in logged] == [["somebody", 1, 3], ["rollout.json", 1, 2], ["somebody", 2, 3]]
+    said = read_rollout(root / "flights")
+    assert (said.live, said.trial, said.served, version_called(root, "flights", "live")) == (2, 3, 2, 2)
+
+
+def test_a_trial_that_was_edited_into_the_file_changed_and_edited_out_is_in_the_history(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+    since = "2026-01-02T03:04:05Z"
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            edit(root, canary={"version": 2, "share": 0.5}, since=since)
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 2)
+            edit(root, canary={"version": 2, "share": 0.25})
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 3)
+            edit(root, canary=None, since=None)
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 4)
+            await service.until(lambda: not service.registry.trials)
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    history, logged = changes(root, caplog)
+    expected = [[1, 2, "canary 50%"], [1, 2, "canary 25%"], [2, 1, "ended"]]
+    assert history[1:] == logged == [["rollout.json", *one] for one in expected]
+
+
+def test_after_a_bare_edit_the_history_knows_what_was_served_before(root: Path) -> None:
+    home = root / "flights"
+    choose_version(home, 1, [1, 2], "somebody", None, allow_signature_change=False)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            (home / "rollout.json").write_text('{"live": 2}')
+            await service.until(lambda: service.version() == 2 and read_rollout(home).history)
+            (change,) = read_rollout(home).history
+            assert (change.who.partition(",")[0], change.before, change.after) == ("rollout.json", 1, 2)
+            assert read_rollout(home).live == 2
+            roll_back(home, None, [1, 2], "somebody", read_rollout(home))
+            await service.until(lambda: service.version() == 1)
+
+    asyncio.run(scenario())
+
+
 def test_a_file_that_names_a_version_that_is_not_there_ends_no_trial_here_nor_in_a_service_that_starts(
     root: Path,
 ) -> None:
