@@ -10,6 +10,7 @@ All of that is done by one thread, one version at a time. The catalog is the onl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
@@ -18,7 +19,7 @@ from collections.abc import Sequence, Set
 from pathlib import Path
 
 from rowcast.models.errors import ModelRefused
-from rowcast.models.listing import MANIFEST_FILE, list_versions
+from rowcast.models.listing import MANIFEST_FILE, Listing, list_versions
 from rowcast.models.repository import GRAPH_FILE, Manifest, open_files
 from rowcast.models.rollout import ROLLOUT_FILE, Rollout, absent_versions
 from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
@@ -87,7 +88,11 @@ class Swaps:
         """Versions that go live when somebody says so."""
         self._told: set[str] = set()
         self._fault = ""
-        """Why the repository cannot be looked at."""
+        """What is wrong with the repository: it cannot be looked at, or holds nothing."""
+        self._looks_at_nothing = 0
+        """How often it held nothing of what is served."""
+        self._ignored: set[str] = set()
+        """What looked like a model or a version at the last look and is none, as the log has it."""
         self._absent: dict[str, str] = {}
         """What ``rollout.json`` of a name chooses or calls something, and is not there."""
         self._moved: dict[str, str] = {}
@@ -102,6 +107,9 @@ class Swaps:
         self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
         self._lived = self._live(self._owner.catalog)
         self._settle_rollouts()
+        with contextlib.suppress(OSError):
+            self._look()
+            self._ignored = {*self._look.ignored}  # which whoever settled what is served has told
         self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))], replacements)
         threading.Thread(target=self._run, name="swaps", daemon=True).start()
 
@@ -177,6 +185,7 @@ class Swaps:
             names = {*found, *(name for name, _ in self._pinned)}
             self._rollouts.read(names - self._look.faults.keys(), kept={*live, *self._look.faults})
             self._trials.show_aliases({*names, *live})
+            self._tell_ignored()
             self._write_down_lost(live)
         self._write_down_reload(live)
         self._tell(found, live)
@@ -190,6 +199,13 @@ class Swaps:
                 candidate = candidate or self._next(found, live)
                 if candidate is not None:
                     self._bring_by_itself(candidate, live.get(candidate.name))
+
+    def _tell_ignored(self) -> None:
+        """Tell once what looks like a model or a version and is none, as a start does."""
+        ignored = self._look.ignored
+        for line in Listing(ignored=[line for line in ignored if line not in self._ignored]).warnings:
+            logger.warning("%s", line)
+        self._ignored = {*ignored}
 
     def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
         """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""

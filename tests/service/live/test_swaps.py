@@ -147,6 +147,27 @@ def test_a_version_that_was_refused_is_refused_by_a_load_call_without_another_tr
     asyncio.run(scenario())
 
 
+def test_a_link_that_appears_beside_a_running_service_is_told_once(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "before").symlink_to(root / "flights")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            for name in ("flights/2", "other"):
+                (root / name).symlink_to(root / "flights" / ("1" if "/" in name else ""))
+                await service.until(lambda name=name: str(root / name) in caplog.text)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(scenario())
+    told = [line for line in caplog.messages if "is passed over: " in line]
+    assert told == [
+        f"{root / 'before'} is passed over: a model's folder must be no link",  # by the start
+        f"{root / 'flights/2'} is passed over: a version's folder must be no link",
+        f"{root / 'other'} is passed over: a model's folder must be no link",
+    ]
+
+
 def test_what_is_the_machines_fault_is_tried_again_and_what_is_the_versions_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
