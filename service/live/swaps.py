@@ -176,7 +176,7 @@ class Swaps:
         """
         try:
             found = self._look()
-            self._fault = ""
+            self._fault = self._emptiness(found)
         except OSError as error:
             found = None
             self._fault = f"{self._settings.repository} cannot be read: {error.strerror}"
@@ -199,6 +199,15 @@ class Swaps:
                 candidate = candidate or self._next(found, live)
                 if candidate is not None:
                     self._bring_by_itself(candidate, live.get(candidate.name))
+
+    def _emptiness(self, found: dict[str, list[int]]) -> str:
+        """What is told of a repository that holds nothing of what is served; empty where it holds something."""
+        is_empty = self._live(self._owner.catalog) and not any(found.values()) and not self._look.faults
+        self._looks_at_nothing = self._looks_at_nothing + 1 if is_empty else 0
+        if self._looks_at_nothing < _LOOKS_WITHOUT:
+            return ""
+        which = "" if self._followed is None else " that ROWCAST_MODELS names without a version"
+        return f"{self._settings.repository} holds no model{which}"
 
     def _tell_ignored(self) -> None:
         """Tell once what looks like a model or a version and is none, as a start does."""
@@ -498,8 +507,11 @@ class Swaps:
         if found is not None:
             there = {(name, version) for name, versions in found.items() for version in versions}
             self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
-            newest = {name: max(versions) for name, versions in found.items() if versions}
-            self._waiting = [key for key in newest.items() if key not in self._verdicts and self._waits(*key, live)]
+            self._waiting = [
+                (name, newest)
+                for name, versions in found.items()
+                if (newest := self._newest_untried(name, versions)) and self._waits(name, newest, live)
+            ]
             served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
             self._moved = {
                 name: f"{name}@{alias} is {name}:{version} now, which is served from the next start or SIGHUP on"
@@ -510,6 +522,10 @@ class Swaps:
             absent = {name: self._absent_of(name, versions, served) for name, versions in found.items()}
             self._absent = {name: "; ".join(lines) for name, lines in absent.items() if lines}
         self._show()
+
+    def _newest_untried(self, name: str, versions: list[int]) -> int:
+        """The newest version of a name that was not refused; 0 for none."""
+        return max((version for version in versions if (name, version) not in self._verdicts), default=0)
 
     def _absent_of(self, name: str, versions: list[int], served: Set[Key]) -> list[str]:
         """What ``rollout.json`` of a name chooses or calls something, and is neither there nor served; a line each."""
@@ -576,7 +592,7 @@ class Swaps:
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "repository"))
         if self._fault:
             notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))
-        return tuple(sorted(notes, key=lambda note: (note.name, -note.version)))[:_MOST_NOTES]
+        return _most(sorted(notes, key=lambda note: (note.name, -note.version)))
 
     def _log(self, new: Entry | None, old: Entry | None, who: str, why: str, **seconds: float) -> None:
         """Write down what has changed: one line."""
@@ -591,6 +607,15 @@ class Swaps:
             **{f"{what}_s": round(value, 3) for what, value in seconds.items()},
         }
         logger.info("what is served has changed: %s", json.dumps(change))
+
+
+def _most(notes: list[Note]) -> tuple[Note, ...]:
+    """As many as workers are told of, and how many more there are."""
+    if len(notes) <= _MOST_NOTES:
+        return tuple(notes)
+    kept, more = notes[: _MOST_NOTES - 1], len(notes) - _MOST_NOTES + 1
+    words = f"{more:,} more reasons why versions are not served are left out here"
+    return (*kept, Note("", 0, "UNAVAILABLE", words))
 
 
 def _matters(key: Key, live: dict[str, Entry]) -> bool:
