@@ -129,9 +129,9 @@ class Swaps:
         """Write down what is served where somebody has removed the file that said so."""
         for name, entry in live.items():
             if self._rollouts.was_removed(name):
-                why = f"{ROLLOUT_FILE} was removed"
-                logger.warning("%s of %s, which is written anew: %s:%d is served on", why, name, name, entry.version)
-                self._write_down(name, entry, why, "auto")
+                words = "%s of %s was removed, and what is served is written down anew: %s:%d"
+                logger.warning(words, ROLLOUT_FILE, name, name, entry.version)
+                self._write_down(name, entry, f"{ROLLOUT_FILE} was removed", "auto")
 
     def _write_down(self, name: str, entry: Entry, why: str = "served from a start on", who: str = "start") -> None:
         """Write down what is served, where nobody has said so: whoever reads the repository is to know.

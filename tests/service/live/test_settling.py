@@ -234,7 +234,7 @@ def test_a_file_that_is_removed_while_its_version_is_served_is_written_anew(
     assert (said.live, said.served) == (2 if reload == "manual" else None, 2)
     (change,) = said.history
     assert (change.who.partition(",")[0], change.after, change.why) == ("auto", 2, "rollout.json was removed")
-    words = "rollout.json was removed of flights, which is written anew: flights:2 is served on"
+    words = "rollout.json of flights was removed, and what is served is written down anew: flights:2"
     assert caplog.messages.count(words) == 1
     assert served(root, reload=reload) == [("flights", 2)]
 
