@@ -67,10 +67,16 @@ def list_models(root: Path) -> Listing:
                 listing.models[name] = versions.numbers
             if versions.pretrained:
                 listing.pretrained[name] = versions.pretrained
-        elif _holds_versions(entry):
-            rule = "a model's folder bears 1 to 64 of a-z, 0-9, '_' and '-'"
-            listing.ignored.append(f"{shown(entry)} is passed over: {rule}")
+        else:
+            listing.ignored.extend(misnamed(entry))
     return listing
+
+
+def misnamed(entry: Path) -> list[str]:
+    """What is told of a folder that no model may be called by, where it holds versions as a model's does."""
+    if not _holds_versions(entry):
+        return []
+    return [f"{shown(entry)} is passed over: a model's folder bears 1 to 64 of a-z, 0-9, '_' and '-'"]
 
 
 def list_versions(root: Path, name: str) -> Versions:

@@ -1,5 +1,6 @@
 """What operators say of a model's versions: which is live, which is on trial beside it, and what each is called."""
 
+from rowcast.models.rollout.absent import absent_versions, makes_no_sense_after
 from rowcast.models.rollout.aliases import live_version, version_called
 from rowcast.models.rollout.file import (
     KEPT_FILE,
@@ -20,6 +21,7 @@ __all__ = [
     "Guards",
     "OnTrial",
     "Rollout",
+    "absent_versions",
     "begin_trial",
     "change_rollout",
     "choose_version",
@@ -27,6 +29,7 @@ __all__ = [
     "keep_rollout",
     "kept_rollout",
     "live_version",
+    "makes_no_sense_after",
     "name_version",
     "read_or_kept",
     "read_rollout",

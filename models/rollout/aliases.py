@@ -35,7 +35,9 @@ def version_called(root: Path, name: str, alias: str, *, or_kept: bool = False) 
     versions = list_versions(root, name).numbers
     if alias == LATEST or not versions:  # of a model that is not there, another says what there is
         return None
-    said = read_or_kept(root / name)[0] if or_kept else read_rollout(root / name)
+    if not or_kept:
+        read_rollout(root / name)  # which says so where it is none of ours
+    said = read_or_kept(root / name)[0]
     if alias == LIVE:
         return live_version(said, versions)
     if alias not in said.aliases:

@@ -27,6 +27,7 @@ from rowcast.models.plain_files import (
     locked,
     write_new,
 )
+from rowcast.models.rollout.absent import makes_no_sense_after
 from rowcast.models.rollout.record import Rollout
 
 ROLLOUT_FILE = "rollout.json"
@@ -93,9 +94,14 @@ def change_rollout(home: Path, change: Callable[[Rollout], Rollout]) -> Rollout:
 def keep_rollout(home: Path, said: Rollout) -> None:
     """Keep what is said of a model, for a service that starts when the file is nonsense.
 
+    What names a version that is not there does not take the place of what does not.
+
     Raises:
         OSError: the folder cannot be written, or the disk is full; what was kept is kept.
     """
+    before = kept_rollout(home)
+    if before is not None and makes_no_sense_after(home, said, before):
+        return
     text = said.model_dump_json(indent=2, by_alias=True).encode() + b"\n"
     with contextlib.suppress(ModelRefused), Folder(home) as folder:
         if folder.read(KEPT_FILE, _MOST_BYTES) == text:
@@ -122,23 +128,28 @@ def read_or_kept(home: Path) -> tuple[Rollout, str]:
     Raises:
         UnreadableError: the system does not let it be read, nor the last that made sense: nobody knows what is said.
     """
+    kept = kept_rollout(home)
     try:
-        return read_rollout(home), ""
+        said = read_rollout(home)
+        fault = "" if kept is None else makes_no_sense_after(home, said, kept)
+        if kept is None or not fault:
+            return said, ""
     except (ModelRefused, OSError) as error:
-        said = kept_rollout(home)
-        if said is None and isinstance(error, UnreadableError):
+        if kept is None and isinstance(error, UnreadableError):
             raise
-        if said is None:
+        if kept is None:
             return Rollout(), f"{error}; nothing is kept that it said before"
-        return said, f"{error}; until then what it said last holds, which {KEPT_FILE} keeps"
+        fault = str(error)
+    return kept, f"{fault}; until then what it said last holds, which {KEPT_FILE} keeps"
 
 
 def versions_named(home: Path) -> set[int]:
-    """All versions that are named of a model; where the file is nonsense, by what is kept."""
+    """All versions that are named of a model; where the file is none of ours, by what is kept."""
     try:
-        return read_or_kept(home)[0].named
-    except UnreadableError:
-        return set()
+        return read_rollout(home).named
+    except ModelRefused:
+        kept = kept_rollout(home)
+        return set() if kept is None else kept.named
 
 
 def _write_whole(made: Path, text: bytes, file: Path) -> None:

@@ -35,7 +35,7 @@ class Change(_Frozen):
     time: str
     """UTC, ISO 8601."""
     who: str = Field(max_length=200)
-    """The holder of a key, a user and a machine, ``auto`` or ``guard``."""
+    """The holder of a key, a user and a machine, ``auto``, ``guard`` or, where it was edited, ``rollout.json``."""
     before: int | None = Field(None, alias="from")
     """The version that was served; None for none."""
     after: int | None = Field(None, alias="to")

@@ -122,17 +122,35 @@ def begin_trial(
     return _changed(home, begun, seen)
 
 
-def end_trial(home: Path, since: str, how: Literal["rollback", "promoted"], who: str, why: str) -> Rollout:
+def end_trial(
+    home: Path,
+    since: str,
+    how: Literal["rollback", "promoted"],
+    who: str,
+    why: str,
+    tried: int | None = None,
+) -> Rollout:
     """Write down how the trial ended that began at a moment; nothing, where that one is over already.
 
+    Args:
+        home: the folder of the model.
+        since: when it began.
+        how: it ended.
+        who: ended it.
+        why: for the history.
+        tried: the version that was on trial; None for whichever the file says.
+
     Raises:
-        ModelError: it cannot be written down.
+        ModelError: it cannot be written down; or the file has another version in its place, as nobody but an editor
+            writes.
     """
 
     def ended(said: Rollout) -> Rollout:
         version = said.trial
         if said.since != since or version is None:
             return said
+        if tried not in (None, version):
+            raise ModelError(f"{home / ROLLOUT_FILE} has {home.name}:{version} on trial in the place of {tried}")
         if how == "promoted":
             return said.without_trial().with_change(who, said.live, version, why).model_copy(update={"live": version})
         return said.without_trial().with_change(who, version, said.live, why, "rollback")

@@ -21,7 +21,15 @@ from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, ModelR
 from rowcast.models.interface import differences
 from rowcast.models.names import DEFAULT_REPOSITORY, LATEST
 from rowcast.models.repository import Repository, StoredModel, read_manifest
-from rowcast.models.rollout import Change, Rollout, choose_version, name_version, read_rollout
+from rowcast.models.rollout import (
+    Change,
+    Rollout,
+    absent_versions,
+    choose_version,
+    name_version,
+    read_or_kept,
+    read_rollout,
+)
 from rowcast.models.rollout.record import percent, seconds_of
 from rowcast.models.rollout.steps import last_change, served_before
 from rowcast.models.signature import Signature
@@ -71,6 +79,7 @@ def promote(
     home, version = stored.path.parent, stored.manifest.version
     versions = Repository(repository).versions(name)
     seen = read_rollout(home)
+    tell(absent_versions(name, seen, versions))
     before = served_before(seen, versions, version)
     for change in changes(stored, before, allowed=allow_signature_change):
         progress_console.print(change, soft_wrap=True)
@@ -85,6 +94,25 @@ def promote(
     )
     if as_json:
         print(json.dumps({"name": name, "version": version, "before": before, **_told(said)}))
+
+
+def what_holds(home: Path) -> tuple[Rollout, list[str]]:
+    """What is said of a model that services follow; and what its file names that is not there, a line each.
+
+    Args:
+        home: the folder of the model.
+
+    Raises:
+        ModelRefused: the file is none of ours.
+    """
+    absent = absent_versions(home.name, read_rollout(home), Repository(home.parent).versions(home.name))
+    return read_or_kept(home)[0], absent
+
+
+def tell(lines: list[str]) -> None:
+    """Tell a person what is wrong beside what he has asked for."""
+    for line in lines:
+        progress_console.print(line, soft_wrap=True)
 
 
 def operator() -> str:
@@ -220,9 +248,11 @@ def _check_found(name: str | None, models: list[Any], where: str) -> None:
 
 
 def _told_of(home: Path) -> dict[str, Any]:
-    """What is said of a model; ``fault`` tells where that makes no sense."""
+    """What is said of a model; ``fault`` tells where that makes no sense, or names what is not there."""
     try:
-        return {**_told(read_rollout(home)), "fault": None}
+        said, absent = what_holds(home)
+        tell(absent)
+        return {**_told(said), "fault": "; ".join(absent) or None}
     except ModelRefused as error:
         return {**_told(Rollout()), "fault": str(error)}
 
@@ -280,6 +310,7 @@ def alias(
         raise ConfigError(f"an alias is removed by its name alone: rowcast models alias {plain} {name} --remove")
     home = Repository(repository).resolve(plain, version)
     said = name_version(home.parent, name, None if remove else int(home.name), operator())
+    tell(absent_versions(plain, said, Repository(repository).versions(plain)))
     words = f"{plain}@{name} is no more" if remove else f"{plain}@{name} is {plain}:{home.name}"
     print_result(words, aside=as_json)
     if as_json:

@@ -9,14 +9,23 @@ from typing import Annotated, Any
 import typer
 
 from rowcast.cli.console import print_result, print_table, progress_console
-from rowcast.cli.live import UrlOption, changes, check_before, details_of, operator
+from rowcast.cli.live import UrlOption, changes, check_before, details_of, operator, tell, what_holds
 from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
 from rowcast.models.errors import ConfigError, ModelError, ModelNotFound, ModelRefused
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.repository import Repository
-from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, live_version, read_rollout, roll_back
+from rowcast.models.rollout import (
+    Guards,
+    Rollout,
+    absent_versions,
+    begin_trial,
+    choose_version,
+    live_version,
+    read_rollout,
+    roll_back,
+)
 from rowcast.models.rollout.record import LONGEST_TRIAL_SECONDS, percent, share_of
 from rowcast.models.rollout.steps import served_before, served_beside
 
@@ -94,6 +103,7 @@ def rollout(
     home = Repository(repository)
     folder = home.resolve(plain, version).parent
     versions, seen = home.versions(plain), read_rollout(folder)
+    tell(absent_versions(plain, seen, versions))
     if rollback:
         said = roll_back(folder, version, versions, operator(), seen)
         words = f"{plain}:{said.live} is to be served"
@@ -180,8 +190,9 @@ def _status(name: str, url: str | None, repository: Path, *, as_json: bool) -> N
     """Tell of the rollout of a model: by what the repository says, and by what a service has measured."""
     if url is None:
         home = Repository(repository)
-        folder = home.resolve(name).parent
-        told = _told(name, read_rollout(folder), home)
+        said, absent = what_holds(home.resolve(name).parent)
+        tell(absent)
+        told = _told(name, said, home) | {"fault": "; ".join(absent) or None}
     else:
         found = details_of(url)
         models = {model["name"]: model for model in found["models"]}
@@ -189,8 +200,9 @@ def _status(name: str, url: str | None, repository: Path, *, as_json: bool) -> N
             progress_console.print(warning, soft_wrap=True)
         if name not in models:
             raise ModelNotFound(f"no model {name!r} in {url}")
-        history = _told(name, _said(repository / name), Repository(repository))["history"]
-        told = {"name": name, "live": models[name]["version"], **models[name]["rollout"], "history": history}
+        told = {"name": name, "live": models[name]["version"], **models[name]["rollout"]}
+        own = _told(name, _said(repository / name), Repository(repository))
+        told |= {what: own[what] for what in ("history", "fault")}
     if told["shadow"] is not None and told["measured"] is not None:
         told["shadow"] |= told["measured"]["compared"]
     _print(told, as_json=as_json)
@@ -210,14 +222,15 @@ def _told(name: str, said: Rollout, home: Repository) -> dict[str, Any]:
     """What the repository says."""
     from rowcast.service.live.figures import read_figures, read_waits
 
-    folder = home.root / name
+    folder, versions = home.root / name, home.versions(name)
     return {
         "name": name,
-        "live": live_version(said, home.versions(name)),
+        "live": live_version(said, versions),
         **json.loads(said.model_dump_json(include={"canary", "shadow", "guards", "promote_after", "since", "aliases"})),
         "promotion_waits_for": None if said.since is None else read_waits(folder, said.since) or None,
         "measured": None if said.since is None else read_figures(folder, said.since),
         "history": [json.loads(one.model_dump_json(by_alias=True)) for one in said.history],
+        "fault": "; ".join(absent_versions(name, said, versions)) or None,
     }
 
 

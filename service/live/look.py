@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
-from rowcast.models.listing import is_absent, list_versions
+from rowcast.models.listing import is_absent, list_versions, misnamed
 from rowcast.models.names import is_model_name
 
 _FRESH_NS = 2_000_000_000
@@ -20,6 +20,8 @@ Mark: TypeAlias = tuple[tuple[str | int, ...], ...]
 class _Listed(NamedTuple):
     mark: tuple[int, ...]
     versions: list[int]
+    ignored: tuple[str, ...] = ()
+    """What was passed over there and why, a line each."""
 
 
 class Look:
@@ -34,6 +36,8 @@ class Look:
         self._root = root
         self._names = names
         self._listed: dict[str, _Listed] = {}
+        self._others: dict[str, _Listed] = {}
+        """What looks like a model and is none, by what it is called."""
         self.faults: dict[str, str] = {}
         """Why the folder of a name cannot be read: then it holds what it held."""
 
@@ -44,11 +48,18 @@ class Look:
             OSError: the repository cannot be read.
         """
         present = set(os.listdir(self._root))
-        names = filter(is_model_name, sorted(present)) if self._names is None else present.intersection(self._names)
+        matter = present if self._names is None else present.intersection(self._names)
         self.faults = {}
-        listed = {name: self._list(name) for name in names}
+        listed = {name: self._list(name) for name in sorted(matter) if is_model_name(name)}
         self._listed = {name: one for name, one in listed.items() if one is not None}
+        others = sorted(name for name in matter - self._listed.keys() if not name.startswith("."))
+        self._others = {name: self._pass_over(name) for name in others}
         return {name: one.versions for name, one in self._listed.items()}
+
+    @property
+    def ignored(self) -> list[str]:
+        """What looked like a model or a version at the last look and is none, and why, a line each."""
+        return [line for one in (*self._listed.values(), *self._others.values()) for line in one.ignored]
 
     def _list(self, name: str) -> _Listed | None:
         known = self._listed.get(name)
@@ -56,8 +67,8 @@ class Look:
             about = os.stat(self._root / name, follow_symlinks=False)
             if not stat.S_ISDIR(about.st_mode):
                 return None
-            mark = (about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev)
-            if known is not None and known.mark == mark and time.time_ns() - about.st_mtime_ns > _FRESH_NS:
+            mark = _mark(about)
+            if known is not None and _rests(known, about):
                 return known
             os.listdir(self._root / name)  # one that cannot be read is not one without versions
         except OSError as error:
@@ -67,13 +78,34 @@ class Look:
         versions = list_versions(self._root, name)
         if versions.unknown:
             return self._keep(name, versions.unknown[0])
-        return _Listed(mark, versions.numbers)
+        return _Listed(mark, versions.numbers, tuple(versions.ignored))
+
+    def _pass_over(self, name: str) -> _Listed:
+        """What is told of what is no model's folder: a link, or one that no model may be called by."""
+        known = self._others.get(name)
+        try:
+            about = os.stat(self._root / name, follow_symlinks=False)
+        except OSError:
+            return _Listed((), [])
+        if known is not None and _rests(known, about):
+            return known
+        told = list_versions(self._root, name).ignored if is_model_name(name) else misnamed(self._root / name)
+        return _Listed(_mark(about), [], tuple(told))
 
     def _keep(self, name: str, fault: str) -> _Listed:
         """What a name held when that could be told last."""
         self.faults[name] = fault
         known = self._listed.get(name)
         return known._replace(mark=()) if known is not None else _Listed((), [])
+
+
+def _mark(about: os.stat_result) -> tuple[int, ...]:
+    return about.st_mtime_ns, about.st_ctime_ns, about.st_ino, about.st_dev
+
+
+def _rests(known: _Listed, about: os.stat_result) -> bool:
+    """Whether what was listed is as it was."""
+    return known.mark == _mark(about) and time.time_ns() - about.st_mtime_ns > _FRESH_NS
 
 
 def is_gone(folder: Path) -> bool:

@@ -11,12 +11,12 @@ import logging
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from rowcast.models.rollout.record import percent
+from rowcast.models.rollout.record import What, percent
 from rowcast.service.engine.catalog import CatalogOwner, Entry
 from rowcast.service.live.candidate import Candidate
 from rowcast.service.live.counted import MOST_TRIALS
 from rowcast.service.live.look import Mark, mark_of
-from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.rollouts import BY_HAND, Rollouts
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.rollout.trial import Trial
 
@@ -92,8 +92,7 @@ class Trials:
                 continue
             if wanted is None:
                 assert on is not None
-                last = said.last_word
-                self.end(on, *(("rollout.json", "ended") if last is None else (last.who, last.why)))
+                self._end_as_said(on)
                 return True
             if self._begin(wanted, on, versions, live.get(name)):
                 return True
@@ -118,7 +117,7 @@ class Trials:
             old, new = before.get((name, alias)), after.get((name, alias))
             if old != new:
                 last = self._rollouts.said(name).last_of("alias")
-                who = "rollout.json" if last is None or last.after != new else last.who
+                who = BY_HAND if last is None or last.after != new else last.who
                 change = {"model": name, "from": old, "to": new, "who": who, "why": f"alias {alias}"}
                 logger.info("what is served has changed: %s", json.dumps(change))
 
@@ -147,11 +146,39 @@ class Trials:
         self._log(trial, trial.live, trial.version, who, "promoted")
         return True
 
+    def _end_as_said(self, trial: Trial) -> None:
+        """Serve a version no more that the file has not on trial any more."""
+        last = self._rollouts.said(trial.name).last_word
+        if last is not None and last.what in ("live", "rollback"):
+            self.end(trial, last.who, last.why)
+            return
+        self.end(trial, BY_HAND, "ended")  # no command has written that
+        self._rollouts.write_by_hand(trial.name, trial.version, trial.live, "ended", "rollback")
+
+    def _who_began(self, wanted: Trial, on: Trial | None) -> str:
+        """Who said that a version is to be on trial as it is.
+
+        Args:
+            wanted: what is said of it.
+            on: the trial that is on, and is another.
+        """
+        said = self._rollouts.said(wanted.name)
+        last = said.last_of("canary", "shadow", "rollback")
+        if last is None or last.what == "rollback" or last.after != wanted.version:
+            return BY_HAND
+        return BY_HAND if on is not None and last.why != said.told() else last.who
+
+    def _note_by_hand(self, wanted: Trial, who: str) -> None:
+        """Have the history tell of a trial that somebody began in the file itself, or changed there."""
+        if who == BY_HAND:
+            what: What = "shadow" if wanted.canary is None else "canary"
+            told = self._rollouts.said(wanted.name).told()
+            self._rollouts.write_by_hand(wanted.name, wanted.live, wanted.version, told, what)
+
     def _begin(self, wanted: Trial, on: Trial | None, versions: list[int], old: Entry | None) -> bool:
         """Have a version on trial, or in another way; whether that was tried."""
         name, version = wanted.name, wanted.version
-        said = self._rollouts.said(name)
-        who = "rollout.json" if said.last_word is None else said.last_word.who
+        who = self._who_began(wanted, on)
         if old is None or old.version != wanted.live:
             served = "no version" if old is None else f"{name}:{old.version}"
             self._cannot(name, f"{name}:{version} is to be on trial beside {name}:{wanted.live}, and {served} is live")
@@ -172,7 +199,8 @@ class Trials:
             with self._owner.lock:
                 others = [one for one in self._owner.catalog.trials if one.name != name]
                 self._owner.change(trials=[*others, wanted])
-            self._log(wanted, wanted.live, version, who, said.told())
+            self._log(wanted, wanted.live, version, who, self._rollouts.said(name).told())
+            self._note_by_hand(wanted, who)
             return True
         if mark is None or self._seen.get(key) != mark:  # somebody may be about to write it
             self._seen[key] = mark
@@ -185,6 +213,8 @@ class Trials:
         elif why:
             self._rollouts.end_trial(wanted, "rollback", f"{name}:{version} cannot be served: {why}")
             self.ended.add(wanted.number)
+        else:
+            self._note_by_hand(wanted, who)
         return True
 
     def _ignore(self, trial: Trial, seen: Set[int]) -> None:

@@ -23,14 +23,21 @@ from rowcast.models.rollout import (
     end_trial,
     keep_rollout,
     kept_rollout,
+    makes_no_sense_after,
     read_rollout,
 )
+from rowcast.models.rollout.record import What
 from rowcast.models.rollout.steps import last_change
 from rowcast.service.rollout.trial import Trial
 
 logger = logging.getLogger("rowcast.service")
 
 End = Literal["rollback", "promoted"]
+
+BY_HAND = "rollout.json"
+"""Who says what no command has written there."""
+_LOOKS_WITHOUT = 3
+"""Looks in which a file has to be absent before it was removed: an editor may be about to write it anew."""
 
 
 _UNWRITTEN: dict[End, str] = {
@@ -46,6 +53,10 @@ class _Ended(NamedTuple):
     how: End
     why: str
     who: str
+
+
+class _NotThereError(ModelRefused):
+    """A file names a version that is not there, or not yet."""
 
 
 class Rollouts:
@@ -64,6 +75,8 @@ class Rollouts:
         self._obeyed: dict[str, Rollout] = {}
         self.faults: dict[str, str] = {}
         """What is wrong with the file of a name."""
+        self._looks_without: dict[str, int] = {}
+        """For how many looks the file of a name has been absent that was there."""
         self._warned = False
         self._ends: dict[int, _Ended] = {}
         """What is to be written down of trials, by their numbers."""
@@ -81,22 +94,26 @@ class Rollouts:
                 cannot be read.
         """
         names = set(names)
-        for known in (self._marks, self._said, self._obeyed, self.faults):
+        for known in (self._marks, self._said, self._obeyed, self.faults, self._looks_without):
             for name in known.keys() - names - set(kept):
                 del known[name]
         for name in sorted(names):
             self._read(name)
+            if self._marks[name] == () and name in self._looks_without:
+                self._looks_without[name] += 1
 
     def _read(self, name: str) -> None:
         mark = _mark(self._root / name / ROLLOUT_FILE)
+        if mark:
+            self._looks_without[name] = 0
         if mark is not None and self._marks.get(name) == mark:
             return
         self._marks[name] = mark
         try:
-            self._said[name] = read_rollout(self._root / name)
+            self._said[name] = self._sense(name)
             self.faults.pop(name, None)
         except ModelRefused as error:
-            if isinstance(error, UnreadableError):  # it may be read in a moment, and be the same file
+            if isinstance(error, UnreadableError | _NotThereError):  # it may be otherwise in a moment, by the same file
                 self._marks[name] = None
             if self.faults.get(name) != str(error):
                 logger.error("%s; what was served is served on", error)
@@ -105,6 +122,19 @@ class Rollouts:
                 self._said[name] = kept  # the service has started by it
         else:
             self._keep(name, is_there=mark != ())
+
+    def _sense(self, name: str) -> Rollout:
+        """What the file of a name says now. Any thread may ask.
+
+        Raises:
+            UnreadableError: the system does not let it be read.
+            ModelRefused: it is nonsense, or after what was said last names a version that is not there.
+        """
+        home = self._root / name
+        now, before = read_rollout(home), self._said.get(name) or kept_rollout(home)
+        if before is not None and (fault := makes_no_sense_after(home, now, before)):
+            raise _NotThereError(fault)
+        return now
 
     def _keep(self, name: str, *, is_there: bool) -> None:
         """Keep what is said for a start that finds nonsense, if the repository can be written; or nothing."""
@@ -125,6 +155,18 @@ class Rollouts:
         """Whether what is said of a name was ever read; else nobody knows whether anything is."""
         return name in self._said
 
+    def was_removed(self, name: str) -> bool:
+        """Whether the file of a name was there and is no more; it is answered so once."""
+        removed = self._looks_without.get(name, 0) >= _LOOKS_WITHOUT
+        if removed:
+            del self._looks_without[name]
+        return removed
+
+    def who_chose(self, name: str, version: int) -> str:
+        """Who said that a version is to be live."""
+        said = self.said(name)
+        return BY_HAND if said.last_word is None or said.served != version else said.last_word.who
+
     def said_since(self, name: str) -> str:
         """Who said meanwhile that something else of a name is to be served than what was read last; empty for nobody.
 
@@ -135,7 +177,7 @@ class Rollouts:
         if mark is not None and mark == self._marks.get(name):
             return ""
         try:
-            now = read_rollout(home)
+            now = self._sense(name)
         except ModelRefused:  # nonsense changes nothing
             return ""
         return "" if _served(now) == _served(known) else f"somebody else was first: {last_change(home, now)}"
@@ -190,6 +232,7 @@ class Rollouts:
         *,
         allowed: bool,
         seen: Rollout | None = None,
+        why: str = "promoted",
     ) -> str:
         """Write down that somebody chose a version, if the repository can be written.
 
@@ -201,6 +244,7 @@ class Rollouts:
             before: the version that was served.
             allowed: whether its signature may be another one.
             seen: what was said when it was chosen: it gives way to whoever has said something since. None: it does not.
+            why: for the history.
 
         Returns:
             who was first, and chose something else; an empty text for nobody.
@@ -209,7 +253,16 @@ class Rollouts:
         while not written:
             known = self.said(name)
             try:
-                choose_version(home, version, versions, who, before, allow_signature_change=allowed, seen=seen or known)
+                choose_version(
+                    home,
+                    version,
+                    versions,
+                    who,
+                    before,
+                    allow_signature_change=allowed,
+                    why=why,
+                    seen=seen or known,
+                )
                 written = True
             except ModelError as error:
                 if first := self.said_since(name):
@@ -262,11 +315,39 @@ class Rollouts:
             except (ModelError, OSError) as error:
                 if who == "start":
                     logger.info("%s:%s is served, which this log alone says: %s", name, after, error)
-                elif not self._warned:
-                    self._warned = True
-                    logger.warning("what goes live by itself is in this log alone: %s", error)
+                else:
+                    self._warn(error)
         self._read(name)
         self.done_if(name, after)  # somebody may have chosen another meanwhile
+
+    def write_by_hand(self, name: str, before: int | None, after: int, why: str, what: What) -> None:
+        """Write into the history what somebody changed in the file by hand, once for all services.
+
+        Args:
+            name: of the model.
+            before: the version that was served, or was on trial.
+            after: the version that is.
+            why: for the history.
+            what: has changed.
+        """
+        seen = self.said(name)
+
+        def changed(now: Rollout) -> Rollout:
+            who = f"{BY_HAND}, on {socket.gethostname()}"
+            return now if now != seen else now.with_change(who, before, after, why, what)
+
+        if self._marks.get(name):
+            try:
+                change_rollout(self._root / name, changed)
+            except (ModelError, OSError) as error:
+                self._warn(error)
+        self._read(name)
+
+    def _warn(self, error: Exception) -> None:
+        """Say once that nothing is written down."""
+        if not self._warned:
+            self._warned = True
+            logger.warning("what goes live by itself, or by an edit of rollout.json, is in this log alone: %s", error)
 
     def end_trial(self, trial: Trial, how: End, why: str, who: str = "auto") -> None:
         """Have it written down how a trial ended, once for all services, by :meth:`write_ends`. Any thread may.
@@ -284,7 +365,7 @@ class Rollouts:
         for number in list(self._ends):
             trial, how, why, who = ended = self._ends[number]
             try:
-                end_trial(self._root / trial.name, trial.since, how, who, why)
+                end_trial(self._root / trial.name, trial.since, how, who, why, trial.version)
             except ModelError as error:
                 if self._told.get(number) != how:
                     self._told[number] = how
@@ -301,12 +382,11 @@ class Rollouts:
         Args:
             trial: that is on here.
         """
-        home = self._root / trial.name
-        mark = _mark(home / ROLLOUT_FILE)
+        mark = _mark(self._root / trial.name / ROLLOUT_FILE)
         if mark is None or self._going_on.get(trial) == mark:
             return None
         try:
-            now = read_rollout(home)
+            now = self._sense(trial.name)
         except ModelRefused:  # nonsense changes nothing
             return None
         if mark and now.trial is None and now.last_word is not None:

@@ -35,6 +35,6 @@ def _told(catalog: Catalog) -> _Told:
         labels = note.name, note.kind
         if note.state == "UNAVAILABLE" and note.version:
             told[REFUSED_VERSION, labels] = max(note.version, told.get((REFUSED_VERSION, labels), 0))
-        elif note.state == "UNAVAILABLE":  # it is of no version
+        elif note.state == "UNAVAILABLE" and note.kind:  # it is a fault, and of no version
             told[REPOSITORY_FAULT, labels] = 1
     return told

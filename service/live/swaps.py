@@ -10,24 +10,25 @@ All of that is done by one thread, one version at a time. The catalog is the onl
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from rowcast.models.errors import ModelRefused
-from rowcast.models.listing import MANIFEST_FILE, list_versions
+from rowcast.models.listing import MANIFEST_FILE, Listing, list_versions
 from rowcast.models.repository import GRAPH_FILE, Manifest, open_files
-from rowcast.models.rollout import Rollout
+from rowcast.models.rollout import ROLLOUT_FILE, Rollout, absent_versions
 from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.guard import Guard
 from rowcast.service.live.look import Look, Mark, is_gone, mark_of
 from rowcast.service.live.on_trial import Trials
-from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.rollouts import BY_HAND, Rollouts
 from rowcast.service.live.slots import Order
 from rowcast.service.live.staging import Interrupted, Workers
 from rowcast.service.live.verdicts import RETRY_SECONDS, Key, Verdicts
@@ -87,9 +88,13 @@ class Swaps:
         """Versions that go live when somebody says so."""
         self._told: set[str] = set()
         self._fault = ""
-        """Why the repository cannot be looked at."""
+        """What is wrong with the repository: it cannot be looked at, or holds nothing."""
+        self._looks_at_nothing = 0
+        """How often it held nothing of what is served."""
+        self._ignored: set[str] = set()
+        """What looked like a model or a version at the last look and is none, as the log has it."""
         self._absent: dict[str, str] = {}
-        """What ``rollout.json`` of a name chooses, and is not there."""
+        """What ``rollout.json`` of a name chooses or calls something, and is not there."""
         self._moved: dict[str, str] = {}
         """Aliases of ``ROWCAST_MODELS`` that stand for another version than when the service started."""
         self._outcomes: list[tuple[int, str]] = []
@@ -102,6 +107,9 @@ class Swaps:
         self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
         self._lived = self._live(self._owner.catalog)
         self._settle_rollouts()
+        with contextlib.suppress(OSError):
+            self._look()
+            self._ignored = {*self._look.ignored}  # which whoever settled what is served has told
         self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))], replacements)
         threading.Thread(target=self._run, name="swaps", daemon=True).start()
 
@@ -117,8 +125,16 @@ class Swaps:
         for name, entry in live.items():
             self._rollouts.done_if(name, entry.version)  # somebody may have chosen another since
 
-    def _write_down_start(self, name: str, entry: Entry) -> None:
-        """Write down what is served since the start, so that whoever reads the repository knows.
+    def _write_down_lost(self, live: dict[str, Entry]) -> None:
+        """Write down what is served where somebody has removed the file that said so."""
+        for name, entry in live.items():
+            if self._rollouts.was_removed(name):
+                words = "%s of %s was removed, and what is served is written down anew: %s:%d"
+                logger.warning(words, ROLLOUT_FILE, name, name, entry.version)
+                self._write_down(name, entry, f"{ROLLOUT_FILE} was removed", "auto")
+
+    def _write_down(self, name: str, entry: Entry, why: str = "served from a start on", who: str = "start") -> None:
+        """Write down what is served, where nobody has said so: whoever reads the repository is to know.
 
         Where versions go live by hand alone, it is a choice: a service that starts later serves it as well. It is none
         while another that was served before is there, which this start could not have.
@@ -130,16 +146,18 @@ class Swaps:
             return
         if self._settings.reload == "manual" and said.live is None:
             if before not in versions:
-                self._rollouts.write_choice(name, entry.version, versions, "start", before, allowed=False, seen=said)
+                self._rollouts.write_choice(
+                    name, entry.version, versions, who, before, allowed=False, seen=said, why=why
+                )
         elif said.served != entry.version:
-            self._rollouts.write_change(name, before, entry.version, "served from a start on", "start", said)
+            self._rollouts.write_change(name, before, entry.version, why, who, said)
 
     def _run(self) -> None:
         started = sorted(self._lived.items(), reverse=True)
         while not self._stopping.wait(_LOOK_SECONDS):
             try:
                 if started:  # one at a time: whoever holds the lock of a name is waited for
-                    self._write_down_start(*started.pop())
+                    self._write_down(*started.pop())
             except Exception:
                 logger.exception("what is served since the start is in this log alone")
             try:
@@ -158,7 +176,7 @@ class Swaps:
         """
         try:
             found = self._look()
-            self._fault = ""
+            self._fault = self._emptiness(found)
         except OSError as error:
             found = None
             self._fault = f"{self._settings.repository} cannot be read: {error.strerror}"
@@ -167,6 +185,8 @@ class Swaps:
             names = {*found, *(name for name, _ in self._pinned)}
             self._rollouts.read(names - self._look.faults.keys(), kept={*live, *self._look.faults})
             self._trials.show_aliases({*names, *live})
+            self._tell_ignored()
+            self._write_down_lost(live)
         self._write_down_reload(live)
         self._tell(found, live)
         asked = self._workers.next_order()
@@ -179,6 +199,22 @@ class Swaps:
                 candidate = candidate or self._next(found, live)
                 if candidate is not None:
                     self._bring_by_itself(candidate, live.get(candidate.name))
+
+    def _emptiness(self, found: dict[str, list[int]]) -> str:
+        """What is told of a repository that holds nothing of what is served; empty where it holds something."""
+        is_empty = self._live(self._owner.catalog) and not any(found.values()) and not self._look.faults
+        self._looks_at_nothing = self._looks_at_nothing + 1 if is_empty else 0
+        if self._looks_at_nothing < _LOOKS_WITHOUT:
+            return ""
+        which = "" if self._followed is None else " that ROWCAST_MODELS names without a version"
+        return f"{self._settings.repository} holds no model{which}"
+
+    def _tell_ignored(self) -> None:
+        """Tell once what looks like a model or a version and is none, as a start does."""
+        ignored = self._look.ignored
+        for line in Listing(ignored=[line for line in ignored if line not in self._ignored]).warnings:
+            logger.warning("%s", line)
+        self._ignored = {*ignored}
 
     def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
         """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""
@@ -194,9 +230,9 @@ class Swaps:
                 mark = mark_of(path)
                 if self._again.get(name) == said and self._verdicts.hold((name, version), mark, old):
                     continue
-                who = "rollout.json" if said.last_word is None else said.last_word.who
+                who = self._rollouts.who_chose(name, version)
                 if self._promote_from_trial(name, version, old, who):
-                    self._did_as_said(name, version)
+                    self._did_as_said(name, version, old)
                     return True
                 self._seen_asked[name, version] = mark
                 if mark is None or before.get((name, version)) != mark:  # somebody may be about to write it
@@ -205,17 +241,17 @@ class Swaps:
                 if why:
                     self._again[name] = said  # it may have been an accident, or its files may change
                 else:
-                    self._did_as_said(name, version)
+                    self._did_as_said(name, version, old)
                 return True
             self._rollouts.done(name)
         return False
 
-    def _did_as_said(self, name: str, version: int) -> None:
+    def _did_as_said(self, name: str, version: int, old: Entry | None) -> None:
         """Take note that a version is served as ``rollout.json`` says, whose history says so too from now on."""
-        served = self._rollouts.said(name).served
-        if served != version:  # the file was written by hand
-            self._rollouts.write_change(name, served, version, "as rollout.json says")
-        self._rollouts.done(name)
+        if self._rollouts.who_chose(name, version) == BY_HAND:
+            before = None if old is None else old.version
+            self._rollouts.write_by_hand(name, before, version, "as rollout.json says", "live")
+        self._rollouts.done_if(name, version)  # somebody may have chosen another meanwhile
 
     def _write_down_reload(self, live: dict[str, Entry]) -> None:
         """Write down what is served since SIGHUP, which has it settled anew."""
@@ -471,8 +507,11 @@ class Swaps:
         if found is not None:
             there = {(name, version) for name, versions in found.items() for version in versions}
             self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
-            newest = {name: max(versions) for name, versions in found.items() if versions}
-            self._waiting = [key for key in newest.items() if key not in self._verdicts and self._waits(*key, live)]
+            self._waiting = [
+                (name, newest)
+                for name, versions in found.items()
+                if (newest := self._newest_untried(name, versions)) and self._waits(name, newest, live)
+            ]
             served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
             self._moved = {
                 name: f"{name}@{alias} is {name}:{version} now, which is served from the next start or SIGHUP on"
@@ -480,14 +519,21 @@ class Swaps:
                 if (version := self._rollouts.said(name).aliases.get(alias)) is not None
                 and (name, version) not in served
             }
-            self._absent = {
-                name: f"rollout.json of {name} chooses version {chosen}, which is not there"
-                for name, versions in found.items()
-                if (chosen := self._rollouts.said(name).live) is not None
-                and chosen not in versions
-                and (name not in live or live[name].version != chosen)
-            }
+            absent = {name: self._absent_of(name, versions, served) for name, versions in found.items()}
+            self._absent = {name: "; ".join(lines) for name, lines in absent.items() if lines}
         self._show()
+
+    def _newest_untried(self, name: str, versions: list[int]) -> int:
+        """The newest version of a name that was not refused; 0 for none."""
+        return max((version for version in versions if (name, version) not in self._verdicts), default=0)
+
+    def _absent_of(self, name: str, versions: list[int], served: Set[Key]) -> list[str]:
+        """What ``rollout.json`` of a name chooses or calls something, and is neither there nor served; a line each."""
+        if name in self._look.faults:
+            return []
+        there = {*versions, *(version for one, version in served if one == name)}
+        said = self._rollouts.said(name).without_trial()  # which is told where trials begin
+        return absent_versions(name, said, there)
 
     def _is_chosen(self, name: str, version: int) -> bool:
         said = self._rollouts.said(name)
@@ -546,7 +592,7 @@ class Swaps:
             notes.append(Note(name, 0, "UNAVAILABLE", fault, "repository"))
         if self._fault:
             notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))
-        return tuple(sorted(notes, key=lambda note: (note.name, -note.version)))[:_MOST_NOTES]
+        return _most(sorted(notes, key=lambda note: (note.name, -note.version)))
 
     def _log(self, new: Entry | None, old: Entry | None, who: str, why: str, **seconds: float) -> None:
         """Write down what has changed: one line."""
@@ -561,6 +607,15 @@ class Swaps:
             **{f"{what}_s": round(value, 3) for what, value in seconds.items()},
         }
         logger.info("what is served has changed: %s", json.dumps(change))
+
+
+def _most(notes: list[Note]) -> tuple[Note, ...]:
+    """As many as workers are told of, and how many more there are."""
+    if len(notes) <= _MOST_NOTES:
+        return tuple(notes)
+    kept, more = notes[: _MOST_NOTES - 1], len(notes) - _MOST_NOTES + 1
+    words = f"{more:,} more reasons why versions are not served are left out here"
+    return (*kept, Note("", 0, "UNAVAILABLE", words))
 
 
 def _matters(key: Key, live: dict[str, Entry]) -> bool:

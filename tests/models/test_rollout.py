@@ -19,6 +19,7 @@ from rowcast.models.rollout import (
     change_rollout,
     choose_version,
     end_trial,
+    keep_rollout,
     live_version,
     name_version,
     read_or_kept,
@@ -127,6 +128,49 @@ def test_the_last_that_made_sense_is_kept(home: Path) -> None:
     (home / KEPT_FILE).write_text("nonsense, too")
     kept, fault = read_or_kept(home)
     assert (kept, fault.endswith("; nothing is kept that it said before")) == (Rollout(), True)
+
+
+def test_what_names_a_version_that_is_not_there_does_not_take_the_place_of_what_made_sense(home: Path) -> None:
+    assert [publish(home) for _ in range(3)] == [1, 2, 3]
+    promote(home, 1, None, [1, 2, 3])
+    try_out(home, 2, 1)
+    said = read_rollout(home)
+    edited = json.loads((home / ROLLOUT_FILE).read_text())
+    for update, words in (
+        ({"canary": {"version": 77, "share": 0.05}}, "puts version 77 on trial"),
+        ({"live": 77}, "chooses version 77"),
+    ):
+        (home / ROLLOUT_FILE).write_text(json.dumps(edited | update))
+        keep_rollout(home, read_rollout(home))  # as a service does with what it reads
+        name_version(home, "champion", 3, "operator")  # and a command with what it writes
+        kept, fault = read_or_kept(home)
+        assert (kept, fault.partition(";")[0]) == (said, f"rollout.json of flights {words}, which is not there")
+        assert publish(home) > 77  # that number is taken all the same
+        Repository(home.parent).remove("flights", max(Repository(home.parent).versions("flights")))
+
+
+def test_a_version_that_is_removed_though_it_is_named_makes_no_nonsense_of_what_is_said(home: Path) -> None:
+    assert [publish(home) for _ in range(3)] == [1, 2, 3]
+    promote(home, 1, None, [1, 2, 3])
+    promote(home, 3, 1, [1, 2, 3])
+    forget_version(home, 3, "operator")
+    Repository(home.parent).remove("flights", 3)
+    name_version(home, "champion", 2, "operator")
+    said = read_rollout(home)
+    assert (said.live, said.aliases) == (3, {"champion": 2})
+    assert read_or_kept(home) == (said, "")
+    (home / ROLLOUT_FILE).write_text("nonsense")
+    assert read_or_kept(home)[0] == said
+
+
+def test_an_end_is_not_written_down_of_another_version_than_was_on_trial(home: Path) -> None:
+    promote(home, 1, None, [1, 2, 3])
+    since = try_out(home, 2, 1)
+    text = (home / ROLLOUT_FILE).read_text().replace('"version": 2', '"version": 77')
+    (home / ROLLOUT_FILE).write_text(text)
+    with pytest.raises(ModelError, match=r"rollout\.json has flights:77 on trial in the place of 2"):
+        end_trial(home, since, "promoted", "guard", "promoted", 2)
+    assert (home / ROLLOUT_FILE).read_text() == text
 
 
 def test_a_version_that_is_to_be_removed_is_named_by_what_would_miss_it(home: Path) -> None:

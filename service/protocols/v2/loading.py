@@ -117,7 +117,9 @@ def _is_served(registry: Registry, asked: Load, version: int) -> bool:
         return asked.version == version
     newer = [note for note in registry.notes if note.name == asked.name and note.version > version]
     refused = [note for note in newer if note.state == "UNAVAILABLE"]
-    waits = asked.allow_signature_change or any(note.kind == "waits" for note in refused)
-    if refused and not waits and registry.settings.reload == "auto":
-        raise RequestError(f"{asked.name} is not loaded: {refused[0].reason}")
-    return not refused
+    newest = max(refused, key=lambda note: note.version, default=None)
+    may_try = asked.allow_signature_change or registry.settings.reload == "manual"
+    if newest is not None and newest.kind != "waits" and not may_try:
+        raise RequestError(f"{asked.name} is not loaded: {newest.reason}")
+    tried = registry.trials.get(asked.name)
+    return not newer and (tried is None or tried.trial.version < version)

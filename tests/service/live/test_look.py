@@ -35,6 +35,35 @@ def test_a_folder_that_rests_is_not_listed_again(tmp_path: Path, monkeypatch: py
     assert look() == {"flights": [1]}
 
 
+def test_what_looks_like_a_model_or_a_version_and_is_none_is_told_as_long_as_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish_flights(tmp_path)
+    look, one = Look(tmp_path, None), Look(tmp_path, ["flights"])
+    assert (look(), look.ignored, one.ignored) == ({"flights": [1]}, [], [])
+    (tmp_path / "flights/2").symlink_to(tmp_path / "flights/1")
+    (tmp_path / "link").symlink_to(tmp_path / "flights")
+    (tmp_path / "Not a name/1").mkdir(parents=True)
+    (tmp_path / "README.md").touch()
+    version = f"{tmp_path / 'flights/2'} is passed over: a version's folder must be no link"
+    rule = "a model's folder bears 1 to 64 of a-z, 0-9, '_' and '-'"
+    told = [
+        version,
+        f"{tmp_path / 'Not a name'} is passed over: {rule}",
+        f"{tmp_path / 'link'} is passed over: a model's folder must be no link",
+    ]
+    assert (look(), look.ignored) == ({"flights": [1]}, told)
+    assert (one(), one.ignored) == ({"flights": [1]}, [version])
+    for path in tmp_path.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
+    look()
+    monkeypatch.setattr("rowcast.service.live.look.list_versions", None)
+    monkeypatch.setattr("rowcast.service.live.look.misnamed", None)
+    assert (look(), look.ignored) == ({"flights": [1]}, told)  # what rests is not looked at again
+    (tmp_path / "link").unlink()
+    assert (look(), look.ignored) == ({"flights": [1]}, told[:2])
+
+
 def test_a_repository_that_is_gone_is_not_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Look(tmp_path / "gone", None)()

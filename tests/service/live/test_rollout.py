@@ -20,7 +20,16 @@ import pytest
 
 from proofs.client import post
 from rowcast.models.arrow import MEDIA_TYPE
-from rowcast.models.rollout import Guards, begin_trial, choose_version, name_version, read_rollout, roll_back
+from rowcast.models.rollout import (
+    Guards,
+    Rollout,
+    begin_trial,
+    choose_version,
+    name_version,
+    read_rollout,
+    roll_back,
+    version_called,
+)
 from rowcast.models.values import parse_timestamp
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.options import NO_OPTIONS
@@ -94,17 +103,17 @@ def test_a_canary_answers_its_share_and_the_same_keys_each_time(root: Path) -> N
 
 
 @asynccontextmanager
-async def grpc_of(registry: Registry) -> AsyncIterator[Any]:
-    """The inference method of a server over gRPC."""
+async def grpc_of(registry: Registry, method: str = "ModelInfer") -> AsyncIterator[Any]:
+    """A method of a server over gRPC."""
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((Methods(registry).handler(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield channel.unary_unary(
-            f"/{SERVICE}/ModelInfer",
-            request_serializer=REQUEST_CLASSES["ModelInfer"].SerializeToString,
-            response_deserializer=RESPONSE_CLASSES["ModelInfer"].FromString,
+            f"/{SERVICE}/{method}",
+            request_serializer=REQUEST_CLASSES[method].SerializeToString,
+            response_deserializer=RESPONSE_CLASSES[method].FromString,
         )
     await server.stop(None)
 
@@ -275,6 +284,146 @@ def test_what_cannot_be_done_changes_nothing_and_is_told(root: Path) -> None:
             assert why.startswith(
                 "flights:3 cannot be served: it answers rows whose every value is missing with a number"
             )
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_a_load_call_without_a_version_takes_the_newest_though_it_is_on_trial(root: Path, protocol: str) -> None:
+    try_out(root, canary=0.1)
+
+    async def scenario() -> None:
+        async with live(root) as service, grpc_of(service.registry, "RepositoryModelLoad") as load:
+            await service.until(lambda: service.registry.splits and not service.registry.notes)
+            if protocol == "http":
+                assert await service.load() == (200, "")
+            else:
+                await load(REQUEST_CLASSES["RepositoryModelLoad"](model_name="flights"), timeout=60)
+            assert (service.version(), service.registry.trials) == (2, {})
+            assert await service.load() == (200, "")  # there is nothing more to be done
+
+    asyncio.run(scenario())
+    assert [(one.what, one.after) for one in read_rollout(root / "flights").history] == [("canary", 2), ("live", 2)]
+
+
+def edit(root: Path, **update: Any) -> Rollout:
+    """Write other fields into the file by hand; what it says then."""
+    file = root / "flights/rollout.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | update))
+    return read_rollout(root / "flights")
+
+
+def changes(root: Path, caplog: pytest.LogCaptureFixture) -> tuple[list[Any], list[Any]]:
+    """The last changes as the history has them, and as the log does: who, from, to, why."""
+    lines = [line.partition(": ")[2] for line in caplog.messages if line.startswith("what is served has changed")]
+    logged = [[json.loads(line)[key] for key in ("who", "from", "to", "why")] for line in lines]
+    history = read_rollout(root / "flights").history
+    return [[one.who.partition(",")[0], one.before, one.after, one.why] for one in history], logged
+
+
+def test_a_version_that_the_file_was_edited_to_have_live_beside_a_trial_is_in_the_history(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    publish(root, 3.0)
+    try_out(root, 3, canary=0.5)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            await service.until(lambda: service.registry.trials)
+            edit(root, live=2)
+            await service.until(lambda: service.version() == 2 and service.registry.trials)
+            await service.until(lambda: len(read_rollout(root / "flights").history) > 1)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(scenario())
+    history, logged = changes(root, caplog)
+    by_hand = ["rollout.json", 1, 2, "as rollout.json says"]
+    assert history == [["somebody", 1, 3, "canary 50%"], by_hand]
+    assert [line[:3] for line in logged] == [["somebody", 1, 3], ["rollout.json", 1, 2], ["somebody", 2, 3]]
+    said = read_rollout(root / "flights")
+    assert (said.live, said.trial, said.served, version_called(root, "flights", "live")) == (2, 3, 2, 2)
+
+
+def test_a_trial_that_was_edited_into_the_file_changed_and_edited_out_is_in_the_history(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "rowcast.service")
+    choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+    since = "2026-01-02T03:04:05Z"
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            edit(root, canary={"version": 2, "share": 0.5}, since=since)
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 2)
+            edit(root, canary={"version": 2, "share": 0.25})
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 3)
+            edit(root, canary=None, since=None)
+            await service.until(lambda: len(read_rollout(root / "flights").history) == 4)
+            await service.until(lambda: not service.registry.trials)
+            assert service.version() == 1
+
+    asyncio.run(scenario())
+    history, logged = changes(root, caplog)
+    expected = [[1, 2, "canary 50%"], [1, 2, "canary 25%"], [2, 1, "ended"]]
+    assert history[1:] == logged == [["rollout.json", *one] for one in expected]
+
+
+def test_after_a_bare_edit_the_history_knows_what_was_served_before(root: Path) -> None:
+    home = root / "flights"
+    choose_version(home, 1, [1, 2], "somebody", None, allow_signature_change=False)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            (home / "rollout.json").write_text('{"live": 2}')
+            await service.until(lambda: service.version() == 2 and read_rollout(home).history)
+            (change,) = read_rollout(home).history
+            assert (change.who.partition(",")[0], change.before, change.after) == ("rollout.json", 1, 2)
+            assert read_rollout(home).live == 2
+            roll_back(home, None, [1, 2], "somebody", read_rollout(home))
+            await service.until(lambda: service.version() == 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_file_that_names_a_version_that_is_not_there_ends_no_trial_here_nor_in_a_service_that_starts(
+    root: Path,
+) -> None:
+    try_out(root, canary=0.2)
+    said = read_rollout(root / "flights")
+
+    async def goes_on(service: Live, told: str) -> None:
+        await service.until(lambda: service.registry.trials)
+        await service.until(lambda: service.reason(0) == f"rollout: {told}, which is not there")
+        await asyncio.sleep(0.5)
+        trial = service.registry.trials["flights"].trial
+        assert (service.version(), trial.version, trial.canary) == (1, 2, 0.2)
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            await service.until(lambda: service.registry.trials)
+            edit(root, live=77, canary=None, since=None)
+            await goes_on(service, "rollout.json of flights chooses version 77")
+            edit(root, live=1, canary={"version": 77, "share": 0.2}, since=said.since)
+            await goes_on(service, "rollout.json of flights puts version 77 on trial")
+        async with live(root, reload="manual") as service:
+            await goes_on(service, "rollout.json of flights puts version 77 on trial")
+            edit(root, live=1, canary={"version": 2, "share": 0.3})
+            await service.until(lambda: service.registry.trials["flights"].trial.canary == 0.3)
+            await service.until(lambda: not service.reason(0))
+
+    asyncio.run(scenario())
+
+
+def test_an_alias_of_a_version_that_is_not_there_is_told_and_what_else_was_said_is_done(root: Path) -> None:
+    choose_version(root / "flights", 1, [1, 2], "somebody", 2, allow_signature_change=False)
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            edit(root, live=2, aliases={"champion": 77, "old": 1})
+            await service.until(lambda: service.version() == 2)
+            words = "rollout: rollout.json of flights calls version 77 champion, which is not there"
+            await service.until(lambda: service.reason(0).startswith(words))
 
     asyncio.run(scenario())
 

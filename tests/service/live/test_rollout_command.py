@@ -184,6 +184,49 @@ def test_an_alias_stands_for_its_version_wherever_a_model_is_named(
     assert read_rollout(root / "flights").aliases == {}
 
 
+def test_every_command_says_what_a_file_names_that_is_not_there(
+    rowcast_command: Command, root: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told, home = rowcast_command.told, root / "flights"
+    told("models", "promote", "flights:1", "--allow-signature-change")
+    told("models", "promote", "flights:3")
+    told("rollout", "flights:2", "--canary", "20%")
+
+    def edit(**update: Any) -> None:
+        (home / "rollout.json").write_text(json.dumps(json.loads((home / "rollout.json").read_text()) | update))
+
+    def run_beside(*arguments: str) -> tuple[int, str, list[str]]:
+        code, out, err = run(capfd, *arguments, "--repository", root)
+        return code, out, [line for line in err.splitlines() if not line.startswith("note: ")]
+
+    edit(canary={"version": 77, "share": 0.2}, aliases={"champion": 88})
+    lines = [
+        "rollout.json of flights puts version 77 on trial, which is not there",
+        "rollout.json of flights calls version 88 champion, which is not there",
+    ]
+    code, out, err = run_beside("rollout", "status", "flights")
+    assert (code, err) == (0, lines)
+    assert out.splitlines()[:2] == ["flights:3 is live", out.splitlines()[1]]
+    assert out.splitlines()[1].startswith("flights:2 answers 20% of the requests")  # which services go by
+    status = told("rollout", "status", "flights")
+    assert (status["canary"], status["fault"]) == ({"version": 2, "share": 0.2}, "; ".join(lines))
+    (model,) = told("models", "status")["models"]
+    assert (model["canary"], model["fault"]) == ({"version": 2, "share": 0.2}, "; ".join(lines))
+    assert run_beside("models", "status")[2] == lines
+    code, _, err = run_beside("rollout", "flights", "--rollback")
+    assert (code, err) == (0, lines)
+    edit(live=77)
+    assert told("models", "show", "flights@live")["version"] == 3
+    lines[0] = "rollout.json of flights chooses version 77, which is not there"
+    assert told("rollout", "status", "flights")["live"] == 3
+    code, _, err = run_beside("models", "promote", "flights:1")
+    assert (code, err) == (0, lines)
+    code, _, err = run_beside("models", "alias", "flights:1", "old")
+    assert (code, err) == (0, lines[1:])
+    told("models", "alias", "flights", "champion", "--remove")
+    assert told("rollout", "status", "flights")["fault"] is None
+
+
 def test_figures_without_a_timed_run_are_told_all_the_same() -> None:
     lines = _measured(Tally(rows=3, new_failed=2, run_failed=40, runs=1).told())
     assert lines[0] == "trial: 2 requests, 100% failed, none answered"

@@ -210,6 +210,35 @@ def test_a_running_service_keeps_what_was_said_for_one_that_starts_by_nonsense(
     assert "; until then what it said last holds, which .rollout-last.json keeps" in caplog.text
 
 
+@pytest.mark.parametrize("reload", ["auto", "manual"])
+def test_a_file_that_is_removed_while_its_version_is_served_is_written_anew(
+    root: Path, reload: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    publish(root, 2.0)
+    if reload == "manual":
+        publish(root, 3.0)
+    promote(root, 2, 1, [1, 2, 3])
+    file = root / "flights" / ROLLOUT_FILE
+
+    async def scenario() -> None:
+        async with live(root, reload=reload) as service:
+            assert service.version() == 2
+            await asyncio.sleep(0.5)
+            file.unlink()
+            await service.until(file.exists)
+            await asyncio.sleep(0.5)
+            assert service.version() == 2
+
+    asyncio.run(scenario())
+    said = read_rollout(root / "flights")
+    assert (said.live, said.served) == (2 if reload == "manual" else None, 2)
+    (change,) = said.history
+    assert (change.who.partition(",")[0], change.after, change.why) == ("auto", 2, "rollout.json was removed")
+    words = "rollout.json of flights was removed, and what is served is written down anew: flights:2"
+    assert caplog.messages.count(words) == 1
+    assert served(root, reload=reload) == [("flights", 2)]
+
+
 def test_what_is_served_since_a_start_is_written_down_so_that_commands_know_it(root: Path) -> None:
     publish_graph(root, nan_graph())
 

@@ -14,9 +14,11 @@ import pytest
 from rowcast.models.errors import ModelError
 from rowcast.models.repository import Repository
 from rowcast.models.rollout import ROLLOUT_FILE, Guards, Rollout, begin_trial, choose_version, read_rollout
+from rowcast.service.engine.catalog import Note
 from rowcast.service.engine.versions import choose
 from rowcast.service.live import verdicts
 from rowcast.service.live.checks import Refused
+from rowcast.service.live.swaps import _most
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.metrics.counts import LIVE_VERSION
 from rowcast.service.middleware.keys import Keys, new_key
@@ -145,6 +147,52 @@ def test_a_version_that_was_refused_is_refused_by_a_load_call_without_another_tr
             assert await service.load(version=1) == (200, "")
 
     asyncio.run(scenario())
+
+
+def test_by_hand_a_refused_version_does_not_hide_that_an_older_one_waits(root: Path) -> None:
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            publish(root, 2.0)
+            publish_graph(root, nan_graph())
+            await service.until(lambda: service.reason(3).startswith("waits: "))
+            status, why = await service.load()
+            assert (status, "it answers rows whose every value is missing" in why) == (400, True)
+            await service.until(lambda: service.reason(2))
+            assert service.reason(2) == "waits: it waits for `rowcast models promote flights:2`"
+            assert service.reason(3).startswith("not_finite: ")
+            assert (await service.load())[0] == 400  # which means the newest all the same
+            assert await service.load(version=2) == (200, "")
+            await service.until(lambda: not service.reason(2))
+
+    asyncio.run(scenario())
+
+
+def test_a_link_that_appears_beside_a_running_service_is_told_once(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (root / "before").symlink_to(root / "flights")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            for name in ("flights/2", "other"):
+                (root / name).symlink_to(root / "flights" / ("1" if "/" in name else ""))
+                await service.until(lambda name=name: str(root / name) in caplog.text)
+            await asyncio.sleep(0.5)
+
+    asyncio.run(scenario())
+    told = [line for line in caplog.messages if "is passed over: " in line]
+    assert told == [
+        f"{root / 'before'} is passed over: a model's folder must be no link",  # by the start
+        f"{root / 'flights/2'} is passed over: a version's folder must be no link",
+        f"{root / 'other'} is passed over: a model's folder must be no link",
+    ]
+
+
+def test_how_many_notes_are_left_out_is_told() -> None:
+    notes = [Note(f"name{at:03}", 1, "UNAVAILABLE", "it is slow", "slow") for at in range(130)]
+    assert _most(notes[:100]) == tuple(notes[:100])
+    words = "31 more reasons why versions are not served are left out here"
+    assert _most(notes) == (*notes[:99], Note("", 0, "UNAVAILABLE", words))
 
 
 def test_what_is_the_machines_fault_is_tried_again_and_what_is_the_versions_is_not(

@@ -119,6 +119,8 @@ def test_a_fault_of_the_repository_and_a_version_that_is_refused_are_metrics_of_
     shown.show(catalog(whole, folder, *slow, Note("shown", 4, "LOADING", "it is being tried")))
     assert (fault("", "repository"), fault("shown", "repository"), fault("shown", "slow")) == (1, 1, None)
     assert (refused("shown", "slow"), refused("shown", "repository")) == (3, None)
+    shown.show(catalog(whole, Note("", 0, "UNAVAILABLE", "2 more are left out")))
+    assert fault("", "") is None
     shown.show(catalog(whole))
     assert (fault("", "repository"), fault("shown", "repository"), refused("shown", "slow")) == (1, 0, 0)
     shown.show(catalog())

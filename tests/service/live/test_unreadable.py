@@ -27,7 +27,7 @@ from rowcast.service.live.look import Look, is_gone
 from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.live.settling import settle
 from rowcast.service.settings import Settings
-from tests.service.live.together import live
+from tests.service.live.together import Live, live
 from tests.service.live.versions import publish
 from tests.support.powers import bound_by_modes
 
@@ -75,6 +75,33 @@ def test_a_model_that_cannot_be_read_for_a_moment_keeps_its_trial_and_its_aliase
         asyncio.run(scenario())
     assert read_rollout(home) == said
     assert "is gone" not in caplog.text
+
+
+@pytest.mark.parametrize("models", ["", "flights", "flights:1"])
+def test_a_repository_that_holds_nothing_any_more_is_told_and_what_was_served_is_served_on(
+    root: Path, models: str
+) -> None:
+    """As an empty mount point does."""
+
+    def fault() -> str:
+        return next(
+            (note.reason for note in service.registry.notes if (note.name, note.kind) == ("", "repository")), ""
+        )
+
+    async def scenario() -> None:
+        nonlocal service
+        async with live(root, models=models) as service:
+            (root / "flights").rename(root.parent / "aside")
+            await service.until(lambda: any(note.state == "REMOVED" for note in service.registry.notes))
+            await asyncio.sleep(1.0)
+            which = " that ROWCAST_MODELS names without a version" if models else ""
+            assert fault() == ("" if models == "flights:1" else f"{root} holds no model{which}")
+            assert (await service.ask()).status == 200
+            (root.parent / "aside").rename(root / "flights")
+            await service.until(lambda: not service.registry.notes)
+
+    service: Live
+    asyncio.run(scenario())
 
 
 def test_a_trial_that_the_file_still_has_and_the_service_has_ended_is_told_with_the_way_out(root: Path) -> None:
