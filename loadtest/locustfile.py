@@ -98,6 +98,18 @@ class Predictor(OpenLoopUser):
                 response.failure(fault)
             response.request_meta["response_time"] = since()
 
+    def give_up(self, waited_ms: float) -> None:
+        """Report a request that had no answer when the run ended as failed."""
+        over_grpc = self.call is not None
+        self.environment.events.request.fire(
+            request_type="gRPC" if over_grpc else "POST",
+            name=self.requests[0].path,
+            response_time=waited_ms,
+            response_length=0,
+            exception=TimeoutError("no answer when the run ended"),
+            context={},
+        )
+
     def _ask_grpc(self, request: Asked, since: Callable[[], float]) -> None:
         error: Exception | None = None
         answer = b""

@@ -15,9 +15,9 @@ CLONE = Path(__file__).parents[2]
 pytestmark = pytest.mark.alone  # three seconds are enough for two users, if nobody else is busy
 
 
-def locust(url: str, *arguments: str) -> tuple[int, dict[str, dict], str]:
+def locust(url: str, *arguments: str, file: str = "loadtest/locustfile.py") -> tuple[int, dict[str, dict], str]:
     """Run Locust headless for 3 seconds: its exit code, its figures by request name, and its log."""
-    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--host", url, "--headless", "--json"]
+    command = [sys.executable, "-m", "locust", "-f", file, "--host", url, "--headless", "--json"]
     done = subprocess.run(
         [*command, "-u", "2", "-r", "2", "-t", "3s", *arguments],
         cwd=CLONE,
@@ -88,6 +88,45 @@ def test_a_stall_counts_for_every_request_that_was_due_and_a_promise_decides_the
     times = figures["/models/flights/predict"]["response_times"]
     late = sum(n for took, n in times.items() if float(took) >= 400)
     assert late >= 20, "40 of the 100 a second were due in the first half of the stall; two users would have seen two"
+
+
+FEW_UNDER_WAY = """
+from rowcast.loadtest.by_hand import open_loop
+open_loop.UNDER_WAY = 5
+from rowcast.loadtest.locustfile import *
+"""
+
+
+@pytest.mark.parametrize("under_way", ["many", "few"])
+def test_what_a_service_that_hangs_has_not_answered_when_the_run_ends_has_failed(under_way, tmp_path):
+    def hang(n: int, reply: Reply) -> None:
+        reply.delay_s = 600.0 if n > 100 else 0.0
+
+    file = CLONE / "loadtest" / "locustfile.py"
+    if under_way == "few":
+        file = tmp_path / "locustfile.py"
+        file.write_text(FEW_UNDER_WAY)
+    with serving(hang) as stub:
+        options = ("--user-rate", "50", "--promise-p99-ms", "400")
+        code, figures, log = locust(stub.url, *options, file=str(file))
+    assert code == 1
+    verdict = re.search(r"^BROKEN p99 is (.+) ms of 400 ms, (\d+) of (\d+) requests failed$", log, re.MULTILINE)
+    p99, failed, requests = verdict.groups()
+    assert int(requests) - int(failed) == 100
+    assert int(requests) > 130, "up to 300 were due, and ten are under way where there may be few"
+    assert 5000 < float(p99) < 9000, "the end is waited for as long as a check waits for an answer"
+    assert figures["/models/flights/predict"]["num_failures"] == int(failed)
+
+
+def test_a_stall_that_ends_after_the_run_does_is_seen_whole():
+    def stall(n: int, reply: Reply) -> None:
+        reply.delay_s = 3.0 if n == 100 else 0
+
+    with serving(stall) as stub:
+        code, _, log = locust(stub.url, "--user-rate", "50", "--promise-p99-ms", "400")
+    assert code == 1
+    p99 = re.search(r"^BROKEN p99 is (.+) ms of 400 ms, 0 of \d+ requests failed$", log, re.MULTILINE)
+    assert 2500 < float(p99[1]) < 4000
 
 
 def test_a_promise_that_is_kept_ends_with_exit_code_0_although_requests_failed():
