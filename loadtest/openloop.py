@@ -121,6 +121,17 @@ def check_length(rate: float, duration_s: float, flag: str = "--rate") -> None:
         )
 
 
+def check_due(rate: float, duration_s: float) -> None:
+    """The same, and that anything is sent at all.
+
+    Raises:
+        ConfigError: as :func:`check_length`, or no request is due.
+    """
+    check_length(rate, duration_s)
+    if not round(rate * duration_s):
+        raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
+
+
 def longest(rate: float, duration_s: float) -> float:
     """So long as is asked for, or as a client can hold the requests of: a step that measures is none the worse."""
     return min(duration_s, (MOST_REQUESTS - 1) / rate)  # one less, for rounding

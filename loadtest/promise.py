@@ -15,7 +15,6 @@ from rowcast.loadtest.served import NotServed, name_of
 from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import key_of_environment
-from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
 
 WARM_UP_S = 2.0
@@ -82,8 +81,7 @@ def check(
     assert duration_s is not None
     errors = errors or 0.0
     check_promise(p99_ms, errors, connections)
-    if not len(openloop.schedule(rate, duration_s, seed)):
-        raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
+    openloop.check_due(rate, duration_s)
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections, errors)
     verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)

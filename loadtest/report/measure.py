@@ -24,6 +24,8 @@ FULL_MS = 250.0
 """A median beyond which the service is full: its queue would only grow."""
 BETWEEN = (0.6, 0.8, 0.9)
 """Rates that are added below the one that was too much, where curves bend."""
+LOWEST_RATE = min(BETWEEN) * FIRST_RATE
+"""Of a sweep."""
 WARM_UP_S = 0.5
 DECADE = 12
 """Points of the latency curve for each nine of its percentile."""

@@ -16,7 +16,7 @@ from rowcast.loadtest.asking import describe
 from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.promise_file import Promise, kept, promise_of
-from rowcast.loadtest.report.measure import UNLIMITED_MS, Point, curve, measure, spread, sweep
+from rowcast.loadtest.report.measure import LOWEST_RATE, UNLIMITED_MS, Point, curve, measure, spread, sweep
 from rowcast.loadtest.served import NotServed, ServedModel, name_of
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
@@ -131,7 +131,9 @@ def report(
         p99_ms = said.p99_ms if p99_ms is None else p99_ms
         blank = replace(blank, duration_s=said.duration_s, errors=said.errors)
     if rate is not None:  # told before the sweep
-        openloop.check_length(rate, blank.duration_s)
+        openloop.check_due(rate, blank.duration_s)
+    elif not round(LOAD * LOWEST_RATE * blank.duration_s):
+        raise ConfigError(f"no request is due in a step of {step_s:g} s: raise --duration")
     try:
         points, whole = run_precisely(_measure(endpoint, served, blank, rate, p99_ms, step_s))
     except NotServed as error:
