@@ -31,6 +31,7 @@ from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
 from rowcast.models.access import key_of_environment
 from rowcast.models.errors import ConfigError
+from rowcast.models.seeds import checked_seed
 
 FIRST_RATE = 100.0
 PRECISION = 0.03
@@ -163,6 +164,7 @@ def search(
         ConfigError: an argument is out of range.
         RowcastError: the package hdrhistogram is missing.
     """
+    seed = checked_seed(seed)
     check_promise(p99_ms, errors, connections)
     openloop.check_length(first_rate, step_s, "--from")
     if not 0.001 <= precision <= 1:

@@ -16,6 +16,7 @@ from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import key_of_environment
 from rowcast.models.names import DEFAULT_REPOSITORY
+from rowcast.models.seeds import checked_seed
 
 WARM_UP_S = 2.0
 
@@ -60,6 +61,7 @@ def check(
         ConfigError: an argument is out of range, or the file of the promise is not there or breaks a rule.
         RowcastError: the package hdrhistogram is missing.
     """
+    seed = checked_seed(seed)
     endpoint = Endpoint.of(url, key_of_environment() or "")
     name = None if model is None else name_of(model)
     if promise is None and (rate is None or p99_ms is None or duration_s is None):

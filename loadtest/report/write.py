@@ -24,6 +24,7 @@ from rowcast.models.access import key_of_environment, shown
 from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.page import document
+from rowcast.models.seeds import checked_seed
 from rowcast.models.version import VERSION
 from rowcast.models.whole_file import check_file, whole_file
 
@@ -111,6 +112,7 @@ def report(
         OSError: the file cannot be written.
     """
     check_file(out, "--out")
+    seed = checked_seed(seed)
     check_promise(UNLIMITED_MS if p99_ms is None else p99_ms, 0.0, connections)
     if not step_s > 0:
         raise ConfigError(f"--duration must be a number above 0, got {step_s}")
