@@ -64,7 +64,14 @@ def check(
     seed = checked_seed(seed)
     endpoint = Endpoint.of(url, key_of_environment() or "")
     name = None if model is None else name_of(model)
-    if promise is None and (rate is None or p99_ms is None or duration_s is None):
+    check_promise(1.0 if p99_ms is None else p99_ms, errors or 0.0, connections)
+    enough = rate is not None and p99_ms is not None and duration_s is not None
+    if rate is not None and duration_s is not None:
+        openloop.check_due(rate, duration_s)
+    said = None
+    if promise is not None:
+        said = Promise.read(promise)
+    elif not enough or errors is None:
         try:
             name = run_precisely(describe(endpoint, None)).name if name is None else name
         except NotServed as error:
@@ -72,7 +79,7 @@ def check(
             verdict.show(console)
             return verdict
         promise = promise_of(repository or DEFAULT_REPOSITORY, name)
-    said = None if promise is None else Promise.read(promise)
+        said = Promise.read_if_there(promise) if enough else Promise.read(promise)
     if said is not None:
         rate = said.rate if rate is None else rate
         p99_ms = said.p99_ms if p99_ms is None else p99_ms

@@ -72,6 +72,28 @@ def test_another_promise_than_that_of_the_file_is_checked_and_not_recorded(promi
     assert kept(promise) == []
 
 
+@pytest.mark.parametrize(("given", "outcome"), [(None, "kept"), (0.0, "broken")])
+@pytest.mark.alone
+def test_the_share_of_errors_is_read_from_the_file_though_flags_say_all_else(promise, given, outcome):
+    promise.write_text(PROMISE.replace("0.1%", "50%"))
+
+    def failing(n: int, reply: Reply) -> None:
+        reply.status = 500 if n % 4 == 0 else 200
+
+    with serving(failing) as stub:
+        options = {"rate": 200, "p99_ms": 5000, "duration_s": 0.2, "errors": given}
+        verdict = check(stub.url, repository=promise.parents[1], **options)
+    assert (verdict.outcome, verdict.errors) == (outcome, 0.5 if given is None else given)
+
+
+@pytest.mark.alone
+def test_where_flags_say_all_else_there_need_be_no_file(tmp_path):
+    with serving() as stub:
+        verdict = check(stub.url, repository=tmp_path, rate=100, p99_ms=5000, duration_s=0.2)
+    assert (verdict.outcome, verdict.errors) == ("kept", 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_broken_promise_is_not_recorded(promise):
     def failing(n: int, reply: Reply) -> None:
         reply.status = 500
