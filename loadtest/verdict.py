@@ -70,9 +70,10 @@ def judge(
 ) -> tuple[Outcome, str]:
     """Outcome and reason of a run.
 
-    A saturated client makes a run void only where its lateness may have decided. Kept stands: a request is timed from
-    when it was due, so whatever the client lost counted against the service already. Broken stands if the service
-    failed requests by itself, or would have been too slow for a client that is on time.
+    Where the service could not be reached the run is void, whatever failed besides. A saturated client makes it void
+    only where its lateness may have decided. Kept stands: a request is timed from when it was due, so whatever the
+    client lost counted against the service already. Broken stands if the service failed requests by itself, or would
+    have been too slow for a client that is on time.
 
     Args:
         result: of the run.
@@ -83,6 +84,8 @@ def judge(
     wrong = result.wrong or disagreement
     if wrong is not None:
         return "void", f"wrong answers: {wrong}"
+    if result.void is not None and not result.saturated:  # no connection was made, so nothing was sent
+        return "void", result.void
     broken = []
     if result.p99_ms > p99_ms:
         broken.append(f"p99 is {result.p99_ms:.2f} ms, promised were {p99_ms:g} ms")

@@ -26,7 +26,7 @@ GOOD = Result(
     wrong=None,
     void=None,
 )
-LATE = "the client was saturated"
+LATE = {"void": "the client was saturated", "saturated": True}
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,13 @@ LATE = "the client was saturated"
         ({"errors": {"status 500": 10}, "achieved_rate": 98.0, "promised_errors": 0.01}, "kept"),
         ({"wrong": "too short"}, "void"),
         ({"void": "nobody answers", "achieved_rate": 0.0}, "void"),
+        ({"void": "nobody answers", "achieved_rate": 0.0, "errors": {"probe": 1}}, "void"),
         # What a saturated client decides, and what it does not.
-        ({"void": LATE}, "kept"),
-        ({"void": LATE, "p99_ms": 11.0}, "void"),
-        ({"void": LATE, "p99_ms": 11.0, "least_p99_ms": 10.5}, "broken"),
-        ({"void": LATE, "errors": {"timeout": 3, "unsent": 2}}, "void"),
-        ({"void": LATE, "errors": {"timeout": 3, "status 500": 1}}, "broken"),
+        (LATE, "kept"),
+        ({**LATE, "p99_ms": 11.0}, "void"),
+        ({**LATE, "p99_ms": 11.0, "least_p99_ms": 10.5}, "broken"),
+        ({**LATE, "errors": {"timeout": 3, "unsent": 2}}, "void"),
+        ({**LATE, "errors": {"timeout": 3, "status 500": 1}}, "broken"),
     ],
 )
 def test_a_promise_of_10_ms_is_judged(change, outcome):
