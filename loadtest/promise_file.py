@@ -138,7 +138,7 @@ def record(verdict: Verdict, promise_file: Path, service: str | None) -> Path:
             "p999_ms": result.p999_ms,
             "max_ms": result.max_ms,
             "requests": result.offered,
-            "failed": sum(result.errors.values()),
+            "failed": result.failed,
             "achieved_rate": result.achieved_rate,
         },
     }

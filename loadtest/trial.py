@@ -79,7 +79,7 @@ async def trial(
         await asyncio.gather(asking, return_exceptions=True)
     await probe.ask()
     if probe.failures:
-        result = replace(result, errors={**result.errors, "probe": probe.failures})
+        result = replace(result, errors={**result.errors, openloop.PROBE: probe.failures})
     disagreement = probe.disagreement or await changed(endpoint, served)
     outcome, reason = judge(result, p99_ms=verdict.p99_ms, errors=verdict.errors, disagreement=disagreement)
     return replace(verdict, outcome=outcome, reason=reason, result=result)

@@ -53,7 +53,7 @@ class Point:
             "p99_ms": result.p99_ms,
             "p999_ms": result.p999_ms,
             "max_ms": result.max_ms,
-            "failed": sum(result.errors.values()),
+            "failed": result.failed,
             "client_cpu": result.client_cpu,
             "client_lag_p99_ms": result.client_lag_p99_ms,
             "saturated": result.saturated,
