@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 from locust import events
 from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
 
 from rowcast.loadtest.by_hand.arrivals import rows_of
 from rowcast.loadtest.by_hand.bodies import INFER, PROTOCOLS, Asked, asked
 from rowcast.loadtest.by_hand.ending import Promise
 from rowcast.loadtest.by_hand.open_loop import OpenLoopUser
+from rowcast.loadtest.by_hand.processes import count_in_worker, judge_in_master
 from rowcast.loadtest.payloads import Payloads
 from rowcast.loadtest.served import NotServed, ServedModel, model_path, name_of, only_name
 from rowcast.models.access import key_of_environment
@@ -59,11 +61,16 @@ def add_arguments(parser: Any) -> None:
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def keep_promise(environment: Any, **_: Any) -> None:
-    """Judge the run when Locust ends."""
+def keep_promise(environment: Any, runner: Any, **_: Any) -> None:
+    """Judge the run when Locust ends, in the process that leads it."""
     promise = Promise()
-    environment.events.request.add_listener(promise.count)
-    environment.events.quitting.add_listener(lambda environment, **_: promise.end(environment))
+    if isinstance(runner, WorkerRunner):
+        count_in_worker(promise, environment, runner)
+    elif isinstance(runner, MasterRunner):
+        judge_in_master(promise, environment, runner)
+    else:
+        environment.events.request.add_listener(promise.count)
+        environment.events.quitting.add_listener(lambda environment, **_: promise.end(environment))
 
 
 class Predictor(OpenLoopUser):

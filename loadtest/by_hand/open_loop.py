@@ -28,6 +28,8 @@ CONNECTIONS = 64
 """Of a user at most; requests that find none wait, and that counts."""
 UNDER_WAY = 10_000
 """Requests of a user at most that are due and not answered; further ones are timed from when they were due as well."""
+WORKER_SEEDS = 1_000_003
+"""How far the seeds of users lie apart in processes of one run, which would ask for the same at the same moments."""
 _seeds = itertools.count()
 
 
@@ -40,7 +42,8 @@ class OpenLoopUser(FastHttpUser):  # type: ignore[misc]
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         options = environment.parsed_options
-        self.seed = next(_seeds)
+        worker = max(0, getattr(environment.runner, "worker_index", 0))
+        self.seed = worker * WORKER_SEEDS + next(_seeds)
         self._limit_s = answered_within(options.promise_p99_ms)
         self._under_way = Pool(UNDER_WAY)
         self._numbers = itertools.count()

@@ -150,6 +150,18 @@ def test_an_unknown_protocol_is_refused():
         asked("soap", SERVED, ROWS)
 
 
+def test_what_workers_counted_is_added_up():
+    whole, worker = Promise(), Promise()
+    for milliseconds in (1.0, 2.0, 50.25):
+        worker.count("POST", milliseconds, exception=ValueError("late") if milliseconds > 2 else None)
+        whole.add(worker.taken())
+    whole.add(worker.taken())
+    whole.add(None)  # of a worker of an older version
+    assert whole.judge(60, 0.5) == (0, "KEPT p99 is 50.27 ms of 60 ms, 1 of 3 requests failed")
+    whole.lost = 1
+    assert whole.judge(60, 0.5) == (3, "VOID 1 of Locust's workers did not say what they counted")
+
+
 def test_a_promise_counts_predictions_alone():
     promise = Promise()
     for i in range(100):

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.loadtest.stub import Misbehave, Reply, serving
+from tests.service.processes import until
 
 CLONE = Path(__file__).parents[2]
 
@@ -26,7 +29,8 @@ def locust(url: str, *arguments: str, file: str = "loadtest/locustfile.py") -> t
         timeout=60,
         check=False,
     )
-    return done.returncode, {entry["name"]: entry for entry in json.loads(done.stdout or "[]")}, done.stderr
+    figures = json.loads(re.split(r"(?<=\])\n(?=\[)", done.stdout)[-1] or "[]")  # the master's, behind its workers'
+    return done.returncode, {entry["name"]: entry for entry in figures}, done.stderr
 
 
 def run(misbehave: Misbehave, *arguments: str) -> tuple[int, dict[str, dict], list]:
@@ -127,6 +131,45 @@ def test_a_stall_that_ends_after_the_run_does_is_seen_whole():
     assert code == 1
     p99 = re.search(r"^BROKEN p99 is (.+) ms of 400 ms, 0 of \d+ requests failed$", log, re.MULTILINE)
     assert 2500 < float(p99[1]) < 4000
+
+
+@pytest.mark.parametrize(("hangs", "verdict"), [(False, "KEPT"), (True, "BROKEN")])
+def test_several_processes_are_judged_together(hangs, verdict):
+    def hang(n: int, reply: Reply) -> None:
+        reply.delay_s = 600.0 if hangs and n > 60 else 0.0
+
+    with serving(hang) as stub:
+        options = ("--user-rate", "20", "--promise-p99-ms", "2000", "--processes", "2")
+        code, figures, log = locust(stub.url, *options)
+    assert code == {"KEPT": 0, "BROKEN": 1}[verdict]
+    lines = re.findall(r"^(KEPT|BROKEN|VOID).* (\d+) of (\d+) requests failed$", log, re.MULTILINE)
+    ((said, failed, requests),) = lines  # of the master, and of nobody else
+    assert said == verdict
+    assert int(requests) - int(failed) == sum(len(rows) for rows in stub.asked[: 60 if hangs else None])
+    assert figures["/models/flights/predict"]["num_requests"] == int(requests)
+
+
+@pytest.mark.parametrize("processes", [(), ("--processes", "2")], ids=["one", "two"])
+def test_a_run_that_is_interrupted_is_judged_with_what_was_under_way(processes):
+    def hang(n: int, reply: Reply) -> None:
+        reply.delay_s = 600.0 if n > 60 else 0.0
+
+    command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", "-u", "2", "-r", "2"]
+    with serving(hang) as stub:
+        options = ("--host", stub.url, "--user-rate", "50", "--promise-p99-ms", "2000", *processes)
+        piped = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+        with subprocess.Popen([*command, *options], cwd=CLONE, start_new_session=True, **piped) as run:
+            try:
+                until(lambda: len(stub.asked) > 60, 30.0)
+                os.killpg(run.pid, signal.SIGINT)
+                _, log = run.communicate(timeout=60)
+            finally:
+                if run.poll() is None:
+                    os.killpg(run.pid, signal.SIGKILL)
+    verdict = re.search(r"^BROKEN .* (\d+) of (\d+) requests failed$", log, re.MULTILINE)
+    assert run.returncode == 1
+    assert int(verdict[1]) > 0
+    assert int(verdict[2]) - int(verdict[1]) == 60
 
 
 def test_a_promise_that_is_kept_ends_with_exit_code_0_although_requests_failed():
