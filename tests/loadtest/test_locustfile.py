@@ -186,11 +186,17 @@ def test_a_promise_that_is_kept_ends_with_exit_code_0_although_requests_failed()
     ("argument", "value", "told"),
     [
         ("--rows", "1,0", "must be whole numbers from 1 on, such as 1 or 1,8,64, got '1,0'"),
-        ("--ramp", "soon", "--ramp must be a positive number and s, m or h, such as 60s or 30m, got 'soon'"),
+        ("--ramp", "soon", "must be a positive number and s, m or h, such as 60s or 30m, got 'soon'"),
+        ("--user-rate", "fast", "must be a number above 0, got 'fast'"),
+        ("--promise-p99-ms", "-5", "must be a number above 0, got '-5'"),
+        ("--promise-p99-ms", "nan", "must be a number above 0, got 'nan'"),
+        ("--promise-p99-ms", "0", "must be a number above 0, got '0'"),
+        ("--promise-errors", "3", "must be a share from 0 to less than 1, such as 0.1% or 0.001, got '3'"),
+        ("--model", "A/B", "a model is NAME, NAME@ALIAS or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and"),
     ],
 )
 def test_an_argument_out_of_range_is_wrong_usage(argument, value, told):
     command = [sys.executable, "-m", "locust", "-f", "loadtest/locustfile.py", "--headless", f"{argument}={value}"]
     done = subprocess.run(command, cwd=CLONE, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert f"error: argument {argument}: {told}" in done.stderr
