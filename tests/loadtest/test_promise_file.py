@@ -128,6 +128,24 @@ def test_a_record_is_read_whatever_else_stands_in_it(promise):
     assert [entry["model"] for entry in kept(promise)] == ["a", "c"]
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"a": ' + "[" * 700 + "]" * 700 + "}",
+        '{"model": ' + "[" * 700 + "]" * 700 + "}",
+        '{"promise": {"rate": ' + '{"a": ' * 500 + "1" + "}" * 500 + "}}",
+        '{"model": "b", "promise": 5}',
+        '{"model": "b", "machine": [1]}',
+        '{"unknown": 1}',
+    ],
+)
+def test_a_line_of_another_shape_is_passed_over(promise, odd):
+    whole = {"model": "a", "local": True, "promise": {"rate": 1.5}, "rowcast": None}
+    later = json.dumps({**whole, "of a later version": [1]})
+    promise.with_name(KEPT_FILE).write_text(f"{json.dumps(whole)}\n{odd}\n{later}\n")
+    assert kept(promise) == [whole, whole]
+
+
 @pytest.mark.parametrize("model", ["flights@old", "flights:3"])
 def test_a_version_or_an_alias_is_checked_by_its_own_path_with_the_promise_of_its_model(promise, model):
     with serving() as stub:
