@@ -31,6 +31,7 @@ from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
 from rowcast.models.access import key_of_environment
 from rowcast.models.errors import ConfigError
+from rowcast.models.seeds import checked_seed
 
 FIRST_RATE = 100.0
 PRECISION = 0.03
@@ -77,6 +78,15 @@ class Search:
             return EXIT_CODES["void"]
         return EXIT_CODES["broken" if self.rate is None else "kept"]
 
+    @property
+    def reason(self) -> str | None:
+        """Why no rate was found, if so."""
+        if self.void is not None or self.rate is not None or not self.steps:
+            return self.void
+        lowest = min(self.steps, key=lambda step: step.rate)
+        broken = [step for step in self.steps if step.rate == lowest.rate and step.outcome == "broken"]
+        return f"even at {lowest.rate:g} requests/s {(broken or [lowest])[-1].reason}"
+
     def to_json(self) -> str:
         """One line with one JSON object."""
         last = self.confirmed or (self.steps[-1] if self.steps else None)
@@ -91,7 +101,7 @@ class Search:
                 "version": last and last.version,
                 "sha256": last and last.sha256,
                 "steps": [_step(verdict) for verdict in self.steps],
-                "reason": self.void,
+                "reason": self.reason,
                 "exit_code": self.exit_code,
             }
         ).decode()
@@ -101,7 +111,7 @@ class Search:
         if self.void is not None:
             return f"VOID {self.void}"
         if self.rate is None or self.confirmed is None:
-            return f"NONE: p99 is above {self.p99_ms:g} ms even at {min(v.rate for v in self.steps):g} requests/s"
+            return f"NONE: {self.reason}"
         found = f"{self.rate:,.0f} requests/s hold p99 at {_measured(self.confirmed)['p99_ms']:.2f} ms"
         model = f"{self.confirmed.model}:{self.confirmed.version} (sha256 {(self.confirmed.sha256 or '')[:12]})"
         more = "; the client could not offer more, the service may hold more" if self.ends_at_client else ""
@@ -154,6 +164,7 @@ def search(
         ConfigError: an argument is out of range.
         RowcastError: the package hdrhistogram is missing.
     """
+    seed = checked_seed(seed)
     check_promise(p99_ms, errors, connections)
     openloop.check_length(first_rate, step_s, "--from")
     if not 0.001 <= precision <= 1:
@@ -178,7 +189,8 @@ async def find(endpoint: Endpoint, model: str | None, blank: Verdict, precision:
         lowest = LEAST_REQUESTS / (LONGEST_STEP * blank.duration_s)
         with suppress(Unsteady):  # what was found is settled all the same
             if await bisect(steps.holds, max(lowest, blank.rate), lowest, precision) is None:
-                return Search(None, blank.p99_ms, tuple(steps.taken), None, False)
+                why = steps.taken[-1].reason if steps.client_ended else None
+                return Search(None, blank.p99_ms, tuple(steps.taken), None, False, void=why)
     except _VoidError as error:
         return Search(None, blank.p99_ms, tuple(steps.taken), None, False, void=str(error))
     rate, wavers = settled(steps.runs, WIDEST)

@@ -17,16 +17,20 @@ from urllib.parse import urlsplit
 
 from locust import events
 from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
 
 from rowcast.loadtest.by_hand.arrivals import rows_of
 from rowcast.loadtest.by_hand.bodies import INFER, PROTOCOLS, Asked, asked
 from rowcast.loadtest.by_hand.ending import Promise
 from rowcast.loadtest.by_hand.open_loop import OpenLoopUser
+from rowcast.loadtest.by_hand.processes import count_in_worker, judge_in_master
 from rowcast.loadtest.payloads import Payloads
-from rowcast.loadtest.served import NotServed, ServedModel, model_path, name_of, only_name
+from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
 from rowcast.models.access import key_of_environment
 from rowcast.models.durations import seconds
-from rowcast.models.errors import ConfigError
+from rowcast.models.errors import RowcastError
+from rowcast.models.names import asked_of_service
+from rowcast.models.printable import brief
 from rowcast.models.shares import share
 
 DISTINCT_REQUESTS = 128
@@ -45,7 +49,7 @@ def add_arguments(parser: Any) -> None:
     add(
         "--user-rate",
         env_var="LOCUST_USER_RATE",
-        type=_told(_rate),
+        type=_told(_positive),
         default=10.0,
         help="requests a second of each user",
     )
@@ -53,17 +57,22 @@ def add_arguments(parser: Any) -> None:
     add("--ramp", env_var="LOCUST_RAMP", type=_told(_duration), default=0.0, help=ramp)
     add("--grpc-host", env_var="LOCUST_GRPC_HOST", default="", help="default: port 3001 of the host")
     promise = "exit code 1 where p99 is above so many milliseconds, 0 where not"
-    add("--promise-p99-ms", env_var="LOCUST_PROMISE_P99_MS", type=float, default=0.0, help=promise)
+    add("--promise-p99-ms", env_var="LOCUST_PROMISE_P99_MS", type=_told(_positive), default=0.0, help=promise)
     errors = "share of requests that may fail with it: 0.1%%"
-    add("--promise-errors", env_var="LOCUST_PROMISE_ERRORS", type=_told(share), default=0.0, help=errors)
+    add("--promise-errors", env_var="LOCUST_PROMISE_ERRORS", type=_told(_share), default=0.0, help=errors)
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
-def keep_promise(environment: Any, **_: Any) -> None:
-    """Judge the run when Locust ends."""
+def keep_promise(environment: Any, runner: Any, **_: Any) -> None:
+    """Judge the run when Locust ends, in the process that leads it."""
     promise = Promise()
-    environment.events.request.add_listener(promise.count)
-    environment.events.quitting.add_listener(lambda environment, **_: promise.end(environment))
+    if isinstance(runner, WorkerRunner):
+        count_in_worker(promise, environment, runner)
+    elif isinstance(runner, MasterRunner):
+        judge_in_master(promise, environment, runner)
+    else:
+        environment.events.request.add_listener(promise.count)
+        environment.events.quitting.add_listener(lambda environment, **_: promise.end(environment))
 
 
 class Predictor(OpenLoopUser):
@@ -97,6 +106,18 @@ class Predictor(OpenLoopUser):
             if response.status_code == 200 and (fault := request.fault(response.content)):
                 response.failure(fault)
             response.request_meta["response_time"] = since()
+
+    def give_up(self, waited_ms: float) -> None:
+        """Report a request that had no answer when the run ended as failed."""
+        over_grpc = self.call is not None
+        self.environment.events.request.fire(
+            request_type="gRPC" if over_grpc else "POST",
+            name=self.requests[0].path,
+            response_time=waited_ms,
+            response_length=0,
+            exception=TimeoutError("no answer when the run ended"),
+            context={},
+        )
 
     def _ask_grpc(self, request: Asked, since: Callable[[], float]) -> None:
         error: Exception | None = None
@@ -140,20 +161,20 @@ def _requests(served: ServedModel, protocol: str, rows: str) -> list[Asked]:
 
 
 def _told(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The same for an argument: what is wrong with it is told as wrong usage."""
+    """The same for an argument: what is wrong with it is told as wrong usage, behind the name of the argument."""
 
     def argument(text: str) -> Any:
         try:
             return read(text)
-        except (ConfigError, ValueError) as error:
-            raise ArgumentTypeError(str(error)) from None
+        except (RowcastError, ValueError) as error:
+            raise ArgumentTypeError(str(error).strip()) from None
 
     return argument
 
 
 def _model(text: str) -> str:
     if text:
-        name_of(text)
+        asked_of_service(text)
     return text
 
 
@@ -162,14 +183,22 @@ def _mix(text: str) -> str:
     return text
 
 
-def _rate(text: str) -> float:
-    if not 0 < float(text) < math.inf:
-        raise ValueError(f"must be a number above 0, got {text}")
-    return float(text)
+def _positive(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ValueError(f"must be a number above 0, got {brief(repr(text))}")
+    return number
+
+
+def _share(text: str) -> float:
+    return share(text, "")
 
 
 def _duration(text: str) -> float:
-    return 0.0 if text.strip() in ("", "0", "0.0") else seconds(text, "--ramp")
+    return 0.0 if text.strip() in ("", "0", "0.0") else seconds(text, "")
 
 
 def _grpc_call(address: str) -> Any:

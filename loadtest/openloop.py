@@ -37,6 +37,8 @@ SATURATED_CPU = 0.9
 """Share of one core past which the client cannot keep its own schedule."""
 LAG_SHARE = 0.01
 """Share of requests that may leave later than the lag limit through the client's own fault."""
+PROBE = "probe"
+"""The kind of failure that is none of a request of the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class Result:
     ok: int
     errors: dict[str, int]
     """Failures by kind: ``status 503``, ``connect``, ``disconnected``, ``malformed``, ``timeout``, ``unsent`` (no
-    connection came free in time), ``wrong answer``."""
+    connection came free in time), ``wrong answer``; and ``probe``, of requests beside the load."""
     offered_rate: float
     """Requests a second that were due."""
     achieved_rate: float
@@ -77,6 +79,16 @@ class Result:
     """Whether that is because the client was saturated."""
     client_turns: int = 0
     """Of the client's loop; 0 where it does not count them."""
+
+    @property
+    def failed(self) -> int:
+        """Requests of the load that failed."""
+        return sum(self.errors.values()) - self.failed_probes
+
+    @property
+    def failed_probes(self) -> int:
+        """Requests for the probe row that failed, before, during and after the load."""
+        return self.errors.get(PROBE, 0)
 
 
 def schedule(rate: float, duration_s: float, seed: int) -> NDArray[np.float64]:
@@ -119,6 +131,17 @@ def check_length(rate: float, duration_s: float, flag: str = "--rate") -> None:
             f"a run has at most {MOST_REQUESTS:,} requests, got {rate:g} a second for {duration_s:g} s: lower {flag} "
             "or --duration"
         )
+
+
+def check_due(rate: float, duration_s: float) -> None:
+    """The same, and that anything is sent at all.
+
+    Raises:
+        ConfigError: as :func:`check_length`, or no request is due.
+    """
+    check_length(rate, duration_s)
+    if not round(rate * duration_s):
+        raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
 
 
 def longest(rate: float, duration_s: float) -> float:

@@ -15,8 +15,8 @@ from rowcast.loadtest.served import NotServed, name_of
 from rowcast.loadtest.trial import check_promise, trial
 from rowcast.loadtest.verdict import Verdict
 from rowcast.models.access import key_of_environment
-from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
+from rowcast.models.seeds import checked_seed
 
 WARM_UP_S = 2.0
 
@@ -61,9 +61,17 @@ def check(
         ConfigError: an argument is out of range, or the file of the promise is not there or breaks a rule.
         RowcastError: the package hdrhistogram is missing.
     """
+    seed = checked_seed(seed)
     endpoint = Endpoint.of(url, key_of_environment() or "")
     name = None if model is None else name_of(model)
-    if promise is None and (rate is None or p99_ms is None or duration_s is None):
+    check_promise(1.0 if p99_ms is None else p99_ms, errors or 0.0, connections)
+    enough = rate is not None and p99_ms is not None and duration_s is not None
+    if rate is not None and duration_s is not None:
+        openloop.check_due(rate, duration_s)
+    said = None
+    if promise is not None:
+        said = Promise.read(promise)
+    elif not enough or errors is None:
         try:
             name = run_precisely(describe(endpoint, None)).name if name is None else name
         except NotServed as error:
@@ -71,7 +79,7 @@ def check(
             verdict.show(console)
             return verdict
         promise = promise_of(repository or DEFAULT_REPOSITORY, name)
-    said = None if promise is None else Promise.read(promise)
+        said = Promise.read_if_there(promise) if enough else Promise.read(promise)
     if said is not None:
         rate = said.rate if rate is None else rate
         p99_ms = said.p99_ms if p99_ms is None else p99_ms
@@ -82,8 +90,7 @@ def check(
     assert duration_s is not None
     errors = errors or 0.0
     check_promise(p99_ms, errors, connections)
-    if not len(openloop.schedule(rate, duration_s, seed)):
-        raise ConfigError(f"no request is due in {duration_s:g} s at {rate:g} a second: raise --rate or --duration")
+    openloop.check_due(rate, duration_s)
     blank = Verdict("void", "", url, rate, p99_ms, duration_s, seed, connections, errors)
     verdict = run_precisely(_check(endpoint, model, blank))
     verdict.show(console)

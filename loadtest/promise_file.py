@@ -33,6 +33,12 @@ _MAX_KEPT_BYTES, _MAX_ENTRY = 2**26, 2**14
 _KEYS = {"rate": True, "p99_ms": True, "duration": True, "errors": False}
 """What the file holds, and whether it has to."""
 
+_FLAT, _GROUPS = (
+    {"time", "model", "version", "sha256", "rowcast", "client", "local"},
+    {"machine", "promise", "measured"},
+)
+"""Keys of an entry of the record: of plain values, and of objects of such."""
+
 
 @dataclass(frozen=True, slots=True)
 class Promise:
@@ -138,7 +144,7 @@ def record(verdict: Verdict, promise_file: Path, service: str | None) -> Path:
             "p999_ms": result.p999_ms,
             "max_ms": result.max_ms,
             "requests": result.offered,
-            "failed": sum(result.errors.values()),
+            "failed": result.failed,
             "achieved_rate": result.achieved_rate,
         },
     }
@@ -148,7 +154,8 @@ def record(verdict: Verdict, promise_file: Path, service: str | None) -> Path:
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
-    """The record of a file's folder, oldest first; what is no record in it is passed over, and one without an end."""
+    """The record of a file's folder, oldest first, with the keys that :func:`record` writes; lines of any other shape
+    are passed over, and one without an end."""
     try:
         content = read_plain(path.with_name(KEPT_FILE), _MAX_KEPT_BYTES)
     except OSError:
@@ -161,9 +168,21 @@ def kept(path: Path) -> list[dict[str, Any]]:
             entry = json.loads(line)
         except (ValueError, RecursionError):  # half a line, of a disk that was full
             continue
-        if isinstance(entry, dict):
-            found.append(entry)
+        if isinstance(entry, dict) and (known := _known(entry)):
+            found.append(known)
     return found
+
+
+def _known(entry: dict[str, Any]) -> dict[str, Any] | None:
+    """Its keys that are known; None where one of them holds what no record does."""
+    known = {key: value for key, value in entry.items() if key in _FLAT or key in _GROUPS}
+    for key, value in known.items():
+        if key in _GROUPS and not isinstance(value, dict):
+            return None
+        parts = value.values() if key in _GROUPS else (value,)
+        if not all(part is None or isinstance(part, str | int | float) for part in parts):
+            return None
+    return known
 
 
 def _positive(value: object, called: str) -> float:

@@ -40,6 +40,11 @@ def check_promise(p99_ms: float, errors: float, connections: int) -> None:
         raise ConfigError(f"--connections must be from 1 to {openloop.MAX_CONNECTIONS}, got {connections}")
 
 
+def answered_within(p99_ms: float) -> float:
+    """Seconds in which a request has to be answered, from when it is due: :data:`TIMEOUT_S`, or twice the promise."""
+    return max(TIMEOUT_S, 2 * p99_ms / 1000)
+
+
 async def trial(
     endpoint: Endpoint,
     served: ServedModel,
@@ -74,7 +79,7 @@ async def trial(
         await asyncio.gather(asking, return_exceptions=True)
     await probe.ask()
     if probe.failures:
-        result = replace(result, errors={**result.errors, "probe": probe.failures})
+        result = replace(result, errors={**result.errors, openloop.PROBE: probe.failures})
     disagreement = probe.disagreement or await changed(endpoint, served)
     outcome, reason = judge(result, p99_ms=verdict.p99_ms, errors=verdict.errors, disagreement=disagreement)
     return replace(verdict, outcome=outcome, reason=reason, result=result)
@@ -99,7 +104,7 @@ async def _offer(
         duration_s,
         fault=lambda body: served.fault(body, rows=1),
         connections=verdict.connections,
-        timeout_s=max(TIMEOUT_S, 2 * verdict.p99_ms / 1000),
+        timeout_s=answered_within(verdict.p99_ms),
         lag_limit_ms=max(1.0, LAG_SHARE_OF_PROMISE * verdict.p99_ms),
         latencies=latencies,
         opened=opened,

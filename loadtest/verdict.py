@@ -9,7 +9,7 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from rowcast.loadtest.openloop import Result
+from rowcast.loadtest.openloop import PROBE, Result
 
 Outcome = Literal["kept", "broken", "void"]
 EXIT_CODES: dict[Outcome, int] = {"kept": 0, "broken": 1, "void": 3}
@@ -70,9 +70,10 @@ def judge(
 ) -> tuple[Outcome, str]:
     """Outcome and reason of a run.
 
-    A saturated client makes a run void only where its lateness may have decided. Kept stands: a request is timed from
-    when it was due, so whatever the client lost counted against the service already. Broken stands if the service
-    failed requests by itself, or would have been too slow for a client that is on time.
+    Where the service could not be reached the run is void, whatever failed besides. A saturated client makes it void
+    only where its lateness may have decided. Kept stands: a request is timed from when it was due, so whatever the
+    client lost counted against the service already. Broken stands if the service failed requests by itself, or would
+    have been too slow for a client that is on time.
 
     Args:
         result: of the run.
@@ -83,25 +84,36 @@ def judge(
     wrong = result.wrong or disagreement
     if wrong is not None:
         return "void", f"wrong answers: {wrong}"
+    if result.void is not None and not result.saturated:  # no connection was made, so nothing was sent
+        return "void", result.void
     broken = []
     if result.p99_ms > p99_ms:
         broken.append(f"p99 is {result.p99_ms:.2f} ms, promised were {p99_ms:g} ms")
-    failed = sum(result.errors.values())
-    too_many = failed > errors * result.offered
-    if too_many:
-        kinds = ", ".join(f"{kind}: {n:,}" for kind, n in sorted(result.errors.items()))
-        allowed = f", promised were {100 * errors:g}% at most" if errors else ""
-        broken.append(f"{failed:,} of {result.offered:,} requests failed ({kinds}){allowed}")
+    admitted = errors * result.offered
+    kinds = {kind: n for kind, n in sorted(result.errors.items()) if kind != PROBE}
+    allowed = f", promised were {100 * errors:g}% at most" if errors else ""
+    if result.failed > admitted:
+        told = ", ".join(f"{kind}: {n:,}" for kind, n in kinds.items())
+        probes = f" and {_probes(result.failed_probes)} failed" if result.failed_probes else ""
+        broken.append(f"{result.failed:,} of {result.offered:,} requests failed ({told}){probes}{allowed}")
+    elif result.failed_probes > admitted:
+        broken.append(f"{_probes(result.failed_probes)} failed{allowed}")
     if result.achieved_rate < (ACHIEVED_SHARE - errors) * result.offered_rate:
         broken.append(f"{result.achieved_rate:,.1f} good answers/s came of {result.offered_rate:,.1f} requests/s")
     if not broken:
         return "kept", f"p99 is {result.p99_ms:.2f} ms of {p99_ms:g} ms at {result.offered_rate:,.1f} requests/s"
     by_itself = (
-        failed > errors * result.offered and result.errors.keys() - CLIENT_MAY_CAUSE
-    ) or result.least_p99_ms > p99_ms
+        (result.failed > admitted and kinds.keys() - CLIENT_MAY_CAUSE)
+        or result.failed_probes > admitted
+        or result.least_p99_ms > p99_ms
+    )
     if result.void is not None and not by_itself:
         return "void", result.void
     return "broken", "; ".join(broken)
+
+
+def _probes(n: int) -> str:
+    return "1 probe" if n == 1 else f"{n:,} probes"
 
 
 def _table(verdict: Verdict, result: Result) -> Table:
@@ -115,7 +127,7 @@ def _table(verdict: Verdict, result: Result) -> Table:
     table.add_row("longest", f"{result.max_ms:,.2f} ms", "")
     least = (ACHIEVED_SHARE - verdict.errors) * result.offered_rate
     table.add_row("good answers", f"{result.achieved_rate:,.1f}/s", f"{least:,.1f}/s")
-    table.add_row("failed", f"{sum(result.errors.values()):,}", f"{verdict.errors:.2%}" if verdict.errors else "0")
+    table.add_row("failed", f"{result.failed:,}", f"{verdict.errors:.2%}" if verdict.errors else "0")
     for kind, n in sorted(result.errors.items()):
         table.add_row(f"  {kind}", f"{n:,}", "")
     table.add_row("client: late by (p99)", f"{result.client_lag_p99_ms:,.2f} ms", "")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.errors import ModelError, TableError
 from rowcast.models.repository import StoredModel
+from rowcast.models.seeds import checked_seed
 from rowcast.models.session import Predictions
 from rowcast.training.bootstrap import LEVEL, percentiles, resamples_of
 from rowcast.training.columns.row_weights import mean_of_one
@@ -62,9 +63,11 @@ def compare(
         ``verdict``: a sentence.
 
     Raises:
+        ConfigError: the seed is out of range.
         ModelError: the two do not answer the same question.
         TableError: the table lacks a column, or holds a value that does not fit.
     """
+    seed = checked_seed(seed)
     names = called or (_called(a), _called(b))
     _check_alike(a, b, names)
     columns = {model.manifest.config.get("data", {}).get("weight", "") for model in (a, b)}

@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from rowcast.models.errors import ConfigError
 from rowcast.models.plain_files import tell_of_pipe
 from rowcast.models.printable import brief
+from rowcast.models.seeds import END_OF_SEEDS
 from rowcast.training.data.config import DataConfig
 from rowcast.training.distil.config import DistilConfig
 from rowcast.training.features.config import FeaturesConfig
@@ -64,7 +65,7 @@ class Config(ComponentConfig):
     preset: Literal["quick", "balanced", "best", "textbook"] = "balanced"
     """quick: about a minute. balanced: about five for 20,000 rows on two cores. best: as long as it takes.
     textbook: a plain network of standardised numbers and one-hot levels."""
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=END_OF_SEEDS)
     """Of the split, the initial weights and the order of rows."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:N to train on."""

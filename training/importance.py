@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rowcast.models.errors import ConfigError
 from rowcast.models.repository import StoredModel
+from rowcast.models.seeds import checked_seed
 from rowcast.models.session import Predictions, Session
 from rowcast.training.fit.evaluate import regression_metrics
 from rowcast.training.fit.weighted import shares, weighted_regression_metrics
@@ -70,11 +71,12 @@ def importance_of(
         separator: of its fields.
 
     Raises:
-        ConfigError: ``repeats`` is less than 1.
+        ConfigError: ``repeats`` is less than 1, or the seed out of range.
         TableError: the table lacks a column, or holds a value that does not fit.
     """
     if repeats < 1:
         raise ConfigError(f"--repeats must be at least 1, got {repeats}")
+    seed = checked_seed(seed)
     known = open_known(model, source, encoding=encoding, separator=separator)
     return permuted(bulk_session(model), known.columns, known.actual, known.weight, repeats=repeats, seed=seed)
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from rowcast.models.errors import TableError
 from rowcast.models.kinds import KINDS, MISSING_STRING, MISSING_TIMESTAMP, Kind
+from rowcast.models.seeds import checked_seed
 from rowcast.training.columns.infer import ColumnRule, check_names, read_column
 from rowcast.training.columns.levels import count_levels
 from rowcast.training.columns.target import MAX_WHOLE_CLASSES, Target, kind_of_target
@@ -58,6 +59,7 @@ class LookConfig:
         Raises:
             ConfigError: names the field, what came, and its valid values.
         """
+        seed = checked_seed(seed)
         try:
             return cls(DataConfig(**data), seed=seed)
         except ValidationError as error:

@@ -35,11 +35,21 @@ STORE = RESULTS / "loadtest.md"
 WITHIN = 0.10
 
 
+def off_by(found: list[Search]) -> tuple[float, float]:
+    """The median of the rates that were found, and how far the farthest is from it; NaN where none was."""
+    rates = sorted(one.rate for one in found if one.rate is not None)
+    middle = rates[len(rates) // 2] if rates else math.nan
+    return middle, max((abs(rate / middle - 1) for rate in rates), default=math.nan)
+
+
+def repeat(found: list[Search]) -> bool:
+    """Whether every search found a rate, and all are close to each other."""
+    return bool(found) and all(one.rate is not None for one in found) and off_by(found)[1] <= WITHIN
+
+
 def searches_table(found: list[Search], seconds: list[float]) -> list[str]:
     """The searches, in Markdown."""
-    rates = [one.rate for one in found if one.rate is not None]
-    middle = sorted(rates)[len(rates) // 2] if rates else math.nan
-    off = max((abs(rate / middle - 1) for rate in rates), default=math.nan)
+    middle, off = off_by(found)
     lines = [
         "| search | requests/s | p99 there, ms | steps | of them again | s | ended at |",
         "|---|---|---|---|---|---|---|",
@@ -121,7 +131,7 @@ def awake() -> Iterator[None]:
 
 
 def measure(given: argparse.Namespace, model: StoredModel) -> int:
-    """Measure, print the tables and write them."""
+    """Measure, print the tables and write them; exit code 1 where searches do not repeat or the plan does not hold."""
     named = f"{model.manifest.name}:{model.manifest.version}"
     repository = model.path.parents[1]
     aside = Console(stderr=True)
@@ -178,7 +188,7 @@ def measure(given: argparse.Namespace, model: StoredModel) -> int:
     )
     given.results.write_text(text)
     print(text)
-    return code
+    return code if repeat(found) else 1
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 
 from rowcast.loadtest.served import ServedModel
-from rowcast.models.arrow import END, MEDIA_TYPE
+from rowcast.models.arrow import END, MEDIA_TYPE, Malformed, Stream, head_of, metadata_of
 from rowcast.models.arrow import types as arrow_types
 from rowcast.models.arrow import writer as arrow
 from rowcast.models.errors import ConfigError
@@ -86,9 +86,14 @@ def _arrow(served: ServedModel, rows: Sequence[Row]) -> Asked:
     body = b"".join([head, *arrow.batch(len(rows), [written for _, written in columns]), END])
 
     def fault(got: bytes) -> str | None:
-        if not got.startswith(b"\xff\xff\xff\xff"):
-            return "the answer is no Arrow stream"
-        return None if served.name.encode() in got[:4096] else "the answer's schema does not name the model"
+        try:
+            told = metadata_of(head_of(got))
+            came = f"{told['rowcast.model']}:{told['rowcast.version']}"
+            return _other(served, came) or _fewer(len(rows), sum(batch.rows for batch in Stream(got).batches()))
+        except KeyError:
+            return "the answer's schema does not name the model"
+        except Malformed as error:
+            return f"the answer is no Arrow stream: {error}"
 
     return Asked(served.predict_path, {"Content-Type": MEDIA_TYPE}, body, fault)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from rowcast.loadtest.openloop import histogram
 
 BROKEN, VOID = 1, 3
+_OVER = ("ready", "cleanup", "stopping", "stopped")
+"""States of a runner that has nothing to stop."""
 
 
 class Promise:
@@ -17,6 +20,8 @@ class Promise:
         self.latencies = histogram()
         self.failed = 0
         self.requests = 0
+        self.lost = 0
+        """Workers of several processes that did not send all they counted."""
 
     def count(self, request_type: str, response_time: float, exception: Any = None, **_: Any) -> None:
         """Count a request, unless it is one that asks what the model takes."""
@@ -26,8 +31,25 @@ class Promise:
         self.failed += exception is not None
         self.latencies.record_value(max(1, round(response_time * 1000)))
 
+    def taken(self) -> tuple[bytes, int, int]:
+        """What was counted since this was asked last, for another process to add: latencies, failed, requests."""
+        counted = self.latencies.encode(), self.failed, self.requests
+        self.latencies.reset()
+        self.failed = self.requests = 0
+        return counted
+
+    def add(self, counted: Sequence[Any] | None) -> None:
+        """Add what another process counted."""
+        if counted:
+            latencies, failed, requests = counted
+            self.latencies.decode_and_add(latencies)
+            self.failed += failed
+            self.requests += requests
+
     def judge(self, p99_ms: float, errors: float) -> tuple[int, str]:
         """Exit code, and the verdict in a line."""
+        if self.lost:
+            return VOID, f"VOID {self.lost:,} of Locust's workers did not say what they counted"
         if not self.requests:
             return VOID, "VOID no request was sent"
         p99 = self.latencies.get_value_at_percentile(99) / 1000
@@ -38,6 +60,8 @@ class Promise:
     def end(self, environment: Any) -> None:
         """Say the verdict of a run that has a promise, and have Locust end with its exit code."""
         options = environment.parsed_options
+        if environment.runner.state not in _OVER:  # of Ctrl-C: what is under way is waited for all the same
+            environment.runner.quit()
         if options.promise_p99_ms:
             environment.process_exit_code, line = self.judge(options.promise_p99_ms, options.promise_errors)
             print(line, file=sys.stderr)

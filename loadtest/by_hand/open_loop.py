@@ -2,6 +2,10 @@
 
 Locust's users wait for an answer before they ask again, so a service that stalls is asked less and the stall is
 measured once for each of them. A user of this kind stands for an arrival rate: each request has a greenlet of its own.
+
+When the run ends, Locust kills its users. What is under way then is waited for as long as a check waits for an answer,
+and what has none by then has failed: otherwise a service that stops answering would lose its requests, and not its
+promise.
 """
 
 from __future__ import annotations
@@ -9,7 +13,8 @@ from __future__ import annotations
 import itertools
 import random
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
@@ -17,11 +22,14 @@ from gevent.pool import Pool
 from locust import FastHttpUser, task
 
 from rowcast.loadtest.by_hand.arrivals import arrivals
+from rowcast.loadtest.trial import answered_within
 
 CONNECTIONS = 64
 """Of a user at most; requests that find none wait, and that counts."""
 UNDER_WAY = 10_000
 """Requests of a user at most that are due and not answered; further ones are timed from when they were due as well."""
+WORKER_SEEDS = 1_000_003
+"""How far the seeds of users lie apart in processes of one run, which would ask for the same at the same moments."""
 _seeds = itertools.count()
 
 
@@ -34,26 +42,56 @@ class OpenLoopUser(FastHttpUser):  # type: ignore[misc]
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
         options = environment.parsed_options
-        self.seed = next(_seeds)
+        worker = max(0, getattr(environment.runner, "worker_index", 0))
+        self.seed = worker * WORKER_SEEDS + next(_seeds)
+        self._limit_s = answered_within(options.promise_p99_ms)
         self._under_way = Pool(UNDER_WAY)
+        self._numbers = itertools.count()
+        self._unanswered: dict[int, float] = {}
+        """When each request was due that is under way."""
+        self._due: Iterator[float] = iter(())
+        self._next: float | None = None
+        """When the request is due that is begun next."""
         self._arrivals = arrivals(options.user_rate, options.ramp, random.Random(self.seed))
 
     @task  # type: ignore[untyped-decorator]
     def offer(self) -> None:
         """Have every request sent when it is due, until the user is stopped."""
         start = time.perf_counter()
-        for moment in self._arrivals:
-            due = start + moment
+        self._due = (start + moment for moment in self._arrivals)
+        for due in self._due:
+            self._next = due
             gevent.sleep(max(0.0, due - time.perf_counter()))
-            self._under_way.spawn(self._ask, due)
+            self._begin(due)
+            self._next = None
 
     def on_stop(self) -> None:
-        """Give up what is not answered: the run is over."""
+        """Wait for what is under way, and report as failed what is not answered in time."""
+        ended = time.perf_counter()
+        after = itertools.chain(() if self._next is None else (self._next,), self._due)
+        waiting = deque(itertools.takewhile(lambda due: due <= ended, after))
+        with gevent.Timeout(self._limit_s, False):
+            while waiting:  # a moment late, or kept back by those before
+                self._begin(waiting[0])
+                waiting.popleft()
+            self._under_way.join()
         self._under_way.kill()
+        for due in (*self._unanswered.values(), *waiting):
+            self.give_up((time.perf_counter() - due) * 1000)
 
     def ask(self, since: Callable[[], float]) -> None:
         """Send one request and report it, with the latency that ``since`` tells in milliseconds."""
         raise NotImplementedError
 
-    def _ask(self, due: float) -> None:
+    def give_up(self, waited_ms: float) -> None:
+        """Report a request that has no answer as failed."""
+        raise NotImplementedError
+
+    def _begin(self, due: float) -> None:
+        number = next(self._numbers)
+        self._under_way.spawn(self._ask, number, due)  # waits while as many are under way as may be
+        self._unanswered[number] = due
+
+    def _ask(self, number: int, due: float) -> None:
         self.ask(lambda: (time.perf_counter() - due) * 1000)
+        del self._unanswered[number]

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rowcast.models.errors import RowcastError
+from rowcast.loadtest.served import NotServed
 from rowcast.models.machine.limits import usable_cores
 
 READY_WITHIN_S = 60.0
@@ -41,7 +41,7 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
         its address, once all workers are ready.
 
     Raises:
-        RowcastError: it does not come up; says what it said last.
+        NotServed: it does not come up; says what it said last.
     """
     with (
         _ending_in_good_order(),
@@ -127,13 +127,13 @@ def _wait_until_ready(service: subprocess.Popen[bytes], url: str, log: Path) -> 
     give_up = time.monotonic() + READY_WITHIN_S
     while time.monotonic() < give_up:
         if service.poll() is not None:
-            raise RowcastError(f"the service did not start: {_last_line(log)}")
+            raise NotServed(f"the service did not start: {_last_line(log)}")
         try:
             with directly.open(f"{url}/readyz", timeout=1):
                 return
         except (OSError, urllib.error.HTTPError):
             time.sleep(0.1)
-    raise RowcastError(f"the service was not ready within {READY_WITHIN_S:g} s: {_last_line(log)}")
+    raise NotServed(f"the service was not ready within {READY_WITHIN_S:g} s: {_last_line(log)}")
 
 
 def _last_line(log: Path) -> str:

@@ -35,6 +35,7 @@ from rowcast.models.machine.limits import core_limit, usable_cores
 from rowcast.models.names import CHOICE, MAX_VERSION
 from rowcast.models.repository import Repository
 from rowcast.models.rollout import version_called
+from rowcast.models.seeds import checked_seed
 
 USED = 0.8
 """Share of a worker's capacity that a plan uses: arrivals are no better known than that, and a machine may fail."""
@@ -207,6 +208,7 @@ def plan(
         ModelNotFound: the repository has no such model, or several.
         NotServed: the measurement is void: requests fail, or no rate holds.
     """
+    seed = checked_seed(seed)
     check_promise(p99_ms, 0.0, 64)
     for flag, value in (("--rate", rate), ("--duration", step_s), ("--price", 0.0 if price is None else price)):
         if not math.isfinite(value) or value < 0 or (value == 0 and flag != "--price"):

@@ -24,6 +24,8 @@ FULL_MS = 250.0
 """A median beyond which the service is full: its queue would only grow."""
 BETWEEN = (0.6, 0.8, 0.9)
 """Rates that are added below the one that was too much, where curves bend."""
+LOWEST_RATE = min(BETWEEN) * FIRST_RATE
+"""Of a sweep."""
 WARM_UP_S = 0.5
 DECADE = 12
 """Points of the latency curve for each nine of its percentile."""
@@ -51,7 +53,7 @@ class Point:
             "p99_ms": result.p99_ms,
             "p999_ms": result.p999_ms,
             "max_ms": result.max_ms,
-            "failed": sum(result.errors.values()),
+            "failed": result.failed,
             "client_cpu": result.client_cpu,
             "client_lag_p99_ms": result.client_lag_p99_ms,
             "saturated": result.saturated,

@@ -16,7 +16,7 @@ from rowcast.loadtest.asking import describe
 from rowcast.loadtest.connection import Endpoint, run_precisely
 from rowcast.loadtest.machine import described
 from rowcast.loadtest.promise_file import Promise, kept, promise_of
-from rowcast.loadtest.report.measure import UNLIMITED_MS, Point, curve, measure, spread, sweep
+from rowcast.loadtest.report.measure import LOWEST_RATE, UNLIMITED_MS, Point, curve, measure, spread, sweep
 from rowcast.loadtest.served import NotServed, ServedModel, name_of
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import EXIT_CODES, Verdict
@@ -24,6 +24,7 @@ from rowcast.models.access import key_of_environment, shown
 from rowcast.models.errors import ConfigError
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.page import document
+from rowcast.models.seeds import checked_seed
 from rowcast.models.version import VERSION
 from rowcast.models.whole_file import check_file, whole_file
 
@@ -111,6 +112,7 @@ def report(
         OSError: the file cannot be written.
     """
     check_file(out, "--out")
+    seed = checked_seed(seed)
     check_promise(UNLIMITED_MS if p99_ms is None else p99_ms, 0.0, connections)
     if not step_s > 0:
         raise ConfigError(f"--duration must be a number above 0, got {step_s}")
@@ -131,7 +133,9 @@ def report(
         p99_ms = said.p99_ms if p99_ms is None else p99_ms
         blank = replace(blank, duration_s=said.duration_s, errors=said.errors)
     if rate is not None:  # told before the sweep
-        openloop.check_length(rate, blank.duration_s)
+        openloop.check_due(rate, blank.duration_s)
+    elif not round(LOAD * LOWEST_RATE * blank.duration_s):
+        raise ConfigError(f"no request is due in a step of {step_s:g} s: raise --duration")
     try:
         points, whole = run_precisely(_measure(endpoint, served, blank, rate, p99_ms, step_s))
     except NotServed as error:

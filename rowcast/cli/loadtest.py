@@ -12,6 +12,7 @@ from rowcast.cli.console import print_result, progress_console
 from rowcast.cli.named import RepositoryOption, name_and_version
 from rowcast.cli.options import JsonOption
 from rowcast.models.durations import seconds
+from rowcast.models.errors import ModelError
 from rowcast.models.names import DEFAULT_REPOSITORY
 from rowcast.models.shares import share
 
@@ -120,10 +121,10 @@ def plan(
     from rowcast.loadtest.plan.planning import plan as make_plan
     from rowcast.loadtest.served import NotServed
 
-    if model is not None:
-        name, version = name_and_version(model, repository)
-        model = name if version is None else f"{name}:{version}"
     try:
+        if model is not None:
+            name, version = name_and_version(model, repository)
+            model = name if version is None else f"{name}:{version}"
         made = make_plan(
             repository,
             model,
@@ -135,7 +136,7 @@ def plan(
             seed=seed,
             console=progress_console if as_json else None,
         )
-    except NotServed as error:
+    except (NotServed, ModelError) as error:
         if as_json:
             nothing: dict[str, Any] = {"workers": None, "machines": None, "validated": False, "validation": []}
             print(json.dumps({"rate": rate, "p99_ms": p99_ms, **nothing, "reason": str(error), "exit_code": 1}))

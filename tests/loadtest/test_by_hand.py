@@ -119,15 +119,47 @@ def test_answers_of_another_number_of_rows_or_version_are_faults():
     assert fault(b"\x0f") == fault(b"") == "the answer is none of Open Inference"
 
 
+def arrow_answer(batches: list[int], origin: dict[str, str]) -> bytes:
+    """A stream of predictions, with so many rows in each batch."""
+    schema = pa.schema([("prediction", pa.float64())], origin)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, schema) as writer:
+        for rows in batches:
+            writer.write_batch(pa.record_batch([pa.array([1.0] * rows)], schema=schema))
+    return sink.getvalue().to_pybytes()
+
+
 def test_an_arrow_answer_has_to_be_a_stream_of_the_model():
-    fault = asked("arrow", SERVED, ROWS).fault
-    assert fault(b"\xff\xff\xff\xff....rowcast.model flights") is None
-    assert fault(b"{}") == "the answer is no Arrow stream"
+    fault = asked("arrow", SERVED, ROWS[:5]).fault
+    origin = {"rowcast.model": "flights", "rowcast.version": "3"}
+    assert fault(arrow_answer([5], origin)) is None
+    assert fault(arrow_answer([3, 2], origin)) is None
+    assert fault(arrow_answer([3], origin)) == "5 rows were sent and 3 predictions came back"
+    assert fault(arrow_answer([], origin)) == "5 rows were sent and 0 predictions came back"
+    assert fault(arrow_answer([5], {**origin, "rowcast.version": "4"})) == (
+        "the answer comes from flights:4, while the load began with flights:3"
+    )
+    assert fault(arrow_answer([5], {"flights": "3"})) == "the answer's schema does not name the model"
+    assert fault(arrow_answer([5], origin)[:-100]) == "the answer is no Arrow stream: the stream is cut off"
+    assert fault(b"\xff\xff\xff\xff....rowcast.model flights").startswith("the answer is no Arrow stream: ")
+    assert fault(b"{}").startswith("the answer is no Arrow stream: ")
 
 
 def test_an_unknown_protocol_is_refused():
     with pytest.raises(ConfigError, match="--protocol must be one of rows, v2, grpc, arrow, got 'soap'"):
         asked("soap", SERVED, ROWS)
+
+
+def test_what_workers_counted_is_added_up():
+    whole, worker = Promise(), Promise()
+    for milliseconds in (1.0, 2.0, 50.25):
+        worker.count("POST", milliseconds, exception=ValueError("late") if milliseconds > 2 else None)
+        whole.add(worker.taken())
+    whole.add(worker.taken())
+    whole.add(None)  # of a worker of an older version
+    assert whole.judge(60, 0.5) == (0, "KEPT p99 is 50.27 ms of 60 ms, 1 of 3 requests failed")
+    whole.lost = 1
+    assert whole.judge(60, 0.5) == (3, "VOID 1 of Locust's workers did not say what they counted")
 
 
 def test_a_promise_counts_predictions_alone():

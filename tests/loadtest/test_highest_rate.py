@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 
 import pytest
 
@@ -112,7 +113,34 @@ def test_a_service_that_is_always_too_slow_holds_no_rate():
     with serving(slow) as stub:
         found = search(stub.url, p99_ms=5, step_s=0.1, first_rate=50)
     assert (found.rate, found.exit_code) == (None, 1)
-    assert found.line() == "NONE: p99 is above 5 ms even at 50 requests/s"
+    assert re.match(r"NONE: even at 50 requests/s p99 is \d+\.\d\d ms, promised were 5 ms(; |$)", found.line())
+
+
+@pytest.mark.alone
+def test_a_service_that_fails_every_request_is_said_to_fail_them():
+    def down(n: int, reply: Reply) -> None:
+        reply.status = 503
+
+    with serving(down) as stub:
+        found = search(stub.url, p99_ms=5000, step_s=0.1, first_rate=50)
+    assert (found.rate, found.exit_code) == (None, 1)
+    assert found.line().startswith("NONE: even at 50 requests/s 20 of 20 requests failed (status 503: 20) and ")
+    assert json.loads(found.to_json())["reason"] == found.line().removeprefix("NONE: ")
+
+
+@pytest.mark.alone
+def test_a_search_whose_every_step_was_too_much_for_the_client_is_void(monkeypatch):
+    monkeypatch.setattr("rowcast.loadtest.openloop.SATURATED_CPU", 0.0)
+
+    def slow(n: int, reply: Reply) -> None:
+        reply.delay_s = 0.04  # on one connection, where 50 a second are due, they wait for it ever longer
+
+    with serving(slow) as stub:
+        found = search(stub.url, p99_ms=150, step_s=0.1, first_rate=50, connections=1)
+    assert {step.outcome for step in found.steps} == {"void"}
+    assert (found.rate, found.exit_code) == (None, 3)
+    assert found.line().startswith("VOID the client was saturated: it used ")
+    assert json.loads(found.to_json())["reason"] == found.void
 
 
 @pytest.mark.alone

@@ -159,6 +159,13 @@ def test_a_service_that_goes_away_under_load_breaks_its_promise():
     assert verdict.result.errors["connect"] > 0
 
 
+def test_a_service_that_goes_away_before_what_is_measured_makes_the_verdict_void():
+    with serving(leave_after=50) as stub:
+        verdict = hold(stub)
+    assert (verdict.outcome, verdict.exit_code) == ("void", 3)
+    assert verdict.reason.startswith(f"nobody answers at 127.0.0.1:{stub.port}")
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

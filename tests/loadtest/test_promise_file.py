@@ -72,6 +72,28 @@ def test_another_promise_than_that_of_the_file_is_checked_and_not_recorded(promi
     assert kept(promise) == []
 
 
+@pytest.mark.parametrize(("given", "outcome"), [(None, "kept"), (0.0, "broken")])
+@pytest.mark.alone
+def test_the_share_of_errors_is_read_from_the_file_though_flags_say_all_else(promise, given, outcome):
+    promise.write_text(PROMISE.replace("0.1%", "50%"))
+
+    def failing(n: int, reply: Reply) -> None:
+        reply.status = 500 if n % 4 == 0 else 200
+
+    with serving(failing) as stub:
+        options = {"rate": 200, "p99_ms": 5000, "duration_s": 0.2, "errors": given}
+        verdict = check(stub.url, repository=promise.parents[1], **options)
+    assert (verdict.outcome, verdict.errors) == (outcome, 0.5 if given is None else given)
+
+
+@pytest.mark.alone
+def test_where_flags_say_all_else_there_need_be_no_file(tmp_path):
+    with serving() as stub:
+        verdict = check(stub.url, repository=tmp_path, rate=100, p99_ms=5000, duration_s=0.2)
+    assert (verdict.outcome, verdict.errors) == ("kept", 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_broken_promise_is_not_recorded(promise):
     def failing(n: int, reply: Reply) -> None:
         reply.status = 500
@@ -104,6 +126,24 @@ def test_a_record_is_read_whatever_else_stands_in_it(promise):
     deep, long = "[" * 5000, json.dumps({"model": "x" * 100_000})
     promise.with_name(KEPT_FILE).write_text(f'{{"model": "a"}}\n{deep}\n{long}\n{{"model": "c"}}\n')
     assert [entry["model"] for entry in kept(promise)] == ["a", "c"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        '{"a": ' + "[" * 700 + "]" * 700 + "}",
+        '{"model": ' + "[" * 700 + "]" * 700 + "}",
+        '{"promise": {"rate": ' + '{"a": ' * 500 + "1" + "}" * 500 + "}}",
+        '{"model": "b", "promise": 5}',
+        '{"model": "b", "machine": [1]}',
+        '{"unknown": 1}',
+    ],
+)
+def test_a_line_of_another_shape_is_passed_over(promise, odd):
+    whole = {"model": "a", "local": True, "promise": {"rate": 1.5}, "rowcast": None}
+    later = json.dumps({**whole, "of a later version": [1]})
+    promise.with_name(KEPT_FILE).write_text(f"{json.dumps(whole)}\n{odd}\n{later}\n")
+    assert kept(promise) == [whole, whole]
 
 
 @pytest.mark.parametrize("model", ["flights@old", "flights:3"])

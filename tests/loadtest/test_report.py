@@ -49,6 +49,32 @@ def test_more_requests_than_a_client_can_hold_are_refused_before_the_sweep(tmp_p
     assert stub.asked == []
 
 
+@pytest.mark.parametrize(
+    ("said", "options", "message"),
+    [
+        (
+            'rate = 0.1\np99_ms = 50\nduration = "2s"\n',
+            {},
+            "no request is due in 2 s at 0.1 a second: raise --rate or --duration",
+        ),
+        (
+            "",
+            {"rate": 0.4, "p99_ms": 5, "step_s": 0.2},
+            "no request is due in 1 s at 0.4 a second: raise --rate or --duration",
+        ),
+        ("", {"step_s": 0.001}, "no request is due in a step of 0.001 s: raise --duration"),
+    ],
+)
+def test_a_report_of_no_request_is_refused_before_the_sweep(tmp_path, said, options, message):
+    (tmp_path / "flights").mkdir()
+    if said:
+        (tmp_path / "flights" / "promise.toml").write_text(said)
+    with serving() as stub, pytest.raises(ConfigError) as caught:
+        report(stub.url, tmp_path / "load.html", repository=tmp_path, **options)
+    assert str(caught.value) == message
+    assert stub.asked == []
+
+
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
     """A report of a service of 2 ms a request, with a promise that it breaks."""

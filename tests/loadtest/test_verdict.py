@@ -26,7 +26,7 @@ GOOD = Result(
     wrong=None,
     void=None,
 )
-LATE = "the client was saturated"
+LATE = {"void": "the client was saturated", "saturated": True}
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,18 @@ LATE = "the client was saturated"
         ({"errors": {"status 500": 10}, "achieved_rate": 98.0, "promised_errors": 0.01}, "kept"),
         ({"wrong": "too short"}, "void"),
         ({"void": "nobody answers", "achieved_rate": 0.0}, "void"),
+        ({"void": "nobody answers", "achieved_rate": 0.0, "errors": {"probe": 1}}, "void"),
+        # Failed probes, which are none of the load.
+        ({"errors": {"probe": 1}}, "broken"),
+        ({"errors": {"probe": 1}, "promised_errors": 0.001}, "kept"),
+        ({"errors": {"probe": 1, "timeout": 1}, "promised_errors": 0.001}, "kept"),
+        ({"errors": {"probe": 2, "timeout": 1}, "promised_errors": 0.001}, "broken"),
         # What a saturated client decides, and what it does not.
-        ({"void": LATE}, "kept"),
-        ({"void": LATE, "p99_ms": 11.0}, "void"),
-        ({"void": LATE, "p99_ms": 11.0, "least_p99_ms": 10.5}, "broken"),
-        ({"void": LATE, "errors": {"timeout": 3, "unsent": 2}}, "void"),
-        ({"void": LATE, "errors": {"timeout": 3, "status 500": 1}}, "broken"),
+        (LATE, "kept"),
+        ({**LATE, "p99_ms": 11.0}, "void"),
+        ({**LATE, "p99_ms": 11.0, "least_p99_ms": 10.5}, "broken"),
+        ({**LATE, "errors": {"timeout": 3, "unsent": 2}}, "void"),
+        ({**LATE, "errors": {"timeout": 3, "status 500": 1}}, "broken"),
     ],
 )
 def test_a_promise_of_10_ms_is_judged(change, outcome):
@@ -62,6 +68,15 @@ def test_the_reason_names_everything_that_broke_the_promise():
     assert judge(result, p99_ms=10)[1] == (
         "p99 is 20.00 ms, promised were 10 ms; 1,202 of 1,000 requests failed (status 503: 1,200, timeout: 2); "
         "80.0 good answers/s came of 100.0 requests/s"
+    )
+
+
+def test_probes_that_failed_are_told_apart_from_requests():
+    both = replace(GOOD, offered=20, errors={"probe": 12, "status 503": 20})
+    assert judge(both, p99_ms=10)[1] == "20 of 20 requests failed (status 503: 20) and 12 probes failed"
+    assert judge(replace(GOOD, errors={"probe": 1}), p99_ms=10)[1] == "1 probe failed"
+    assert judge(replace(both, errors={"probe": 3, "timeout": 1}), p99_ms=10, errors=0.1)[1] == (
+        "3 probes failed, promised were 10% at most"
     )
 
 

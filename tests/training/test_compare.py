@@ -117,6 +117,15 @@ def test_importance_is_the_rise_of_the_loss_when_a_column_is_shuffled(home, tabl
     assert once["importance"].item() == pytest.approx(rise[0] - rise[1], rel=1e-6)
 
 
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused_by_name(home, table, seed):
+    model = rowcast.load(home.open("amount").path)
+    for ask in (model.importance, lambda frame, seed: rowcast.compare(model, model, frame, seed=seed)):
+        with pytest.raises(ConfigError) as caught:
+            ask(table, seed=seed)
+        assert str(caught.value) == f"seed= must be a whole number from 0 to 4,294,967,295, got {seed}"
+
+
 def test_of_many_rows_random_ones_are_shuffled_and_that_is_told(home, table):
     session = Session.of(home.open("city"))
     columns = {

@@ -33,6 +33,11 @@ def odd(rows: int = 800) -> pl.DataFrame:
     )
 
 
+def test_a_seed_out_of_range_is_refused():
+    with pytest.raises(ConfigError, match=r"^seed= must be a whole number from 0 to 4,294,967,295, got -1$"):
+        rowcast.look(odd(20), seed=-1)
+
+
 OPTIONS = [
     {},
     {"drop": ["told", "row"]},
