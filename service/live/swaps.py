@@ -10,27 +10,27 @@ All of that is done by one thread, one version at a time. The catalog is the onl
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
 from pathlib import Path
 
 from rowcast.models.errors import ModelRefused
-from rowcast.models.listing import MANIFEST_FILE, Listing, list_versions
+from rowcast.models.listing import MANIFEST_FILE, list_versions
 from rowcast.models.repository import GRAPH_FILE, Manifest, open_files
-from rowcast.models.rollout import ROLLOUT_FILE, Rollout, absent_versions
-from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Note, Stage
+from rowcast.models.rollout import ROLLOUT_FILE, Rollout
+from rowcast.service.engine.catalog import Catalog, CatalogOwner, Entry, Stage
 from rowcast.service.live.candidate import Candidate, try_version
 from rowcast.service.live.checks import Refused
 from rowcast.service.live.guard import Guard
-from rowcast.service.live.look import Look, Mark, is_gone, mark_of
+from rowcast.service.live.look import Look, Mark, mark_of
 from rowcast.service.live.on_trial import Trials
 from rowcast.service.live.rollouts import BY_HAND, Rollouts
 from rowcast.service.live.slots import Order
 from rowcast.service.live.staging import Interrupted, Workers
+from rowcast.service.live.telling import Telling
 from rowcast.service.live.verdicts import RETRY_SECONDS, Key, Verdicts
 from rowcast.service.process.heartbeat import Heartbeats
 from rowcast.service.process.replacements import Replacements
@@ -42,7 +42,6 @@ logger = logging.getLogger("rowcast.service")
 _LOOK_SECONDS = 0.2
 _LOOKS_WITHOUT = 3
 """Looks in which a name's folder has to be absent before the name goes: it may be about to be replaced."""
-_MOST_NOTES = 100
 _MOST_OUTCOMES = 32
 
 
@@ -84,19 +83,7 @@ class Swaps:
         """What was served of each name at the last look."""
         self._again: dict[str, Rollout] = {}
         """What was said of a name, and could not be done as things are."""
-        self._waiting: list[Key] = []
-        """Versions that go live when somebody says so."""
-        self._told: set[str] = set()
-        self._fault = ""
-        """What is wrong with the repository: it cannot be looked at, or holds nothing."""
-        self._looks_at_nothing = 0
-        """How often it held nothing of what is served."""
-        self._ignored: set[str] = set()
-        """What looked like a model or a version at the last look and is none, as the log has it."""
-        self._absent: dict[str, str] = {}
-        """What ``rollout.json`` of a name chooses or calls something, and is not there."""
-        self._moved: dict[str, str] = {}
-        """Aliases of ``ROWCAST_MODELS`` that stand for another version than when the service started."""
+        self._telling = Telling(settings, owner, self._look, self._rollouts, self._verdicts, self._trials, self._floor)
         self._outcomes: list[tuple[int, str]] = []
         self._stopping = threading.Event()
         self._workers: Workers
@@ -107,9 +94,7 @@ class Swaps:
         self._marks = {entry: mark_of(Path(entry.path)) for entry in self._owner.catalog.entries}
         self._lived = self._live(self._owner.catalog)
         self._settle_rollouts()
-        with contextlib.suppress(OSError):
-            self._look()
-            self._ignored = {*self._look.ignored}  # which whoever settled what is served has told
+        self._telling.begin()
         self._guard.begin([heartbeats.slots[slot] for slot in range(len(heartbeats.slots))], replacements)
         threading.Thread(target=self._run, name="swaps", daemon=True).start()
 
@@ -174,21 +159,23 @@ class Swaps:
         Raises:
             Interrupted: it was in vain, for something else came between.
         """
+        found: dict[str, list[int]] | None = None
+        live = self._live(self._owner.catalog)
         try:
             found = self._look()
-            self._fault = self._emptiness(found)
         except OSError as error:
-            found = None
-            self._fault = f"{self._settings.repository} cannot be read: {error.strerror}"
-        live = self._live(self._owner.catalog)
+            self._telling.unreadable(error)
         if found is not None:
+            self._telling.readable(found, live)
             names = {*found, *(name for name, _ in self._pinned)}
             self._rollouts.read(names - self._look.faults.keys(), kept={*live, *self._look.faults})
             self._trials.show_aliases({*names, *live})
-            self._tell_ignored()
             self._write_down_lost(live)
         self._write_down_reload(live)
-        self._tell(found, live)
+        if found is not None:
+            self._forget_verdicts(found, live)
+            self._telling.compare(found, live)
+        self._show()
         asked = self._workers.next_order()
         if asked is not None:
             self._obey(asked, found, live)
@@ -199,22 +186,6 @@ class Swaps:
                 candidate = candidate or self._next(found, live)
                 if candidate is not None:
                     self._bring_by_itself(candidate, live.get(candidate.name))
-
-    def _emptiness(self, found: dict[str, list[int]]) -> str:
-        """What is told of a repository that holds nothing of what is served; empty where it holds something."""
-        is_empty = self._live(self._owner.catalog) and not any(found.values()) and not self._look.faults
-        self._looks_at_nothing = self._looks_at_nothing + 1 if is_empty else 0
-        if self._looks_at_nothing < _LOOKS_WITHOUT:
-            return ""
-        which = "" if self._followed is None else " that ROWCAST_MODELS names without a version"
-        return f"{self._settings.repository} holds no model{which}"
-
-    def _tell_ignored(self) -> None:
-        """Tell once what looks like a model or a version and is none, as a start does."""
-        ignored = self._look.ignored
-        for line in Listing(ignored=[line for line in ignored if line not in self._ignored]).warnings:
-            logger.warning("%s", line)
-        self._ignored = {*ignored}
 
     def _follow_rollouts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> bool:
         """Do what ``rollout.json`` of a name says, where it says something new; whether there was anything to do."""
@@ -460,7 +431,7 @@ class Swaps:
     def _obey(self, asked: Order, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
         """Do what somebody asked for, and say what came of it."""
         try:
-            why = self._fault if found is None else self._promote(asked, found, live)
+            why = self._telling.fault if found is None else self._promote(asked, found, live)
         except Interrupted as error:
             why = str(error) or "what is served was settled anew meanwhile: try again"
         self._outcomes = [*self._outcomes, (asked.number, why)][-_MOST_OUTCOMES:]
@@ -502,97 +473,18 @@ class Swaps:
             return f"somebody else was first, and {served} is served since"
         return self._rollouts.first_on_trial(asked.name, trial, asked.trial)
 
-    def _tell(self, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:
-        """Have workers tell how things are, where they do not yet."""
-        if found is not None:
-            there = {(name, version) for name, versions in found.items() for version in versions}
-            self._verdicts.keep(lambda key: key in there and (_matters(key, live) or self._is_chosen(*key)))
-            self._waiting = [
-                (name, newest)
-                for name, versions in found.items()
-                if (newest := self._newest_untried(name, versions)) and self._waits(name, newest, live)
-            ]
-            served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
-            self._moved = {
-                name: f"{name}@{alias} is {name}:{version} now, which is served from the next start or SIGHUP on"
-                for name, alias in self._settings.called
-                if (version := self._rollouts.said(name).aliases.get(alias)) is not None
-                and (name, version) not in served
-            }
-            absent = {name: self._absent_of(name, versions, served) for name, versions in found.items()}
-            self._absent = {name: "; ".join(lines) for name, lines in absent.items() if lines}
-        self._show()
+    def _forget_verdicts(self, found: dict[str, list[int]], live: dict[str, Entry]) -> None:
+        """Keep verdicts only on versions that are there and that might be served."""
+        there = {(name, version) for name, versions in found.items() for version in versions}
 
-    def _newest_untried(self, name: str, versions: list[int]) -> int:
-        """The newest version of a name that was not refused; 0 for none."""
-        return max((version for version in versions if (name, version) not in self._verdicts), default=0)
+        def might_be_served(name: str, version: int) -> bool:
+            said, old = self._rollouts.said(name), live.get(name)
+            return old is None or version >= old.version or version in (said.live, said.trial)
 
-    def _absent_of(self, name: str, versions: list[int], served: Set[Key]) -> list[str]:
-        """What ``rollout.json`` of a name chooses or calls something, and is neither there nor served; a line each."""
-        if name in self._look.faults:
-            return []
-        there = {*versions, *(version for one, version in served if one == name)}
-        said = self._rollouts.said(name).without_trial()  # which is told where trials begin
-        return absent_versions(name, said, there)
-
-    def _is_chosen(self, name: str, version: int) -> bool:
-        said = self._rollouts.said(name)
-        return version in (said.live, said.trial)
-
-    def _waits(self, name: str, version: int, live: dict[str, Entry]) -> bool:
-        """Whether a version is newer than what is served, and does not go live by itself."""
-        trial = self._trials.of(name)
-        if (name in live and version <= live[name].version) or (trial is not None and trial.version == version):
-            return False
-        passed_over = max(self._floor.get(name, 0), self._rollouts.said(name).newest)
-        return self._settings.reload == "manual" or version <= passed_over
+        self._verdicts.keep(lambda key: key in there and might_be_served(*key))
 
     def _show(self, loading: Candidate | None = None) -> None:
-        notes = self._notes(loading)
-        faults = {self._fault, *self._look.faults.values(), *self._absent.values(), *self._moved.values()} - {""}
-        for fault in sorted(faults - self._told):
-            logger.error("what is served is served on: %s", fault)
-        for note in notes:
-            if note.state == "REMOVED" and note.reason not in self._told:
-                logger.warning("%s", note.reason)
-        self._told = {note.reason for note in notes if note.state == "REMOVED"} | faults
-        with self._owner.lock:
-            catalog = self._owner.catalog
-            if (catalog.notes, catalog.outcomes) != (notes, tuple(self._outcomes)):
-                self._owner.show(
-                    catalog.entries,
-                    alone=catalog.alone,
-                    stage=catalog.stage,
-                    notes=notes,
-                    outcomes=self._outcomes,
-                )
-
-    def _notes(self, loading: Candidate | None) -> tuple[Note, ...]:
-        notes = []
-        if loading is not None:
-            notes.append(Note(loading.name, loading.version, "LOADING", "it is being tried"))
-        for entry in self._owner.catalog.entries:
-            if is_gone(Path(entry.path)):
-                words = f"{entry.name}:{entry.version} is served on until it is replaced, though {entry.path} is gone"
-                notes.append(Note(entry.name, entry.version, "REMOVED", words, "removed"))
-        tried = None if loading is None else (loading.name, loading.version)
-        served = {(entry.name, entry.version) for entry in self._owner.catalog.entries}
-        for note in self._verdicts.notes():
-            if (note.name, note.version) in served:
-                words = f"{note.name}:{note.version} is served on until it is replaced, though its folder holds another"
-                notes.append(Note(note.name, note.version, "REMOVED", f"{words}: {note.reason}", note.kind))
-            elif (note.name, note.version) != tried:
-                notes.append(note)
-        for name, version in self._waiting:
-            words = f"it waits for `rowcast models promote {name}:{version}`"
-            notes.append(Note(name, version, "UNAVAILABLE", words, "waits"))
-        for name, fault in (self._moved | self._absent | self._trials.faults | self._rollouts.faults).items():
-            notes.append(Note(name, 0, "UNAVAILABLE", fault, "rollout"))
-        for name, fault in self._look.faults.items():
-            notes.append(Note(name, 0, "UNAVAILABLE", fault, "repository"))
-        if self._fault:
-            notes.append(Note("", 0, "UNAVAILABLE", self._fault, "repository"))
-        return _most(sorted(notes, key=lambda note: (note.name, -note.version)))
+        self._telling.show(self._outcomes, loading)
 
     def _log(self, new: Entry | None, old: Entry | None, who: str, why: str, **seconds: float) -> None:
         """Write down what has changed: one line."""
@@ -607,18 +499,3 @@ class Swaps:
             **{f"{what}_s": round(value, 3) for what, value in seconds.items()},
         }
         logger.info("what is served has changed: %s", json.dumps(change))
-
-
-def _most(notes: list[Note]) -> tuple[Note, ...]:
-    """As many as workers are told of, and how many more there are."""
-    if len(notes) <= _MOST_NOTES:
-        return tuple(notes)
-    kept, more = notes[: _MOST_NOTES - 1], len(notes) - _MOST_NOTES + 1
-    words = f"{more:,} more reasons why versions are not served are left out here"
-    return (*kept, Note("", 0, "UNAVAILABLE", words))
-
-
-def _matters(key: Key, live: dict[str, Entry]) -> bool:
-    """Whether a version might be served: it is none of those before the one that is."""
-    old = live.get(key[0])
-    return old is None or key[1] >= old.version

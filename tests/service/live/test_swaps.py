@@ -18,7 +18,7 @@ from rowcast.service.engine.catalog import Note
 from rowcast.service.engine.versions import choose
 from rowcast.service.live import verdicts
 from rowcast.service.live.checks import Refused
-from rowcast.service.live.swaps import _most
+from rowcast.service.live.telling import _most
 from rowcast.service.live.verdicts import Verdicts
 from rowcast.service.metrics.counts import LIVE_VERSION
 from rowcast.service.middleware.keys import Keys, new_key
