@@ -42,6 +42,7 @@ def count_in_worker(promise: Promise, environment: Any, runner: Any) -> None:
 
 def judge_in_master(promise: Promise, environment: Any, runner: Any) -> None:
     """Add up what workers send, wait for all of it when the run ends, and judge it when Locust does."""
+    connected: set[str] = set()  # those that take part: Locust forgets one that is silent for a minute
     unfinished: set[str] = set()
 
     def add(client_id: str, data: dict[str, Any]) -> None:
@@ -49,18 +50,24 @@ def judge_in_master(promise: Promise, environment: Any, runner: Any) -> None:
 
     def finished(msg: Any, **_: Any) -> None:
         promise.add(msg.data[REPORT])
+        if msg.node_id not in unfinished:  # it leaves by itself
+            connected.discard(msg.node_id)
         unfinished.discard(msg.node_id)
 
     def finish(environment: Any, **_: Any) -> None:
-        unfinished.update(runner.clients)
-        for worker in unfinished:
+        unfinished.update(connected, runner.clients)
+        for worker in list(runner.clients):
             runner.send_message(FINISH, client_id=worker)
         limit = answered_within(environment.parsed_options.promise_p99_ms) + _GRACE_S
+        limit += environment.stop_timeout or 0.0  # after which a worker ends the users that go on
         with gevent.Timeout(limit, False):
             while unfinished & {worker.id for worker in runner.clients.all if worker.state != "missing"}:
                 gevent.sleep(_EVERY_S)
         promise.lost = len(unfinished)
+        connected.difference_update(unfinished)  # the next run is without them
+        unfinished.clear()
 
+    environment.events.worker_connect.add_listener(lambda client_id, **_: connected.add(client_id))
     environment.events.worker_report.add_listener(add)
     environment.events.test_stopping.add_listener(finish)
     runner.register_message(FINISHED, finished)

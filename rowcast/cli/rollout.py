@@ -202,7 +202,7 @@ def _status(name: str, url: str | None, repository: Path, *, as_json: bool) -> N
             raise ModelNotFound(f"no model {name!r} in {url}")
         told = {"name": name, "live": models[name]["version"], **models[name]["rollout"]}
         own = _told(name, _said(repository / name), Repository(repository))
-        told |= {what: own[what] for what in ("history", "fault")}
+        told |= {"history": own["history"], "fault": "; ".join(found["warnings"]) or None}
     if told["shadow"] is not None and told["measured"] is not None:
         told["shadow"] |= told["measured"]["compared"]
     _print(told, as_json=as_json)

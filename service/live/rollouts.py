@@ -38,6 +38,8 @@ BY_HAND = "rollout.json"
 """Who says what no command has written there."""
 _LOOKS_WITHOUT = 3
 """Looks in which a file has to be absent before it was removed: an editor may be about to write it anew."""
+_LOOKS_BETWEEN = 50
+"""Looks from one try to write it to the next, where there is no room for it."""
 
 
 _UNWRITTEN: dict[End, str] = {
@@ -131,9 +133,10 @@ class Rollouts:
             ModelRefused: it is nonsense, or after what was said last names a version that is not there.
         """
         home = self._root / name
-        now, before = read_rollout(home), self._said.get(name) or kept_rollout(home)
-        if before is not None and (fault := makes_no_sense_after(home, now, before)):
-            raise _NotThereError(fault)
+        now, known = read_rollout(home), (self._said.get(name), kept_rollout(home))
+        faults = [makes_no_sense_after(home, now, before) for before in known if before is not None]
+        if faults and all(faults):  # else it names what was there once, and was removed since
+            raise _NotThereError(faults[0])
         return now
 
     def _keep(self, name: str, *, is_there: bool) -> None:
@@ -156,11 +159,12 @@ class Rollouts:
         return name in self._said
 
     def was_removed(self, name: str) -> bool:
-        """Whether the file of a name was there and is no more; it is answered so once."""
-        removed = self._looks_without.get(name, 0) >= _LOOKS_WITHOUT
-        if removed:
-            del self._looks_without[name]
-        return removed
+        """Whether the file of a name was there and is no more."""
+        return self._looks_without.get(name, 0) >= _LOOKS_WITHOUT
+
+    def try_later(self, name: str) -> None:
+        """Take the file of a name for one that was not removed, for some looks: it cannot be written."""
+        self._looks_without[name] = _LOOKS_WITHOUT - _LOOKS_BETWEEN
 
     def who_chose(self, name: str, version: int) -> str:
         """Who said that a version is to be live."""

@@ -72,7 +72,8 @@ class Workers:
                     raise Refused("worker", f"worker {pid} cannot open it: {fault}")
                 if fault is not None:
                     ready.add((slot, pid))
-            if lost := asked.items() - serving.items() - ready:
+            told = set().union(*(one.told_to_stop for one in self._replacements))
+            if lost := {(slot, pid) for slot, pid in asked.items() - serving.items() - ready if pid not in told}:
                 pids = " and ".join(str(pid) for _, pid in sorted(lost))
                 raise Refused("worker", f"worker {pids} ended while it opened it")
             asked = serving

@@ -114,9 +114,13 @@ class Swaps:
         """Write down what is served where somebody has removed the file that said so."""
         for name, entry in live.items():
             if self._rollouts.was_removed(name):
+                self._floor.pop(name, None)  # which nobody remembers any more
+                self._write_down(name, entry, f"{ROLLOUT_FILE} was removed", "auto")
+                if self._rollouts.was_removed(name):
+                    self._rollouts.try_later(name)
+                    continue
                 words = "%s of %s was removed, and what is served is written down anew: %s:%d"
                 logger.warning(words, ROLLOUT_FILE, name, name, entry.version)
-                self._write_down(name, entry, f"{ROLLOUT_FILE} was removed", "auto")
 
     def _write_down(self, name: str, entry: Entry, why: str = "served from a start on", who: str = "start") -> None:
         """Write down what is served, where nobody has said so: whoever reads the repository is to know.
@@ -426,6 +430,7 @@ class Swaps:
                 self._serve(kept, catalog.alone)
                 for name in sorted(gone):
                     self._lived.pop(name, None)
+                    self._floor.pop(name, None)
                     self._log(None, live[name], "auto", "its folder was removed")
 
     def _obey(self, asked: Order, found: dict[str, list[int]] | None, live: dict[str, Entry]) -> None:

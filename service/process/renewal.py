@@ -37,13 +37,11 @@ class Renewal:
         watcher.numprocesses = 2 * self._asked
 
     def look(self) -> bool:
-        """Whether circus may tell the oldest workers to stop: as many new ones serve, or are waited for no longer.
-
-        Workers without a pulse do not tell when they serve, and are not waited for.
-        """
-        serving = self._replacements.serving()
-        new = len(set(serving.values()) - self._before)
-        if self._replacements.have_pulse and new < self._asked:
+        """Whether circus may tell the oldest workers to stop: the newest serve, or are waited for no longer."""
+        serving = set(self._replacements.serving().values())
+        newest = sorted(self._watcher.processes.values(), key=lambda process: process.started)[-self._asked :]
+        new = len({process.pid for process in newest} & serving - self._before)
+        if new < self._asked:
             if time.monotonic() < self._until:
                 return False
             logger.error(
@@ -52,6 +50,6 @@ class Renewal:
                 self._asked,
                 START_SECONDS,
             )
-            self._replacements.give_up(set(self._watcher.processes) - self._before - set(serving.values()))
+            self._replacements.give_up(set(self._watcher.processes) - self._before - serving)
         self._watcher.numprocesses = self._asked
         return True

@@ -73,6 +73,8 @@ class Replacements:
         self._watcher = watcher
         self._heartbeats = heartbeats
         self._first_slot = first_slot
+        self.told_to_stop: set[int] = set()
+        """The process ids of workers that were told to stop, of those that have ended too. Any thread may look."""
         self._lives: dict[int, _Life] = {}
         self._pause = _FIRST_PAUSE_SECONDS
         self._early_ends = 0
@@ -91,6 +93,7 @@ class Replacements:
         slot, beats = self._first_slot + process.wid, self._heartbeats
         watch = Watch(lambda: 0 if beats is None else beats.count(slot), lambda: _is_stopped(pid))
         self._lives[pid] = _Life(time.monotonic(), watch)
+        self.told_to_stop.discard(pid)
         return True
 
     def may_be_signalled(self, *, pid: int, signum: int, **_: Any) -> bool:
@@ -99,6 +102,7 @@ class Replacements:
         if life is None or signum != signal.SIGTERM:
             return True
         already, life.stopping = life.stopping, True
+        self.told_to_stop.add(pid)
         if not already and not self.stopping:  # there are more than there are to be
             self._say_replaced(pid, True)
         return not already

@@ -247,14 +247,19 @@ def _settle(arbiter: Any, settle_anew: SettleAnew) -> None:
 
 
 def _renew_when_free(arbiter: Any, requested: bool = False) -> None:
-    """Replace all workers as soon as the supervisor does nothing else; once, however often it was asked meanwhile."""
+    """Replace all workers as soon as the supervisor does nothing else; once, however often it was asked meanwhile.
+
+    Those of other programs, which have no pulse, are none of the service's.
+    """
     if arbiter._stopping or (arbiter.renewal_requested and not requested):
         return
-    arbiter.renewal_requested = not _is_free(arbiter) or bool(arbiter.renewals)
+    too_many = any(len(watcher.processes) > watcher.numprocesses for watcher in arbiter.watchers)
+    arbiter.renewal_requested = not _is_free(arbiter) or bool(arbiter.renewals) or too_many
     if arbiter.renewal_requested:
         arbiter.loop.call_later(BUSY_SECONDS, _renew_when_free, arbiter, True)
     else:
-        arbiter.renewals = list(map(Renewal, arbiter.watchers, arbiter.replacements))
+        both = zip(arbiter.watchers, arbiter.replacements, strict=True)
+        arbiter.renewals = [Renewal(watcher, known) for watcher, known in both if known.have_pulse]
         arbiter.manage_watchers()
         _look_after_renewals(arbiter)
 

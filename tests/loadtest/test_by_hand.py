@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,6 +15,7 @@ from tritonclient.grpc import service_pb2
 from rowcast.loadtest.by_hand.arrivals import arrivals, rows_of
 from rowcast.loadtest.by_hand.bodies import PROTOCOLS, asked
 from rowcast.loadtest.by_hand.ending import Promise
+from rowcast.loadtest.by_hand.processes import FINISHED, REPORT, judge_in_master
 from rowcast.loadtest.payloads import Payloads
 from rowcast.loadtest.served import ServedModel
 from rowcast.models.errors import ConfigError
@@ -160,6 +162,47 @@ def test_what_workers_counted_is_added_up():
     assert whole.judge(60, 0.5) == (0, "KEPT p99 is 50.27 ms of 60 ms, 1 of 3 requests failed")
     whole.lost = 1
     assert whole.judge(60, 0.5) == (3, "VOID 1 of Locust's workers did not say what they counted")
+
+
+class Hooks:
+    """Locust's events, as far as they are listened to."""
+
+    def __init__(self):
+        self.listeners = {}
+
+    def __getattr__(self, event):
+        return SimpleNamespace(add_listener=lambda listener: self.listeners.__setitem__(event, listener))
+
+
+class Known(dict):
+    """The workers that Locust's master knows, by id."""
+
+    @property
+    def all(self):
+        return list(self.values())
+
+
+@pytest.mark.parametrize("left", [{"a", "b"}, {"a"}], ids=["all", "one forgotten"])
+def test_a_worker_that_locust_has_forgotten_has_not_said_what_it_counted(left):
+    events, promise = Hooks(), Promise()
+    options = SimpleNamespace(promise_p99_ms=50.0)
+    environment = SimpleNamespace(events=events, parsed_options=options, stop_timeout=None)
+    told = {}
+    runner = SimpleNamespace(
+        clients=Known({worker: SimpleNamespace(id=worker, state="running") for worker in left}),
+        register_message=told.__setitem__,
+        send_message=lambda name, client_id: told[FINISHED](
+            SimpleNamespace(node_id=client_id, data={REPORT: Promise().taken()})
+        ),
+    )
+    judge_in_master(promise, environment, runner)
+    for worker in ("a", "b", "gone"):
+        events.listeners["worker_connect"](client_id=worker)
+    told[FINISHED](SimpleNamespace(node_id="gone", data={REPORT: Promise().taken()}))  # it has left by itself
+    events.listeners["test_stopping"](environment=environment)
+    assert promise.lost == 2 - len(left)
+    events.listeners["test_stopping"](environment=environment)  # of the next run, in which the forgotten has no part
+    assert promise.lost == 0
 
 
 def test_a_promise_counts_predictions_alone():

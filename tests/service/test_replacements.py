@@ -186,7 +186,7 @@ class Family:
 
     def __init__(self) -> None:
         self.watcher = Watcher()
-        self.beats = Heartbeats(5)
+        self.beats = Heartbeats(6)
         self.looked_after = Replacements(self.watcher, self.beats)
         self.told: list[tuple[int, int]] = []
         self.start(1)
@@ -196,7 +196,9 @@ class Family:
     def start(self, worker: int) -> None:
         """A new process, whose id and slot are the same number."""
         sent = self.told
-        process = SimpleNamespace(pid=worker, wid=worker, send_signal=lambda signum: sent.append((worker, signum)))
+        process = SimpleNamespace(
+            pid=worker, wid=worker, started=worker, send_signal=lambda signum: sent.append((worker, signum))
+        )
         self.watcher.processes[worker] = process
         self.looked_after.spawned(pid=worker)
 
@@ -246,11 +248,17 @@ def test_new_workers_that_do_not_serve_in_time_are_given_up_and_old_ones_stay(
     ]
 
 
-def test_workers_without_a_pulse_are_not_waited_for() -> None:
-    watcher = Watcher()
-    renewal = Renewal(watcher, Replacements(watcher, None))
+def test_a_worker_is_not_replaced_by_one_that_does_not_serve_yet(clock: Clock) -> None:
+    family = Family()
+    renewal = Renewal(family.watcher, family.looked_after)
+    family.start(3)
+    family.start(4)
+    del family.watcher.processes[1]  # it was killed, and has a successor already
+    family.start(5)
+    family.serve(3, 4)
+    assert not renewal.look()  # circus would keep 4 and 5
+    family.serve(5)
     assert renewal.look()
-    assert watcher.numprocesses == 2
 
 
 def test_a_worker_that_ends_with_the_service_is_not_told_that_it_was_replaced() -> None:

@@ -275,7 +275,7 @@ def _redo(study: Study, trying: Config, clock: Clock, say: Callable[[str], None]
     if not cut:
         return
     redone = study.redo(study.space.starts(trying), clock.trial_s)
-    now = "as long as it takes" if math.isinf(clock.trial_s) else f"{said_seconds(clock.trial_s)}"
+    now = "as long as it takes" if math.isinf(clock.trial_s) else said_seconds(clock.trial_s)
     longest = max(record.limit_s for record in cut)
     say(
         f"{len(cut)} of {count(len(before))} finished before were cut short after at most {said_seconds(longest)}, and "

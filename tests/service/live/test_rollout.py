@@ -6,6 +6,7 @@ import asyncio
 import gc
 import io
 import json
+import shutil
 import time
 import warnings
 import weakref
@@ -34,6 +35,7 @@ from rowcast.models.values import parse_timestamp
 from rowcast.service.engine.registry import Registry
 from rowcast.service.http.options import NO_OPTIONS
 from rowcast.service.live.figures import read_figures, read_waits
+from rowcast.service.live.rollouts import Rollouts
 from rowcast.service.protocols.grpc.messages import REQUEST_CLASSES, RESPONSE_CLASSES, SERVICE
 from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
@@ -413,6 +415,19 @@ def test_a_file_that_names_a_version_that_is_not_there_ends_no_trial_here_nor_in
             await service.until(lambda: not service.reason(0))
 
     asyncio.run(scenario())
+
+
+def test_a_version_that_was_chosen_and_removed_between_two_looks_makes_no_nonsense(root: Path) -> None:
+    """A look may come seconds after another, while a version is tried; a start would say the same."""
+    home, rollouts = root / "flights", Rollouts(root)
+    versions = [int(folder.name) for folder in home.iterdir() if folder.name.isdigit()]
+    choose_version(home, 1, versions, "operator", None, allow_signature_change=False)
+    rollouts.read({"flights"})
+    newest = max(versions)
+    choose_version(home, newest, versions, "operator", 1, allow_signature_change=False)
+    shutil.rmtree(home / str(newest))
+    rollouts.read({"flights"})
+    assert (rollouts.faults, rollouts.said("flights").live) == ({}, newest)
 
 
 def test_an_alias_of_a_version_that_is_not_there_is_told_and_what_else_was_said_is_done(root: Path) -> None:

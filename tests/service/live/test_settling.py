@@ -239,6 +239,44 @@ def test_a_file_that_is_removed_while_its_version_is_served_is_written_anew(
     assert served(root, reload=reload) == [("flights", 2)]
 
 
+def test_after_the_file_is_removed_the_newest_follows_though_a_load_call_chose_another(root: Path) -> None:
+    publish(root, 2.0)
+    publish(root, 3.0)
+    file = root / "flights" / ROLLOUT_FILE
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            assert await service.load(version=2) == (200, "")
+            await service.until(lambda: service.version() == 2 and file.exists())
+            await asyncio.sleep(0.5)
+            assert service.version() == 2
+            file.unlink()
+            await service.until(lambda: service.version() == 3)
+
+    asyncio.run(scenario())
+
+
+def test_a_file_that_was_removed_is_written_once_it_can_be(root: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file, lock = root / "flights" / ROLLOUT_FILE, root / "flights" / ".lock"
+    words = "rollout.json of flights was removed, and what is served is written down anew: flights:1"
+
+    async def scenario() -> None:
+        async with live(root, reload="manual") as service:
+            await service.until(file.exists)
+            await asyncio.sleep(0.5)
+            lock.unlink()
+            lock.mkdir()  # no lock can be had
+            file.unlink()
+            await service.until(lambda: "so this service alone serves flights:1" in caplog.text)
+            assert words not in caplog.text
+            lock.rmdir()
+            await service.until(file.exists)
+            await service.until(lambda: words in caplog.text)
+
+    asyncio.run(scenario())
+    assert read_rollout(root / "flights").live == 1
+
+
 def test_what_is_served_since_a_start_is_written_down_so_that_commands_know_it(root: Path) -> None:
     publish_graph(root, nan_graph())
 

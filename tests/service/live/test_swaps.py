@@ -167,6 +167,23 @@ def test_by_hand_a_refused_version_does_not_hide_that_an_older_one_waits(root: P
     asyncio.run(scenario())
 
 
+def test_a_name_that_was_removed_and_comes_again_is_a_new_one(root: Path) -> None:
+    """Whatever was chosen of the one before."""
+    publish(root, 2.0)
+    publish(root, 1.5, name="other")
+
+    async def scenario() -> None:
+        async with live(root) as service:
+            assert await service.load(version=1) == (200, "")
+            await service.until(lambda: service.version() == 1)
+            shutil.rmtree(root / "flights")
+            await service.until(lambda: service.version() is None)
+            assert publish(root, 5.0).manifest.version == 1
+            await service.until(lambda: service.version() == 1)
+
+    asyncio.run(scenario())
+
+
 def test_a_link_that_appears_beside_a_running_service_is_told_once(
     root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

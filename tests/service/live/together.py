@@ -39,6 +39,7 @@ class _OneWorker:
     def __init__(self, heartbeats: Heartbeats) -> None:
         self._heartbeats = heartbeats
         self.accidents = 0
+        self.told_to_stop: set[int] = set()
 
     def serving(self) -> dict[int, int]:
         return {1: os.getpid()} if self._heartbeats.count(1) else {}
