@@ -144,22 +144,23 @@ def test_nothing_outlives_a_launcher_that_is_killed_while_it_starts(
         until(lambda: len(family(server.process.pid)) > 1, 60)
         time.sleep(seconds)
         members = family(server.process.pid)
+        assert server.process.pid in {process.pid for process in newcomers(tmp_path)}
         server.process.kill()
         until(lambda: not alive(members), 15)
-        until(lambda: not alive(newcomers(server.port)), 5)
+        until(lambda: not alive(newcomers(tmp_path)), 5)
     assert left_in(tmp_path) == []
 
 
-def newcomers(port: int) -> list[psutil.Process]:
-    """Processes that serve on a port, whoever started them."""
-    return [process for process in psutil.process_iter() if str(port) in command_line(process)]
+def newcomers(home: Path) -> list[psutil.Process]:
+    """Processes of a service that writes in a folder, whoever started them."""
+    return [process for process in psutil.process_iter() if temporary_folder(process) == str(home)]
 
 
-def command_line(process: psutil.Process) -> list[str]:
+def temporary_folder(process: psutil.Process) -> str | None:
     try:
-        return process.cmdline()
-    except psutil.Error:
-        return []
+        return process.environ().get("TMPDIR")
+    except (psutil.Error, OSError):
+        return None
 
 
 def test_a_worker_that_is_stopped_is_replaced_and_the_service_still_ends(one_model: Path, tmp_path: Path) -> None:
