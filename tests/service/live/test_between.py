@@ -15,6 +15,7 @@ from rowcast.models.errors import RequestError
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
 from rowcast.service.live import verdicts
 from rowcast.service.live.counted import tallies_of, total, write_tallies
+from rowcast.service.live.figures import read_figures
 from rowcast.service.live.guard import Guard, _Counted
 from rowcast.service.live.judge import broken
 from rowcast.service.live.rollouts import Rollouts
@@ -154,6 +155,8 @@ def test_a_load_call_loses_to_a_guard_that_ends_the_trial_before_it_is_obeyed(ro
         async with live(root) as service:
             try_out(root, 2, 0.5)
             await service.until(lambda: service.registry.trials)
+            since = read_rollout(root / "flights").since or ""
+            await service.until(lambda: read_figures(root / "flights", since))  # the guard counts ends from now on
             publish_graph(root, slow_graph(20_000_000), name="other")
             await service.until(lambda: is_tried(service, 2, "other"))  # so it waits
             loading = asyncio.create_task(service.load(version=2))
