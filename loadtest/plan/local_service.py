@@ -12,10 +12,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from rowcast.loadtest.real_time import at_real_time_priority
 from rowcast.loadtest.served import NotServed
 from rowcast.models.machine.limits import usable_cores
 
@@ -30,7 +31,8 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
     """Serve one model with so many workers, on other cores than this process, which is the client.
 
     A worker of a plan has a core, and the client is elsewhere; where the scheduler moves both about, they meet. Where
-    there are not that many cores the workers share all but one of them, and the client keeps that one.
+    there are not that many cores the workers share all but one of them, and the client keeps that one. What else runs
+    there waits for it, where it may have real-time priority.
 
     Args:
         repository: holds the model.
@@ -59,7 +61,8 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
         }
         log = Path(folder) / "log"
         command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
-        with _client_apart(workers) as apart, log.open("wb") as out:
+        clients, theirs = _cores(workers)
+        with _on(theirs), log.open("wb") as out:  # what is started inherits it
             service = subprocess.Popen(
                 command,
                 env=environment,
@@ -68,19 +71,19 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
-            apart()
-            try:
+        try:
+            with _on(clients), at_real_time_priority(cores=len({*clients, *theirs})):
                 url = f"http://127.0.0.1:{port}"
                 _wait_until_ready(service, url, log)
                 time.sleep(0.5 * workers)  # readiness is answered by the first worker
                 yield url
-            finally:
-                service.terminate()
-                try:
-                    service.wait(_ENDED_WITHIN_S)
-                except subprocess.TimeoutExpired:
-                    service.kill()
-                    service.wait()
+        finally:
+            service.terminate()
+            try:
+                service.wait(_ENDED_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                service.kill()
+                service.wait()
 
 
 def shared_out(cores: Sequence[int], workers: int) -> tuple[list[int], list[int]]:
@@ -94,17 +97,23 @@ def shared_out(cores: Sequence[int], workers: int) -> tuple[list[int], list[int]
     return list(cores[:-n]), list(cores[-n:])
 
 
+def _cores(workers: int) -> tuple[list[int], list[int]]:
+    """The cores of the client and those of the workers; none where the system does not let them be chosen."""
+    if not hasattr(os, "sched_getaffinity"):
+        return [], []
+    return shared_out(sorted(os.sched_getaffinity(0))[: usable_cores()], workers)
+
+
 @contextmanager
-def _client_apart(workers: int) -> Iterator[Callable[[], None]]:
-    """Keep what is started here off the client's cores, and, once what is yielded is called, the client to these."""
-    if not hasattr(os, "sched_setaffinity"):  # other systems than Linux
-        yield lambda: None
+def _on(cores: Sequence[int]) -> Iterator[None]:
+    """Keep this thread, and what it starts, on these cores; without any it stays where it is."""
+    if not cores:
+        yield
         return
     before = os.sched_getaffinity(0)
-    clients, theirs = shared_out(sorted(before)[: usable_cores()], workers)
-    os.sched_setaffinity(0, theirs)  # what is started inherits it
+    os.sched_setaffinity(0, cores)
     try:
-        yield lambda: os.sched_setaffinity(0, clients)
+        yield
     finally:
         os.sched_setaffinity(0, before)
 
