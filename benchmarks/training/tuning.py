@@ -75,13 +75,19 @@ def run(command: Sequence[str], until: float) -> dict[str, Any]:
     return dict(json.loads(out.splitlines()[-1]))
 
 
-def measure(data: Dataset, trials: int, jobs: int, rows: int, seed: int, scratch: Path, until: float) -> dict[str, Any]:
+def measure(data: Dataset, given: argparse.Namespace, home: Path, until: float) -> dict[str, Any]:
     """Both models of a table.
+
+    Args:
+        data: the table.
+        given: rows, trials, jobs and seed.
+        home: where the study is kept, and gone on with.
+        until: when to end, as ``time.monotonic`` has it.
 
     Raises:
         OutOfTime: one is not there yet.
     """
-    file, home = table_of(data, rows, scratch), scratch / f"{data.name}-{rows}-{trials}-{jobs}-{seed}"
+    file, seed, jobs = table_of(data, given.rows, home.parent), given.seed, given.jobs
     common = [str(file), "--target", data.target, "--split", "part", "--seed", str(seed), "--repository", str(home)]
     home.mkdir(exist_ok=True)
     done = home / "balanced.json"
@@ -90,7 +96,7 @@ def measure(data: Dataset, trials: int, jobs: int, rows: int, seed: int, scratch
     before = time.monotonic()
     spent = home / "seconds"
     try:
-        study = ["--trials", str(trials), "--jobs", str(jobs), "--table-out", f"{home}/trials.csv"]
+        study = ["--trials", str(given.trials), "--jobs", str(jobs), "--table-out", f"{home}/trials.csv"]
         tuned = run(["tune", *common, "--name", "tuned", *study], until)
     finally:
         seconds = (float(spent.read_text()) if spent.exists() else 0.0) + time.monotonic() - before
@@ -147,13 +153,13 @@ def main() -> int:
     for name in names(given.data, tuple(known), "data sets"):
         settings = (name, str(given.trials), str(given.jobs), str(given.rows), str(given.seed))
         try:
+            digest = hash_of(code, *settings)
+            home = scratch / f"{name}-{digest[:12]}"  # a study of other code is none to go on with
             found = cell(
                 STORE,
                 " ".join(settings),
-                hash_of(code, *settings),
-                lambda data=known[name]: measure(
-                    data, given.trials, given.jobs, given.rows, given.seed, scratch, until
-                ),
+                digest,
+                lambda data=known[name], home=home: measure(data, given, home, until),
             )
             lines.append(line(known[name], found))
         except NotThere as error:
