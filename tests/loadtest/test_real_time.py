@@ -59,11 +59,51 @@ def test_a_load_within_another_leaves_it_to_that_one(allowed):
         assert has_real_time_priority()
 
 
-@pytest.mark.parametrize("error", [PermissionError, AttributeError])
-def test_where_it_is_not_allowed_the_load_runs_without(monkeypatch, error):
+def test_where_it_is_not_allowed_the_load_runs_without(monkeypatch):
     def refuse(*_):
-        raise error
+        raise PermissionError
 
     monkeypatch.setattr(connection, "usable_cores", lambda: 2)
     monkeypatch.setattr(os, "sched_setscheduler", refuse, raising=False)
     assert not run_precisely(_has_it())
+
+
+def test_where_the_system_has_none_the_load_runs_without(monkeypatch):
+    monkeypatch.setattr(connection, "usable_cores", lambda: 2)
+    monkeypatch.delattr(os, "SCHED_RESET_ON_FORK", raising=False)
+    assert not run_precisely(_has_it())
+
+
+def test_another_priority_that_was_chosen_stays(allowed):
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    try:
+        with at_real_time_priority(cores=2):
+            assert os.sched_getscheduler(0) == os.SCHED_BATCH
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def test_a_load_that_was_started_with_nice_stays_so():
+    code = (
+        "import os; os.nice(5)\n"
+        "from rowcast.loadtest.real_time import *\n"
+        "with at_real_time_priority(cores=2): print(has_real_time_priority())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found == "False\n"
+
+
+def test_who_may_not_take_the_flag_back_keeps_it_and_nothing_else(allowed, monkeypatch):
+    real = os.sched_setscheduler
+
+    def guarded(pid, policy, param):
+        if policy == os.SCHED_OTHER and os.sched_getscheduler(0) & os.SCHED_RESET_ON_FORK:
+            raise PermissionError
+        real(pid, policy, param)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "sched_setscheduler", guarded)
+        with at_real_time_priority(cores=2):
+            assert has_real_time_priority()
+        assert os.sched_getscheduler(0) == os.SCHED_OTHER | os.SCHED_RESET_ON_FORK
+    real(0, os.SCHED_OTHER, os.sched_param(0))
