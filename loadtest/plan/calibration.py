@@ -29,6 +29,22 @@ class Load:
     """``[requests]`` in seconds."""
 
 
+def usual_load(rate: float, runs: Sequence[NDArray[np.float64]]) -> Load:
+    """What was measured in runs of one rate, without the quarter that was held up most, and the one that was least.
+
+    A machine that has something else to do for a second has pauses in it as in no other. What is simulated is compared
+    with the middle one of some runs as well.
+
+    Args:
+        rate: requests a second.
+        runs: of each its latencies in seconds.
+    """
+    late = PAUSE * float(np.median(np.concatenate(runs)))
+    ordered = sorted(runs, key=lambda latencies: np.mean(latencies > late))
+    out = len(runs) // 4
+    return Load(rate, np.concatenate(ordered[out : len(runs) - out]))
+
+
 def calibrated(bare: ServiceTimes, loads: Sequence[Load]) -> ServiceTimes:
     """Service times with way, jitter and pauses, such that simulated latencies are as the measured ones.
 

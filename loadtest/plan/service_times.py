@@ -2,8 +2,9 @@
 
 Under n connections that ask again as soon as they are answered, a worker's cycles hold about n requests; the service's
 own counters say how many there were, and how much CPU time they took. Three open loops tell how long requests take
-beside that, with the pauses of the machine. What the client used for a request, there and in the largest closed loops,
-is split into what a turn of its loop costs and what is added by each request sent or answer read.
+beside that, with the pauses of the machine: each is run several times, and the middle half counts. What the client used
+for a request, there and in the largest closed loops, is split into what a turn of its loop costs and what is added by
+each request sent or answer read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from rowcast.loadtest import openloop
 from rowcast.loadtest.connection import Endpoint
 from rowcast.loadtest.payloads import Payloads
-from rowcast.loadtest.plan.calibration import Load, calibrated
+from rowcast.loadtest.plan.calibration import calibrated, usual_load
 from rowcast.loadtest.plan.simulation import ServiceTimes
 from rowcast.loadtest.scrape import Counts, counts
 from rowcast.loadtest.served import NotServed, ServedModel
@@ -35,11 +36,13 @@ CLOSED_REQUESTS = 5
 LIGHT_SHARE = 0.6
 """Of a worker's time if each request had a cycle of its own: some meet others, which the simulation takes off, and no
 core sleeps for so long that a virtual machine has to wake it."""
-LIGHT_S, LIGHT_REQUESTS = 5.0, 1500
-"""How long that lasts at least, and how many requests it has."""
+LIGHT_S, LIGHT_REQUESTS = 2.5, 750
+"""How long a run of it lasts at least, and how many requests it has."""
 FASTER = (0.3, 0.6)
 """Rates of the faster open loops, as shares of what the closed loops reached."""
-OPEN_S = 3.0
+OPEN_S = 2.0
+OPEN_RUNS = 4
+"""Of each open loop, each time: those that most requests of were late, and fewest, do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +99,12 @@ class ServiceTimer:
             self._latencies = [[] for _ in self._open_rates]
         lengths = [max(LIGHT_S, LIGHT_REQUESTS / self._open_rates[0]), *[OPEN_S] * len(FASTER)]
         for rate, seconds, seen in zip(self._open_rates, lengths, self._latencies, strict=True):
-            latencies, result = await self._open(rate, seconds)
-            self._results.append(result)
-            seen.append(latencies)
+            runs = [await self._open(rate, seconds) for _ in range(OPEN_RUNS)]
+            seen += [latencies for latencies, _ in runs]
+            self._results.append(sorted((result for _, result in runs), key=lambda one: one.p99_ms)[OPEN_RUNS // 2])
         told_of = [(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in self._results]
         bare = ServiceTimes(batches, cycles, compute, *client_costs(told_of), 0.0, cycles[0], (0.0,), ())
-        loads = [Load(rate, np.concatenate(s)) for rate, s in zip(self._open_rates, self._latencies, strict=True)]
+        loads = [usual_load(rate, seen) for rate, seen in zip(self._open_rates, self._latencies, strict=True)]
         return Measured(calibrated(bare, loads), tuple(self._closed_rates))
 
     async def _counts(self) -> Counts:

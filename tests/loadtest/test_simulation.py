@@ -11,7 +11,7 @@ import orjson
 import pytest
 
 from rowcast.loadtest.openloop import schedule
-from rowcast.loadtest.plan.calibration import Load, calibrated, pauses_of
+from rowcast.loadtest.plan.calibration import Load, calibrated, pauses_of, usual_load
 from rowcast.loadtest.plan.capacity import PRECISION, capacity, highest_rate, p99_ms
 from rowcast.loadtest.plan.simulation import ServiceTimes, simulate
 from rowcast.loadtest.plan.spread import connections_by_process, worker_of
@@ -158,6 +158,19 @@ def test_how_often_there_are_pauses_is_what_all_loads_say_together():
     assert calibrated(bare, loads[:1]).paused == pytest.approx(0.09, rel=0.25)
     assert calibrated(bare, loads).paused == pytest.approx(0.06, rel=0.25)
     orjson.dumps(calibrated(bare, loads).pauses)  # plain numbers, as a plan tells them
+
+
+def test_a_run_that_was_disturbed_as_no_other_does_not_count():
+    usual = [np.r_[np.full(980, 1.0), np.full(20 + i, 9.0)] for i in range(7)]
+    disturbed = np.r_[np.full(700, 1.0), np.full(300, 9.0)]
+    load = usual_load(100.0, [disturbed, *usual])
+    assert (load.rate, len(load.latencies)) == (100.0, 4000 + 2 + 3 + 4 + 5)
+    assert np.count_nonzero(load.latencies == 9.0) == 4 * 20 + 2 + 3 + 4 + 5
+
+
+def test_of_a_few_runs_all_count():
+    runs = [np.full(3, 1.0), np.full(3, 2.0), np.full(3, 30.0)]
+    assert sorted(usual_load(100.0, runs).latencies) == sorted(np.concatenate(runs))
 
 
 def test_connections_are_spread_as_they_were_seen_to_be():
