@@ -14,10 +14,8 @@ from typing import Any, TypeVar
 
 import httptools
 
-from rowcast.loadtest.real_time import at_real_time_priority
 from rowcast.models.access import checked_address, shown
 from rowcast.models.errors import ConfigError
-from rowcast.models.machine.limits import usable_cores
 
 T = TypeVar("T")
 
@@ -222,6 +220,6 @@ class PreciseLoop(asyncio.SelectorEventLoop):
 
 
 def run_precisely(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine on a :class:`PreciseLoop`, at real-time priority where that is allowed."""
-    with at_real_time_priority(cores=usable_cores()), asyncio.Runner(loop_factory=PreciseLoop) as runner:
+    """Run a coroutine on a :class:`PreciseLoop`."""
+    with asyncio.Runner(loop_factory=PreciseLoop) as runner:
         return runner.run(main)

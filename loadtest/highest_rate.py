@@ -337,7 +337,7 @@ def _round(rate: float) -> float:
 
 def _measured(verdict: Verdict) -> dict[str, Any]:
     result = verdict.result
-    names = ("p50_ms", "p99_ms", "p999_ms", "achieved_rate", "client_cpu", "client_lag_p99_ms", "client_real_time")
+    names = ("p50_ms", "p99_ms", "p999_ms", "achieved_rate", "client_cpu", "client_lag_p99_ms")
     return {name: None if result is None else getattr(result, name) for name in names}
 
 

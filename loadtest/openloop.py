@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rowcast.loadtest.connection import Connection, Endpoint, PreciseLoop
-from rowcast.loadtest.real_time import has_real_time_priority
 from rowcast.models.errors import ConfigError, RowcastError
 
 if TYPE_CHECKING:
@@ -80,8 +79,6 @@ class Result:
     """Whether that is because the client was saturated."""
     client_turns: int = 0
     """Of the client's loop; 0 where it does not count them."""
-    client_real_time: bool = False
-    """Whether the client had real-time priority: then no other program made it late."""
 
     @property
     def failed(self) -> int:
@@ -206,8 +203,7 @@ async def run(
     finally:
         await load.close()
     used = (time.thread_time() - cpu_s) / (time.monotonic() - wall_s)
-    result = load.result(len(due), duration_s, used, lag_limit_ms)
-    return replace(result, client_turns=_turns() - turns, client_real_time=has_real_time_priority())
+    return replace(load.result(len(due), duration_s, used, lag_limit_ms), client_turns=_turns() - turns)
 
 
 def _turns() -> int:

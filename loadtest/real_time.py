@@ -18,47 +18,39 @@ _LOWEST = 1
 
 
 @contextmanager
-def at_real_time_priority(*, cores: int) -> Iterator[None]:
+def at_real_time_priority() -> Iterator[None]:
     """Give this thread the lowest real-time priority, where the system allows it (Linux: root, or CAP_SYS_NICE).
 
-    Processes that are started meanwhile do not inherit it. Whoever has chosen another priority for this process, with
-    ``nice`` or ``chrt``, keeps it.
-
-    Args:
-        cores: that this thread and the service may use between them. Of a single one the service would get what this
-            thread leaves, so there it stays as it is.
+    For a client that shares its core with no process of the service: one that wants that core would hardly get it, and
+    Linux does not move either away. Processes and threads that are started meanwhile do not inherit it. Whoever has
+    chosen another priority for this process, with ``nice`` or ``chrt``, keeps it.
     """
-    if cores < 2 or not _is_usual() or not _raised():
+    before = _policy()
+    if before is None or before & ~os.SCHED_RESET_ON_FORK != _USUAL or os.getpriority(os.PRIO_PROCESS, 0) > 0:
         yield
         return
     try:
+        with suppress(OSError):  # it is not allowed
+            os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_LOWEST))
         yield
     finally:
-        _lower()
+        if has_real_time_priority():
+            _return_to(before)
 
 
 def has_real_time_priority() -> bool:
     """Whether this thread has one."""
-    return _policy() in _REAL_TIME
+    policy = _policy()
+    return policy is not None and policy & ~os.SCHED_RESET_ON_FORK in _REAL_TIME
 
 
 def _policy() -> int | None:
     """Of the scheduler, for this thread; None on other systems than Linux."""
-    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK if hasattr(os, "SCHED_RESET_ON_FORK") else None
+    return os.sched_getscheduler(0) if hasattr(os, "SCHED_RESET_ON_FORK") else None
 
 
-def _is_usual() -> bool:
-    return _policy() == _USUAL and os.getpriority(os.PRIO_PROCESS, 0) <= 0
-
-
-def _raised() -> bool:
-    with suppress(OSError):
-        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(_LOWEST))
-    return has_real_time_priority()
-
-
-def _lower() -> None:
+def _return_to(policy: int) -> None:
     try:
-        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setscheduler(0, policy, os.sched_param(0))
     except PermissionError:  # a user with no right but that to real-time priority may not take the flag back
-        os.sched_setscheduler(0, os.SCHED_OTHER | os.SCHED_RESET_ON_FORK, os.sched_param(0))
+        os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, os.sched_param(0))

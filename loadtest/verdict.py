@@ -132,5 +132,4 @@ def _table(verdict: Verdict, result: Result) -> Table:
         table.add_row(f"  {kind}", f"{n:,}", "")
     table.add_row("client: late by (p99)", f"{result.client_lag_p99_ms:,.2f} ms", "")
     table.add_row("client: of one core", f"{result.client_cpu:.0%}", "")
-    table.add_row("client: priority", "real-time" if result.client_real_time else "usual", "")
     return table

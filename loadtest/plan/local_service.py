@@ -16,7 +16,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rowcast.loadtest.real_time import at_real_time_priority
 from rowcast.loadtest.served import NotServed
 from rowcast.models.machine.limits import usable_cores
 
@@ -31,8 +30,7 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
     """Serve one model with so many workers, on other cores than this process, which is the client.
 
     A worker of a plan has a core, and the client is elsewhere; where the scheduler moves both about, they meet. Where
-    there are not that many cores the workers share all but one of them, and the client keeps that one. What else runs
-    there waits for it, where it may have real-time priority.
+    there are not that many cores the workers share all but one of them, and the client keeps that one.
 
     Args:
         repository: holds the model.
@@ -72,7 +70,7 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
                 stderr=subprocess.STDOUT,
             )
         try:
-            with _on(clients), at_real_time_priority(cores=len({*clients, *theirs})):
+            with _on(clients):
                 url = f"http://127.0.0.1:{port}"
                 _wait_until_ready(service, url, log)
                 time.sleep(0.5 * workers)  # readiness is answered by the first worker

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Coroutine
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from rich.console import Console
@@ -27,6 +29,7 @@ from rowcast.loadtest.plan.validation import (
     none_holds,
     observe,
 )
+from rowcast.loadtest.real_time import at_real_time_priority, has_real_time_priority
 from rowcast.loadtest.served import NotServed, ServedModel
 from rowcast.loadtest.trial import check_promise
 from rowcast.loadtest.verdict import Verdict
@@ -36,6 +39,8 @@ from rowcast.models.names import CHOICE, MAX_VERSION
 from rowcast.models.repository import Repository
 from rowcast.models.rollout import version_called
 from rowcast.models.seeds import checked_seed
+
+T = TypeVar("T")
 
 USED = 0.8
 """Share of a worker's capacity that a plan uses: arrivals are no better known than that, and a machine may fail."""
@@ -72,6 +77,7 @@ class Plan:
     version: int
     sha256: str
     machine: dict[str, Any]
+    """This one, and whether the client had real-time priority."""
     measured: Measured
     validation: tuple[Validation, ...]
     figures: Figures
@@ -219,15 +225,20 @@ def plan(
     named = _model_of(repository, model)
     told = Console(stderr=True)
     blank = Verdict("void", "", "", 1.0, p99_ms, step_s, seed, 64)
-    here = core_limit().amount
+    here, apart = core_limit().amount, usable_cores() > 1
     with local_service(repository.absolute(), named, 1) as url:
         told.print(f"{named}: measuring one worker", highlight=False, soft_wrap=True)
-        served, timer, measured = run_precisely(_measure(url, seed))
-        seen_1 = run_precisely(_observe(url, served, measured.times, blank, workers=1, cores=here))
-        measured = run_precisely(timer.measure())
+        served = run_precisely(describe(Endpoint.of(url), None))
+        timer = ServiceTimer(Endpoint.of(url), served, seed)
+        _measure(timer.measure(), apart)
+        seen_1 = _observe(url, served, timer.found().times, blank, workers=1, cores=here, apart=apart)
+        _measure(timer.measure(), apart)
+    measured = timer.found()
     with local_service(repository.absolute(), named, 2) as url:
         told.print("measuring two workers", highlight=False)
-        seen_2 = run_precisely(_observe(url, served, measured.times, blank, workers=2, cores=here))
+        seen_2 = _observe(url, served, measured.times, blank, workers=2, cores=here, apart=apart)
+    with at_real_time_priority():
+        machine = described() | {"client_real_time": apart and has_real_time_priority()}
     one = compared(seen_1, measured.times, blank, cores=here)
     two = compared(seen_2, measured.times, blank, cores=here)
     per_machine = usable_cores() if cores is None else cores
@@ -239,7 +250,7 @@ def plan(
         served.name,
         served.version,
         served.sha256,
-        described(),
+        machine,
         measured,
         (one, two),
         figures,
@@ -278,20 +289,20 @@ def figures_of(times: ServiceTimes, rate: float, limit_ms: float, *, cores: int,
     return Figures(each, workers, machines, per_machine, workers * each / rate - 1, simulated, hour, million)
 
 
-async def _measure(url: str, seed: int) -> tuple[ServedModel, ServiceTimer, Measured]:
-    endpoint = Endpoint.of(url)
-    served = await describe(endpoint, None)
-    timer = ServiceTimer(endpoint, served, seed)
-    return served, timer, await timer.measure()
+def _measure(main: Coroutine[Any, Any, T], apart: bool) -> T:
+    """Run what measures; where the client has a core to itself, nothing holds it up there."""
+    with at_real_time_priority() if apart else nullcontext():
+        return run_precisely(main)
 
 
-async def _observe(
-    url: str, served: ServedModel, times: ServiceTimes, blank: Verdict, *, workers: int, cores: float
+def _observe(
+    url: str, served: ServedModel, times: ServiceTimes, blank: Verdict, *, workers: int, cores: float, apart: bool
 ) -> Observed:
     holds = capacity(times, blank.p99_ms, workers=workers, cores=cores, connections=blank.connections)
     if not holds:
         raise NotServed(none_holds(times, blank.p99_ms))
-    return await observe(Endpoint.of(url), served, blank, workers=workers, simulated_capacity=holds)
+    observing = observe(Endpoint.of(url), served, blank, workers=workers, simulated_capacity=holds)
+    return _measure(observing, apart)
 
 
 def _model_of(repository: Path, model: str | None) -> str:

@@ -73,8 +73,8 @@ class ServiceTimer:
         payloads = Payloads(served.signature, seed=seed)
         self._requests = [endpoint.post(served.predict_path, payloads.body()) for _ in range(DISTINCT_REQUESTS)]
 
-    async def measure(self) -> Measured:
-        """All of it; once more, both times count: the speed of a machine drifts.
+    async def measure(self) -> None:
+        """Measure all of it; once more, both times count: the speed of a machine drifts.
 
         Raises:
             NotServed: a request failed, or the service does not tell what it counts.
@@ -93,8 +93,8 @@ class ServiceTimer:
             self._cycles[connections] = min(found, self._cycles.get(connections, found), key=_of_a_request)
             if connections == CONNECTIONS[-1]:
                 self._results.append(result)
-        batches, cycles, compute = _ascending(list(self._cycles.values()))
         if not self._open_rates:
+            _, cycles, _ = _ascending(list(self._cycles.values()))
             self._open_rates = [LIGHT_SHARE / cycles[0], *(share * max(self._closed_rates) for share in FASTER)]
             self._latencies = [[] for _ in self._open_rates]
         lengths = [max(LIGHT_S, LIGHT_REQUESTS / self._open_rates[0]), *[OPEN_S] * len(FASTER)]
@@ -102,6 +102,10 @@ class ServiceTimer:
             runs = [await self._open(rate, seconds) for _ in range(OPEN_RUNS)]
             seen += [latencies for latencies, _ in runs]
             self._results.append(sorted((result for _, result in runs), key=lambda one: one.p99_ms)[OPEN_RUNS // 2])
+
+    def found(self) -> Measured:
+        """What all measurements say so far."""
+        batches, cycles, compute = _ascending(list(self._cycles.values()))
         told_of = [(one.client_turns / one.ok, one.client_cpu / one.achieved_rate) for one in self._results]
         bare = ServiceTimes(batches, cycles, compute, *client_costs(told_of), 0.0, cycles[0], (0.0,), ())
         loads = [usual_load(rate, seen) for rate, seen in zip(self._open_rates, self._latencies, strict=True)]

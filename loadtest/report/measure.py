@@ -56,7 +56,6 @@ class Point:
             "failed": result.failed,
             "client_cpu": result.client_cpu,
             "client_lag_p99_ms": result.client_lag_p99_ms,
-            "client_real_time": result.client_real_time,
             "saturated": result.saturated,
             "mean_ms": float(self.latencies.mean()) * 1000 if len(self.latencies) else None,
         }
