@@ -21,6 +21,14 @@ from rowcast.models.machine.limits import usable_cores
 
 READY_WITHIN_S = 60.0
 _ENDED_WITHIN_S = 20.0
+_SERVE = """
+import signal, sys
+from rowcast.models.machine.parent import end_with
+if end_with(int(sys.argv.pop(1)), signal.SIGTERM):
+    from rowcast.cli import main
+    main()
+"""
+"""``rowcast serve`` that ends with this process, however it goes."""
 _LEFT_OUT = ("ROWCAST_TLS_", "ROWCAST_GRPC_", "ROWCAST_API_KEY", "ROWCAST_ROOT_PATH", "ROWCAST_ACCESS_LOG", "BENTOML_")
 """Settings of a deployment that would keep this process from asking, or would be another one's."""
 
@@ -58,7 +66,8 @@ def local_service(repository: Path, model: str, workers: int) -> Iterator[str]:
             "ROWCAST_GRPC_PORT": "off",
         }
         log = Path(folder) / "log"
-        command = [sys.executable, "-m", "rowcast", "serve", "--port", str(port), "--repository", str(repository)]
+        arguments = ["serve", "--port", str(port), "--repository", str(repository)]
+        command = [sys.executable, "-c", _SERVE, str(os.getpid()), *arguments]
         clients, theirs = _cores(workers)
         with _on(theirs), log.open("wb") as out:  # what is started inherits it
             service = subprocess.Popen(

@@ -19,7 +19,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from rowcast.service.process.parent import end_with
+from rowcast.models.machine.parent import end_with
 
 
 def main() -> None:

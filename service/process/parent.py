@@ -6,16 +6,16 @@ parent is looked at afterwards. A thread looks every second, too: for systems wh
 
 from __future__ import annotations
 
-import ctypes
 import functools
 import os
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from types import FrameType
+
+from rowcast.models.machine.parent import end_with
 
 LAUNCHED_BY = "ROWCAST_LAUNCHED_BY"
 """Variable that tells a supervisor which process not to outlive; no setting."""
@@ -23,28 +23,9 @@ LAUNCHERS_HOME = "ROWCAST_LAUNCHERS_HOME"
 """Variable that names the folder that the launcher made; if it is killed, the supervisor removes it. No setting."""
 SUPERVISED_BY = "ROWCAST_SUPERVISED_BY"
 """Variable that tells a worker its supervisor, the descriptor of the heartbeats, and its first slot; no setting."""
-_PR_SET_PDEATHSIG = 1
 _LOOK_SECONDS = 1.0
 _LAST_THREADS_SECONDS = 0.25
 """How long a supervisor that is told to end waits to see whether its launcher is gone."""
-_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-
-
-def end_with(parent: int, number: signal.Signals) -> bool:
-    """Have the kernel send a signal to this process when its parent is gone, however it went; it holds across ``exec``.
-
-    It may be called between a fork and an exec.
-
-    Args:
-        parent: the process that is expected to be it.
-        number: what is sent. A worker gets SIGKILL: SIGTERM does not end one that is stopped or hangs.
-
-    Returns:
-        Whether the parent is still there.
-    """
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    return os.getppid() == parent
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from circus.process import Process
 
-from rowcast.service.process.parent import end_with
+from rowcast.models.machine.parent import end_with
 
 
 class WorkerProcess(Process):  # type: ignore[misc]

@@ -43,8 +43,10 @@ def test_a_plan_is_json_whatever_the_machine_allows_and_leaves_no_service(comman
     assert not [one for one in psutil.process_iter(["cmdline"]) if str(tmp_path) in (one.info["cmdline"] or ())]
 
 
-def test_a_plan_that_is_told_to_stop_takes_its_service_with_it(command):
-    plan = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_plan_that_ends_early_takes_its_service_with_it(command, number, code, tmp_path):
+    environment = os.environ | {"TMPDIR": str(tmp_path)}  # a killed plan cannot remove its folder
+    plan = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     started: list[psutil.Process] = []
 
     def serves() -> bool:
@@ -52,8 +54,8 @@ def test_a_plan_that_is_told_to_stop_takes_its_service_with_it(command):
         return len(started) >= 3  # what launches it, the supervisor, and a worker
 
     until(serves, 60.0)
-    os.kill(plan.pid, signal.SIGTERM)
+    os.kill(plan.pid, number)
     out, _ = plan.communicate(timeout=60)
-    assert (plan.returncode, out) == (128 + signal.SIGTERM, "")
+    assert (plan.returncode, out) == (code, "")
     psutil.wait_procs(started, timeout=30)
     assert not [one for one in started if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
