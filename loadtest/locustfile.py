@@ -8,9 +8,7 @@ of an open loop (:mod:`rowcast.loadtest.by_hand.open_loop`).
 
 from __future__ import annotations
 
-import math
 import random
-from argparse import ArgumentTypeError
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,15 +21,12 @@ from rowcast.loadtest.by_hand.arrivals import rows_of
 from rowcast.loadtest.by_hand.bodies import INFER, PROTOCOLS, Asked, asked
 from rowcast.loadtest.by_hand.ending import Promise
 from rowcast.loadtest.by_hand.open_loop import OpenLoopUser
+from rowcast.loadtest.by_hand.options import checked
+from rowcast.loadtest.by_hand.page import check_what_the_page_sends
 from rowcast.loadtest.by_hand.processes import count_in_worker, judge_in_master
 from rowcast.loadtest.payloads import Payloads
 from rowcast.loadtest.served import NotServed, ServedModel, model_path, only_name
 from rowcast.models.access import key_of_environment
-from rowcast.models.durations import seconds
-from rowcast.models.errors import RowcastError
-from rowcast.models.names import asked_of_service
-from rowcast.models.printable import brief
-from rowcast.models.shares import share
 
 DISTINCT_REQUESTS = 128
 """Made before the first leaves, for all users: making rows meanwhile would be taken for latency."""
@@ -39,27 +34,32 @@ DISTINCT_REQUESTS = 128
 
 @events.init_command_line_parser.add_listener  # type: ignore[untyped-decorator]
 def add_arguments(parser: Any) -> None:
-    """Add our arguments to Locust's own, and so to its page."""
+    """Add our arguments to Locust's own, and so to its page.
+
+    Every one stays text: see :mod:`rowcast.loadtest.by_hand.options`.
+    """
     add = parser.add_argument
     which = "NAME, NAME:VERSION or NAME@ALIAS; needed only where several are served"
-    add("--model", env_var="LOCUST_MODEL", type=_told(_model), default="", help=which)
+    add("--model", env_var="LOCUST_MODEL", type=checked("model"), default="", help=which)
     mix = "rows in a request: 1, or a mix such as 1,8,64"
-    add("--rows", env_var="LOCUST_ROWS", type=_told(_mix), default="1", help=mix)
+    add("--rows", env_var="LOCUST_ROWS", type=checked("rows"), default="1", help=mix)
     add("--protocol", env_var="LOCUST_PROTOCOL", choices=PROTOCOLS, default="rows", help="what is spoken")
-    add(
-        "--user-rate",
-        env_var="LOCUST_USER_RATE",
-        type=_told(_positive),
-        default=10.0,
-        help="requests a second of each user",
-    )
+    rate = "requests a second of each user"
+    add("--user-rate", env_var="LOCUST_USER_RATE", type=checked("user_rate"), default="10", help=rate)
     ramp = "for so long the rate of a user rises evenly: 30s"
-    add("--ramp", env_var="LOCUST_RAMP", type=_told(_duration), default=0.0, help=ramp)
+    add("--ramp", env_var="LOCUST_RAMP", type=checked("ramp"), default="0", help=ramp)
     add("--grpc-host", env_var="LOCUST_GRPC_HOST", default="", help="default: port 3001 of the host")
     promise = "exit code 1 where p99 is above so many milliseconds, 0 where not"
-    add("--promise-p99-ms", env_var="LOCUST_PROMISE_P99_MS", type=_told(_positive), default=0.0, help=promise)
-    errors = "share of requests that may fail with it: 0.1%%"
-    add("--promise-errors", env_var="LOCUST_PROMISE_ERRORS", type=_told(_share), default=0.0, help=errors)
+    add("--promise-p99-ms", env_var="LOCUST_PROMISE_P99_MS", type=checked("promise_p99_ms"), help=promise)
+    errors = "share of requests that may fail with it: 0.001"  # argparse wants % twice, and the page shows both
+    add("--promise-errors", env_var="LOCUST_PROMISE_ERRORS", type=checked("promise_errors"), default="0", help=errors)
+
+
+@events.init.add_listener  # type: ignore[untyped-decorator]
+def check_page(environment: Any, web_ui: Any = None, **_: Any) -> None:
+    """Refuse a run of the page whose options say nothing that they may."""
+    if web_ui is not None:
+        check_what_the_page_sends(environment, web_ui)
 
 
 @events.init.add_listener  # type: ignore[untyped-decorator]
@@ -81,13 +81,17 @@ class Predictor(OpenLoopUser):
     host = "http://127.0.0.1:3000"
 
     def on_start(self) -> None:
-        """Ask the service what the model takes; a user who cannot find out stops, and that is a failure."""
-        options = self.environment.parsed_options
+        """Read the options, and ask the service what the model takes.
+
+        A user who cannot find out stops, and that is a failure.
+        """
+        super().on_start()
+        options = self.options
         key = key_of_environment()
         self.key = {"Authorization": f"Bearer {key}"} if key else {}
         name = options.model or self._read("/models", only_name)
         served: ServedModel = self._read(model_path(name), lambda said: ServedModel.of(said, name))
-        self.requests = _requests(served, options.protocol, str(options.rows))
+        self.requests = _requests(served, options.protocol, options.rows)
         self.turn = 17 * self.seed
         self.call: Any = None
         if options.protocol == "grpc":
@@ -158,47 +162,6 @@ def _requests(served: ServedModel, protocol: str, rows: str) -> list[Asked]:
         drawn = ([payloads.row() for _ in range(chance.choice(mix))] for _ in range(DISTINCT_REQUESTS))
         _made[key] = [asked(protocol, served, rows) for rows in drawn]
     return _made[key]
-
-
-def _told(read: Callable[[str], Any]) -> Callable[[str], Any]:
-    """The same for an argument: what is wrong with it is told as wrong usage, behind the name of the argument."""
-
-    def argument(text: str) -> Any:
-        try:
-            return read(text)
-        except (RowcastError, ValueError) as error:
-            raise ArgumentTypeError(str(error).strip()) from None
-
-    return argument
-
-
-def _model(text: str) -> str:
-    if text:
-        asked_of_service(text)
-    return text
-
-
-def _mix(text: str) -> str:
-    rows_of(text)
-    return text
-
-
-def _positive(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < math.inf:
-        raise ValueError(f"must be a number above 0, got {brief(repr(text))}")
-    return number
-
-
-def _share(text: str) -> float:
-    return share(text, "")
-
-
-def _duration(text: str) -> float:
-    return 0.0 if text.strip() in ("", "0", "0.0") else seconds(text, "")
 
 
 def _grpc_call(address: str) -> Any:

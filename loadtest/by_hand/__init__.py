@@ -1,1 +1,3 @@
-"""What ``locustfile.py`` is made of: an open-loop user, what each protocol sends, and the promise at the end."""
+"""What ``locustfile.py`` is made of: its options, an open-loop user, what each protocol sends, and the promise
+at the end.
+"""

@@ -6,6 +6,8 @@ import math
 import random
 from collections.abc import Iterator
 
+from rowcast.models.printable import brief
+
 
 def arrivals(rate: float, ramp_s: float, chance: random.Random) -> Iterator[float]:
     """Seconds from the start, without end.
@@ -14,7 +16,7 @@ def arrivals(rate: float, ramp_s: float, chance: random.Random) -> Iterator[floa
     due until then. Moments of a process of one a second are put where as many are due.
 
     Args:
-        rate: requests a second.
+        rate: requests a second, above 0.
         ramp_s: for so long the rate rises evenly from nothing; 0 for not at all.
         chance: where the moments come from.
     """
@@ -36,5 +38,5 @@ def rows_of(text: str) -> list[int]:
     except ValueError:
         numbers = [0]
     if min(numbers) < 1:
-        raise ValueError(f"must be whole numbers from 1 on, such as 1 or 1,8,64, got {text!r}")
+        raise ValueError(f"must be whole numbers from 1 on, such as 1 or 1,8,64, got {brief(repr(text))}")
     return numbers

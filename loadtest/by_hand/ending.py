@@ -6,9 +6,13 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from rowcast.loadtest.by_hand.options import option
 from rowcast.loadtest.openloop import histogram
+from rowcast.models.errors import ConfigError
 
 BROKEN, VOID = 1, 3
+PREDICTIONS = ("POST", "gRPC")
+"""Types of requests that are promised something."""
 _OVER = ("ready", "cleanup", "stopping", "stopped")
 """States of a runner that has nothing to stop."""
 
@@ -24,8 +28,8 @@ class Promise:
         """Workers of several processes that did not send all they counted."""
 
     def count(self, request_type: str, response_time: float, exception: Any = None, **_: Any) -> None:
-        """Count a request, unless it is one that asks what the model takes."""
-        if request_type == "GET":
+        """Count a request for predictions; others ask what the model takes, or say why a user cannot begin."""
+        if request_type not in PREDICTIONS:
             return
         self.requests += 1
         self.failed += exception is not None
@@ -59,9 +63,13 @@ class Promise:
 
     def end(self, environment: Any) -> None:
         """Say the verdict of a run that has a promise, and have Locust end with its exit code."""
-        options = environment.parsed_options
         if environment.runner.state not in _OVER:  # of Ctrl-C: what is under way is waited for all the same
             environment.runner.quit()
-        if options.promise_p99_ms:
-            environment.process_exit_code, line = self.judge(options.promise_p99_ms, options.promise_errors)
+        try:
+            p99_ms, errors = (option(environment.parsed_options, f"promise_{what}") for what in ("p99_ms", "errors"))
+            verdict = self.judge(p99_ms, errors) if p99_ms else None
+        except ConfigError as error:
+            verdict = VOID, f"VOID {error}"
+        if verdict:
+            environment.process_exit_code, line = verdict
             print(line, file=sys.stderr)

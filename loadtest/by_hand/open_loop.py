@@ -11,40 +11,47 @@ promise.
 from __future__ import annotations
 
 import itertools
+import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import gevent
 from gevent.pool import Pool
 from locust import FastHttpUser, task
+from locust.exception import StopUser
 
 from rowcast.loadtest.by_hand.arrivals import arrivals
+from rowcast.loadtest.by_hand.options import Options, promised_p99_ms
 from rowcast.loadtest.trial import answered_within
+from rowcast.models.errors import ConfigError
+
+_log = logging.getLogger(__name__)
 
 CONNECTIONS = 64
 """Of a user at most; requests that find none wait, and that counts."""
 UNDER_WAY = 10_000
 """Requests of a user at most that are due and not answered; further ones are timed from when they were due as well."""
+UNSENT = 100_000
+"""Requests of a user at most that were due, could not be sent, and are counted as failed when the run ends. A service
+that hangs leaves so many of 1,000 a second in two minutes; a rate beyond all that can be sent leaves no end of them."""
 WORKER_SEEDS = 1_000_003
 """How far the seeds of users lie apart in processes of one run, which would ask for the same at the same moments."""
 _seeds = itertools.count()
 
 
 class OpenLoopUser(FastHttpUser):  # type: ignore[misc]
-    """Asks ``rate`` times a second, whatever becomes of the answers. Subclasses say what in :meth:`ask`."""
+    """Asks ``--user-rate`` times a second, whatever becomes of the answers. Subclasses say what in :meth:`ask`."""
 
     abstract = True
     concurrency = CONNECTIONS
 
     def __init__(self, environment: Any) -> None:
         super().__init__(environment)
-        options = environment.parsed_options
         worker = max(0, getattr(environment.runner, "worker_index", 0))
         self.seed = worker * WORKER_SEEDS + next(_seeds)
-        self._limit_s = answered_within(options.promise_p99_ms)
+        self._limit_s = answered_within(promised_p99_ms(environment.parsed_options))
         self._under_way = Pool(UNDER_WAY)
         self._numbers = itertools.count()
         self._unanswered: dict[int, float] = {}
@@ -52,7 +59,18 @@ class OpenLoopUser(FastHttpUser):  # type: ignore[misc]
         self._due: Iterator[float] = iter(())
         self._next: float | None = None
         """When the request is due that is begun next."""
-        self._arrivals = arrivals(options.user_rate, options.ramp, random.Random(self.seed))
+        self._arrivals: Iterator[float] = iter(())
+
+    def on_start(self) -> None:
+        """Read the options; a user who cannot stops, and that is a failure."""
+        try:
+            self.options = Options.of(self.environment.parsed_options)
+        except ConfigError as error:
+            self.environment.events.request.fire(
+                request_type="options", name="options", response_time=0, response_length=0, exception=error, context={}
+            )
+            raise StopUser from None
+        self._arrivals = arrivals(self.options.user_rate, self.options.ramp, random.Random(self.seed))
 
     @task  # type: ignore[untyped-decorator]
     def offer(self) -> None:
@@ -69,15 +87,23 @@ class OpenLoopUser(FastHttpUser):  # type: ignore[misc]
         """Wait for what is under way, and report as failed what is not answered in time."""
         ended = time.perf_counter()
         after = itertools.chain(() if self._next is None else (self._next,), self._due)
-        waiting = deque(itertools.takewhile(lambda due: due <= ended, after))
+        waiting = itertools.takewhile(lambda due: due <= ended, after)  # a moment late, or kept back by those before
+        first = next(waiting, None)
         with gevent.Timeout(self._limit_s, False):
-            while waiting:  # a moment late, or kept back by those before
-                self._begin(waiting[0])
-                waiting.popleft()
+            while first is not None:
+                self._begin(first)
+                first = next(waiting, None)
             self._under_way.join()
         self._under_way.kill()
-        for due in (*self._unanswered.values(), *waiting):
+        unsent = itertools.chain(() if first is None else (first,), waiting)
+        for due in (*self._unanswered.values(), *itertools.islice(unsent, UNSENT)):
             self.give_up((time.perf_counter() - due) * 1000)
+        if next(unsent, None) is not None:
+            _log.warning(
+                "more than %s requests of a user were due and never sent: further ones are not counted; "
+                "a lower --user-rate and more users leave fewer",
+                f"{UNSENT:,}",
+            )
 
     def ask(self, since: Callable[[], float]) -> None:
         """Send one request and report it, with the latency that ``since`` tells in milliseconds."""

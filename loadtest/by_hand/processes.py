@@ -12,6 +12,7 @@ import gevent
 from gevent.lock import Semaphore
 
 from rowcast.loadtest.by_hand.ending import Promise
+from rowcast.loadtest.by_hand.options import promised_p99_ms
 from rowcast.loadtest.trial import answered_within
 
 REPORT = "rowcast_promise"
@@ -58,7 +59,7 @@ def judge_in_master(promise: Promise, environment: Any, runner: Any) -> None:
         unfinished.update(connected, runner.clients)
         for worker in list(runner.clients):
             runner.send_message(FINISH, client_id=worker)
-        limit = answered_within(environment.parsed_options.promise_p99_ms) + _GRACE_S
+        limit = answered_within(promised_p99_ms(environment.parsed_options)) + _GRACE_S
         limit += environment.stop_timeout or 0.0  # after which a worker ends the users that go on
         with gevent.Timeout(limit, False):
             while unfinished & {worker.id for worker in runner.clients.all if worker.state != "missing"}:

@@ -191,6 +191,7 @@ def test_a_promise_that_is_kept_ends_with_exit_code_0_although_requests_failed()
         ("--promise-p99-ms", "-5", "must be a number above 0, got '-5'"),
         ("--promise-p99-ms", "nan", "must be a number above 0, got 'nan'"),
         ("--promise-p99-ms", "0", "must be a number above 0, got '0'"),
+        ("--promise-p99-ms", "", "must be a number above 0, got ''"),
         ("--promise-errors", "3", "must be a share from 0 to less than 1, such as 0.1% or 0.001, got '3'"),
         ("--model", "A/B", "a model is NAME, NAME@ALIAS or NAME:VERSION, and its name 1 to 64 of a-z, 0-9, '_' and"),
     ],
