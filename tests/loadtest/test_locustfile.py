@@ -29,8 +29,16 @@ def locust(url: str, *arguments: str, file: str = "loadtest/locustfile.py") -> t
         timeout=60,
         check=False,
     )
-    figures = json.loads(re.split(r"(?<=\])\n(?=\[)", done.stdout)[-1] or "[]")  # the master's, behind its workers'
-    return done.returncode, {entry["name"]: entry for entry in figures}, done.stderr
+    return done.returncode, {entry["name"]: entry for entry in _last_list(done.stdout)}, done.stderr
+
+
+def _last_list(text: str) -> list[dict]:
+    """The master's figures, behind those of its workers, with or without line ends between."""
+    found, at = [], 0
+    while text[at:].strip():
+        at += len(text[at:]) - len(text[at:].lstrip())
+        found, at = json.JSONDecoder().raw_decode(text, at)
+    return found
 
 
 def run(misbehave: Misbehave, *arguments: str) -> tuple[int, dict[str, dict], list]:
