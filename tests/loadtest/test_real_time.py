@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from rowcast.loadtest.plan.planning import _measure
 from rowcast.loadtest.real_time import at_real_time_priority, has_real_time_priority
 
 
@@ -15,6 +16,15 @@ def allowed():
     with at_real_time_priority():
         if not has_real_time_priority():
             pytest.skip("this user may not have real-time priority")
+
+
+async def _has_it() -> bool:
+    return has_real_time_priority()
+
+
+def test_a_plan_measures_with_it_where_nobody_else_is_on_its_core(allowed):
+    assert _measure(_has_it(), apart=True)
+    assert not _measure(_has_it(), apart=False), "on a single core the service would get what the client leaves"
 
 
 def test_it_is_given_back(allowed):
