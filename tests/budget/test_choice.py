@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from rowcast.training.budget.choice import Panel
+from rowcast.training.budget.choice import WORTH, Panel
 
 
 class SquaredError:
@@ -19,12 +20,13 @@ def panel(*said, target=(0.0, 0.0, 0.0, 0.0)):
     return Panel(outputs, torch.tensor(target), None, SquaredError())
 
 
-def test_networks_are_added_while_they_make_the_mean_better():
+def test_networks_are_added_that_make_the_mean_best():
     rows = panel([1.0] * 4, [-1.5] * 4, [9.0] * 4, [0.5] * 4)
-    assert rows.greedy(4) == [3]  # with any other the mean is farther off
+    assert rows.greedy(2) == [3, 1]  # with [0, 1] the loss is less, but they are added one at a time
     rows = panel([1.0] * 4, [-1.0] * 4, [9.0] * 4)
-    assert rows.greedy(4) == [0, 1]
+    assert rows.greedy(2) == [0, 1]
     assert rows.greedy(1) == [0]
+    assert rows.greedy(9) == [0, 1, 2]
     assert rows.loss([0, 1]) == 0.0
 
 
@@ -39,3 +41,30 @@ def test_what_is_better_on_the_half_that_chose_it_alone_does_not():
     even = panel([1.0] * 4, [0.0, 3.0, 0.0, 0.0], [0.5, 0.5, 2.0, 0.5])
     assert even.greedy(1) == [0]
     assert even.chosen([0], 1) == [0]
+
+
+def test_a_network_answers_if_it_takes_off_enough_of_the_loss():
+    alone = [1.0] * 4
+    for gain, chosen in ((0.5 * WORTH, [0]), (2 * WORTH, [0, 1])):
+        together = (1.0 - gain) ** 0.5  # the mean, whose square is the loss
+        assert panel(alone, [-2 * together - 1.0] * 4).chosen([0, 1], 2) == chosen
+
+
+def test_what_makes_the_usual_ones_worse_is_left_out():
+    assert panel([0.1] * 4, [9.0] * 4).chosen([0, 1], 2) == [0]
+    assert panel([0.1] * 4, [-0.1] * 4, [9.0] * 4).chosen([0, 1, 2], 3) == [0, 1]
+
+
+def test_a_loss_below_zero_is_lowered_too():
+    class Likelihood(SquaredError):
+        def score(self, outputs, target, weight=None):
+            return super().score(outputs, target, weight) - 100.0
+
+    rows = panel([1.0] * 4, [-1.0] * 4)
+    rows.objective = Likelihood()
+    assert rows.chosen([0, 1], 2) == [0, 1]
+
+
+@pytest.mark.parametrize("said", [([1.0], [0.0]), ([float("nan")] * 4, [float("nan")] * 4)])
+def test_where_nothing_can_be_judged_the_usual_ones_answer(said):
+    assert panel(*said, target=[0.0] * len(said[0])).chosen([0, 1], 2) == [0, 1]

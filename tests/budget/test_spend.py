@@ -50,7 +50,13 @@ def without(tmp_path_factory):
     return fitted(tmp_path_factory.mktemp("without"), **NOTHING_ELSE)
 
 
-def test_an_ample_budget_gives_the_fits_that_are_asked_for_bit_by_bit(tmp_path, without):
+@pytest.fixture
+def usual_answer(monkeypatch):
+    """Fits that are asked for answer, whatever validation rows say of them."""
+    monkeypatch.setattr(Panel, "chosen", lambda panel, usual, most: list(usual))
+
+
+def test_an_ample_budget_gives_the_fits_that_are_asked_for_bit_by_bit(tmp_path, without, usual_answer):
     within = fitted(tmp_path, fit={"budget_s": 900}, **NOTHING_ELSE)
     assert weights(within) == weights(without)
     assert [note.partition(", ")[2] for note in spent(within)] == ["enough for 2 of 2"]
@@ -65,6 +71,28 @@ def test_what_is_left_goes_for_fits_in_other_ways(tmp_path):
     assert len(within.fit.fits) == 16
     times = within.model.manifest.config["fit"]
     assert (times["seeds"], times["until_spent"]) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "chosen", "told"),
+    [
+        (
+            NOTHING_ELSE,
+            [1],
+            "enough for 2 of 2: 1 as configured answers, chosen on validation rows, where the loss is ",
+        ),
+        ({}, [0, 1], "the 2 as configured answer, as neither fewer nor others did as well on validation rows"),
+        ({}, [2], ": 1 muon answers, chosen on validation rows, where the loss is "),
+        ({}, [0, 2], ": 1 as configured, 1 muon answer, chosen on validation rows, where the loss is "),
+    ],
+)
+def test_which_fits_answer_and_why_is_told(tmp_path, monkeypatch, fields, chosen, told):
+    monkeypatch.setattr(Panel, "chosen", lambda panel, usual, most: chosen)
+    within = fitted(tmp_path, fit={"budget_s": 900, "refit": False}, **fields)
+    (note,) = spent(within)
+    assert told in note
+    assert note.endswith("; more networks did not take 0.2% off it") == (len(chosen) == 1)
+    assert ("with 2 as configured" in note) == (chosen != [0, 1])
 
 
 def test_a_budget_that_is_too_small_for_two_fits_goes_for_one(tmp_path):
@@ -124,7 +152,7 @@ def test_what_making_them_again_takes_is_kept_back(monkeypatch):
     assert made(60.0)[0] == 10  # there is no time for it after the first
 
 
-def test_fits_that_can_be_gone_on_with_are_those_that_are_asked_for(tmp_path, without):
+def test_fits_that_can_be_gone_on_with_are_those_that_are_asked_for(tmp_path, without, usual_answer):
     within = fitted(tmp_path / "models", checkpoint=tmp_path / "kept", fit={"budget_s": 900}, optimizer=WARM)
     assert weights(within) == weights(without)
 
@@ -146,7 +174,7 @@ def test_a_budget_that_was_not_spent_is_not_told_to_have_been_enough_for_no_more
     assert [note.partition(", ")[2] for note in spent(within)] == ["and they were ended with 1 of 2 made"]
 
 
-def test_what_was_killed_in_the_second_fit_goes_on_with_it(tmp_path, without):
+def test_what_was_killed_in_the_second_fit_goes_on_with_it(tmp_path, usual_answer):
     class Killed(Exception):
         pass
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor
 
 from rowcast.training.fit.objective import Objective
+
+WORTH = 0.002
+"""Share of the loss that networks take off to be worth what they cost: their megabytes, and their time for each row."""
 
 
 class Panel:
@@ -29,34 +33,40 @@ class Panel:
         weight = None if self.weight is None else self.weight[rows]
         return float(self.objective.score(outputs, self.target[rows], weight))
 
-    def greedy(self, most: int, rows: Tensor | slice = slice(None)) -> list[int]:
-        """Networks added one at a time, each time the one that lowers the loss most, until none does (Caruana et al.
-        2004, "Ensemble selection from libraries of models", section 2)."""
+    def greedy(self, n: int, rows: Tensor | slice = slice(None)) -> list[int]:
+        """``n`` networks, added one at a time, each time the one with which the loss is least (Caruana et al. 2004,
+        "Ensemble selection from libraries of models", section 2)."""
         chosen: list[int] = []
-        best = float("inf")
-        while len(chosen) < most:
+        while len(chosen) < min(n, len(self.said)):
             losses = {i: self.loss([*chosen, i], rows) for i in range(len(self.said)) if i not in chosen}
-            if not losses:
-                break
-            i = min(losses, key=losses.__getitem__)
-            if chosen and losses[i] >= best:
-                break
-            chosen.append(i)
-            best = losses[i]
+            chosen.append(min(losses, key=losses.__getitem__))
         return chosen
 
     def chosen(self, usual: Sequence[int], most: int) -> list[int]:
-        """Which answer: those chosen greedily, if a choice on half of the rows does better on the other half than the
-        usual ones, for both halves together; else the usual ones.
+        """Which answer: the fewest whose loss is within :data:`WORTH` of the least.
+
+        Compared are the usual ones and, for each number of networks, those that are chosen greedily. What is chosen by
+        half of the rows is judged by the other half, for both halves together; what is found to be best is then chosen
+        by all rows.
 
         Args:
-            usual: networks that answer where nothing is chosen.
+            usual: networks that answer where nothing is chosen, or nothing can be judged.
             most: how many may.
         """
         places = torch.arange(len(self.target))
         halves = [places[0::2], places[1::2]]
-        gains = [
-            (self.loss(usual, other) - self.loss(self.greedy(most, half), other)) * len(other)
-            for half, other in (halves, halves[::-1])
-        ]
-        return self.greedy(most) if sum(gains) > 0.0 else list(usual)
+        orders = [self.greedy(most, half) for half in halves]
+
+        def judged(first: Sequence[int], second: Sequence[int]) -> float:
+            losses = [
+                self.loss(networks, rows) * len(rows) for networks, rows in ((first, halves[1]), (second, halves[0]))
+            ]
+            return sum(losses) / len(places)
+
+        order = self.greedy(most)
+        choices = [(list(usual), judged(usual, usual))]
+        choices += [(sorted(order[:n]), judged(orders[0][:n], orders[1][:n])) for n in range(1, len(order) + 1)]
+        choices = [(networks, loss) for networks, loss in choices if isfinite(loss)]
+        least = min((loss for _, loss in choices), default=0.0)
+        as_good = [(networks, loss) for networks, loss in choices if loss <= least + WORTH * abs(least)]
+        return min(as_good, key=lambda choice: (len(choice[0]), choice[1]), default=(list(usual), least))[0]

@@ -18,7 +18,7 @@ from statistics import fmean
 import torch
 
 from rowcast.models.durations import said_seconds
-from rowcast.training.budget.choice import Panel
+from rowcast.training.budget.choice import WORTH, Panel
 from rowcast.training.budget.ways import USUAL, Way, twice_as_long, ways_of
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
@@ -206,28 +206,35 @@ def _answering(
     most = config.fit.seeds
     assert config.fit.budget_s != "none"
     left = f"the budget left {said_seconds(config.fit.budget_s)} for fits"
-    enough = f"{left}, and they were ended with {len(tried)} of {most} made" if ended else f"{left}, enough for"
+    if len(tried) > most:
+        went = f"{left}, which went for {len(tried)} ({_counted(tried)})"
+    elif ended:
+        went = f"{left}, and they were ended with {len(tried)} of {most} made"
+    else:
+        went = f"{left}, enough for {'one' if len(tried) == 1 else len(tried)} of {most}"
     if len(tried) == 1:
-        return list(tried), enough if ended else f"{enough} one of {most}"
+        return list(tried), went
     objective = Objective(prepared.target, config.objective, own.loss)
     rows = to_batch(prepared.validation, prepared.encoder, objective, torch.device("cpu"))
     with torch.no_grad():
         said = [outputs_of(one.network, prepared.encoder, rows) for one in tried]
     panel, usual = Panel(said, rows.target, rows.weight, objective), list(range(min(most, len(tried))))
-    if len(tried) <= most:
-        cut_short = tried[-1].fit.stopped == "budget" and panel.loss(usual) > panel.loss(usual[:-1])
-        left_out = "; the last, which it cut short, made the others no better and is left out" if cut_short else ""
-        answering = list(tried[:-1] if cut_short else tried)
-        return answering, (enough if ended else f"{enough} {len(tried)} of {most}") + left_out
     chosen = panel.chosen(usual, most)
-    counts = Counter(tried[i].way.called for i in range(len(tried)))
-    went = ", ".join(f"{n} {called}" for called, n in counts.items())
+    answering = [tried[i] for i in chosen]
+    if len(chosen) == len(tried):
+        return answering, went
     if chosen == usual:
-        which = f"the {most} as configured answer: no choice by one half of the validation rows did better on the other"
+        which = f"the {most} as configured answer, as neither fewer nor others did as well on validation rows"
     else:
-        who = ", ".join(f"{n} {called}" for called, n in Counter(tried[i].way.called for i in chosen).items())
         which = (
-            f"{who} answer, chosen on validation rows, whose loss is {panel.loss(chosen):.4g}; "
-            f"{panel.loss(usual):.4g} with those as configured"
+            f"{_counted(answering)} {'answers' if len(chosen) == 1 else 'answer'}, chosen on validation rows, where "
+            f"the loss is {panel.loss(chosen):.4g}; {panel.loss(usual):.4g} with {_counted([tried[i] for i in usual])}"
         )
-    return [tried[i] for i in chosen], f"{left}, which went for {len(tried)} ({went}): {which}"
+        if len(chosen) < len(usual):
+            which += f"; more networks did not take {WORTH:.1%} off it"
+    return answering, f"{went}: {which}"
+
+
+def _counted(fits: Sequence[_Tried]) -> str:
+    """How many there are of each way."""
+    return ", ".join(f"{n} {called}" for called, n in Counter(one.way.called for one in fits).items())
