@@ -1,4 +1,4 @@
-"""Which networks answer is chosen by validation rows, and only if a choice by half of them holds on the others."""
+"""Which networks answer is chosen by validation rows: what half of them chooses is judged by the others."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from rowcast.training.budget.choice import WORTH, Panel
 class SquaredError:
     """The score of numbers: of the mean of all members."""
 
+    own = None
+
     def score(self, outputs, target, weight=None):
         return ((outputs.mean(dim=0)[:, 0] - target) ** 2).mean()
 
 
-def panel(*said, target=(0.0, 0.0, 0.0, 0.0)):
+def panel(*said, target=(0.0, 0.0, 0.0, 0.0), objective=None):
     outputs = [torch.tensor([[[value] for value in one]]) for one in said]
-    return Panel(outputs, torch.tensor(target), None, SquaredError())
+    return Panel(outputs, torch.tensor(target), None, objective or SquaredError())
 
 
 def test_networks_are_added_that_make_the_mean_best():
@@ -35,12 +37,9 @@ def test_what_is_better_on_both_halves_answers():
 
 
 def test_what_is_better_on_the_half_that_chose_it_alone_does_not():
-    rows = panel([1.0] * 4, [0.0, 3.0, 0.0, 3.0], [3.0, 0.0, 3.0, 0.0])
-    assert rows.greedy(1) == [0]
-    assert rows.chosen([0], 1) == [0]
-    even = panel([1.0] * 4, [0.0, 3.0, 0.0, 0.0], [0.5, 0.5, 2.0, 0.5])
-    assert even.greedy(1) == [0]
-    assert even.chosen([0], 1) == [0]
+    lucky = panel([1.0] * 4, [0.0, 1.35, 0.0, 1.35], [1.4, 0.0, 1.4, 0.0])
+    assert lucky.greedy(1) == [1]
+    assert lucky.chosen([0], 1) == [0]
 
 
 def test_a_network_answers_if_it_takes_off_enough_of_the_loss():
@@ -55,14 +54,17 @@ def test_what_makes_the_usual_ones_worse_is_left_out():
     assert panel([0.1] * 4, [-0.1] * 4, [9.0] * 4).chosen([0, 1, 2], 3) == [0, 1]
 
 
-def test_a_loss_below_zero_is_lowered_too():
-    class Likelihood(SquaredError):
-        def score(self, outputs, target, weight=None):
-            return super().score(outputs, target, weight) - 100.0
+def test_a_loss_of_ones_own_may_be_shifted_by_any_constant():
+    class Shifted(SquaredError):
+        own = score = staticmethod(lambda outputs, target, weight=None: SquaredError().score(outputs, target) - 1e4)
 
-    rows = panel([1.0] * 4, [-1.0] * 4)
-    rows.objective = Likelihood()
-    assert rows.chosen([0, 1], 2) == [0, 1]
+    rows = panel([1.0] * 4, [-1.0] * 4, [9.0] * 4, objective=Shifted())
+    assert rows.chosen([0, 1, 2], 3) == [0, 1]
+
+
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_network_that_has_no_loss_does_not_answer(broken):
+    assert panel([broken] * 4, [0.1] * 4, [0.2] * 4).chosen([0, 1], 2) == [1]
 
 
 @pytest.mark.parametrize("said", [([1.0], [0.0]), ([float("nan")] * 4, [float("nan")] * 4)])

@@ -16,6 +16,7 @@ from rowcast.training.fit.again import fit_again
 from rowcast.training.fit.loop import FitResult
 from rowcast.training.own import Own
 from rowcast.training.refit import First
+from rowcast.training.start.start import start_of
 from rowcast.training.train import train
 from tests.support import tables
 
@@ -81,7 +82,7 @@ def test_what_is_left_goes_for_fits_in_other_ways(tmp_path):
             [1],
             "enough for 2 of 2: 1 as configured answers, chosen on validation rows, where the loss is ",
         ),
-        ({}, [0, 1], "the 2 as configured answer, as neither fewer nor others did as well on validation rows"),
+        ({}, [0, 1], ": 2 as configured answer, as no other choice was found better on validation rows"),
         ({}, [2], ": 1 muon answers, chosen on validation rows, where the loss is "),
         ({}, [0, 2], ": 1 as configured, 1 muon answer, chosen on validation rows, where the loss is "),
     ],
@@ -93,6 +94,15 @@ def test_which_fits_answer_and_why_is_told(tmp_path, monkeypatch, fields, chosen
     assert told in note
     assert note.endswith("; more networks did not take 0.2% off it") == (len(chosen) == 1)
     assert ("with 2 as configured" in note) == (chosen != [0, 1])
+
+
+def test_a_fit_starts_from_the_networks_that_answer(tmp_path, monkeypatch):
+    monkeypatch.setattr(Panel, "chosen", lambda panel, usual, most: [1])
+    one = fitted(tmp_path, fit={"budget_s": 900, "refit": False}, **NOTHING_ELSE)
+    start = start_of(one.model)
+    config = make_config(overrides={"preset": "best", "fit": {"epochs": 1}}, start=start.settings)
+    begun = train(tables.every_kind(160).drop("class"), config, name="m", repository=Repository(tmp_path), start=start)
+    assert (len(start.networks), begun.model.manifest.config["fit"]["seeds"]) == (1, 1)
 
 
 def test_a_budget_that_is_too_small_for_two_fits_goes_for_one(tmp_path):
@@ -234,4 +244,4 @@ def fit_of(epochs):
 def test_twice_as_long_is_twice_what_fits_took_with_the_epochs_that_were_added():
     usual = [_Tried(USUAL, First(make_config(), 0, fit_of(epochs)), SimpleNamespace()) for epochs in (280, 312)]
     config = make_config(overrides={"preset": "best", "data": {"target": "y"}})
-    assert _next(usual, [], config).called == "624 epochs"
+    assert _next(usual, [], config).called == "of 624 epochs"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite
+from math import inf, isfinite
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from torch import Tensor
 from rowcast.training.fit.objective import Objective
 
 WORTH = 0.002
-"""Share of the loss that networks take off to be worth what they cost: their megabytes, and their time for each row."""
+"""Share of the loss that networks take off to be worth what they cost: their megabytes, and their time for each row.
+Nothing of a loss of one's own, which may be shifted by any constant."""
 
 
 class Panel:
@@ -26,6 +27,7 @@ class Panel:
 
     def __init__(self, said: Sequence[Tensor], target: Tensor, weight: Tensor | None, objective: Objective) -> None:
         self.said, self.target, self.weight, self.objective = list(said), target, weight, objective
+        self.worth = WORTH if objective.own is None else 0.0
 
     def loss(self, networks: Sequence[int], rows: Tensor | slice = slice(None)) -> float:
         """Of the mean of some networks, on some of the rows."""
@@ -39,11 +41,11 @@ class Panel:
         chosen: list[int] = []
         while len(chosen) < min(n, len(self.said)):
             losses = {i: self.loss([*chosen, i], rows) for i in range(len(self.said)) if i not in chosen}
-            chosen.append(min(losses, key=losses.__getitem__))
+            chosen.append(min(losses, key=lambda i: losses[i] if isfinite(losses[i]) else inf))
         return chosen
 
     def chosen(self, usual: Sequence[int], most: int) -> list[int]:
-        """Which answer: the fewest whose loss is within :data:`WORTH` of the least.
+        """Which answer: the fewest whose loss is within the share :attr:`worth` of the least.
 
         Compared are the usual ones and, for each number of networks, those that are chosen greedily. What is chosen by
         half of the rows is judged by the other half, for both halves together; what is found to be best is then chosen
@@ -68,5 +70,5 @@ class Panel:
         choices += [(sorted(order[:n]), judged(orders[0][:n], orders[1][:n])) for n in range(1, len(order) + 1)]
         choices = [(networks, loss) for networks, loss in choices if isfinite(loss)]
         least = min((loss for _, loss in choices), default=0.0)
-        as_good = [(networks, loss) for networks, loss in choices if loss <= least + WORTH * abs(least)]
+        as_good = [(networks, loss) for networks, loss in choices if loss <= least + self.worth * abs(least)]
         return min(as_good, key=lambda choice: (len(choice[0]), choice[1]), default=(list(usual), least))[0]

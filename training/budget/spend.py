@@ -18,7 +18,7 @@ from statistics import fmean
 import torch
 
 from rowcast.models.durations import said_seconds
-from rowcast.training.budget.choice import WORTH, Panel
+from rowcast.training.budget.choice import Panel
 from rowcast.training.budget.ways import USUAL, Way, twice_as_long, ways_of
 from rowcast.training.config import Config
 from rowcast.training.export.graph import Core
@@ -206,10 +206,11 @@ def _answering(
     most = config.fit.seeds
     assert config.fit.budget_s != "none"
     left = f"the budget left {said_seconds(config.fit.budget_s)} for fits"
-    if len(tried) > most:
+    if ended:
+        of = f"of {most} made" if len(tried) <= most else f"made ({_counted(tried)})"
+        went = f"{left}, and they were ended with {len(tried)} {of}"
+    elif len(tried) > most:
         went = f"{left}, which went for {len(tried)} ({_counted(tried)})"
-    elif ended:
-        went = f"{left}, and they were ended with {len(tried)} of {most} made"
     else:
         went = f"{left}, enough for {'one' if len(tried) == 1 else len(tried)} of {most}"
     if len(tried) == 1:
@@ -224,15 +225,19 @@ def _answering(
     if len(chosen) == len(tried):
         return answering, went
     if chosen == usual:
-        which = f"the {most} as configured answer, as neither fewer nor others did as well on validation rows"
+        which = f"{_answer(answering)}, as no other choice was found better on validation rows"
     else:
         which = (
-            f"{_counted(answering)} {'answers' if len(chosen) == 1 else 'answer'}, chosen on validation rows, where "
-            f"the loss is {panel.loss(chosen):.4g}; {panel.loss(usual):.4g} with {_counted([tried[i] for i in usual])}"
+            f"{_answer(answering)}, chosen on validation rows, where the loss is {panel.loss(chosen):.4g}; "
+            f"{panel.loss(usual):.4g} with {_counted([tried[i] for i in usual])}"
         )
         if len(chosen) < len(usual):
-            which += f"; more networks did not take {WORTH:.1%} off it"
+            which += f"; more networks did not take {panel.worth:.1%} off it" if panel.worth else "; more did no better"
     return answering, f"{went}: {which}"
+
+
+def _answer(fits: Sequence[_Tried]) -> str:
+    return f"{_counted(fits)} {'answers' if len(fits) == 1 else 'answer'}"
 
 
 def _counted(fits: Sequence[_Tried]) -> str:

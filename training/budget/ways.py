@@ -51,4 +51,4 @@ def ways_of(config: Config) -> list[Way]:
 
 def twice_as_long(epochs: int) -> Way:
     """Fits of twice as many epochs, for rows on which all of them were of use."""
-    return Way(f"{2 * epochs} epochs", {"fit": {"epochs": 2 * epochs}}, longer=2.0)
+    return Way(f"of {2 * epochs} epochs", {"fit": {"epochs": 2 * epochs}}, longer=2.0)

@@ -75,7 +75,7 @@ class FitConfig(ComponentConfig):
     the first, in training and in serving."""
     until_spent: bool = False
     """With a budget: whole fits one after the other until it is spent, instead of seeds that share it. At most as many
-    as seeds answer; what is left goes to fits in other ways, chosen by validation rows."""
+    as seeds answer; what is left goes to fits in other ways. Validation rows choose which of all fits answer."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the matrix products of a step; weights, losses and the exported graph are float32 either way. bfloat16 needs a
     processor with instructions for it (AVX-512 BF16, AMX, or a GPU), and halves the step there."""

@@ -81,7 +81,7 @@ class Start:
             }
             for section in ("network", "features")
         }
-        taken["fit"] = {"seeds": self.config["fit"]["seeds"]}
+        taken["fit"] = {"seeds": len(self.networks)}  # with a budget fewer may answer than its config asked for
         if self.answers is None or target not in (None, self.target):
             return taken
         taken["data"] = {"target": self.target, "task": self.config["data"]["task"]}
