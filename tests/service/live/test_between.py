@@ -13,12 +13,13 @@ import pytest
 
 from rowcast.models.errors import RequestError
 from rowcast.models.rollout import Guards, Rollout, begin_trial, choose_version, name_version, read_rollout, roll_back
-from rowcast.service.live import verdicts
+from rowcast.service.live import follow, verdicts
 from rowcast.service.live.counted import tallies_of, total, write_tallies
 from rowcast.service.live.figures import read_figures
 from rowcast.service.live.guard import Guard, _Counted
 from rowcast.service.live.judge import broken
 from rowcast.service.live.rollouts import Rollouts
+from rowcast.service.live.slots import Order, say_order
 from rowcast.service.process.slots import Slots, slot_of, slots_beside
 from rowcast.service.protocols.grpc.methods import Methods
 from rowcast.service.rollout.tally import Tally
@@ -127,12 +128,21 @@ def test_a_load_call_is_refused_as_soon_as_another_version_is_to_be_on_trial(roo
     asyncio.run(scenario())
 
 
-def test_a_load_call_loses_to_a_rollback_that_is_not_followed_yet_and_is_told(root: Path) -> None:
+def test_a_load_call_loses_to_a_rollback_that_is_not_followed_yet_and_is_told(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def say_late(slot: memoryview, order: Order) -> None:
+        """Somebody rolls back between the look of whoever asks and the order."""
+        if read_rollout(root / "flights").trial is not None:
+            roll_back(root / "flights", None, [1, 2], "alice", read_rollout(root / "flights"))
+        say_order(slot, order)
+
+    monkeypatch.setattr(follow, "say_order", say_late)
+
     async def scenario() -> None:
         async with live(root) as service:
             try_out(root, 2, 0.5)
             await service.until(lambda: service.registry.trials)
-            roll_back(root / "flights", None, [1, 2], "alice", read_rollout(root / "flights"))
             status, why = await service.load(version=2)
             assert status == 400
             assert why.startswith(
