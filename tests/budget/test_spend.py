@@ -184,6 +184,20 @@ def test_a_budget_that_was_not_spent_is_not_told_to_have_been_enough_for_no_more
     assert [note.partition(", ")[2] for note in spent(within)] == ["and they were ended with 1 of 2 made"]
 
 
+def test_that_fits_were_ended_is_told_of_any_number_of_them(tmp_path):
+    looks = []
+
+    def fourth(progress):
+        looks.append(progress)
+        return len(looks) == 4  # each fit has one
+
+    within = fitted(tmp_path, fit={"budget_s": 900}, callbacks=[fourth])
+    made = len(within.fit.fits)
+    assert made in (3, 4)  # the last only if it was as good as another
+    (note,) = spent(within)
+    assert note.partition(", ")[2].startswith(f"and they were ended with {made} made (2 as configured, ")
+
+
 def test_what_was_killed_in_the_second_fit_goes_on_with_it(tmp_path, usual_answer):
     class Killed(Exception):
         pass
